@@ -1,0 +1,153 @@
+//! The crate's only error. It has a kind (what the caller may conclude), a message (one plain
+//! sentence for the person who asked, without paths, credentials or internals) and a source
+//! (what really happened, for the log).
+//!
+//! Use `Error::new(Kind::X, "sentence")` where the fault is found and `.because(source)` to keep
+//! the cause. Do not log while building an error: it is logged once, at the edge that reports it.
+
+use std::{error::Error as StdError, fmt, time::Duration};
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, as far as a caller can act on it. `http/error.rs` maps each to one status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The bytes cannot be read as what they claim to be (JSON, base64, an image).
+    Malformed,
+    /// The key is missing or wrong.
+    Unauthorized,
+    /// The key is right but may not do this.
+    Forbidden,
+    /// No such route, model or collection.
+    NotFound,
+    MethodNotAllowed,
+    UnsupportedMediaType,
+    /// The body, image or upload is over its limit.
+    TooLarge,
+    /// The caller stopped sending its request.
+    RequestTimeout,
+    /// Well formed, but a field is wrong.
+    Invalid,
+    /// A limit is reached or a queue is full; asking again later helps.
+    Busy,
+    /// The backend answered with an error or broke off.
+    BadGateway,
+    /// No backend can take the request now.
+    Unavailable,
+    /// The backend did not answer in time.
+    GatewayTimeout,
+    /// A setting, a file or the machine: something the operator has to put right.
+    Setup,
+    /// A bug or a fault of this process.
+    Internal,
+}
+
+/// One refused field of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldError {
+    /// RFC 6901 JSON pointer, `/temperature`.
+    pub pointer: String,
+    /// What is accepted, `must be between 0 and 2`.
+    pub detail: String,
+}
+
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: Kind,
+    message: String,
+    fields: Vec<FieldError>,
+    retry_after: Option<Duration>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            fields: Vec::new(),
+            retry_after: None,
+            source: None,
+        }))
+    }
+
+    /// Refuses one or more fields of a request.
+    pub fn fields(fields: Vec<FieldError>) -> Self {
+        let list: Vec<String> = fields
+            .iter()
+            .map(|field| {
+                let name = field.pointer.trim_start_matches('/');
+                if name.is_empty() { field.detail.clone() } else { format!("{name} {}", field.detail) }
+            })
+            .collect();
+        let mut error = Self::new(Kind::Invalid, format!("{}.", list.join("; ")));
+        error.0.fields = fields;
+        error
+    }
+
+    /// Refuses one field of a request.
+    pub fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::fields(vec![FieldError { pointer: pointer.into(), detail: detail.into() }])
+    }
+
+    /// Keeps the cause, for the log only.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Tells the caller when asking again makes sense.
+    #[must_use]
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        self.0.retry_after = Some(after);
+        self
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    pub fn field_errors(&self) -> &[FieldError] {
+        &self.0.fields
+    }
+
+    pub fn retry_after_hint(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// The whole chain of causes in one line, for logs and for `simpleton doctor`.
+    pub fn chain(&self) -> String {
+        let mut line = self.0.message.clone();
+        let mut next = self.source();
+        while let Some(cause) = next {
+            line.push_str(": ");
+            line.push_str(&cause.to_string());
+            next = cause.source();
+        }
+        line
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.0.kind, self.chain())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}

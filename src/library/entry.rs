@@ -1,0 +1,36 @@
+//! One installed model: what it is and where its files lie.
+
+use std::path::PathBuf;
+
+use crate::types::{Model, ModelName};
+
+/// One installed model. Its files were there when it was listed.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub name: ModelName,
+    /// What `/models` shows; `source` is `embedded` and `loaded` is false here.
+    pub model: Model,
+    /// The GGUF file with the language model.
+    pub weights: PathBuf,
+    /// sha256 of `weights` in hexadecimal, as the manifest states it.
+    pub weights_digest: String,
+    /// The GGUF file with the vision tower and projector.
+    pub projector: Option<PathBuf>,
+    pub projector_digest: Option<String>,
+    pub architecture: Architecture,
+}
+
+/// What the engine has to know before it starts a child, read from the GGUF's header.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Architecture {
+    /// `general.architecture`: `llama`, `qwen2`, `bert` …
+    pub name: String,
+    /// Tokens the model was trained for.
+    pub context_length: u64,
+    pub block_count: u64,
+    /// Bytes that the keys and values of one token take in all layers, at 16 bits each.
+    pub kv_bytes_per_token: u64,
+    /// It only embeds: an encoder such as BERT, or a pooling type is set.
+    pub embedding_only: bool,
+    pub has_chat_template: bool,
+}

@@ -1,0 +1,5 @@
+//! Models on disk, in Ollama's own layout (manifests and sha256 blobs).
+
+mod entry;
+
+pub use entry::{Architecture, Entry};

@@ -1,0 +1,163 @@
+//! A chat: what is asked, and the events of which an answer is made. Every endpoint that produces
+//! text builds one `ChatRequest`.
+
+use super::{Image, KeepAlive, Timings, Usage};
+
+/// One request for text, whichever endpoint it came by.
+#[derive(Clone, Debug)]
+pub struct ChatRequest {
+    /// The resolved name of an existing model.
+    pub model: String,
+    pub prompt: Prompt,
+    pub tools: Vec<Tool>,
+    pub format: Format,
+    pub sampling: Sampling,
+    /// How long the model stays loaded after this request; the backend's default when absent.
+    pub keep_alive: Option<KeepAlive>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Prompt {
+    /// A conversation; at least one message.
+    Messages(Vec<Message>),
+    /// A single prompt, as `/inference/generate` takes it.
+    Completion(Completion),
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Completion {
+    pub text: String,
+    pub system: Option<String>,
+    pub images: Vec<Image>,
+    /// Token ids of an earlier reply which this prompt continues.
+    pub context: Option<Vec<u32>>,
+    /// Send `text` as it is, without the model's chat template.
+    pub raw: bool,
+}
+
+impl Completion {
+    /// The conversation that means the same: an optional system message and one user message.
+    pub fn into_messages(self) -> Vec<Message> {
+        let system = self.system.map(|text| Message::new(Role::System, text));
+        let mut user = Message::new(Role::User, self.text);
+        user.images = self.images;
+        system.into_iter().chain([user]).collect()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    System,
+    User,
+    Assistant,
+    Tool,
+}
+
+impl Role {
+    /// The name that every vendor's JSON uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::Tool => "tool",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub role: Role,
+    pub content: String,
+    pub images: Vec<Image>,
+    /// What the assistant asked for in an earlier turn.
+    pub tool_calls: Vec<ToolCall>,
+    /// For `Role::Tool`: the call that this message answers.
+    pub tool_call_id: Option<String>,
+    /// For `Role::Tool`: the name of the tool that was called.
+    pub tool_name: Option<String>,
+}
+
+impl Message {
+    pub fn new(role: Role, content: impl Into<String>) -> Self {
+        Self {
+            role,
+            content: content.into(),
+            images: Vec::new(),
+            tool_calls: Vec::new(),
+            tool_call_id: None,
+            tool_name: None,
+        }
+    }
+}
+
+/// A function the model may ask the caller to run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tool {
+    pub name: String,
+    pub description: Option<String>,
+    /// A JSON Schema object.
+    pub parameters: serde_json::Value,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolCall {
+    pub id: Option<String>,
+    pub name: String,
+    /// A JSON object.
+    pub arguments: serde_json::Value,
+}
+
+/// The shape the answer must have.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub enum Format {
+    #[default]
+    Text,
+    /// Any JSON value.
+    Json,
+    /// JSON that fits this JSON Schema.
+    Schema(serde_json::Value),
+}
+
+/// How tokens are drawn; an absent field is the backend's default.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sampling {
+    /// 0 (greedy) to 2.
+    pub temperature: Option<f32>,
+    /// 0 to 1.
+    pub top_p: Option<f32>,
+    pub top_k: Option<u32>,
+    pub seed: Option<i64>,
+    pub stop: Vec<String>,
+    pub max_tokens: Option<u32>,
+}
+
+/// A reply is a log of these; exactly one `Done`, which is the last.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ChatEvent {
+    Text(String),
+    /// What a reasoning model thinks before it answers.
+    Thinking(String),
+    ToolCall(ToolCall),
+    Done(Done),
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Done {
+    pub reason: FinishReason,
+    pub usage: Usage,
+    pub timings: Timings,
+    /// Token ids with which a later `Completion` can go on, where the backend gives them.
+    pub context: Option<Vec<u32>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model ended its answer, or a stop sequence did.
+    #[default]
+    Stop,
+    /// `max_tokens` or the end of the context.
+    Length,
+    /// The model asks for tools to be run.
+    ToolCalls,
+}

@@ -1,0 +1,21 @@
+//! Our own vocabulary, free of any vendor's JSON and of any I/O. Preconditions are types here: a
+//! `ChatRequest` that exists is one that may be sent.
+
+mod chat;
+mod embed;
+mod image;
+mod keep_alive;
+mod model;
+mod secret;
+mod usage;
+
+pub use chat::{
+    ChatEvent, ChatRequest, Completion, Done, FinishReason, Format, Message, Prompt, Role, Sampling, Tool,
+    ToolCall,
+};
+pub use embed::{EmbedReply, EmbedRequest};
+pub use image::Image;
+pub use keep_alive::KeepAlive;
+pub use model::{Capability, Model, ModelName};
+pub use secret::Secret;
+pub use usage::{Timings, Usage};

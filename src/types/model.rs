@@ -1,0 +1,146 @@
+//! A model that can be used now, and how models are named.
+
+use std::{fmt, str::FromStr};
+
+use jiff::Timestamp;
+
+/// What a model can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Capability {
+    Completion,
+    Embedding,
+    Vision,
+    Tools,
+}
+
+impl Capability {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completion => "completion",
+            Self::Embedding => "embedding",
+            Self::Vision => "vision",
+            Self::Tools => "tools",
+        }
+    }
+}
+
+/// One usable model, wherever it comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// `qwen2.5:7b`; the tag `:latest` is left out.
+    pub name: String,
+    /// Bytes on disk.
+    pub size: u64,
+    pub modified_at: Option<Timestamp>,
+    /// sha256 in hexadecimal of what identifies the weights; changes when the model is pulled anew.
+    pub digest: String,
+    pub capabilities: Vec<Capability>,
+    /// Tokens the model was trained for.
+    pub context_length: Option<u64>,
+    /// `qwen2`, `llama`, `bert` …
+    pub family: Option<String>,
+    /// `7.6B`
+    pub parameter_size: Option<String>,
+    /// `Q4_K_M`
+    pub quantization: Option<String>,
+    /// The backend that serves it: `embedded`, `ollama` …
+    pub source: &'static str,
+    pub loaded: bool,
+}
+
+impl Model {
+    pub fn can(&self, capability: Capability) -> bool {
+        self.capabilities.contains(&capability)
+    }
+}
+
+/// `[host/][namespace/]name[:tag]` in Ollama's notation. `llama3` and `llama3:latest` are equal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ModelName {
+    pub host: String,
+    pub namespace: String,
+    pub name: String,
+    pub tag: String,
+}
+
+impl ModelName {
+    pub const DEFAULT_HOST: &'static str = "registry.ollama.ai";
+    pub const DEFAULT_NAMESPACE: &'static str = "library";
+    pub const DEFAULT_TAG: &'static str = "latest";
+}
+
+impl FromStr for ModelName {
+    type Err = String;
+
+    /// Each part is letters, digits, `.`, `_` and `-` and starts with a letter, digit or `_`, so that
+    /// a name can be a path on disk without leaving its folder.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (path, tag) = match text.rsplit_once(':') {
+            Some((path, tag)) if !tag.contains('/') => (path, tag),
+            _ => (text, Self::DEFAULT_TAG),
+        };
+        let mut parts = path.rsplitn(3, '/');
+        let name = parts.next().unwrap_or_default();
+        let namespace = parts.next().unwrap_or(Self::DEFAULT_NAMESPACE);
+        let host = parts.next().unwrap_or(Self::DEFAULT_HOST);
+        let allowed = |c: char, extra: &str| c.is_ascii_alphanumeric() || extra.contains(c);
+        let sane = |part: &str, extra: &str| {
+            part.len() <= 128
+                && part.starts_with(|c| allowed(c, "_"))
+                && part.chars().all(|c| allowed(c, extra))
+        };
+        if sane(host, "._-:") && sane(namespace, "._-") && sane(name, "._-") && sane(tag, "._-") {
+            Ok(Self {
+                host: host.to_owned(),
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                tag: tag.to_owned(),
+            })
+        } else {
+            Err("must be a model name like qwen2.5:7b".to_owned())
+        }
+    }
+}
+
+impl fmt::Display for ModelName {
+    /// The shortest form that means the same.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host != Self::DEFAULT_HOST {
+            write!(f, "{}/{}/", self.host, self.namespace)?;
+        } else if self.namespace != Self::DEFAULT_NAMESPACE {
+            write!(f, "{}/", self.namespace)?;
+        }
+        f.write_str(&self.name)?;
+        if self.tag != Self::DEFAULT_TAG {
+            write!(f, ":{}", self.tag)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_printed_in_their_shortest_form() {
+        for (text, shown) in [
+            ("llama3", "llama3"),
+            ("llama3:latest", "llama3"),
+            ("qwen2.5:7b", "qwen2.5:7b"),
+            ("library/qwen2.5:7b", "qwen2.5:7b"),
+            ("registry.ollama.ai/library/llava", "llava"),
+            ("me/mine:v1", "me/mine:v1"),
+            ("hf.co/someone/model:Q4_K_M", "hf.co/someone/model:Q4_K_M"),
+        ] {
+            assert_eq!(text.parse::<ModelName>().map(|name| name.to_string()).as_deref(), Ok(shown));
+        }
+    }
+
+    #[test]
+    fn a_name_cannot_leave_its_folder() {
+        for text in ["", "..", "../x", "a/../b", "a:../../b", "/etc/passwd", "a b", "a\\b", "a:", "\0"] {
+            assert!(text.parse::<ModelName>().is_err(), "{text:?}");
+        }
+    }
+}

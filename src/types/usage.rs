@@ -1,0 +1,18 @@
+//! What a reply cost, as the backend counted it.
+
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
+}
+
+/// How long each part took. On the wire these are integer nanoseconds (Ollama's convention).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timings {
+    pub total: Duration,
+    pub load: Duration,
+    pub prompt_eval: Duration,
+    pub eval: Duration,
+}
