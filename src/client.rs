@@ -7,19 +7,19 @@ use bytes::{Bytes, BytesMut};
 use clap::Args;
 pub use reqwest::Method;
 
-use crate::error::{Error, Kind, Result};
+use crate::{error::{Error, Kind, Result}, setting::whole};
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Backend timeouts")]
 pub struct Settings {
     /// Milliseconds to wait for a connection to a backend
-    #[arg(long, env = "BACKEND_CONNECT_TIMEOUT_MS", default_value_t = 3000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, env = "BACKEND_CONNECT_TIMEOUT_MS", default_value = "3000", value_parser = whole(1..=600_000_u64))]
     pub backend_connect_timeout_ms: u64,
     /// Seconds to wait for the first byte of a backend's answer, loading a model included
-    #[arg(long, env = "BACKEND_FIRST_BYTE_TIMEOUT_S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, env = "BACKEND_FIRST_BYTE_TIMEOUT_S", default_value = "300", value_parser = whole(1..=86_400_u64))]
     pub backend_first_byte_timeout_s: u64,
     /// Seconds a backend may pause between two parts of its answer
-    #[arg(long, env = "BACKEND_IDLE_TIMEOUT_S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, env = "BACKEND_IDLE_TIMEOUT_S", default_value = "60", value_parser = whole(1..=86_400_u64))]
     pub backend_idle_timeout_s: u64,
 }
 
@@ -76,13 +76,9 @@ impl Client {
         };
         let (builder, base) = match target {
             Target::Url(url) => {
-                let parsed = reqwest::Url::parse(&url)
-                    .ok()
-                    .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-                if parsed.is_none() {
-                    return Err(Error::new(Kind::Setup, format!("The URL of {peer} is not an http(s) URL.")));
-                }
-                (builder, url.trim_end_matches('/').to_owned())
+                let url = parse_url(&url)
+                    .map_err(|accepted| Error::new(Kind::Setup, format!("The URL of {peer} {accepted}.")))?;
+                (builder, url)
             }
             Target::Unix(path) => (builder.unix_socket(path).no_proxy(), "http://localhost".to_owned()),
         };
@@ -193,6 +189,18 @@ impl Response {
             format!("{} paused for more than {} s in its answer.", self.peer, self.idle.as_secs_f32()),
         )
     }
+}
+
+/// Checks the URL of a server, for settings: an http(s) URL with a host, without its last slash.
+///
+/// # Errors
+/// What is accepted.
+pub fn parse_url(text: &str) -> Result<String, String> {
+    reqwest::Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none())
+        .map(|_| text.trim_end_matches('/').to_owned())
+        .ok_or_else(|| "must be a URL like http://localhost:11434".to_owned())
 }
 
 /// reqwest is built without a TLS provider of its own, so the process names one once.

@@ -1,16 +1,26 @@
 //! Simpleton: a self-hosted AI server in one program. This page is the map: modules in layer order,
 //! each importing only what stands above it. `tests/tidy.rs` holds the rule.
 
-// 0 foundation
+// 0 foundation: errors, settings' values, the data folder, the outgoing HTTP client
 pub mod client;
+pub mod data_dir;
 pub mod error;
-// 1 pure: no I/O
+pub mod setting;
+
+// 1 pure: our vocabulary and the vendors' formats, no I/O
 pub mod types;
 pub mod wire;
-// 2 adapters: each owns its Settings
-pub mod library;
-pub mod engine;
+
+// 2 adapters: each owns its settings
 pub mod backend;
+pub mod engine;
+pub mod library;
+pub mod telemetry;
+
 // 3 product: no axum, no SQL, no vendor JSON
+pub mod app;
+pub mod config;
+
 // 4 edges
 pub mod cli;
+pub mod http;

@@ -2,6 +2,7 @@
 //! reply is a collected stream. A backend knows its vendor's JSON and nothing of HTTP as we serve it.
 
 mod frames;
+pub mod ollama;
 
 use std::pin::Pin;
 

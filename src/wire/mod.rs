@@ -2,6 +2,7 @@
 //! `backend/` speaks. Pure: bytes and text in, values out.
 
 pub mod ndjson;
+pub mod ollama;
 pub mod sse;
 
 use bytes::Bytes;

@@ -1,0 +1,214 @@
+//! From the name in a request (or its absence) to a model that can do the job.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+
+use crate::{
+    backend::Backend,
+    error::{Error, Kind, Result},
+    types::{Capability, Model, ModelName},
+};
+
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Default models")]
+pub struct Settings {
+    /// Model for text when a request names none; else qwen2.5:7b with Ollama, the largest installed one without
+    #[arg(long, env = "DEFAULT_INFERENCE_MODEL", value_name = "MODEL", value_parser = model_name)]
+    pub default_inference_model: Option<ModelName>,
+    /// Model for embeddings when a request names none; else nomic-embed-text with Ollama, the best installed one without
+    #[arg(long, env = "DEFAULT_EMBEDDING_MODEL", value_name = "MODEL", value_parser = model_name)]
+    pub default_embedding_model: Option<ModelName>,
+    /// Model for pictures when a request names none; else llava with Ollama, the largest installed one without
+    #[arg(long, env = "DEFAULT_VISION_MODEL", value_name = "MODEL", value_parser = model_name)]
+    pub default_vision_model: Option<ModelName>,
+}
+
+fn model_name(text: &str) -> Result<ModelName, String> {
+    text.parse()
+}
+
+/// The model inside the binary: what is left when nothing better is installed.
+pub const DEMO: &str = "simpleton-demo";
+
+/// How old the list may be before it is fetched anew behind the scenes.
+const FRESH: Duration = Duration::from_secs(5);
+/// How old it may be when a name is not on it: somebody may just have installed the model.
+const JUST_FETCHED: Duration = Duration::from_secs(1);
+
+pub struct Models {
+    backend: Arc<dyn Backend>,
+    settings: Settings,
+    listed: Arc<RwLock<Option<Listed>>>,
+    /// Held while the list is fetched, so that one fetch serves everybody.
+    fetching: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Clone)]
+struct Listed {
+    at: Instant,
+    models: Arc<[Model]>,
+}
+
+impl Models {
+    pub fn new(backend: Arc<dyn Backend>, settings: Settings) -> Self {
+        Self { backend, settings, listed: Arc::default(), fetching: Arc::default() }
+    }
+
+    /// What can be used now.
+    pub async fn list(&self) -> Result<Arc<[Model]>> {
+        self.at_most(Duration::ZERO).await
+    }
+
+    /// The name of the model to ask: the one named, else the default for this capability.
+    ///
+    /// # Errors
+    /// `Invalid` when the name is no name or the model cannot do this, `Unavailable` when there is
+    /// none to choose from. A model that is not on the list is left to the backend to refuse.
+    pub async fn resolve(&self, named: Option<&str>, needed: Capability) -> Result<String> {
+        match named {
+            Some(name) => {
+                let name: ModelName = name.parse().map_err(|accepted: String| Error::field("/model", accepted))?;
+                self.check(name.to_string(), needed).await
+            }
+            None => self.default_for(needed).await,
+        }
+    }
+
+    async fn check(&self, name: String, needed: Capability) -> Result<String> {
+        // A list that cannot be had must not stop a request which the backend can perhaps serve.
+        let Ok(mut models) = self.recent().await else { return Ok(name) };
+        if !models.iter().any(|model| model.name == name)
+            && let Ok(fetched) = self.at_most(JUST_FETCHED).await
+        {
+            models = fetched;
+        }
+        match models.iter().find(|model| model.name == name) {
+            Some(model) if lacks(model, needed) => Err(cannot(&name, needed, &models)),
+            Some(_) | None => Ok(name),
+        }
+    }
+
+    async fn default_for(&self, needed: Capability) -> Result<String> {
+        let (configured, briefs) = match needed {
+            Capability::Embedding => (&self.settings.default_embedding_model, "nomic-embed-text"),
+            Capability::Vision => (&self.settings.default_vision_model, "llava"),
+            Capability::Completion | Capability::Tools => (&self.settings.default_inference_model, "qwen2.5:7b"),
+        };
+        if let Some(name) = configured {
+            return Ok(name.to_string());
+        }
+        if self.backend.name() == "ollama" {
+            return Ok(briefs.to_owned());
+        }
+        let models = self.recent().await?;
+        best(&models, needed).map(|model| model.name.clone()).ok_or_else(|| {
+            Error::new(
+                Kind::Unavailable,
+                format!("No installed model can do {}; install one that can.", needed.as_str()),
+            )
+        })
+    }
+
+    /// The list, fetched behind the scenes when it is no longer fresh.
+    async fn recent(&self) -> Result<Arc<[Model]>> {
+        let Some(listed) = self.listed() else { return self.list().await };
+        if listed.at.elapsed() > FRESH && self.fetching.try_lock().is_ok() {
+            let (backend, slot, fetching) =
+                (Arc::clone(&self.backend), Arc::clone(&self.listed), Arc::clone(&self.fetching));
+            tokio::spawn(async move {
+                let _guard = fetching.lock().await;
+                // When it fails the old list stays, and the next request tries again.
+                let _ = fetch(&*backend, &slot).await;
+            });
+        }
+        Ok(listed.models)
+    }
+
+    async fn at_most(&self, age: Duration) -> Result<Arc<[Model]>> {
+        let asked = Instant::now();
+        let _guard = self.fetching.lock().await;
+        match self.listed() {
+            Some(listed) if listed.at >= asked || listed.at.elapsed() < age => Ok(listed.models),
+            _ => fetch(&*self.backend, &self.listed).await,
+        }
+    }
+
+    fn listed(&self) -> Option<Listed> {
+        self.listed.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+async fn fetch(backend: &dyn Backend, slot: &RwLock<Option<Listed>>) -> Result<Arc<[Model]>> {
+    let models: Arc<[Model]> = backend.models().await?.into();
+    let listed = Listed { at: Instant::now(), models: Arc::clone(&models) };
+    *slot.write().unwrap_or_else(PoisonError::into_inner) = Some(listed);
+    Ok(models)
+}
+
+/// An old server that says nothing of capabilities is not contradicted, and any language model can
+/// be made to embed.
+fn lacks(model: &Model, needed: Capability) -> bool {
+    !model.capabilities.is_empty()
+        && !model.can(needed)
+        && !(needed == Capability::Embedding && model.can(Capability::Completion))
+}
+
+/// One made for the job before one that can be made to do it, the demo last, the largest first.
+fn best(models: &[Model], needed: Capability) -> Option<&Model> {
+    let able = models.iter().filter(|model| !lacks(model, needed));
+    able.max_by_key(|model| (model.can(needed), model.name != DEMO, model.size))
+}
+
+fn cannot(name: &str, needed: Capability, models: &[Model]) -> Error {
+    let able: Vec<&str> =
+        models.iter().filter(|model| model.can(needed)).map(|model| model.name.as_str()).collect();
+    let instead = if able.is_empty() {
+        "no installed model can".to_owned()
+    } else {
+        format!("these can: {}", able.join(", "))
+    };
+    Error::field("/model", format!("{name} cannot do {}; {instead}", needed.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(name: &str, size: u64, capabilities: &[Capability]) -> Model {
+        Model {
+            name: name.to_owned(),
+            size,
+            modified_at: None,
+            digest: String::new(),
+            capabilities: capabilities.to_vec(),
+            context_length: None,
+            family: None,
+            parameter_size: None,
+            quantization: None,
+            source: "embedded",
+            loaded: false,
+        }
+    }
+
+    #[test]
+    fn the_best_installed_model_is_the_default() {
+        use Capability::{Completion, Embedding, Vision};
+        let demo = model(DEMO, 10, &[Completion, Vision]);
+        let minilm = model("all-minilm", 5, &[Embedding]);
+        let qwen = model("qwen2.5:7b", 4000, &[Completion]);
+        let name = |models: &[Model], needed| best(models, needed).map(|model| model.name.clone());
+        let fresh = [demo.clone(), minilm.clone()];
+        assert_eq!(name(&fresh, Completion).as_deref(), Some(DEMO));
+        assert_eq!(name(&fresh, Embedding).as_deref(), Some("all-minilm"));
+        let grown = [demo.clone(), minilm.clone(), qwen];
+        assert_eq!(name(&grown, Completion).as_deref(), Some("qwen2.5:7b"));
+        assert_eq!(name(&grown, Embedding).as_deref(), Some("all-minilm"));
+        assert_eq!(name(&grown, Vision).as_deref(), Some(DEMO));
+        assert_eq!(name(&[demo], Embedding).as_deref(), Some(DEMO));
+        assert_eq!(name(&[minilm], Completion), None);
+    }
+}

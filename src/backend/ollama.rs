@@ -1,0 +1,221 @@
+//! An Ollama server: `/api/chat`, `/api/generate`, `/api/embed`, `/api/tags`, `/api/show`,
+//! `/api/version`.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use clap::Args;
+use futures_util::{StreamExt, stream};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Backend, ChatStream, frames::Frames};
+use crate::{
+    client::{Client, Method, Response, Target, Timeouts},
+    error::{Error, Kind, Result},
+    types::{Capability, ChatRequest, EmbedReply, EmbedRequest, Model, ModelName, Prompt, Timings},
+    wire::{
+        ndjson::Lines,
+        ollama::{
+            ChatBody, CommonBody, EmbedAnswer, EmbedBody, ErrorBody, GenerateBody, Line, MessageBody, Show,
+            Tags, Version, tool_body,
+        },
+    },
+};
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Ollama")]
+pub struct Settings {
+    /// An Ollama server to use instead of the embedded engine, such as http://localhost:11434
+    #[arg(long, env = "OLLAMA_BASE_URL", value_name = "URL", value_parser = crate::client::parse_url)]
+    pub ollama_base_url: Option<String>,
+}
+
+/// 2048 embeddings of 4096 numbers as JSON text, with room to spare.
+const MAX_EMBED_ANSWER: usize = 256 * 1024 * 1024;
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
+
+pub struct Ollama {
+    client: Client,
+    /// What `/api/show` said, by the model's digest, which changes when the model does.
+    shown: Mutex<HashMap<String, Arc<Shown>>>,
+}
+
+struct Shown {
+    capabilities: Vec<Capability>,
+    context_length: Option<u64>,
+}
+
+impl Ollama {
+    /// # Errors
+    /// `Kind::Setup` when the URL cannot be used.
+    pub fn new(url: &str, timeouts: Timeouts) -> Result<Self> {
+        Ok(Self {
+            client: Client::new("Ollama", Target::Url(url.to_owned()), timeouts)?,
+            shown: Mutex::default(),
+        })
+    }
+
+    async fn post(&self, path: &str, model: &str, body: &impl Serialize) -> Result<Response> {
+        let body = serde_json::to_vec(body).map_err(|source| {
+            Error::new(Kind::Internal, "The request for Ollama cannot be written.").because(source)
+        })?;
+        let response = self.client.send(Method::POST, path, Some(body)).await?;
+        if response.is_success() { Ok(response) } else { Err(refusal(response, model).await) }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let response = self.client.send(Method::GET, path, None).await?;
+        if !response.is_success() {
+            return Err(refusal(response, "").await);
+        }
+        read(&response.bytes(MAX_ANSWER).await?)
+    }
+
+    async fn show(&self, name: &str, digest: &str) -> Result<Arc<Shown>> {
+        let known = || self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shown) = known().get(digest) {
+            return Ok(Arc::clone(shown));
+        }
+        let response = self.post("/api/show", name, &serde_json::json!({ "model": name })).await?;
+        let show: Show = read(&response.bytes(MAX_ANSWER).await?)?;
+        let shown = Arc::new(Shown {
+            capabilities: capabilities(&show.capabilities),
+            context_length: show
+                .model_info
+                .iter()
+                .find(|(key, _)| key.ends_with(".context_length"))
+                .and_then(|(_, value)| value.as_u64()),
+        });
+        known().insert(digest.to_owned(), Arc::clone(&shown));
+        Ok(shown)
+    }
+}
+
+#[async_trait]
+impl Backend for Ollama {
+    fn name(&self) -> &'static str {
+        "ollama"
+    }
+
+    async fn chat(&self, request: ChatRequest) -> Result<ChatStream> {
+        let ChatRequest { model, prompt, tools, format, sampling, keep_alive } = &request;
+        let common = CommonBody::new(format, sampling, *keep_alive);
+        let response = match prompt {
+            Prompt::Messages(messages) => {
+                let messages = messages.iter().map(MessageBody::from).collect();
+                let tools = tools.iter().map(tool_body).collect();
+                self.post("/api/chat", model, &ChatBody { model, messages, tools, common }).await?
+            }
+            Prompt::Completion(completion) => {
+                self.post("/api/generate", model, &GenerateBody::new(model, completion, common)).await?
+            }
+        };
+        Ok(events(response))
+    }
+
+    async fn embed(&self, request: EmbedRequest) -> Result<EmbedReply> {
+        let EmbedRequest { model, input, keep_alive } = &request;
+        let keep_alive = keep_alive.map(|keep_alive| keep_alive.to_string());
+        let response = self.post("/api/embed", model, &EmbedBody { model, input, keep_alive }).await?;
+        let answer: EmbedAnswer = read(&response.bytes(MAX_EMBED_ANSWER).await?)?;
+        Ok(EmbedReply {
+            embeddings: answer.embeddings,
+            prompt_tokens: answer.prompt_eval_count,
+            timings: Timings {
+                total: Duration::from_nanos(answer.total_duration),
+                load: Duration::from_nanos(answer.load_duration),
+                ..Timings::default()
+            },
+        })
+    }
+
+    async fn models(&self) -> Result<Vec<Model>> {
+        let tags: Tags = self.get("/api/tags").await?;
+        let models = stream::iter(tags.models).map(async |tag| {
+            // A model that cannot be shown is still one that can be asked for.
+            let shown = self.show(&tag.name, &tag.digest).await.ok();
+            Model {
+                name: tag.name.parse::<ModelName>().map_or(tag.name, |name| name.to_string()),
+                size: tag.size,
+                modified_at: tag.modified_at,
+                digest: tag.digest,
+                capabilities: shown.as_ref().map(|shown| shown.capabilities.clone()).unwrap_or_default(),
+                context_length: shown.and_then(|shown| shown.context_length),
+                family: tag.details.family,
+                parameter_size: tag.details.parameter_size,
+                quantization: tag.details.quantization_level,
+                source: "ollama",
+                loaded: false,
+            }
+        });
+        Ok(models.buffered(8).collect().await)
+    }
+
+    async fn version(&self) -> Result<String> {
+        Ok(self.get::<Version>("/api/version").await?.version)
+    }
+}
+
+/// The events of a streamed answer.
+fn events(response: Response) -> ChatStream {
+    Box::pin(async_stream::try_stream! {
+        let mut lines = Frames::new(response, Lines::default());
+        let mut pending = Vec::with_capacity(2);
+        let mut tool_calls_seen = false;
+        while let Some(line) = lines.next().await? {
+            let line: Line<'_> = serde_json::from_slice(&line).map_err(malformed)?;
+            if let Some(message) = line.error() {
+                Err(Error::new(Kind::BadGateway, "Ollama failed in the middle of its answer.")
+                    .because(message.to_owned()))?;
+            }
+            line.events(&mut pending, &mut tool_calls_seen);
+            for event in pending.drain(..) {
+                let done = matches!(event, crate::types::ChatEvent::Done(_));
+                yield event;
+                if done {
+                    return;
+                }
+            }
+        }
+        Err(Error::new(Kind::BadGateway, "Ollama ended its answer before it was complete."))?;
+    })
+}
+
+/// The error for an answer with a status other than 2xx.
+async fn refusal(response: Response, model: &str) -> Error {
+    let status = response.status();
+    let text = match response.bytes(64 * 1024).await {
+        Ok(body) => serde_json::from_slice(&body)
+            .map_or_else(|_| String::from_utf8_lossy(&body).into_owned(), |body: ErrorBody| body.error),
+        Err(error) => return error,
+    };
+    let error = match status {
+        404 if !model.is_empty() => Error::new(
+            Kind::NotFound,
+            format!("The model {model} is not on the Ollama server; get it with: ollama pull {model}"),
+        ),
+        // Ollama's own words: it refuses for a reason that the caller can mend.
+        400 => Error::new(Kind::Invalid, format!("Ollama refused the request: {text}")),
+        503 | 429 => Error::new(Kind::Unavailable, "Ollama is too busy to take the request.")
+            .retry_after(Duration::from_secs(2)),
+        _ => Error::new(Kind::BadGateway, format!("Ollama answered with status {status}.")),
+    };
+    error.because(text)
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+    serde_json::from_slice(body).map_err(malformed)
+}
+
+fn malformed(source: serde_json::Error) -> Error {
+    Error::new(Kind::BadGateway, "Ollama sent something that is not in its protocol.").because(source)
+}
+
+fn capabilities(names: &[String]) -> Vec<Capability> {
+    let known = [Capability::Completion, Capability::Embedding, Capability::Vision, Capability::Tools];
+    known.into_iter().filter(|known| names.iter().any(|name| name == known.as_str())).collect()
+}

@@ -1,0 +1,66 @@
+//! All settings in one place. Every module declares its own `Settings` beside the code they
+//! configure; here they are put together, filled from flags, the environment and `.env` (in this
+//! order), and checked, with every problem reported at once.
+
+mod layers;
+mod render;
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+pub use self::{
+    layers::{Origin, Problem, Setting, Sources, load},
+    render::{env_example, markdown, table},
+};
+use crate::{app, backend::ollama, client, data_dir::DataDir, setting, telemetry, types::Secret};
+
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    #[command(flatten)]
+    pub server: ServerSettings,
+    #[command(flatten)]
+    pub models: app::models::Settings,
+    #[command(flatten)]
+    pub ollama: ollama::Settings,
+    #[command(flatten)]
+    pub client: client::Settings,
+    #[command(flatten)]
+    pub telemetry: telemetry::Settings,
+}
+
+/// What the HTTP server listens on, who may use it, and what it accepts.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Server")]
+pub struct ServerSettings {
+    /// Address to listen on; 0.0.0.0 for every network this machine is in
+    #[arg(long, env = "HOST", default_value = "127.0.0.1")]
+    pub host: String,
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, env = "PORT", default_value = "8000", value_parser = setting::whole(0..=u16::MAX))]
+    pub port: u16,
+    /// Keys that open the API, separated by commas; when none is given one is made at the first start and kept in the data folder
+    #[arg(long, env = "API_KEYS", value_delimiter = ',', hide_env_values = true, value_parser = api_key)]
+    pub api_keys: Vec<Secret>,
+    /// Folder for everything the server keeps: its key, models, caches and databases
+    #[arg(long, env = "DATA_DIR", default_value_os_t = DataDir::default_path())]
+    pub data_dir: PathBuf,
+    /// Megabytes a request's body may have
+    #[arg(long, env = "MAX_BODY_MB", default_value = "32", value_parser = setting::whole(1..=1024_u64))]
+    pub max_body_mb: u64,
+    /// Seconds a client may pause while it sends its request
+    #[arg(long, env = "REQUEST_TIMEOUT_S", default_value = "30", value_parser = setting::whole(1..=3600_u64))]
+    pub request_timeout_s: u64,
+    /// Seconds that running replies may take to finish when the server is told to stop
+    #[arg(long, env = "SHUTDOWN_TIMEOUT_S", default_value = "30", value_parser = setting::whole(0..=3600_u64))]
+    pub shutdown_timeout_s: u64,
+}
+
+fn api_key(text: &str) -> Result<Secret, String> {
+    let key = text.trim();
+    if (8..=256).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(Secret::new(key))
+    } else {
+        Err("must be keys of 8 to 256 visible ASCII characters, separated by commas".to_owned())
+    }
+}

@@ -1,0 +1,65 @@
+//! The text formats of metrics: Prometheus 0.0.4 and OpenMetrics 1.0. They differ in the name of a
+//! counter's family and in the last line.
+
+use std::fmt::Write;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextFormat {
+    Prometheus,
+    OpenMetrics,
+}
+
+impl TextFormat {
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+pub(super) struct Exposition {
+    out: String,
+    format: TextFormat,
+}
+
+impl Exposition {
+    pub(super) fn new(format: TextFormat) -> Self {
+        Self { out: String::with_capacity(16 * 1024), format }
+    }
+
+    /// Starts a family. `name` is the full name, with `_total` for a counter.
+    pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let name = match self.format {
+            TextFormat::OpenMetrics if kind == "counter" => name.trim_end_matches("_total"),
+            _ => name,
+        };
+        let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        self.out.push_str(name);
+        for (index, (label, value)) in labels.iter().enumerate() {
+            self.out.push(if index == 0 { '{' } else { ',' });
+            self.out.push_str(label);
+            self.out.push_str("=\"");
+            for c in value.chars() {
+                match c {
+                    '\\' => self.out.push_str("\\\\"),
+                    '"' => self.out.push_str("\\\""),
+                    '\n' => self.out.push_str("\\n"),
+                    c => self.out.push(c),
+                }
+            }
+            self.out.push('"');
+        }
+        let _ = writeln!(self.out, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+
+    pub(super) fn finish(mut self) -> String {
+        if self.format == TextFormat::OpenMetrics {
+            self.out.push_str("# EOF\n");
+        }
+        self.out
+    }
+}
