@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+pub(crate) use self::layers::add_flags;
 pub use self::{
     layers::{Origin, Problem, Setting, Sources, load},
     render::{env_example, markdown, table},

@@ -24,3 +24,4 @@ pub mod config;
 // 4 edges
 pub mod cli;
 pub mod http;
+pub mod serve;

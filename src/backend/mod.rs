@@ -4,12 +4,13 @@
 mod frames;
 pub mod ollama;
 
-use std::pin::Pin;
+use std::{path::Path, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 use futures_util::Stream;
 
 use crate::{
+    client,
     error::Result,
     types::{ChatEvent, ChatRequest, EmbedReply, EmbedRequest, Model},
 };
@@ -37,4 +38,22 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Ends what it runs (children, connections). Nothing is left running when this returns.
     async fn stop(&self) {}
+}
+
+/// What the backends are built from.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    pub ollama: &'a ollama::Settings,
+    pub client: &'a client::Settings,
+}
+
+/// The backend that the settings ask for: Ollama when it has an address, else the embedded engine.
+///
+/// # Errors
+/// `Kind::Setup` with what to do.
+pub fn build(settings: Settings<'_>, _data_dir: &Path) -> Result<Arc<dyn Backend>> {
+    match &settings.ollama.ollama_base_url {
+        Some(url) => Ok(Arc::new(ollama::Ollama::new(url, settings.client.into())?)),
+        None => todo!(),
+    }
 }

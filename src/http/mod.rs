@@ -1,1 +1,94 @@
-//! x
+//! The HTTP edge. This page has all routes and all layers; the files beside it have one group of
+//! handlers each. A handler extracts, calls the app, and renders.
+
+mod caller;
+mod docs;
+mod embeddings;
+mod error;
+mod extract;
+mod fields;
+mod inference;
+mod observe;
+mod server;
+mod service;
+mod stream;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    middleware::from_fn_with_state,
+    routing::{MethodRouter, get, post},
+};
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use self::{docs::openapi, server::serve};
+use crate::app::{App, keys::Keys};
+
+/// Everything a handler may need, built once.
+pub struct Edge {
+    pub app: Arc<App>,
+    pub keys: Keys,
+    /// Bytes that a request's body may have.
+    pub max_body: usize,
+    /// How long a client may pause while it sends its request.
+    pub request_timeout: Duration,
+}
+
+/// The routes that need no key; every other needs one.
+const PUBLIC: [&str; 6] = ["/", "/health", "/docs", "/docs/{file}", "/openapi.json", "/metrics"];
+
+/// All routes. The template is what metrics, logs and documentation call the route.
+fn routes() -> [(&'static str, MethodRouter<Arc<Edge>>); 11] {
+    [
+        // Service
+        ("/", get(service::root)),
+        ("/health", get(service::health)),
+        ("/models", get(service::models)),
+        ("/metrics", get(service::metrics)),
+        // Documentation
+        ("/openapi.json", get(docs::openapi_json)),
+        ("/docs", get(docs::page)),
+        ("/docs/{file}", get(docs::file)),
+        // Inference
+        ("/inference/generate", post(inference::generate)),
+        ("/inference/chat", post(inference::chat)),
+        // Embeddings
+        ("/embeddings/", post(embeddings::embed)),
+        ("/embeddings/batch", post(embeddings::batch)),
+    ]
+}
+
+/// The templates of all routes.
+pub fn templates() -> impl Iterator<Item = &'static str> {
+    routes().into_iter().map(|(template, _)| template)
+}
+
+/// The routes with all layers around them.
+pub fn router(edge: Arc<Edge>) -> Router {
+    let mut router = Router::new();
+    for (template, methods) in routes() {
+        router = router.route(template, methods.clone());
+        // A path answers with and without its trailing slash, and never by a redirect.
+        match template.strip_suffix('/') {
+            Some("") => {}
+            Some(without) => router = router.route(without, methods),
+            None => router = router.route(&format!("{template}/"), methods),
+        }
+    }
+    let router =
+        router.fallback(error::not_found).method_not_allowed_fallback(error::method_not_allowed);
+    layers(router, edge)
+}
+
+/// Outermost last, as axum applies them.
+fn layers(router: Router<Arc<Edge>>, edge: Arc<Edge>) -> Router {
+    router
+        // Keys are checked before a byte of the body is read.
+        .layer(from_fn_with_state(Arc::clone(&edge), caller::require_key))
+        // A bug in a handler costs one request, and is counted and logged like any other failure.
+        .layer(CatchPanicLayer::custom(error::panicked))
+        // The one place that sees every request and every reply to its last byte.
+        .layer(from_fn_with_state(Arc::clone(&edge), observe::observe))
+        .with_state(edge)
+}

@@ -73,11 +73,15 @@ impl Metrics {
         }
     }
 
-    /// The route template as a constant, `UNMATCHED` for what is no route.
-    pub fn endpoint(&self, template: Option<&str>) -> &'static str {
-        template
-            .and_then(|template| self.routes.get_key_value(template))
-            .map_or(UNMATCHED, |(template, _)| template)
+    /// The route template as a constant, `UNMATCHED` for what is no route. A path with one trailing
+    /// slash more or less is the same route.
+    pub fn endpoint(&self, matched: Option<&str>) -> &'static str {
+        let Some(matched) = matched else { return UNMATCHED };
+        let found = self.routes.get_key_value(matched).or_else(|| match matched.strip_suffix('/') {
+            Some(without) => self.routes.get_key_value(without),
+            None => self.routes.get_key_value(format!("{matched}/").as_str()),
+        });
+        found.map_or(UNMATCHED, |(template, _)| template)
     }
 
     pub fn request_started(&self) {

@@ -1,0 +1,85 @@
+//! The command line: `simpleton COMMAND`.
+
+mod config;
+mod serve;
+
+use std::{path::Path, process::ExitCode};
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::{
+    config::{Config, Setting, Sources, add_flags, load},
+    error::Error,
+};
+
+/// Self-hosted AI in one program: chat, embeddings, vision and search behind one API
+#[derive(Parser)]
+#[command(name = "simpleton", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the server
+    Serve,
+    /// Print the effective settings and where each comes from
+    Config(config::Options),
+    /// Ask the running server whether it is healthy; exit status 0 when it answers
+    Health,
+}
+
+/// Runs the command of this process's command line.
+pub fn main() -> ExitCode {
+    // Every command takes the settings as flags, as text: `load` checks them all together.
+    let command = Cli::command().mut_subcommands(add_flags);
+    let matches = command.get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let (settings, config) = match settings(&matches) {
+        Ok(found) => found,
+        Err(message) => return fail(&message),
+    };
+    if let Command::Config(options) = &cli.command {
+        return config::run(options, &settings, config.as_ref().err());
+    }
+    let config = match config {
+        Ok(config) => config,
+        Err(problems) => {
+            for problem in problems {
+                eprintln!("{problem}");
+            }
+            return fail("Correct these settings; `simpleton config` shows all of them.");
+        }
+    };
+    let done = match cli.command {
+        Command::Serve => serve::run(&config),
+        Command::Health => serve::health(&config),
+        Command::Config(_) => Ok(()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&told(&error)),
+    }
+}
+
+type Loaded = (Vec<Setting>, Result<Config, Vec<crate::config::Problem>>);
+
+fn settings(matches: &ArgMatches) -> Result<Loaded, String> {
+    let flags = matches.subcommand().map(|(_, flags)| flags);
+    let sources = Sources::gather(flags.unwrap_or(matches), Path::new("."))?;
+    Ok(load(&sources))
+}
+
+/// The sentence for the person at the terminal, and what is behind it.
+fn told(error: &Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{}\n  ({cause})", error.message()),
+        None => error.message().to_owned(),
+    }
+}
+
+fn fail(message: &str) -> ExitCode {
+    eprintln!("{message}");
+    ExitCode::FAILURE
+}

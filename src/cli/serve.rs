@@ -1,0 +1,105 @@
+//! `simpleton serve` and `simpleton health`.
+
+use std::{io::IsTerminal, time::Duration};
+
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
+
+use crate::{
+    client::{Client, Method, Target, Timeouts},
+    config::Config,
+    error::{Error, Kind, Result},
+    serve::Server,
+    telemetry::logs,
+};
+
+pub(super) fn run(config: &Config) -> Result<()> {
+    logs::start(&config.telemetry);
+    raise_file_limit();
+    runtime()?.block_on(async {
+        let stop = stop_signal()?;
+        let server = Server::prepare(config).await?;
+        announce(&server)?;
+        server.run(stop).await;
+        tracing::info!("stopped");
+        Ok(())
+    })
+}
+
+pub(super) fn health(config: &Config) -> Result<()> {
+    let host = match config.server.host.as_str() {
+        "0.0.0.0" => "127.0.0.1",
+        "::" => "[::1]",
+        host => host,
+    };
+    let patience = Duration::from_secs(3);
+    let timeouts = Timeouts { connect: patience, first_byte: patience, idle: patience };
+    let url = format!("http://{host}:{}", config.server.port);
+    let client = Client::new("Simpleton", Target::Url(url), timeouts)?;
+    runtime()?.block_on(async {
+        let response = client.send(Method::GET, "/health", None).await?;
+        let body = response.bytes(1024 * 1024).await?;
+        println!("{}", String::from_utf8_lossy(&body));
+        Ok(())
+    })
+}
+
+fn runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::new(Kind::Setup, "The system gives no threads.").because(source))
+}
+
+/// What somebody needs to start: on standard output, so that it is there whatever is logged.
+fn announce(server: &Server) -> Result<()> {
+    let url = format!("http://{}", server.address()?);
+    println!("Simpleton {} is ready on {url}", env!("CARGO_PKG_VERSION"));
+    println!("  docs     {url}/docs");
+    let key = match &server.new_key {
+        Some(key) => {
+            println!("  API key  {}  (made just now, kept in {})", key.0.expose(), server.key_path().display());
+            key.0.expose().to_owned()
+        }
+        None if server.has_own_key() => {
+            println!("  API key  in {}", server.key_path().display());
+            format!("$(cat '{}')", server.key_path().display())
+        }
+        None => {
+            println!("  API key  one of those in API_KEYS");
+            "$API_KEY".to_owned()
+        }
+    };
+    println!("  try      curl {url}/inference/generate -H \"X-API-Key: {key}\" \\");
+    println!("             -H 'Content-Type: application/json' -d '{{\"prompt\": \"What is the capital of France?\"}}'");
+    if std::io::stdout().is_terminal() {
+        println!("  stop     Ctrl-C");
+    }
+    Ok(())
+}
+
+/// Completes at the first SIGTERM or SIGINT. A second one ends the process at once.
+fn stop_signal() -> Result<impl Future<Output = ()>> {
+    let listen = |kind| {
+        signal(kind).map_err(|source| Error::new(Kind::Setup, "Signals cannot be received.").because(source))
+    };
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    Ok(async move {
+        let _ = tokio::select! { got = terminate.recv() => got, got = interrupt.recv() => got };
+        tracing::info!("stopping: running replies may finish; a second signal stops at once");
+        tokio::spawn(async move {
+            let _ = tokio::select! { got = terminate.recv() => got, got = interrupt.recv() => got };
+            std::process::exit(130);
+        });
+    })
+}
+
+/// Each connection takes one or two descriptors, and many systems start with 1024.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Best effort: with the old limit the server still works.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}

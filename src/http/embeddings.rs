@@ -1,0 +1,107 @@
+//! `/embeddings/` and `/embeddings/batch`.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    Edge,
+    caller::Caller,
+    error::Result,
+    extract::{Json, Query},
+    fields::Fields,
+};
+use crate::{
+    types::{Capability, EmbedRequest},
+    wire::ollama::nanos,
+};
+
+/// As many texts as OpenAI's API takes in one request.
+const MAX_TEXTS: usize = 2048;
+
+#[derive(Deserialize, ToSchema)]
+pub(super) struct EmbedBody {
+    /// A text, or a list of 1 to 2048 texts.
+    #[schema(value_type = Vec<String>, example = "Hello world")]
+    input: Input,
+    /// The server's default embedding model when absent.
+    model: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "must be a string or a list of strings")]
+enum Input {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Deserialize, IntoParams)]
+pub(super) struct BatchQuery {
+    /// The server's default embedding model when absent.
+    model: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct EmbedReplyBody {
+    model: String,
+    /// One vector for each text, in the order of the texts.
+    embeddings: Vec<Vec<f32>>,
+    /// Nanoseconds.
+    total_duration: u64,
+}
+
+/// Embeds one text or several
+#[utoipa::path(post, path = "/embeddings/", tag = "Embeddings", request_body = EmbedBody,
+    responses((status = 200, body = EmbedReplyBody), (status = "default", body = super::error::Problem)))]
+pub(super) async fn embed(
+    State(edge): State<Arc<Edge>>,
+    caller: Caller,
+    Json(body): Json<EmbedBody>,
+) -> Result<Response> {
+    let (texts, pointer) = match body.input {
+        Input::One(text) => (vec![text], "/input"),
+        Input::Many(texts) => (texts, "/input/"),
+    };
+    answer(&edge, &caller, body.model.as_deref(), texts, pointer).await
+}
+
+/// Embeds a bare list of texts
+#[utoipa::path(post, path = "/embeddings/batch", tag = "Embeddings", params(BatchQuery), request_body = Vec<String>,
+    responses((status = 200, body = EmbedReplyBody), (status = "default", body = super::error::Problem)))]
+pub(super) async fn batch(
+    State(edge): State<Arc<Edge>>,
+    caller: Caller,
+    Query(query): Query<BatchQuery>,
+    Json(texts): Json<Vec<String>>,
+) -> Result<Response> {
+    answer(&edge, &caller, query.model.as_deref(), texts, "/").await
+}
+
+/// `pointer` is where the texts stand in the body; one that ends in a slash is a list.
+async fn answer(
+    edge: &Edge,
+    caller: &Caller,
+    model: Option<&str>,
+    input: Vec<String>,
+    pointer: &str,
+) -> Result<Response> {
+    let mut fields = Fields::default();
+    if !(1..=MAX_TEXTS).contains(&input.len()) {
+        fields.refuse(pointer.trim_end_matches('/'), format!("must have 1 to {MAX_TEXTS} texts"));
+    }
+    for index in input.iter().take(MAX_TEXTS).enumerate().filter(|(_, text)| text.is_empty()).map(|(index, _)| index) {
+        let index = if pointer.ends_with('/') { index.to_string() } else { String::new() };
+        fields.refuse(format!("{pointer}{index}"), "must not be empty");
+    }
+    fields.finish()?;
+    let model = edge.app.models.resolve(model, Capability::Embedding).await?;
+    let request = EmbedRequest { model: model.clone(), input, keep_alive: None };
+    let reply = edge.app.embed(caller, request).await?;
+    let total_duration = nanos(reply.timings.total);
+    Ok(axum::Json(EmbedReplyBody { model, embeddings: reply.embeddings, total_duration }).into_response())
+}

@@ -1,0 +1,339 @@
+//! `/inference/generate` and `/inference/chat`.
+
+use std::sync::Arc;
+
+use axum::{extract::State, response::Response};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{
+    Edge,
+    caller::Caller,
+    error::Result,
+    extract::Json,
+    fields::Fields,
+    stream::{Shape, respond},
+};
+use crate::{
+    error::{self, Error, Kind},
+    types::{
+        Capability, ChatRequest, Completion, Format, Image, KeepAlive, Message, Prompt, Role, Sampling, Tool,
+        ToolCall,
+    },
+};
+
+/// Declares a body with the fields that both endpoints share. A macro and not `#[serde(flatten)]`,
+/// which buffers the whole body and cannot say which field was wrong.
+macro_rules! body {
+    ($(#[$meta:meta])* struct $name:ident { $($own:tt)* }) => {
+        $(#[$meta])*
+        #[derive(Deserialize, ToSchema)]
+        pub(super) struct $name {
+            $($own)*
+            /// The server's default model when absent.
+            model: Option<String>,
+            /// `true` answers with server-sent events.
+            #[schema(default = false)]
+            stream: Option<bool>,
+            /// 0 (always the likeliest token) to 2.
+            #[schema(default = 0.7, minimum = 0, maximum = 2)]
+            temperature: Option<f64>,
+            #[schema(minimum = 1)]
+            max_tokens: Option<i64>,
+            #[schema(minimum = 0, maximum = 1)]
+            top_p: Option<f64>,
+            #[schema(minimum = 1)]
+            top_k: Option<i64>,
+            seed: Option<i64>,
+            /// One text or a list of texts at which the answer ends.
+            #[schema(value_type = Option<Vec<String>>)]
+            stop: Option<OneOrMany>,
+            /// `"json"` or a JSON Schema.
+            #[schema(value_type = Option<Object>)]
+            format: Option<Value>,
+            /// How long the model stays loaded: seconds or a duration (`5m`); -1 for ever.
+            #[serde(default, deserialize_with = "keep_alive")]
+            #[schema(value_type = Option<String>)]
+            keep_alive: Option<KeepAlive>,
+        }
+
+        impl $name {
+            fn sampling(&mut self, fields: &mut Fields) -> Sampling {
+                Sampling {
+                    temperature: fields
+                        .between("/temperature", self.temperature, 0.0, 2.0)
+                        .or(Some(DEFAULT_TEMPERATURE)),
+                    top_p: fields.between("/top_p", self.top_p, 0.0, 1.0),
+                    top_k: fields.positive("/top_k", self.top_k),
+                    seed: self.seed,
+                    stop: self.stop.take().map_or_else(Vec::new, OneOrMany::into_vec),
+                    max_tokens: fields.positive("/max_tokens", self.max_tokens),
+                }
+            }
+        }
+    };
+}
+
+/// The brief's.
+const DEFAULT_TEMPERATURE: f32 = 0.7;
+
+body! {
+    struct GenerateBody {
+        #[schema(example = "What is the capital of France?")]
+        prompt: String,
+        system: Option<String>,
+        /// Token ids of an earlier reply which this prompt continues.
+        context: Option<Vec<u32>>,
+        /// Send the prompt as it is, without the model's chat template.
+        raw: Option<bool>,
+        /// base64, with or without a `data:` URI.
+        images: Option<Vec<String>>,
+    }
+}
+
+body! {
+    struct ChatBody {
+        #[schema(min_items = 1)]
+        messages: Vec<MessageBody>,
+        #[schema(value_type = Option<Vec<Object>>)]
+        tools: Option<Vec<ToolBody>>,
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+pub(super) struct MessageBody {
+    role: RoleBody,
+    content: Option<String>,
+    /// base64, with or without a `data:` URI.
+    images: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<Object>>)]
+    tool_calls: Option<Vec<ToolCallBody>>,
+    tool_call_id: Option<String>,
+    tool_name: Option<String>,
+}
+
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum RoleBody {
+    System,
+    User,
+    Assistant,
+    Tool,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ToolBody {
+    function: FunctionBody,
+}
+
+#[derive(Deserialize)]
+struct FunctionBody {
+    name: String,
+    description: Option<String>,
+    #[serde(default)]
+    parameters: Value,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ToolCallBody {
+    id: Option<String>,
+    function: CalledBody,
+}
+
+#[derive(Deserialize)]
+struct CalledBody {
+    name: String,
+    #[serde(default)]
+    arguments: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "must be a string or a list of strings")]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// Answers a prompt
+#[utoipa::path(post, path = "/inference/generate", tag = "Inference", request_body = GenerateBody,
+    responses((status = 200, body = super::docs::GenerateReply), (status = "default", body = super::error::Problem)))]
+pub(super) async fn generate(
+    State(edge): State<Arc<Edge>>,
+    caller: Caller,
+    Json(body): Json<GenerateBody>,
+) -> Result<Response> {
+    let stream = body.stream.unwrap_or(false);
+    let needed = needed(body.images.iter().flatten());
+    let model = edge.app.models.resolve(body.model.as_deref(), needed).await?;
+    let request = build(needed, move || body.into_request(model)).await?;
+    let reply = edge.app.chat(&caller, request).await?;
+    respond(&caller, reply, Shape::Generate, stream).await
+}
+
+/// Answers a conversation
+#[utoipa::path(post, path = "/inference/chat", tag = "Inference", request_body = ChatBody,
+    responses((status = 200, body = super::docs::ChatReply), (status = "default", body = super::error::Problem)))]
+pub(super) async fn chat(
+    State(edge): State<Arc<Edge>>,
+    caller: Caller,
+    Json(body): Json<ChatBody>,
+) -> Result<Response> {
+    let stream = body.stream.unwrap_or(false);
+    let needed = needed(body.messages.iter().flat_map(|message| message.images.iter().flatten()));
+    let model = edge.app.models.resolve(body.model.as_deref(), needed).await?;
+    let request = build(needed, move || body.into_request(model)).await?;
+    let reply = edge.app.chat(&caller, request).await?;
+    respond(&caller, reply, Shape::Chat, stream).await
+}
+
+impl GenerateBody {
+    fn into_request(mut self, model: String) -> error::Result<ChatRequest> {
+        let mut fields = Fields::default();
+        let sampling = self.sampling(&mut fields);
+        let format = format(self.format, &mut fields);
+        if self.prompt.is_empty() {
+            fields.refuse("/prompt", "must not be empty");
+        }
+        if self.raw == Some(true) && self.system.is_some() {
+            fields.refuse("/system", "has no place in a raw prompt; write it into the prompt");
+        }
+        fields.finish()?;
+        Ok(ChatRequest {
+            model,
+            prompt: Prompt::Completion(Completion {
+                text: self.prompt,
+                system: self.system,
+                images: images(self.images)?,
+                context: self.context,
+                raw: self.raw.unwrap_or(false),
+            }),
+            tools: Vec::new(),
+            format,
+            sampling,
+            keep_alive: self.keep_alive,
+        })
+    }
+}
+
+impl ChatBody {
+    fn into_request(mut self, model: String) -> error::Result<ChatRequest> {
+        let mut fields = Fields::default();
+        let sampling = self.sampling(&mut fields);
+        let format = format(self.format, &mut fields);
+        if self.messages.is_empty() {
+            fields.refuse("/messages", "must have at least one message");
+        }
+        for (index, message) in self.messages.iter().enumerate() {
+            message.check(index, &mut fields);
+        }
+        fields.finish()?;
+        let messages: error::Result<Vec<Message>> =
+            self.messages.into_iter().map(MessageBody::into_message).collect();
+        Ok(ChatRequest {
+            model,
+            prompt: Prompt::Messages(messages?),
+            tools: self.tools.into_iter().flatten().map(Tool::from).collect(),
+            format,
+            sampling,
+            keep_alive: self.keep_alive,
+        })
+    }
+}
+
+impl MessageBody {
+    fn check(&self, index: usize, fields: &mut Fields) {
+        let calls_tools = self.tool_calls.as_ref().is_some_and(|calls| !calls.is_empty());
+        if self.content.is_none() && !(calls_tools && matches!(self.role, RoleBody::Assistant)) {
+            fields.refuse(format!("/messages/{index}/content"), "must be a string");
+        }
+        if calls_tools && !matches!(self.role, RoleBody::Assistant) {
+            fields.refuse(format!("/messages/{index}/tool_calls"), "are only the assistant's");
+        }
+    }
+
+    fn into_message(self) -> error::Result<Message> {
+        Ok(Message {
+            role: match self.role {
+                RoleBody::System => Role::System,
+                RoleBody::User => Role::User,
+                RoleBody::Assistant => Role::Assistant,
+                RoleBody::Tool => Role::Tool,
+            },
+            content: self.content.unwrap_or_default(),
+            images: images(self.images)?,
+            tool_calls: self.tool_calls.into_iter().flatten().map(ToolCall::from).collect(),
+            tool_call_id: self.tool_call_id,
+            tool_name: self.tool_name,
+        })
+    }
+}
+
+impl From<ToolBody> for Tool {
+    fn from(ToolBody { function }: ToolBody) -> Self {
+        Self { name: function.name, description: function.description, parameters: function.parameters }
+    }
+}
+
+impl From<ToolCallBody> for ToolCall {
+    fn from(ToolCallBody { id, function }: ToolCallBody) -> Self {
+        // OpenAI's clients send the arguments as JSON in a string.
+        let arguments = match function.arguments {
+            Value::String(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+            arguments => arguments,
+        };
+        Self { id, name: function.name, arguments }
+    }
+}
+
+impl OneOrMany {
+    fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(text) => vec![text],
+            Self::Many(texts) => texts,
+        }
+    }
+}
+
+fn needed<'a>(mut images: impl Iterator<Item = &'a String>) -> Capability {
+    if images.next().is_some() { Capability::Vision } else { Capability::Completion }
+}
+
+/// Decoding pictures takes a while and must not hold up the runtime; the rest is quick.
+async fn build(
+    needed: Capability,
+    into_request: impl FnOnce() -> error::Result<ChatRequest> + Send + 'static,
+) -> error::Result<ChatRequest> {
+    if needed != Capability::Vision {
+        return into_request();
+    }
+    tokio::task::spawn_blocking(into_request)
+        .await
+        .map_err(|source| Error::new(Kind::Internal, "An image could not be decoded.").because(source))?
+}
+
+fn images(encoded: Option<Vec<String>>) -> error::Result<Vec<Image>> {
+    encoded.into_iter().flatten().map(|text| Image::from_base64(&text)).collect()
+}
+
+fn format(value: Option<Value>, fields: &mut Fields) -> Format {
+    match value {
+        None => Format::Text,
+        Some(Value::String(name)) if name.is_empty() => Format::Text,
+        Some(Value::String(name)) if name == "json" => Format::Json,
+        Some(schema @ Value::Object(_)) => Format::Schema(schema),
+        Some(_) => {
+            fields.refuse("/format", "must be \"json\" or a JSON Schema object");
+            Format::Text
+        }
+    }
+}
+
+fn keep_alive<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<KeepAlive>, D::Error> {
+    let text = match Option::<Value>::deserialize(deserializer)? {
+        None => return Ok(None),
+        Some(Value::String(text)) => text,
+        Some(other) => other.to_string(),
+    };
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}

@@ -1,0 +1,103 @@
+//! From settings to a running server: the one place where the parts are put together.
+
+use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use tokio::net::TcpListener;
+
+use crate::{
+    app::{
+        App,
+        keys::{Keys, NewKey},
+    },
+    backend,
+    config::Config,
+    data_dir::DataDir,
+    error::{Error, Kind, Result},
+    http::{self, Edge},
+    telemetry::metrics::Metrics,
+};
+
+/// Everything is open and bound; nothing is answered yet.
+pub struct Server {
+    listener: TcpListener,
+    router: Router,
+    app: Arc<App>,
+    grace: Duration,
+    /// A key made for this first start, to be shown once.
+    pub new_key: Option<NewKey>,
+    own_key: bool,
+    /// Held until the server has ended.
+    data_dir: DataDir,
+}
+
+impl Server {
+    /// # Errors
+    /// `Kind::Setup` with what to do, when the data folder, the key, the backend or the port cannot
+    /// be had.
+    pub async fn prepare(config: &Config) -> Result<Self> {
+        let data_dir = DataDir::open(&config.server.data_dir)?;
+        let (keys, new_key) = Keys::open(&config.server.api_keys, data_dir.path())?;
+        let backend = backend::build(config_of_backends(config), data_dir.path())?;
+        let metrics = Arc::new(Metrics::new(http::templates()));
+        let app = Arc::new(App::new(backend, config.models.clone(), metrics));
+        let edge = Arc::new(Edge {
+            app: Arc::clone(&app),
+            keys,
+            max_body: usize::try_from(config.server.max_body_mb).unwrap_or(usize::MAX) * 1024 * 1024,
+            request_timeout: Duration::from_secs(config.server.request_timeout_s),
+        });
+        let listener = bind(&config.server.host, config.server.port).await?;
+        let grace = Duration::from_secs(config.server.shutdown_timeout_s);
+        Ok(Self { listener, router: http::router(edge), app, grace, new_key, own_key: config.server.api_keys.is_empty(), data_dir })
+    }
+
+    /// Where it listens; the real port when 0 was asked for.
+    ///
+    /// # Errors
+    /// `Kind::Internal` when the system does not say.
+    pub fn address(&self) -> Result<SocketAddr> {
+        self.listener
+            .local_addr()
+            .map_err(|source| Error::new(Kind::Internal, "The server's address is unknown.").because(source))
+    }
+
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Whether the key is the server's own and not one of the settings.
+    pub fn has_own_key(&self) -> bool {
+        self.own_key
+    }
+
+    /// Where the key is kept that was made at the first start.
+    pub fn key_path(&self) -> std::path::PathBuf {
+        self.data_dir.path().join("api-key")
+    }
+
+    /// Answers until `stop` completes and running replies have ended, then ends all children.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        http::serve(self.listener, self.router, stop, self.grace).await;
+        self.app.stop().await;
+    }
+}
+
+async fn bind(host: &str, port: u16) -> Result<TcpListener> {
+    TcpListener::bind((host, port)).await.map_err(|source| {
+        let message = match source.kind() {
+            ErrorKind::AddrInUse => {
+                format!("Port {port} on {host} is taken by another program; stop that one, or set PORT.")
+            }
+            ErrorKind::PermissionDenied => {
+                format!("This user may not listen on port {port}; set PORT to one above 1023.")
+            }
+            _ => format!("The server cannot listen on {host}:{port}; check HOST and PORT."),
+        };
+        Error::new(Kind::Setup, message).because(source)
+    })
+}
+
+fn config_of_backends(config: &Config) -> backend::Settings<'_> {
+    backend::Settings { ollama: &config.ollama, client: &config.client }
+}
