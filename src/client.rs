@@ -7,10 +7,14 @@ use bytes::{Bytes, BytesMut};
 use clap::Args;
 pub use reqwest::Method;
 
-use crate::{error::{Error, Kind, Result}, setting::whole};
+use crate::{
+    error::{Error, Kind, Result},
+    setting::whole,
+};
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Backend timeouts")]
+#[group(skip)]
 pub struct Settings {
     /// Milliseconds to wait for a connection to a backend
     #[arg(long, env = "BACKEND_CONNECT_TIMEOUT_MS", default_value = "3000", value_parser = whole(1..=600_000_u64))]

@@ -33,6 +33,7 @@ pub struct Config {
 /// What the HTTP server listens on, who may use it, and what it accepts.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Server")]
+#[group(skip)]
 pub struct ServerSettings {
     /// Address to listen on; 0.0.0.0 for every network this machine is in
     #[arg(long, env = "HOST", default_value = "127.0.0.1")]

@@ -34,7 +34,8 @@ impl DataDir {
     pub fn open(path: &Path) -> Result<Self> {
         let setup = |what: &str, source: std::io::Error| {
             let hint = "set DATA_DIR to a folder this user may write to";
-            Error::new(Kind::Setup, format!("The data folder {} {what}; {hint}.", path.display())).because(source)
+            Error::new(Kind::Setup, format!("The data folder {} {what}; {hint}.", path.display()))
+                .because(source)
         };
         create_private(path).map_err(|source| setup("cannot be created", source))?;
         let mut lock = File::options()
@@ -61,7 +62,10 @@ impl DataDir {
             Err(TryLockError::Error(source)) => return Err(setup("cannot be locked", source)),
         }
         // Only for the message above: a lock file without a number is as good.
-        let _ = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| write!(lock, "{}", std::process::id()));
+        let _ = lock
+            .set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| write!(lock, "{}", std::process::id()));
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 

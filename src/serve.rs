@@ -49,7 +49,15 @@ impl Server {
         });
         let listener = bind(&config.server.host, config.server.port).await?;
         let grace = Duration::from_secs(config.server.shutdown_timeout_s);
-        Ok(Self { listener, router: http::router(edge), app, grace, new_key, own_key: config.server.api_keys.is_empty(), data_dir })
+        Ok(Self {
+            listener,
+            router: http::router(edge),
+            app,
+            grace,
+            new_key,
+            own_key: config.server.api_keys.is_empty(),
+            data_dir,
+        })
     }
 
     /// Where it listens; the real port when 0 was asked for.

@@ -4,7 +4,9 @@
 use std::{ops::RangeInclusive, str::FromStr};
 
 /// A whole number within a range.
-pub fn whole<N>(range: RangeInclusive<N>) -> impl Fn(&str) -> Result<N, String> + Clone + Send + Sync + 'static
+pub fn whole<N>(
+    range: RangeInclusive<N>,
+) -> impl Fn(&str) -> Result<N, String> + Clone + Send + Sync + 'static
 where
     N: FromStr + PartialOrd + std::fmt::Display + Clone + Send + Sync + 'static,
 {

@@ -28,7 +28,10 @@ fn validate(reply: &EmbedReply, texts: usize) -> Result<()> {
     let length = reply.embeddings.first().map_or(0, Vec::len);
     let sound = reply.embeddings.len() == texts
         && length > 0
-        && reply.embeddings.iter().all(|vector| vector.len() == length && vector.iter().all(|x| x.is_finite()));
+        && reply
+            .embeddings
+            .iter()
+            .all(|vector| vector.len() == length && vector.iter().all(|x| x.is_finite()));
     if sound {
         Ok(())
     } else {

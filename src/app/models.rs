@@ -15,6 +15,7 @@ use crate::{
 
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Default models")]
+#[group(skip)]
 pub struct Settings {
     /// Model for text when a request names none; else qwen2.5:7b with Ollama, the largest installed one without
     #[arg(long, env = "DEFAULT_INFERENCE_MODEL", value_name = "MODEL", value_parser = model_name)]
@@ -71,7 +72,8 @@ impl Models {
     pub async fn resolve(&self, named: Option<&str>, needed: Capability) -> Result<String> {
         match named {
             Some(name) => {
-                let name: ModelName = name.parse().map_err(|accepted: String| Error::field("/model", accepted))?;
+                let name: ModelName =
+                    name.parse().map_err(|accepted: String| Error::field("/model", accepted))?;
                 self.check(name.to_string(), needed).await
             }
             None => self.default_for(needed).await,
@@ -96,7 +98,9 @@ impl Models {
         let (configured, briefs) = match needed {
             Capability::Embedding => (&self.settings.default_embedding_model, "nomic-embed-text"),
             Capability::Vision => (&self.settings.default_vision_model, "llava"),
-            Capability::Completion | Capability::Tools => (&self.settings.default_inference_model, "qwen2.5:7b"),
+            Capability::Completion | Capability::Tools => {
+                (&self.settings.default_inference_model, "qwen2.5:7b")
+            }
         };
         if let Some(name) = configured {
             return Ok(name.to_string());

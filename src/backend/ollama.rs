@@ -28,6 +28,7 @@ use crate::{
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Ollama")]
+#[group(skip)]
 pub struct Settings {
     /// An Ollama server to use instead of the embedded engine, such as http://localhost:11434
     #[arg(long, env = "OLLAMA_BASE_URL", value_name = "URL", value_parser = crate::client::parse_url)]

@@ -60,7 +60,11 @@ fn announce(server: &Server) -> Result<()> {
     println!("  docs     {url}/docs");
     let key = match &server.new_key {
         Some(key) => {
-            println!("  API key  {}  (made just now, kept in {})", key.0.expose(), server.key_path().display());
+            println!(
+                "  API key  {}  (made just now, kept in {})",
+                key.0.expose(),
+                server.key_path().display()
+            );
             key.0.expose().to_owned()
         }
         None if server.has_own_key() => {
@@ -73,7 +77,9 @@ fn announce(server: &Server) -> Result<()> {
         }
     };
     println!("  try      curl {url}/inference/generate -H \"X-API-Key: {key}\" \\");
-    println!("             -H 'Content-Type: application/json' -d '{{\"prompt\": \"What is the capital of France?\"}}'");
+    println!(
+        "             -H 'Content-Type: application/json' -d '{{\"prompt\": \"What is the capital of France?\"}}'"
+    );
     if std::io::stdout().is_terminal() {
         println!("  stop     Ctrl-C");
     }

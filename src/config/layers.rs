@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, path::Path};
 
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, error::ErrorKind};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, error::ErrorKind, parser::ValueSource};
 
 use super::Config;
 
@@ -90,7 +90,10 @@ impl Sources {
     pub fn gather(flags: &ArgMatches, folder: &Path) -> Result<Self, String> {
         let mut sources = Self { environment: std::env::vars().collect(), ..Self::default() };
         for arg in arguments() {
-            if let (Some(name), Ok(Some(values))) = (env_name(&arg), flags.try_get_many::<String>(arg.get_id().as_str())) {
+            let id = arg.get_id().as_str();
+            // `try_`: not every command has the settings as flags.
+            let Ok(Some(values)) = flags.try_get_many::<String>(id) else { continue };
+            if let (Some(name), Some(ValueSource::CommandLine)) = (env_name(&arg), flags.value_source(id)) {
                 sources.flags.insert(name, values.cloned().collect::<Vec<_>>().join(","));
             }
         }
@@ -112,9 +115,15 @@ impl Sources {
 
     /// An empty value means unset, as in the environment sections of compose files.
     fn find(&self, name: &str) -> Option<(&str, Origin)> {
-        [(&self.flags, Origin::Flag), (&self.environment, Origin::Environment), (&self.dot_env, Origin::DotEnv)]
-            .into_iter()
-            .find_map(|(layer, origin)| Some((layer.get(name).filter(|value| !value.is_empty())?.as_str(), origin)))
+        [
+            (&self.flags, Origin::Flag),
+            (&self.environment, Origin::Environment),
+            (&self.dot_env, Origin::DotEnv),
+        ]
+        .into_iter()
+        .find_map(|(layer, origin)| {
+            Some((layer.get(name).filter(|value| !value.is_empty())?.as_str(), origin))
+        })
     }
 }
 
@@ -149,7 +158,9 @@ pub fn load(sources: &Sources) -> (Vec<Setting>, Result<Config, Vec<Problem>>) {
 /// The settings' flags on a command of ours, as text: they are checked by `load`, all together.
 pub(crate) fn add_flags(command: Command) -> Command {
     let names: Vec<_> = arguments().iter().map(|arg| arg.get_id().clone()).collect();
-    let command = Config::augment_args(command);
+    // Deriving the settings' arguments replaces what the command says of itself.
+    let about = command.get_about().cloned().unwrap_or_default();
+    let command = Config::augment_args(command).about(about);
     command.mut_args(|arg| {
         if names.contains(arg.get_id()) {
             arg.value_parser(clap::builder::ValueParser::string()).value_delimiter(None).hide_env_values(true)
@@ -160,10 +171,7 @@ pub(crate) fn add_flags(command: Command) -> Command {
 }
 
 fn arguments() -> Vec<Arg> {
-    strip_default_ids(Config::augment_args(bare()))
-}
-
-fn strip_default_ids(command: Command) -> Vec<Arg> {
+    let command = Config::augment_args(bare());
     command.get_arguments().filter(|arg| arg.get_env().is_some()).cloned().collect()
 }
 

@@ -7,7 +7,8 @@ use super::layers::Setting;
 
 /// One line for each setting: name, value, origin.
 pub fn table(settings: &[Setting]) -> String {
-    let width = |of: fn(&Setting) -> String| settings.iter().map(|s| of(s).chars().count()).max().unwrap_or(0);
+    let width =
+        |of: fn(&Setting) -> String| settings.iter().map(|s| of(s).chars().count()).max().unwrap_or(0);
     let (names, values) = (width(|s| s.name.clone()), width(Setting::shown).min(60));
     settings.iter().fold(String::new(), |mut out, setting| {
         let _ = writeln!(out, "{:names$}  {:values$}  {}", setting.name, setting.shown(), setting.origin);
@@ -17,9 +18,8 @@ pub fn table(settings: &[Setting]) -> String {
 
 /// `.env.example`: every setting with its help, commented out at its default.
 pub fn env_example(settings: &[Setting]) -> String {
-    let mut out = String::from(
-        "# Copy to .env and change what you need. Made by `simpleton config --env-example`.\n",
-    );
+    let mut out =
+        String::from("# Copy to .env and change what you need. Made by `simpleton config --env-example`.\n");
     let mut heading = "";
     for setting in settings {
         if setting.heading != heading {
@@ -42,7 +42,8 @@ pub fn markdown(settings: &[Setting]) -> String {
     for setting in settings {
         if setting.heading != heading {
             heading = &setting.heading;
-            let _ = write!(out, "\n## {heading}\n\n| variable | flag | default | what |\n|---|---|---|---|\n");
+            let _ =
+                write!(out, "\n## {heading}\n\n| variable | flag | default | what |\n|---|---|---|---|\n");
         }
         let default = portable_default(setting);
         let default = if default.is_empty() { String::new() } else { format!("`{default}`") };

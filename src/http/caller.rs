@@ -38,8 +38,9 @@ pub(super) async fn require_key(
     let Some(path) = request.extensions().get::<MatchedPath>() else { return Ok(next.run(request).await) };
     let endpoint = edge.app.metrics.endpoint(Some(path.as_str()));
     if !PUBLIC.contains(&endpoint) {
-        let key = presented(request.headers())
-            .ok_or_else(|| unauthorized("No API key was sent; send it as X-API-Key or Authorization: Bearer."))?;
+        let key = presented(request.headers()).ok_or_else(|| {
+            unauthorized("No API key was sent; send it as X-API-Key or Authorization: Bearer.")
+        })?;
         let key = edge.keys.find(key).ok_or_else(|| unauthorized("The API key is wrong."))?;
         request.extensions_mut().insert(app::Caller { key, endpoint });
     }

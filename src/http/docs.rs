@@ -11,7 +11,9 @@ use axum::{
 use serde::Serialize;
 use utoipa::{
     Modify, OpenApi, ToSchema,
-    openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    openapi::security::{
+        ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+    },
 };
 use utoipa_swagger_ui::Config;
 
@@ -48,10 +50,8 @@ impl Modify for Keys {
         let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
         components.add_security_scheme("key", header);
         components.add_security_scheme("bearer", bearer);
-        let either = vec![
-            SecurityRequirement::new("key", [""; 0]),
-            SecurityRequirement::new("bearer", [""; 0]),
-        ];
+        let either =
+            vec![SecurityRequirement::new("key", [""; 0]), SecurityRequirement::new("bearer", [""; 0])];
         for (path, item) in &mut api.paths.paths {
             if !PUBLIC.contains(&path.as_str()) {
                 for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
@@ -91,7 +91,9 @@ fn asset(name: &str) -> Result<Response> {
     let Some(file) = found else { return Err(nothing_here()) };
     // The page's own links are relative to `/docs/`, whichever way it was reached.
     let bytes = if name == "index.html" {
-        String::from_utf8_lossy(&file.bytes).replacen("<head>", "<head><base href=\"/docs/\">", 1).into_bytes()
+        String::from_utf8_lossy(&file.bytes)
+            .replacen("<head>", "<head><base href=\"/docs/\">", 1)
+            .into_bytes()
     } else {
         file.bytes.into_owned()
     };

@@ -94,7 +94,9 @@ async fn answer(
     if !(1..=MAX_TEXTS).contains(&input.len()) {
         fields.refuse(pointer.trim_end_matches('/'), format!("must have 1 to {MAX_TEXTS} texts"));
     }
-    for index in input.iter().take(MAX_TEXTS).enumerate().filter(|(_, text)| text.is_empty()).map(|(index, _)| index) {
+    for index in
+        input.iter().take(MAX_TEXTS).enumerate().filter(|(_, text)| text.is_empty()).map(|(index, _)| index)
+    {
         let index = if pointer.ends_with('/') { index.to_string() } else { String::new() };
         fields.refuse(format!("{pointer}{index}"), "must not be empty");
     }

@@ -137,9 +137,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> std::result::Result<Self, Failure> {
         match AxumQuery::<T>::try_from_uri(&parts.uri) {
             Ok(AxumQuery(query)) => Ok(Self(query)),
-            Err(rejection) => {
-                Err(Error::new(Kind::Invalid, format!("{}.", rejection.body_text())).into())
-            }
+            Err(rejection) => Err(Error::new(Kind::Invalid, format!("{}.", rejection.body_text())).into()),
         }
     }
 }

@@ -329,7 +329,9 @@ fn format(value: Option<Value>, fields: &mut Fields) -> Format {
     }
 }
 
-fn keep_alive<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<KeepAlive>, D::Error> {
+fn keep_alive<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<KeepAlive>, D::Error> {
     let text = match Option::<Value>::deserialize(deserializer)? {
         None => return Ok(None),
         Some(Value::String(text)) => text,

@@ -76,8 +76,7 @@ pub fn router(edge: Arc<Edge>) -> Router {
             None => router = router.route(&format!("{template}/"), methods),
         }
     }
-    let router =
-        router.fallback(error::not_found).method_not_allowed_fallback(error::method_not_allowed);
+    let router = router.fallback(error::not_found).method_not_allowed_fallback(error::method_not_allowed);
     layers(router, edge)
 }
 

@@ -5,9 +5,8 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU16, Ordering::Relaxed},
-        OnceLock,
     },
     task::{Context, Poll, ready},
     time::Instant,

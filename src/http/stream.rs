@@ -39,7 +39,12 @@ pub(super) enum Shape {
 }
 
 /// The reply, streamed or whole. A failure before the first event is an ordinary error.
-pub(super) async fn respond(caller: &Caller, reply: ChatReply, shape: Shape, stream: bool) -> Result<Response> {
+pub(super) async fn respond(
+    caller: &Caller,
+    reply: ChatReply,
+    shape: Shape,
+    stream: bool,
+) -> Result<Response> {
     if stream {
         streamed(Arc::clone(&caller.observation), reply, shape).await
     } else {
@@ -62,13 +67,19 @@ impl Shape {
         let end = parts.done.map(End::from);
         let thinking = parts.thinking;
         let written = match self {
-            Self::Generate => {
-                serde_json::to_writer(out, &GenerateChunk { model, response: parts.text, thinking, done, end })
-            }
+            Self::Generate => serde_json::to_writer(
+                out,
+                &GenerateChunk { model, response: parts.text, thinking, done, end },
+            ),
             Self::Chat => {
-                let tool_calls: Vec<ToolCallChunk<'_>> = parts.tool_calls.iter().map(ToolCallChunk::from).collect();
-                let message =
-                    MessageChunk { role: "assistant", content: parts.text, thinking, tool_calls: &tool_calls };
+                let tool_calls: Vec<ToolCallChunk<'_>> =
+                    parts.tool_calls.iter().map(ToolCallChunk::from).collect();
+                let message = MessageChunk {
+                    role: "assistant",
+                    content: parts.text,
+                    thinking,
+                    tool_calls: &tool_calls,
+                };
                 serde_json::to_writer(out, &ChatChunk { model, message, done, end })
             }
         };
@@ -102,8 +113,14 @@ async fn streamed(observation: Arc<Observation>, mut reply: ChatReply, shape: Sh
         Some(first) => first?,
         None => return Err(incomplete().into()),
     };
-    let body =
-        SseBody { model: reply.model, events: reply.events, first: Some(first), shape, observation, ended: false };
+    let body = SseBody {
+        model: reply.model,
+        events: reply.events,
+        first: Some(first),
+        shape,
+        observation,
+        ended: false,
+    };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),

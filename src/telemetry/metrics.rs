@@ -293,10 +293,18 @@ mod tests {
         for n in 0..100 {
             metrics.request_started();
             let endpoint = metrics.endpoint(Some(&format!("/nowhere/{n}")));
-            metrics.request_ended(endpoint, &format!("BREW{n}"), 404, Some("not_found"), Duration::from_millis(2));
+            metrics.request_ended(
+                endpoint,
+                &format!("BREW{n}"),
+                404,
+                Some("not_found"),
+                Duration::from_millis(2),
+            );
         }
         let text = metrics.render(TextFormat::Prometheus);
-        assert!(text.contains("simpleton_requests_total{method=\"other\",endpoint=\"unmatched\",status=\"404\"} 100\n"));
+        assert!(text.contains(
+            "simpleton_requests_total{method=\"other\",endpoint=\"unmatched\",status=\"404\"} 100\n"
+        ));
         assert_eq!(text.lines().filter(|line| line.starts_with("simpleton_requests_total")).count(), 1);
         assert!(text.contains("simpleton_request_duration_seconds_bucket{method=\"other\",endpoint=\"unmatched\",le=\"0.0025\"} 100\n"));
         assert!(text.contains("simpleton_requests_in_progress 0\n"));

@@ -10,6 +10,7 @@ use self::logs::{Format, Level};
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Monitoring")]
+#[group(skip)]
 pub struct Settings {
     /// How much is logged: error, warn, info, debug or trace
     #[arg(long, env = "LOG_LEVEL", default_value = "info", value_parser = crate::setting::word(Level::WORDS))]

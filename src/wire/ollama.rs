@@ -415,7 +415,9 @@ mod tests {
     fn reads_the_lines_of_a_real_server() {
         // Recorded from the examples of Ollama's docs/api.md.
         assert_eq!(
-            events(r#"{"model":"llama3.2","created_at":"2023-08-04T08:52:19.385406455-07:00","message":{"role":"assistant","content":"The","images":null},"done":false}"#),
+            events(
+                r#"{"model":"llama3.2","created_at":"2023-08-04T08:52:19.385406455-07:00","message":{"role":"assistant","content":"The","images":null},"done":false}"#
+            ),
             [ChatEvent::Text("The".into())]
         );
         assert_eq!(
@@ -434,10 +436,16 @@ mod tests {
     #[test]
     fn reads_tool_calls_and_thinking() {
         assert_eq!(
-            events(r#"{"model":"m","message":{"role":"assistant","content":"","thinking":"hm","tool_calls":[{"function":{"name":"f","arguments":{"a":1}}}]},"done":false}"#),
+            events(
+                r#"{"model":"m","message":{"role":"assistant","content":"","thinking":"hm","tool_calls":[{"function":{"name":"f","arguments":{"a":1}}}]},"done":false}"#
+            ),
             [
                 ChatEvent::Thinking("hm".into()),
-                ChatEvent::ToolCall(ToolCall { id: None, name: "f".into(), arguments: serde_json::json!({"a": 1}) })
+                ChatEvent::ToolCall(ToolCall {
+                    id: None,
+                    name: "f".into(),
+                    arguments: serde_json::json!({"a": 1})
+                })
             ]
         );
     }

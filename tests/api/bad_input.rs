@@ -1,0 +1,214 @@
+//! What clients do wrong, one row each.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::harness::{KEY, TestServer, problem, start, start_with};
+
+#[tokio::test]
+async fn keys_that_do_not_open() {
+    let server = start().await;
+    let post = || server.client.post(server.url("/inference/chat")).body("not even read");
+    for (request, opens) in [
+        (post(), false),
+        (post().header("x-api-key", "wrong-key-0123456789"), false),
+        (post().header("x-api-key", ""), false),
+        (post().header("x-api-key", b"\xff\xfe".as_slice()), false),
+        (post().header("authorization", "Bearer wrong"), false),
+        (post().header("authorization", format!("Basic {KEY}")), false),
+        (post().header("authorization", KEY), false),
+        // In both headers: X-API-Key counts.
+        (post().header("x-api-key", "wrong-key").header("authorization", format!("Bearer {KEY}")), false),
+        (post().header("x-api-key", KEY).header("authorization", "Bearer wrong"), true),
+        (post().header("x-api-key", KEY).header("authorization", format!("Bearer {KEY}")), true),
+    ] {
+        let response = request.try_clone().unwrap().send().await.unwrap();
+        if opens {
+            assert_eq!(response.status(), 400, "let in, and then the body is looked at");
+        } else {
+            assert_eq!(response.headers()["www-authenticate"], "ApiKey");
+            assert_eq!(problem(request).await.0, 401);
+        }
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_requests() {
+    let server = start().await;
+    for (body, status, detail) in [
+        ("", 400, "not valid JSON"),
+        ("{", 400, "not valid JSON"),
+        ("{\"messages\": [}", 400, "not valid JSON"),
+        ("{\"messages\": [{\"role\": \"user\", \"content\": \"\\ud800\"}]}", 400, "not valid JSON"),
+        ("\u{feff}{}", 400, "not valid JSON"),
+        ("[1]", 422, ""),
+        ("null", 422, ""),
+        ("{}", 422, "missing field `messages`"),
+    ] {
+        let (got, problem) = problem(server.post_text("/inference/chat", body)).await;
+        assert_eq!(got, status, "{body}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(detail), "{body}: {problem}");
+    }
+    // Far deeper than any parser should follow.
+    let deep = format!("{{\"messages\": {}", "[".repeat(100_000));
+    assert_eq!(problem(server.post_text("/inference/chat", deep)).await.0, 400);
+    let binary = server.post_text("/inference/chat", vec![0xff, 0xfe, 0x00]);
+    assert_eq!(problem(binary).await.0, 400);
+    let form = server.client.post(server.url("/inference/chat")).header("x-api-key", KEY);
+    let form = form.header("content-type", "application/x-www-form-urlencoded").body("a=b");
+    assert_eq!(problem(form).await.0, 415);
+}
+
+#[tokio::test]
+async fn fields_that_are_wrong_are_all_named() {
+    let server = start().await;
+    let hello = json!([{"role": "user", "content": "hi"}]);
+    for (request, pointers) in [
+        (json!({"messages": []}), vec!["/messages"]),
+        (json!({"messages": "hi"}), vec!["/messages"]),
+        (json!({"messages": [{"role": "robot", "content": "hi"}]}), vec!["/messages/0/role"]),
+        (json!({"messages": [{"role": "user", "content": 5}]}), vec!["/messages/0/content"]),
+        (json!({"messages": [{"role": "user"}]}), vec!["/messages/0/content"]),
+        (json!({"messages": [{"content": "hi"}]}), vec!["/messages/0"]),
+        (
+            json!({"messages": hello, "temperature": 2.1, "top_p": -0.1, "top_k": 0, "max_tokens": -5}),
+            vec!["/temperature", "/top_p", "/top_k", "/max_tokens"],
+        ),
+        (json!({"messages": hello, "temperature": "hot"}), vec!["/temperature"]),
+        (json!({"messages": hello, "temperature": true}), vec!["/temperature"]),
+        (json!({"messages": hello, "max_tokens": 1.5}), vec!["/max_tokens"]),
+        (json!({"messages": hello, "max_tokens": 99_999_999_999_u64}), vec!["/max_tokens"]),
+        (json!({"messages": hello, "stream": "yes"}), vec!["/stream"]),
+        (json!({"messages": hello, "stop": [1]}), vec!["/stop"]),
+        (json!({"messages": hello, "format": "yaml"}), vec!["/format"]),
+        (json!({"messages": hello, "keep_alive": "soon"}), vec!["/keep_alive"]),
+        (json!({"messages": hello, "model": "no such name"}), vec!["/model"]),
+        (json!({"messages": hello, "model": 7}), vec!["/model"]),
+        (
+            json!({"messages": [{"role": "user", "content": "x", "tool_calls": [{"function": {"name": "f"}}]}]}),
+            vec!["/messages/0/tool_calls"],
+        ),
+    ] {
+        let (status, problem) = problem(server.post("/inference/chat", &request)).await;
+        assert_eq!(status, 422, "{request}: {problem}");
+        let named: Vec<&str> = problem["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|error| error["pointer"].as_str().unwrap())
+            .collect();
+        assert_eq!(named, pointers, "{request}: {problem}");
+    }
+    // `null` means that a field is not there.
+    let nulls = json!({"messages": hello, "temperature": null, "stream": null, "model": null, "stop": null, "keep_alive": null});
+    assert_eq!(server.post("/inference/chat", &nulls).send().await.unwrap().status(), 200);
+    for request in
+        [json!({"prompt": ""}), json!({"prompt": null}), json!({"prompt": "x", "raw": true, "system": "y"})]
+    {
+        assert_eq!(problem(server.post("/inference/generate", &request)).await.0, 422, "{request}");
+    }
+}
+
+#[tokio::test]
+async fn images_that_are_none() {
+    let server = start().await;
+    for (image, status) in [
+        ("", 400),
+        ("not base64!", 400),
+        ("aGVsbG8=", 400),
+        ("data:image/png;base64,aGVsbG8=", 400),
+        ("http://169.254.169.254/latest", 422),
+        ("file:///etc/passwd", 422),
+    ] {
+        let request = json!({"prompt": "x", "images": [image]});
+        let (got, problem) = problem(server.post("/inference/generate", &request)).await;
+        assert_eq!(got, status, "{image}: {problem}");
+    }
+    assert!(server.ollama.requests("/api/generate").is_empty());
+}
+
+#[tokio::test]
+async fn an_unknown_model_is_a_404_with_the_command_that_gets_it() {
+    let server = start().await;
+    server.ollama.on("/api/chat", crate::fake_ollama::Script::error(404, "model 'nope' not found"));
+    let request = json!({"model": "nope", "messages": [{"role": "user", "content": "hi"}]});
+    for _ in 0..20 {
+        let (status, problem) = problem(server.post("/inference/chat", &request)).await;
+        assert_eq!(status, 404);
+        assert!(problem["detail"].as_str().unwrap().contains("ollama pull nope"), "{problem}");
+    }
+    let metrics = server.get("/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(!metrics.contains("nope"), "an unknown model makes no series");
+}
+
+/// Sends a head that announces 50 MB and not a byte of the body: the answer must come all the same.
+async fn announce_50_mb(server: &TestServer, key: &str) -> String {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = format!(
+        "POST /inference/chat HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\ncontent-type: application/json\r\ncontent-length: 52428800\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    read_head(&mut stream).await
+}
+
+async fn read_head(stream: &mut TcpStream) -> String {
+    let mut bytes = [0; 4096];
+    let read = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut bytes)).await.unwrap().unwrap();
+    String::from_utf8_lossy(&bytes[..read]).into_owned()
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_without_reading_it() {
+    let server = start().await;
+    assert!(announce_50_mb(&server, KEY).await.starts_with("HTTP/1.1 413"));
+    // Without its length announced, too, and then after no more than the limit.
+    let endless = reqwest::Body::wrap_stream(futures_util::stream::repeat_with(|| {
+        Ok::<_, std::io::Error>(vec![b' '; 64 * 1024])
+    }));
+    let result = server.post_text("/inference/chat", endless).send().await;
+    assert!(result.is_err() || result.unwrap().status() == 413);
+}
+
+#[tokio::test]
+async fn without_a_key_not_a_byte_of_the_body_is_read() {
+    let server = start().await;
+    assert!(announce_50_mb(&server, "wrong-key").await.starts_with("HTTP/1.1 401"));
+    assert!(announce_50_mb(&server, "").await.starts_with("HTTP/1.1 401"));
+}
+
+#[tokio::test]
+async fn a_client_that_stalls_in_its_body_is_told_and_let_go() {
+    let server = start_with(&[("REQUEST_TIMEOUT_S", "1")]).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let half = format!(
+        "POST /inference/chat HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{{\"mess"
+    );
+    stream.write_all(half.as_bytes()).await.unwrap();
+    assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 408"));
+}
+
+#[tokio::test]
+async fn strange_requests_do_not_disturb_the_server() {
+    let server = start().await;
+    for bytes in [
+        &b"GET / HTTP/9.9\r\n\r\n"[..],
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET /%00%ff/../../etc/passwd HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"POST /inference/chat HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
+        b"POST /inference/chat HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nZZZ\r\n",
+        b"\r\n\r\n\r\n",
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.unwrap();
+        assert!(!answer.starts_with(b"HTTP/1.1 5"), "{}", String::from_utf8_lossy(&answer));
+    }
+    assert_eq!(server.get("/").send().await.unwrap().status(), 200);
+}

@@ -1,0 +1,71 @@
+use serde_json::{Value, json};
+
+use crate::{
+    fake_ollama::{Script, Step},
+    harness::{TestServer, json as body, problem, start},
+};
+
+fn answer(server: &TestServer, vectors: &Value) {
+    let json = json!({"model": "m", "embeddings": vectors, "total_duration": 42, "prompt_eval_count": 5});
+    server.ollama.on("/api/embed", Script::ok(vec![Step::Send(json.to_string())]));
+}
+
+#[tokio::test]
+async fn one_text_or_many_or_a_bare_list() {
+    let server = start().await;
+    answer(&server, &json!([[0.5, -1.25]]));
+    for path in ["/embeddings/", "/embeddings"] {
+        let reply = body(server.post(path, &json!({"input": "Hello world"})).send().await.unwrap()).await;
+        assert_eq!(
+            reply,
+            json!({"model": "nomic-embed-text", "embeddings": [[0.5, -1.25]], "total_duration": 42})
+        );
+    }
+    answer(&server, &json!([[1.0], [2.0]]));
+    let reply = body(server.post("/embeddings/", &json!({"input": ["a", "b"]})).send().await.unwrap()).await;
+    assert_eq!(reply["embeddings"], json!([[1.0], [2.0]]));
+    let reply =
+        body(server.post("/embeddings/batch?model=qwen2.5:7b", &json!(["a", "b"])).send().await.unwrap())
+            .await;
+    assert_eq!(reply["model"], "qwen2.5:7b");
+    let sent = server.ollama.requests("/api/embed");
+    assert_eq!(sent[2], json!({"model": "nomic-embed-text", "input": ["a", "b"]}), "one batched call");
+    assert_eq!(
+        server.metric("simpleton_llm_tokens_total{model=\"nomic-embed-text\",token_type=\"prompt\"}").await,
+        15.0
+    );
+}
+
+#[tokio::test]
+async fn wrong_input_is_named() {
+    let server = start().await;
+    let too_many: Vec<&str> = vec!["x"; 2049];
+    for (request, pointer, detail) in [
+        (json!({"input": []}), "/input", "1 to 2048"),
+        (json!({"input": too_many}), "/input", "1 to 2048"),
+        (json!({"input": ["a", ""]}), "/input/1", "empty"),
+        (json!({"input": ""}), "/input", "empty"),
+        (json!({"input": 5}), "/input", "a string or a list of strings"),
+        (json!({"input": ["a", 5]}), "/input", "a string or a list of strings"),
+        (json!({}), "", "missing field `input`"),
+        (json!({"input": "a", "model": "../x"}), "/model", "model name"),
+    ] {
+        let (status, problem) = problem(server.post("/embeddings/", &request)).await;
+        assert_eq!(status, 422, "{problem}");
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
+        assert!(problem["errors"][0]["detail"].as_str().unwrap().contains(detail), "{problem}");
+    }
+    assert!(server.ollama.requests("/api/embed").is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_fit_the_texts_is_refused() {
+    let server = start().await;
+    for vectors in
+        [json!([]), json!([[1.0]]), json!([[1.0], [1.0, 2.0]]), json!([[], []]), json!([[1e39], [1.0]])]
+    {
+        answer(&server, &vectors);
+        let (status, _) = problem(server.post("/embeddings/", &json!({"input": ["a", "b"]}))).await;
+        assert_eq!(status, 502, "{vectors}");
+    }
+}

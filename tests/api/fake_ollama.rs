@@ -1,0 +1,252 @@
+//! A scripted Ollama: a TCP server that answers as told, including slowly, partly and wrongly. It
+//! speaks raw HTTP/1.1 so that it can also break it.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+/// One step of an answer's body.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// These bytes, as they are.
+    Send(String),
+    Pause(Duration),
+    /// Close the connection without ending the body.
+    Cut,
+    /// Say nothing more, for ever.
+    Hang,
+}
+
+/// What to do with one kind of request.
+#[derive(Clone, Debug)]
+pub struct Script {
+    pub status: u16,
+    pub steps: Vec<Step>,
+    /// Wait before the headers are sent; `None` is for ever.
+    pub delay: Option<Duration>,
+}
+
+impl Script {
+    pub fn ok(steps: Vec<Step>) -> Self {
+        Self { status: 200, steps, delay: Some(Duration::ZERO) }
+    }
+
+    pub fn error(status: u16, message: &str) -> Self {
+        let body = serde_json::json!({ "error": message }).to_string();
+        Self { status, steps: vec![Step::Send(body)], delay: Some(Duration::ZERO) }
+    }
+
+    /// `words` as a streamed chat, with `pause` after each.
+    pub fn chat(words: &[&str], pause: Duration) -> Self {
+        let mut steps = Vec::new();
+        for word in words {
+            steps.push(Step::Send(chat_line(word)));
+            if !pause.is_zero() {
+                steps.push(Step::Pause(pause));
+            }
+        }
+        steps.push(Step::Send(last_line(words.len())));
+        Self::ok(steps)
+    }
+}
+
+pub fn chat_line(text: &str) -> String {
+    serde_json::json!({"model": "m", "message": {"role": "assistant", "content": text}, "done": false})
+        .to_string()
+        + "\n"
+}
+
+pub fn generate_line(text: &str) -> String {
+    serde_json::json!({"model": "m", "response": text, "done": false}).to_string() + "\n"
+}
+
+pub fn last_line(tokens: usize) -> String {
+    serde_json::json!({
+        "model": "m", "message": {"role": "assistant", "content": ""}, "response": "", "done": true,
+        "done_reason": "stop", "context": [1, 2, 3], "total_duration": 5_000_000, "load_duration": 1_000_000,
+        "prompt_eval_count": 7, "prompt_eval_duration": 2_000_000, "eval_count": tokens, "eval_duration": 2_000_000
+    })
+    .to_string()
+        + "\n"
+}
+
+#[derive(Default)]
+struct State {
+    scripts: Mutex<Vec<(String, Script)>>,
+    requests: Mutex<Vec<(String, Value)>>,
+    /// Connections that the other side closed before the answer was complete.
+    aborted: AtomicUsize,
+    chunks_sent: AtomicUsize,
+}
+
+pub struct FakeOllama {
+    pub address: SocketAddr,
+    state: Arc<State>,
+    task: JoinHandle<()>,
+}
+
+impl FakeOllama {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(connection(stream, Arc::clone(&shared)));
+            }
+        });
+        let fake = Self { address, state, task };
+        let json = |value: Value| Script::ok(vec![Step::Send(value.to_string())]);
+        fake.on("/api/version", json(serde_json::json!({"version": "0.99.0"})));
+        let tag = |name: &str, digest: &str| serde_json::json!({"name": name, "size": 4_700_000_000_u64, "modified_at": "2025-10-01T12:00:00.5+02:00", "digest": digest, "details": {"family": "qwen2", "parameter_size": "7.6B", "quantization_level": "Q4_K_M"}});
+        fake.on(
+            "/api/tags",
+            json(serde_json::json!({"models": [tag("qwen2.5:7b", "aa"), tag("llava:latest", "bb")]})),
+        );
+        fake.on("/api/show", json(serde_json::json!({"capabilities": ["completion", "vision", "tools"], "model_info": {"qwen2.context_length": 32768}})));
+        fake.on("/api/chat", Script::chat(&["Hel", "lo", " wörld"], Duration::ZERO));
+        fake.on(
+            "/api/generate",
+            Script::ok(vec![
+                Step::Send(generate_line("Par")),
+                Step::Send(generate_line("is")),
+                Step::Send(last_line(2)),
+            ]),
+        );
+        fake
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on this path is answered like this.
+    pub fn on(&self, path: &str, script: Script) {
+        let mut scripts = self.state.scripts.lock().unwrap();
+        scripts.retain(|(known, _)| known != path);
+        scripts.push((path.to_owned(), script));
+    }
+
+    /// The bodies sent to this path so far.
+    pub fn requests(&self, path: &str) -> Vec<Value> {
+        let requests = self.state.requests.lock().unwrap();
+        requests.iter().filter(|(known, _)| known == path).map(|(_, body)| body.clone()).collect()
+    }
+
+    pub fn aborted(&self) -> usize {
+        self.state.aborted.load(SeqCst)
+    }
+
+    pub fn chunks_sent(&self) -> usize {
+        self.state.chunks_sent.load(SeqCst)
+    }
+}
+
+impl Drop for FakeOllama {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn connection(mut stream: TcpStream, state: Arc<State>) {
+    let _ = stream.set_nodelay(true);
+    let mut buffer = Vec::new();
+    while let Some((path, body)) = read_request(&mut stream, &mut buffer).await {
+        let script = {
+            let scripts = state.scripts.lock().unwrap();
+            scripts.iter().find(|(known, _)| *known == path).map(|(_, script)| script.clone())
+        };
+        state.requests.lock().unwrap().push((path, body));
+        let script = script.unwrap_or_else(|| Script::error(404, "no such path"));
+        if !answer(&mut stream, &script, &state).await {
+            return;
+        }
+    }
+}
+
+async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(String, Value)> {
+    loop {
+        if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
+            let length = head
+                .lines()
+                .find_map(|line| {
+                    line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok()
+                })
+                .unwrap_or(0);
+            if buffer.len() >= end + 4 + length {
+                let body = serde_json::from_slice(&buffer[end + 4..end + 4 + length]).unwrap_or(Value::Null);
+                let path = head.split(' ').nth(1)?.to_owned();
+                buffer.drain(..end + 4 + length);
+                return Some((path, body));
+            }
+        }
+        let mut piece = [0; 16 * 1024];
+        match stream.read(&mut piece).await {
+            Ok(0) | Err(_) => return None,
+            Ok(read) => buffer.extend_from_slice(&piece[..read]),
+        }
+    }
+}
+
+/// Plays the script; false when the connection is over.
+async fn answer(stream: &mut TcpStream, script: &Script, state: &State) -> bool {
+    match script.delay {
+        Some(delay) => tokio::time::sleep(delay).await,
+        None => return watch(stream, state, Duration::from_secs(3600)).await,
+    }
+    let head = format!(
+        "HTTP/1.1 {} X\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n",
+        script.status
+    );
+    if stream.write_all(head.as_bytes()).await.is_err() {
+        return false;
+    }
+    for step in &script.steps {
+        match step {
+            Step::Send(text) => {
+                let chunk = format!("{:x}\r\n{text}\r\n", text.len());
+                if stream.write_all(chunk.as_bytes()).await.is_err() {
+                    state.aborted.fetch_add(1, SeqCst);
+                    return false;
+                }
+                state.chunks_sent.fetch_add(1, SeqCst);
+            }
+            Step::Pause(pause) => {
+                if !watch(stream, state, *pause).await {
+                    return false;
+                }
+            }
+            Step::Cut => return false,
+            Step::Hang => return watch(stream, state, Duration::from_secs(3600)).await,
+        }
+    }
+    stream.write_all(b"0\r\n\r\n").await.is_ok()
+}
+
+/// Waits; false as soon as the other side closes the connection.
+async fn watch(stream: &mut TcpStream, state: &State, time: Duration) -> bool {
+    let mut byte = [0; 1];
+    tokio::select! {
+        () = tokio::time::sleep(time) => true,
+        read = stream.read(&mut byte) => {
+            if matches!(read, Ok(0) | Err(_)) {
+                state.aborted.fetch_add(1, SeqCst);
+            }
+            false
+        }
+    }
+}

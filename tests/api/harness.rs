@@ -1,0 +1,143 @@
+//! Starts real servers on free ports and talks to them with a plain HTTP client.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use reqwest::{Client, RequestBuilder, Response};
+use serde_json::Value;
+use simpleton::{
+    config::{Sources, load},
+    serve::Server,
+};
+use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle};
+
+use crate::fake_ollama::FakeOllama;
+
+pub const KEY: &str = "test-key-0123456789";
+
+pub struct TestServer {
+    pub address: SocketAddr,
+    pub ollama: FakeOllama,
+    pub client: Client,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+    _data_dir: TempDir,
+}
+
+/// A server in front of a scripted Ollama.
+pub async fn start() -> TestServer {
+    start_with(&[]).await
+}
+
+/// The same with other settings.
+pub async fn start_with(settings: &[(&str, &str)]) -> TestServer {
+    let ollama = FakeOllama::start().await;
+    let data_dir = tempfile::tempdir().unwrap();
+    let url = ollama.url();
+    let mut variables = vec![
+        ("PORT", "0"),
+        ("API_KEYS", KEY),
+        ("DATA_DIR", data_dir.path().to_str().unwrap()),
+        ("OLLAMA_BASE_URL", &url),
+    ];
+    variables.retain(|(name, _)| !settings.iter().any(|(other, _)| other == name));
+    variables.extend_from_slice(settings);
+    let config = config(&variables);
+    let server = Server::prepare(&config).await.unwrap();
+    let address = server.address().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let task = tokio::spawn(server.run(async {
+        let _ = stopped.await;
+    }));
+    let client = Client::builder().no_proxy().build().unwrap();
+    TestServer { address, ollama, client, stop: Some(stop), task, _data_dir: data_dir }
+}
+
+pub fn config(variables: &[(&str, &str)]) -> simpleton::config::Config {
+    let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    load(&Sources::from_environment(owned)).1.unwrap()
+}
+
+impl TestServer {
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Without a key.
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(self.url(path))
+    }
+
+    /// JSON with the right key.
+    pub fn post(&self, path: &str, body: &Value) -> RequestBuilder {
+        self.post_text(path, body.to_string())
+    }
+
+    pub fn post_text(&self, path: &str, body: impl Into<reqwest::Body>) -> RequestBuilder {
+        let request = self.client.post(self.url(path)).header("x-api-key", KEY);
+        request.header("content-type", "application/json").body(body)
+    }
+
+    /// Asks the server to stop and waits until it has.
+    pub async fn stop(mut self) {
+        let _ = self.stop.take().unwrap().send(());
+        (&mut self.task).await.unwrap();
+    }
+
+    /// The value of one series of `/metrics`, 0 when it is not there.
+    pub async fn metric(&self, series: &str) -> f64 {
+        let text = self.get("/metrics").send().await.unwrap().text().await.unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+pub async fn json(response: Response) -> Value {
+    serde_json::from_str(&response.text().await.unwrap()).unwrap()
+}
+
+/// The error's status and its problem details, whose form is checked.
+pub async fn problem(request: RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let problem = json(response).await;
+    assert_eq!(problem["status"], status);
+    assert_eq!(problem["request_id"], id);
+    for field in ["type", "title", "detail"] {
+        assert!(problem[field].as_str().is_some_and(|text| !text.is_empty()), "{field} in {problem}");
+    }
+    (status, problem)
+}
+
+/// The data of all events of an SSE text, with the name of each (`message` when it has none).
+pub fn events(text: &str) -> Vec<(String, Value)> {
+    let blocks = text.split("\n\n").filter(|block| !block.is_empty());
+    blocks
+        .map(|block| {
+            let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            let name = field("event:").unwrap_or("message").to_owned();
+            (name, serde_json::from_str(field("data:").unwrap()).unwrap())
+        })
+        .collect()
+}
+
+/// Waits for something that must come true; the deadline is generous, for slow machines.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> F) {
+    let started = Instant::now();
+    while !check().await {
+        assert!(started.elapsed() < Duration::from_secs(20), "{what}: not after 20 s");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

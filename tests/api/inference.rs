@@ -1,0 +1,139 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::{
+    fake_ollama::{Script, Step, chat_line, last_line},
+    harness::{KEY, events, json as body, start},
+};
+
+const HELLO: &str = r#"{"messages": [{"role": "user", "content": "hi"}]}"#;
+
+#[tokio::test]
+async fn generate_answers_in_one_object() {
+    let server = start().await;
+    let request = json!({"prompt": "capital?", "system": "short", "temperature": 0, "max_tokens": 5, "top_p": 0.5,
+        "top_k": 3, "seed": 7, "stop": "x", "keep_alive": "10m", "context": [4, 5], "format": "json", "unknown": 1});
+    let response = server.post("/inference/generate", &request).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "application/json");
+    assert_eq!(
+        body(response).await,
+        json!({"model": "qwen2.5:7b", "response": "Paris", "done": true, "done_reason": "stop", "context": [1, 2, 3],
+            "total_duration": 5_000_000, "load_duration": 1_000_000, "prompt_eval_count": 7,
+            "prompt_eval_duration": 2_000_000, "eval_count": 2, "eval_duration": 2_000_000})
+    );
+    assert_eq!(
+        server.ollama.requests("/api/generate"),
+        [
+            json!({"model": "qwen2.5:7b", "prompt": "capital?", "system": "short", "context": [4, 5], "stream": true,
+            "format": "json", "keep_alive": "600000ms",
+            "options": {"temperature": 0.0, "top_p": 0.5, "top_k": 3, "seed": 7, "stop": ["x"], "num_predict": 5}})
+        ]
+    );
+}
+
+#[tokio::test]
+async fn chat_answers_in_one_object_and_has_the_briefs_temperature() {
+    let server = start().await;
+    let response = server.post_text("/inference/chat", HELLO).send().await.unwrap();
+    let reply = body(response).await;
+    assert_eq!(reply["message"], json!({"role": "assistant", "content": "Hello wörld"}));
+    assert_eq!((&reply["done"], &reply["eval_count"]), (&json!(true), &json!(3)));
+    let sent = &server.ollama.requests("/api/chat")[0];
+    assert_eq!(sent["messages"], json!([{"role": "user", "content": "hi"}]));
+    assert!((sent["options"]["temperature"].as_f64().unwrap() - 0.7).abs() < 1e-6);
+}
+
+#[tokio::test]
+async fn a_stream_is_events_in_ollamas_shape() {
+    let server = start().await;
+    for path in ["/inference/chat", "/inference/generate"] {
+        let request =
+            json!({"messages": [{"role": "user", "content": "hi"}], "prompt": "hi", "stream": true});
+        let response = server.post(path, &request).send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        let events = events(&response.text().await.unwrap());
+        let (last, chunks) = events.split_last().unwrap();
+        assert!(chunks.len() >= 2 && chunks.iter().all(|(_, chunk)| chunk["done"] == false));
+        let text: String = chunks
+            .iter()
+            .map(|(_, chunk)| chunk["response"].as_str().or(chunk["message"]["content"].as_str()).unwrap())
+            .collect();
+        assert_eq!(text, if path.ends_with("chat") { "Hello wörld" } else { "Paris" });
+        assert_eq!((&last.1["done"], &last.1["prompt_eval_count"]), (&json!(true), &json!(7)));
+    }
+}
+
+/// The first token is forwarded before the second exists: the backend pauses for ever after it.
+#[tokio::test]
+async fn the_first_token_leaves_before_the_second_exists() {
+    let server = start().await;
+    server.ollama.on("/api/chat", Script::ok(vec![Step::Send(chat_line("first")), Step::Hang]));
+    let request = json!({"messages": [{"role": "user", "content": "hi"}], "stream": true});
+    let mut response = server.post("/inference/chat", &request).send().await.unwrap();
+    let chunk =
+        tokio::time::timeout(Duration::from_secs(20), response.chunk()).await.unwrap().unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&chunk).contains("first"));
+}
+
+#[tokio::test]
+async fn tools_and_thinking_pass_both_ways() {
+    let server = start().await;
+    let called = json!({"model": "m", "message": {"role": "assistant", "content": "", "thinking": "hm",
+        "tool_calls": [{"function": {"name": "weather", "arguments": {"city": "Paris"}}}]}, "done": false});
+    server
+        .ollama
+        .on("/api/chat", Script::ok(vec![Step::Send(format!("{called}\n")), Step::Send(last_line(9))]));
+    let tool = json!({"type": "function", "function": {"name": "weather", "description": "d", "parameters": {"type": "object"}}});
+    let request = json!({"messages": [
+        {"role": "user", "content": "weather?"},
+        {"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "weather", "arguments": {"city": "Rome"}}}]},
+        {"role": "tool", "content": "sunny", "tool_name": "weather"}], "tools": [tool]});
+    let reply = body(server.post("/inference/chat", &request).send().await.unwrap()).await;
+    assert_eq!(
+        reply["message"],
+        json!({"role": "assistant", "content": "", "thinking": "hm",
+            "tool_calls": [{"function": {"name": "weather", "arguments": {"city": "Paris"}}}]})
+    );
+    let sent = &server.ollama.requests("/api/chat")[0];
+    assert_eq!(sent["tools"], json!([tool]));
+    assert_eq!(sent["messages"][1]["tool_calls"][0]["function"]["arguments"], json!({"city": "Rome"}));
+    assert_eq!(sent["messages"][2], json!({"role": "tool", "content": "sunny", "tool_name": "weather"}));
+}
+
+#[tokio::test]
+async fn images_are_re_encoded_before_the_backend_sees_them() {
+    let server = start().await;
+    let bmp = tiny_bmp();
+    let request = json!({"prompt": "what is it?", "images": [format!("data:image/bmp;base64,{bmp}")]});
+    let response = server.post("/inference/generate", &request).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let sent = &server.ollama.requests("/api/generate")[0];
+    assert!(sent["images"][0].as_str().unwrap().starts_with("iVBORw0KGgo"), "a PNG");
+    assert_eq!(sent["model"], "llava", "a picture goes to the default vision model");
+}
+
+#[tokio::test]
+async fn both_headers_carry_a_key() {
+    let server = start().await;
+    let bearer =
+        server.client.post(server.url("/inference/chat")).header("authorization", format!("Bearer {KEY}"));
+    let response = bearer.header("content-type", "application/json").body(HELLO).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+}
+
+/// A 1×1 bitmap.
+fn tiny_bmp() -> String {
+    use base64::Engine;
+    let mut bytes = b"BM".to_vec();
+    bytes.extend_from_slice(&58u32.to_le_bytes());
+    bytes.extend_from_slice(&[0; 4]);
+    for number in [54u32, 40, 1, 1] {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+    bytes.extend_from_slice(&[1, 0, 24, 0]);
+    bytes.extend_from_slice(&[0; 24]);
+    bytes.extend_from_slice(&[0, 0, 255, 0]);
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}

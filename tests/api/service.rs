@@ -1,0 +1,140 @@
+use serde_json::json;
+
+use crate::harness::{KEY, json as body, problem, start, start_with};
+
+#[tokio::test]
+async fn the_service_describes_itself_without_a_key() {
+    let server = start().await;
+    let root = body(server.get("/").send().await.unwrap()).await;
+    assert_eq!(root["service"], "Simpleton LLM Service");
+    assert_eq!((&root["docs"], &root["health"]), (&json!("/docs"), &json!("/health")));
+    let health = body(server.get("/health").send().await.unwrap()).await;
+    assert_eq!((&health["status"], &health["ollama_status"]), (&json!("healthy"), &json!("connected")));
+    assert_eq!(health["components"]["backend"]["version"], "0.99.0");
+}
+
+#[tokio::test]
+async fn health_does_not_wait_for_a_backend_that_hangs() {
+    let server = start().await;
+    let hanging = crate::fake_ollama::Script { status: 200, steps: Vec::new(), delay: None };
+    server.ollama.on("/api/version", hanging);
+    let health = body(server.get("/health").send().await.unwrap()).await;
+    assert_eq!((&health["status"], &health["ollama_status"]), (&json!("degraded"), &json!("disconnected")));
+}
+
+#[tokio::test]
+async fn models_come_with_what_they_can_do() {
+    let server = start().await;
+    let reply = body(server.get("/models").header("x-api-key", KEY).send().await.unwrap()).await;
+    assert_eq!(
+        reply["models"][0],
+        json!({"name": "qwen2.5:7b", "size": 4_700_000_000_u64, "modified_at": "2025-10-01T10:00:00.5Z", "digest": "aa",
+            "capabilities": ["completion", "vision", "tools"], "context_length": 32768, "source": "ollama", "loaded": false,
+            "details": {"family": "qwen2", "parameter_size": "7.6B", "quantization_level": "Q4_K_M"}})
+    );
+    assert_eq!(reply["models"][1]["name"], "llava");
+}
+
+#[tokio::test]
+async fn only_the_public_routes_open_without_a_key() {
+    let server = start().await;
+    for path in ["/", "/health", "/docs", "/docs/", "/docs/swagger-ui.css", "/openapi.json", "/metrics"] {
+        assert_eq!(server.get(path).send().await.unwrap().status(), 200, "{path}");
+    }
+    let document: serde_json::Value = body(server.get("/openapi.json").send().await.unwrap()).await;
+    let documented = document["paths"].as_object().unwrap();
+    for path in
+        simpleton::http::templates().filter(|path| !path.starts_with("/docs") && *path != "/openapi.json")
+    {
+        assert!(documented.contains_key(path), "{path} is documented");
+        for (method, operation) in documented[path].as_object().unwrap() {
+            let request = server.client.request(method.to_uppercase().parse().unwrap(), server.url(path));
+            let status = request.send().await.unwrap().status();
+            let closed = operation.get("security").is_some();
+            assert_eq!(status == 401, closed, "{method} {path}: {status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_documentation_works_offline() {
+    let server = start().await;
+    let page = server.get("/docs").send().await.unwrap().text().await.unwrap();
+    assert!(page.contains("<base href=\"/docs/\">"));
+    assert!(!page.contains("https://"), "nothing is loaded from elsewhere");
+    for part in page.split('"').filter(|part| part.ends_with(".js") || part.ends_with(".css")) {
+        let path = format!("/docs/{}", part.trim_start_matches("./"));
+        assert_eq!(server.get(&path).send().await.unwrap().status(), 200, "{path}");
+    }
+    let script = server.get("/docs/swagger-initializer.js").send().await.unwrap().text().await.unwrap();
+    assert!(script.contains("/openapi.json"));
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_add_one_series_at_most() {
+    let server = start().await;
+    for n in 0..50 {
+        let (status, _) = problem(server.get(&format!("/nothing/{n}"))).await;
+        assert_eq!(status, 404);
+    }
+    let response =
+        server.client.delete(server.url("/inference/chat")).header("x-api-key", KEY).send().await.unwrap();
+    assert_eq!((response.status().as_u16(), response.headers()["allow"].to_str().unwrap()), (405, "POST"));
+    let text = server.get("/metrics").send().await.unwrap().text().await.unwrap();
+    let series = text
+        .lines()
+        .filter(|line| line.starts_with("simpleton_requests_total") && line.contains("unmatched"));
+    assert_eq!(
+        series.collect::<Vec<_>>(),
+        ["simpleton_requests_total{method=\"GET\",endpoint=\"unmatched\",status=\"404\"} 50"]
+    );
+}
+
+#[tokio::test]
+async fn a_sane_request_id_is_kept_and_another_replaced() {
+    let server = start().await;
+    for (sent, kept) in [("abc-1.2:3_x", true), ("a b", false), ("", false), (&"x".repeat(129), false)] {
+        let response = server.get("/").header("x-request-id", sent).send().await.unwrap();
+        let id = response.headers()["x-request-id"].to_str().unwrap();
+        assert_eq!(id == sent, kept, "{sent:?} → {id:?}");
+        assert!(!id.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn metrics_speak_both_formats_and_count_what_happened() {
+    let server = start().await;
+    let request = json!({"prompt": "hi"});
+    for _ in 0..3 {
+        server.post("/inference/generate", &request).send().await.unwrap().bytes().await.unwrap();
+    }
+    let labels = "method=\"POST\",endpoint=\"/inference/generate\"";
+    assert_eq!(server.metric(&format!("simpleton_requests_total{{{labels},status=\"200\"}}")).await, 3.0);
+    assert_eq!(server.metric(&format!("simpleton_request_duration_seconds_count{{{labels}}}")).await, 3.0);
+    let model = "model=\"qwen2.5:7b\"";
+    assert_eq!(
+        server
+            .metric(&format!("simpleton_llm_requests_total{{{model},endpoint=\"/inference/generate\"}}"))
+            .await,
+        3.0
+    );
+    assert_eq!(
+        server.metric(&format!("simpleton_llm_tokens_total{{{model},token_type=\"completion\"}}")).await,
+        6.0
+    );
+    let open = server
+        .get("/metrics")
+        .header("accept", "application/openmetrics-text; version=1.0.0")
+        .send()
+        .await
+        .unwrap();
+    assert!(open.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
+    assert!(open.text().await.unwrap().ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn a_key_is_made_when_none_is_given() {
+    let server = start_with(&[("API_KEYS", "")]).await;
+    let (status, _) = problem(server.get("/models")).await;
+    assert_eq!(status, 401);
+}
