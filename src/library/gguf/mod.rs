@@ -59,8 +59,12 @@ enum Value {
 pub(super) enum Fault {
     NotGguf,
     Version(u32),
-    CutOff { missing: u64 },
+    CutOff {
+        missing: u64,
+    },
     Header(&'static str),
+    /// The file is whole, but not one that can be used for this.
+    Unfit(&'static str),
     Io(io::Error),
 }
 
@@ -254,6 +258,7 @@ impl fmt::Display for Fault {
             Self::Version(version) => write!(f, "GGUF version {version} is not supported"),
             Self::CutOff { missing } => write!(f, "it is cut off, at least {missing} bytes are missing"),
             Self::Header(what) => write!(f, "its header is not valid, {what}"),
+            Self::Unfit(what) => f.write_str(what),
             Self::Io(_) => f.write_str("it cannot be read"),
         }
     }
