@@ -37,7 +37,7 @@ convert() {
 mode="${1:-import}"
 if [[ "$mode" != --convert-only && -f "$MANIFEST" ]]; then exit 0; fi
 
-steps 2
+if [[ "$mode" == --convert-only ]]; then steps 1; else steps 2; fi
 if ! is_whole "$FILE"; then
   step "Fetching and converting the embedding model (all-MiniLM-L6-v2, 84 MB), once …"
   convert

@@ -41,6 +41,7 @@ look() {
       ;;
     test)
       look run
+      wish docker-compose "docker compose" compose version
       ;;
     check)
       look rust
