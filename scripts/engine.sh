@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the engine, llama.cpp's llama-server, from the llama.cpp source inside the PyPI source package
 # llama-cpp-python, pinned by version and hash, and installs it into the data folder. Done once per version.
+# usage: scripts/engine.sh [--check]     --check builds nothing and only says by its exit code whether it is there
 # PORTABLE=1 builds for any x86-64 CPU with AVX2 instead of this machine's own; JOBS=N sets the parallel jobs.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -88,6 +89,7 @@ install() {
 }
 
 if is_built; then exit 0; fi
+if [[ "${1:-}" == --check ]]; then exit 1; fi
 
 mkdir -p "$WORK"
 exec 9>"$WORK.lock"

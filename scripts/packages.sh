@@ -36,7 +36,7 @@ look() {
       wish ninja-build "ninja" ninja --version
       ;;
     run)
-      look engine
+      look rust
       need curl "curl" curl --version
       ;;
     test)
@@ -50,7 +50,7 @@ look() {
       wish systemd "systemd-analyze" systemd-analyze --version
       ;;
     bench)
-      look run
+      look rust
       need nginx-light "nginx, which the benchmark compares with" nginx -v
       ;;
     *)
@@ -77,7 +77,7 @@ apt() {
 }
 
 install() {
-  say "      Installing with apt-get: $*"
+  say "      Missing, trying apt-get: $*"
   # The lists of a new machine are empty or old, and then the first try fails.
   apt install --no-install-recommends "$@" || { apt update && apt install --no-install-recommends "$@"; }
 }

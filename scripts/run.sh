@@ -6,17 +6,15 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 steps 4
 
-# An Ollama server or a llama-server of the user's own takes the engine's place.
-engine_elsewhere() {
-  if [[ -n "$(setting OLLAMA_BASE_URL)" ]]; then
-    echo "not needed, models come from OLLAMA_BASE_URL"
-  elif [[ -n "$(setting LLAMA_SERVER)" ]]; then
-    echo "not needed, LLAMA_SERVER names one"
-  fi
-}
+# An Ollama server takes the place of the engine and its models; a llama-server of the user's own that of the engine.
+ollama="$(setting OLLAMA_BASE_URL)"
+llama_server="$(setting LLAMA_SERVER)"
 
 step "What the system needs: compiler, cmake, Python, Rust"
-scripts/packages.sh run
+sets=(run)
+if [[ -z "$ollama$llama_server" ]] && ! scripts/engine.sh --check; then sets+=(engine); fi
+if [[ -z "$ollama" ]] && ! scripts/embedding-model.sh --check; then sets+=(embedding); fi
+scripts/packages.sh "${sets[@]}"
 need_rust
 step_done
 
@@ -25,21 +23,22 @@ cargo build --release --locked || fail "Simpleton did not compile; the first err
 step_done
 
 step "The engine: llama.cpp's llama-server"
-elsewhere="$(engine_elsewhere)"
-if [[ -n "$elsewhere" ]]; then
-  step_done "$elsewhere"
+if [[ -n "$ollama" ]]; then
+  step_done "not needed: models come from OLLAMA_BASE_URL"
+elif [[ -n "$llama_server" ]]; then
+  step_done "not needed: LLAMA_SERVER names one"
 else
   inner scripts/engine.sh
   step_done
 fi
 
 step "The embedding model: all-minilm"
-if [[ -n "$(setting OLLAMA_BASE_URL)" ]]; then
-  step_done "not needed, models come from OLLAMA_BASE_URL"
+if [[ -n "$ollama" ]]; then
+  step_done "not needed: models come from OLLAMA_BASE_URL"
 elif inner scripts/embedding-model.sh; then
   step_done
 else
-  say "      Starting without it: everything but embeddings works. Run make run again to retry."
+  say "      Starting without it: everything but embeddings works. The next make run tries again."
 fi
 
 exec target/release/simpleton serve "$@"

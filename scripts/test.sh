@@ -6,7 +6,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 steps 5
 
 step "What the tests need from the system"
-scripts/packages.sh test
+mapfile -t sets < <(to_build)
+scripts/packages.sh test ${sets[@]+"${sets[@]}"}
 need_rust
 scripts/tools.sh nextest
 step_done
