@@ -11,7 +11,7 @@ COPY scripts/common.sh scripts/packages.sh scripts/engine.sh scripts/
 RUN scripts/packages.sh engine && rm -rf /var/lib/apt/lists/*
 COPY scripts/requirements scripts/requirements
 # PORTABLE: the image runs on other machines than the one that builds it (on x86-64: any with AVX2).
-RUN PORTABLE=1 DATA_DIR=/built XDG_CACHE_HOME=/tmp/cache scripts/engine.sh
+RUN PORTABLE=1 DATA_DIR=/built XDG_CACHE_HOME=/cache scripts/engine.sh
 
 FROM rust:1.95-slim-bookworm AS program
 WORKDIR /src
