@@ -31,10 +31,7 @@ pub fn switch(text: &str) -> Result<bool, String> {
 /// One of a closed set of words, in any case.
 pub fn word<T: Clone + Send + Sync + 'static>(
     words: &'static [(&'static str, T)],
-) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
-where
-    T: 'static,
-{
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
     move |text| {
         let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text.trim()));
         found.map(|(_, value)| value.clone()).ok_or_else(|| {

@@ -156,9 +156,8 @@ async fn fetch(backend: &dyn Backend, slot: &RwLock<Option<Listed>>) -> Result<A
 /// An old server that says nothing of capabilities is not contradicted, and any language model can
 /// be made to embed.
 fn lacks(model: &Model, needed: Capability) -> bool {
-    !model.capabilities.is_empty()
-        && !model.can(needed)
-        && !(needed == Capability::Embedding && model.can(Capability::Completion))
+    let can_be_made_to = needed == Capability::Embedding && model.can(Capability::Completion);
+    !model.capabilities.is_empty() && !model.can(needed) && !can_be_made_to
 }
 
 /// One made for the job before one that can be made to do it, the demo last, the largest first.

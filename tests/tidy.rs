@@ -1,0 +1,220 @@
+//! The rules of ARCHITECTURE.md that can be read off the source: who may import whom, which library
+//! belongs to which file, and how long a file may be.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise: that is how it fails")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Layers from the bottom up: a module imports its own layer's modules only where it is said here,
+/// and everything below.
+const LAYERS: &[&[&str]] = &[
+    &["error", "setting", "data_dir", "client"],
+    &["types", "wire"],
+    &["telemetry", "library"],
+    &["engine"],
+    &["backend"],
+    &["app"],
+    &["config"],
+    &["http", "serve", "cli"],
+];
+
+/// Neighbours in one layer that may know each other, from → to.
+const NEIGHBOURS: &[(&str, &str)] = &[
+    ("client", "error"),
+    ("client", "setting"),
+    ("data_dir", "error"),
+    ("wire", "types"),
+    ("cli", "serve"),
+    ("serve", "http"),
+];
+
+/// A library and the only places that may name it.
+const OWNERS: &[(&str, &[&str])] = &[
+    ("axum", &["src/http/", "src/serve.rs"]),
+    ("hyper", &["src/http/server.rs", "src/client.rs"]),
+    ("hyper_util", &["src/http/server.rs", "src/client.rs"]),
+    ("reqwest", &["src/client.rs"]),
+    ("rustls", &["src/client.rs"]),
+    ("utoipa", &["src/http/"]),
+    ("image", &["src/types/image.rs"]),
+    ("clap", &["src/cli/", "src/config", "src/client.rs", "src/app/models.rs", "src/backend/ollama.rs", "src/telemetry/", "src/engine/", "src/library/"]),
+];
+
+const MAX_LINES: usize = 400;
+
+fn sources() -> BTreeMap<PathBuf, String> {
+    fn walk(folder: &Path, found: &mut BTreeMap<PathBuf, String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.insert(path.clone(), fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    walk(Path::new("src"), &mut found);
+    assert!(found.len() > 20, "run in the project's root");
+    found
+}
+
+/// The top-level module that a file belongs to.
+fn module(path: &Path) -> String {
+    let inside = path.strip_prefix("src").unwrap();
+    let first = inside.components().next().unwrap().as_os_str().to_str().unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&module))
+}
+
+/// The code of a file without its unit tests and comments.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod ").next().unwrap();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// The modules named after `crate::`, also inside braces.
+fn imported(code: &str) -> Vec<String> {
+    let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        let Some(group) = rest.strip_prefix('{') else {
+            found.push(name(rest));
+            continue;
+        };
+        let mut depth = 1;
+        let mut item_starts = true;
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 1 => item_starts = true,
+                c if item_starts && !c.is_whitespace() => {
+                    found.push(name(&group[at..]));
+                    item_starts = false;
+                }
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn imports_go_down_only() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let from = module(&path);
+        if from == "lib" || from == "main" {
+            continue;
+        }
+        let Some(own) = layer(&from) else {
+            wrong.push(format!("{from} is in no layer"));
+            continue;
+        };
+        for to in imported(&code(&text)) {
+            let allowed = to == from
+                || layer(&to).is_some_and(|other| other < own)
+                || NEIGHBOURS.contains(&(from.as_str(), to.as_str()));
+            if !allowed {
+                wrong.push(format!("{} imports {to}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_import_reader_sees_every_form() {
+    let code = "use crate::{\n    client,\n    error::{Error, Kind},\n    types::Model,\n};\nlet x = crate::wire::sse::A;";
+    assert_eq!(imported(code), ["client", "error", "types", "wire"]);
+}
+
+#[test]
+fn a_library_is_named_only_by_its_owner() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let (code, shown) = (code(&text), path.to_str().unwrap().to_owned());
+        for (library, owners) in OWNERS {
+            let named = code.lines().any(|line| {
+                let line = line.trim_start();
+                line.starts_with(&format!("use {library}::")) || line.starts_with(&format!("pub use {library}::"))
+                    || line.contains(&format!(" {library}::")) && !line.contains(&format!("::{library}"))
+                        && !line.contains("super::") && !line.contains("crate::")
+            });
+            if named && !owners.iter().any(|owner| shown.starts_with(owner)) {
+                wrong.push(format!("{shown} names {library}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Cache, limits and metering are written once, there.
+#[test]
+fn only_the_pipeline_calls_a_backend() {
+    for (verb, place) in [("backend.chat(", "src/app/chat.rs"), ("backend.embed(", "src/app/embed.rs")] {
+        let callers: Vec<PathBuf> =
+            sources().into_iter().filter(|(_, text)| code(text).contains(verb)).map(|(path, _)| path).collect();
+        assert_eq!(callers, [Path::new(place)], "{verb}");
+    }
+}
+
+#[test]
+fn files_stay_readable() {
+    let long: Vec<String> = sources()
+        .into_iter()
+        .filter(|(_, text)| text.lines().count() > MAX_LINES)
+        .map(|(path, text)| format!("{}: {} lines", path.display(), text.lines().count()))
+        .collect();
+    assert!(long.is_empty(), "split by noun: {long:#?}");
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let silent: Vec<PathBuf> =
+        sources().into_iter().filter(|(_, text)| !text.starts_with("//!")).map(|(path, _)| path).collect();
+    assert!(silent.is_empty(), "{silent:#?}");
+}
+
+#[test]
+fn adapters_do_not_swallow_errors() {
+    let adapters = ["backend", "engine", "library"];
+    let mut wrong = Vec::new();
+    for (path, text) in sources().into_iter().filter(|(path, _)| adapters.contains(&module(path).as_str())) {
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            // `let _ =` on a result is a decision, and a decision has its reason in a comment above.
+            let drops = line.trim_start().starts_with("let _ =");
+            let reasoned = lines[at.saturating_sub(3)..at].iter().any(|line| line.trim_start().starts_with("//"));
+            if drops && !reasoned {
+                wrong.push(format!("{}:{}", path.display(), at + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "an ignored result without a reason: {wrong:#?}");
+}
+
+/// Generated files are the same as what would be generated now.
+#[test]
+fn generated_files_are_fresh() {
+    let (settings, _) = simpleton::config::load(&simpleton::config::Sources::default());
+    for (path, made, command) in [
+        (".env.example", simpleton::config::env_example(&settings), "simpleton config --env-example > .env.example"),
+        ("docs/configuration.md", simpleton::config::markdown(&settings), "simpleton config --markdown > docs/configuration.md"),
+        ("docs/openapi.json", simpleton::http::openapi(), "simpleton config --openapi > docs/openapi.json"),
+    ] {
+        let kept = fs::read_to_string(path).unwrap_or_default();
+        assert!(kept == made, "{path} is stale; run: {command}");
+    }
+}
