@@ -8,9 +8,9 @@ pub mod error;
 pub mod types;
 pub mod wire;
 // 2 adapters: each owns its Settings
-pub mod library;
-pub mod engine;
 pub mod backend;
+pub mod engine;
+pub mod library;
 // 3 product: no axum, no SQL, no vendor JSON
 // 4 edges
 pub mod cli;

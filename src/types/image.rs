@@ -48,7 +48,9 @@ impl Image {
         let bytes = base64_engine::STANDARD_NO_PAD
             .decode(payload)
             .or_else(|_| base64_engine::URL_SAFE_NO_PAD.decode(payload))
-            .map_err(|source| Error::new(Kind::Malformed, "The image is not valid base64.").because(source))?;
+            .map_err(|source| {
+                Error::new(Kind::Malformed, "The image is not valid base64.").because(source)
+            })?;
         Self::from_bytes(&bytes)
     }
 
