@@ -1,0 +1,84 @@
+//! A position in a file of known length. Every step is checked against that length first, so that
+//! a number in the file can never make it allocate or loop beyond what is there.
+
+use std::io::{BufReader, Read, Seek};
+
+use super::Fault;
+
+/// The largest tokenizers take about 20 MB. This bounds the time that a hostile header can take.
+const MAX_HEADER: u64 = 256 << 20;
+
+pub(super) struct Reader<R> {
+    input: BufReader<R>,
+    at: u64,
+    len: u64,
+}
+
+impl<R: Read + Seek> Reader<R> {
+    pub(super) fn new(input: R, len: u64) -> Self {
+        Self { input: BufReader::with_capacity(64 * 1024, input), at: 0, len }
+    }
+
+    /// Bytes read or skipped so far.
+    pub(super) fn position(&self) -> u64 {
+        self.at
+    }
+
+    /// Bytes of the whole file.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub(super) fn bytes<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+        self.advance(N as u64)?;
+        let mut bytes = [0; N];
+        self.input.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, Fault> {
+        self.bytes().map(u32::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, Fault> {
+        self.bytes().map(u64::from_le_bytes)
+    }
+
+    /// A text of at most `limit` bytes; what is not UTF-8 in it is replaced.
+    pub(super) fn text(&mut self, limit: u64) -> Result<String, Fault> {
+        let len = self.u64()?;
+        if len > limit {
+            return Err(Fault::Header("a text in it is absurdly long"));
+        }
+        self.advance(len)?;
+        let mut bytes = Vec::new();
+        if self.input.by_ref().take(len).read_to_end(&mut bytes)? as u64 != len {
+            return Err(Fault::CutOff { missing: 1 });
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    pub(super) fn skip_text(&mut self) -> Result<(), Fault> {
+        let len = self.u64()?;
+        self.skip(len)
+    }
+
+    pub(super) fn skip(&mut self, bytes: u64) -> Result<(), Fault> {
+        self.advance(bytes)?;
+        let bytes = i64::try_from(bytes).map_err(|_| Fault::Header("a value is absurdly long"))?;
+        Ok(self.input.seek_relative(bytes)?)
+    }
+
+    /// Claims the next `bytes` of the file.
+    fn advance(&mut self, bytes: u64) -> Result<(), Fault> {
+        let end = self.at.checked_add(bytes).ok_or(Fault::Header("a value is absurdly long"))?;
+        if end > MAX_HEADER {
+            return Err(Fault::Header("it is absurdly long"));
+        }
+        if end > self.len {
+            return Err(Fault::CutOff { missing: end - self.len });
+        }
+        self.at = end;
+        Ok(())
+    }
+}

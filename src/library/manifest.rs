@@ -1,0 +1,123 @@
+//! Ollama's manifests: which blobs make up a model, and where the manifest of a model lies.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::digest::Digest;
+use crate::types::ModelName;
+
+/// Real manifests have about 1 kB.
+const MAX_BYTES: u64 = 1 << 20;
+
+const MEDIA_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub(super) const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+pub(super) const MODEL: &str = "application/vnd.ollama.image.model";
+pub(super) const PROJECTOR: &str = "application/vnd.ollama.image.projector";
+pub(super) const ADAPTER: &str = "application/vnd.ollama.image.adapter";
+
+/// A manifest as it is in the file. Layers of other types (template, params, license …) are
+/// Ollama's own affair: the engine takes its template from the GGUF file.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Manifest {
+    schema_version: u32,
+    #[serde(default)]
+    media_type: String,
+    config: Option<Layer>,
+    /// `null` in the manifests of models that run in Ollama's cloud.
+    layers: Option<Vec<Layer>>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Layer {
+    pub(super) media_type: String,
+    pub(super) digest: Digest,
+    /// Bytes.
+    pub(super) size: u64,
+}
+
+impl Manifest {
+    pub(super) fn new(config: Layer, layers: Vec<Layer>) -> Self {
+        Self {
+            schema_version: 2,
+            media_type: MEDIA_TYPE.to_owned(),
+            config: Some(config),
+            layers: Some(layers),
+        }
+    }
+
+    pub(super) fn parse(bytes: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(bytes)
+    }
+
+    pub(super) fn layers_of<'a>(&'a self, media_type: &str) -> impl Iterator<Item = &'a Layer> {
+        self.layers.iter().flatten().filter(move |layer| layer.media_type == media_type)
+    }
+
+    /// Bytes of all layers and the config.
+    pub(super) fn size(&self) -> u64 {
+        self.config.iter().chain(self.layers.iter().flatten()).map(|l| l.size).fold(0, u64::saturating_add)
+    }
+}
+
+/// Where the manifest of a model lies in a models folder.
+pub(super) fn path(models: &Path, name: &ModelName) -> PathBuf {
+    folder(models).join(&name.host).join(&name.namespace).join(&name.name).join(&name.tag)
+}
+
+pub(super) fn folder(models: &Path) -> PathBuf {
+    models.join("manifests")
+}
+
+/// The bytes of a manifest.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() || metadata.len() > MAX_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a file of at most 1 MB"));
+    }
+    fs::read(path)
+}
+
+/// What was found below the manifests folder.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) manifests: Vec<(ModelName, PathBuf)>,
+    /// Folders that cannot be read.
+    pub(super) unreadable: Vec<(PathBuf, io::Error)>,
+}
+
+/// Finds all manifests. What is not named like a model (`.DS_Store`, unfinished files) is passed over.
+pub(super) fn find_all(models: &Path) -> Found {
+    let mut found = Found::default();
+    descend(&folder(models), &mut Vec::new(), &mut found);
+    found
+}
+
+fn descend(folder: &Path, parts: &mut Vec<String>, found: &mut Found) {
+    let entries = match fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+        Ok(entries) => entries,
+        // A folder that went away between two looks, or was never made, holds no models.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) => return found.unreadable.push((folder.to_owned(), error)),
+    };
+    for entry in entries {
+        let (path, Ok(part)) = (entry.path(), entry.file_name().into_string()) else { continue };
+        let is_folder = fs::metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+        parts.push(part);
+        match parts.as_slice() {
+            [host, namespace, name, tag] if !is_folder => {
+                if let Ok(name) = format!("{host}/{namespace}/{name}:{tag}").parse() {
+                    found.manifests.push((name, path));
+                }
+            }
+            [_] | [_, _] | [_, _, _] if is_folder => descend(&path, parts, found),
+            _ => {}
+        }
+        parts.pop();
+    }
+}
