@@ -1,1 +1,50 @@
-//! The embedded engine.
+//! The embedded engine: runs llama.cpp's `llama-server`, one child process for each loaded model
+//! and role, behind a private unix socket. It decides when a child starts, who may talk to it, and
+//! when it has to go; what is said over the socket is `backend/`'s business.
+//!
+//! A child and not a library, because ordinary mistakes abort llama.cpp: a dead child costs its own
+//! requests a 502, and unloading gives all its memory back.
+
+mod admission;
+mod child;
+mod lease;
+mod life;
+mod locate;
+mod log_tail;
+mod memory;
+mod place;
+mod pool;
+mod queue;
+mod runtime_folder;
+mod settings;
+mod spawner;
+
+use std::fmt;
+
+pub use lease::Lease;
+pub use locate::{Located, locate};
+pub use pool::{Engine, Loaded};
+pub use settings::Settings;
+
+/// What a child is started for. llama-server either talks or embeds, so a model that is asked for
+/// both is loaded twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    Chat,
+    Embed,
+}
+
+impl Role {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Embed => "embed",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

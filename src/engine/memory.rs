@@ -1,0 +1,58 @@
+//! How much memory a model will take, and how much there is. Estimates: what a child really takes
+//! depends on llama.cpp's version and the processor, and they only have to keep a machine alive.
+
+use std::fs;
+
+use super::{Role, settings::Settings};
+use crate::library::Entry;
+
+const MB: u64 = 1_000_000;
+
+/// llama-server itself with its compute buffers, measured with small models at 60 to 130 MB.
+const FIXED: u64 = 128 * MB;
+
+/// Bytes that a child for this model will take.
+pub(super) fn estimate(entry: &Entry, role: Role, settings: &Settings) -> u64 {
+    let size = |path: &std::path::Path| fs::metadata(path).map_or(0, |meta| meta.len());
+    let mut files = size(&entry.weights);
+    if role == Role::Chat {
+        files += entry.projector.as_deref().map_or(0, size);
+    }
+    let tokens = u64::from(settings.context_per_slot(entry)) * u64::from(settings.engine_parallel);
+    let keys_and_values = match (role, entry.architecture.embedding_only) {
+        // An encoder keeps nothing between tokens.
+        (Role::Embed, true) => 0,
+        _ => entry.architecture.kv_bytes_per_token.saturating_mul(tokens),
+    };
+    // Compute buffers grow with the model: a twentieth covers what was seen.
+    files.saturating_add(files / 20).saturating_add(keys_and_values).saturating_add(FIXED)
+}
+
+/// Bytes that all children together may take.
+pub(super) fn budget(settings: &Settings) -> u64 {
+    match settings.engine_memory_mb {
+        Some(megabytes) => megabytes.saturating_mul(MB),
+        None => available() / 5 * 4,
+    }
+}
+
+/// The machine's memory, or the container's where that is less.
+fn available() -> u64 {
+    let machine = machine();
+    let container = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let container = container.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(u64::MAX);
+    machine.min(container)
+}
+
+#[cfg(target_os = "linux")]
+fn machine() -> u64 {
+    let system = rustix::system::sysinfo();
+    #[expect(clippy::useless_conversion, reason = "totalram is 32 bits wide on 32-bit machines")]
+    u64::from(system.totalram).saturating_mul(u64::from(system.mem_unit))
+}
+
+/// Where the system does not tell, nothing is held back.
+#[cfg(not(target_os = "linux"))]
+fn machine() -> u64 {
+    u64::MAX
+}

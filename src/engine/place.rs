@@ -1,0 +1,174 @@
+//! What the engine remembers of one model in one role: who uses it, how its child is doing, and how
+//! often that has crashed.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{Role, queue::Queue};
+use crate::{
+    client::Client,
+    error::{Error, Kind},
+    library::Entry,
+    types::KeepAlive,
+};
+
+/// A child that ran this long had got over what crashed it before.
+const STABLE: Duration = Duration::from_secs(60);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+
+/// What makes two requests share a child.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    weights: String,
+    projector: Option<String>,
+    role: Role,
+}
+
+impl Key {
+    pub(super) fn new(entry: &Entry, role: Role) -> Self {
+        Self { weights: entry.weights_digest.clone(), projector: entry.projector_digest.clone(), role }
+    }
+
+    pub(super) fn role(&self) -> Role {
+        self.role
+    }
+}
+
+pub(super) struct Place {
+    pub(super) queue: Arc<Queue>,
+    /// Leases, and callers on their way to one. A child with users is never unloaded.
+    pub(super) users: usize,
+    /// As the latest request wished.
+    pub(super) keep_alive: KeepAlive,
+    pub(super) last_used: Instant,
+    pub(super) crashes: Crashes,
+    pub(super) life: Option<Life>,
+}
+
+impl Place {
+    /// When an idle child has to go; `None` while it is used, or is to stay.
+    pub(super) fn idle_until(&self) -> Option<Instant> {
+        let life = self.life.as_ref().filter(|life| !life.stop.is_cancelled() && self.users == 0)?;
+        match (self.keep_alive, &*life.phase.borrow()) {
+            (KeepAlive::For(time), Phase::Running(_)) => self.last_used.checked_add(time),
+            _ => None,
+        }
+    }
+}
+
+/// One child from the decision to start it to its end.
+pub(super) struct Life {
+    /// The name it was first asked for by.
+    pub(super) name: String,
+    pub(super) digest: String,
+    /// Estimated bytes.
+    pub(super) memory: u64,
+    /// Whether `memory` is counted: there was room for it.
+    pub(super) admitted: bool,
+    pub(super) stop: CancellationToken,
+    pub(super) phase: watch::Receiver<Phase>,
+}
+
+#[derive(Clone)]
+pub(super) enum Phase {
+    Starting,
+    Running(Running),
+    /// Without a failure it was told to end.
+    Ended(Option<Failure>),
+}
+
+#[derive(Clone)]
+pub(super) struct Running {
+    pub(super) client: Client,
+    pub(super) pid: Option<u32>,
+    pub(super) since: Timestamp,
+}
+
+/// Why a child did not start or ended; all who wait for it get the same.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    kind: Kind,
+    message: String,
+    /// For the log: exit status and last lines.
+    detail: String,
+    retry_after: Option<Duration>,
+}
+
+impl Failure {
+    pub(super) fn new(kind: Kind, message: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), detail: detail.into(), retry_after: None }
+    }
+
+    pub(super) fn retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    pub(super) fn into_error(self) -> Error {
+        let mut error = Error::new(self.kind, self.message);
+        if let Some(after) = self.retry_after {
+            error = error.retry_after(after);
+        }
+        if self.detail.is_empty() { error } else { error.because(self.detail) }
+    }
+}
+
+/// Exponential backoff: the first crash costs nothing, since it may have been that one request.
+#[derive(Default)]
+pub(super) struct Crashes {
+    count: u32,
+    last: Option<(Instant, Failure)>,
+}
+
+impl Crashes {
+    /// `ran` is how long the child had been running, zero when it did not even start.
+    pub(super) fn record(&mut self, failure: Failure, ran: Duration) {
+        self.count = if ran >= STABLE { 1 } else { self.count.saturating_add(1) };
+        self.last = Some((Instant::now(), failure));
+    }
+
+    /// The refusal for a request that comes too early after the last crash.
+    pub(super) fn refusal(&self) -> Option<Error> {
+        let (at, failure) = self.last.as_ref()?;
+        let left = self.pause().checked_sub(at.elapsed()).filter(|left| !left.is_zero())?;
+        // Rounded up, or a caller who obeys would come back a moment too early.
+        let left = Duration::from_secs(left.as_secs() + 1);
+        let message = format!("{} It is tried again in {} s.", failure.message, left.as_secs());
+        Some(Error::new(Kind::Unavailable, message).retry_after(left))
+    }
+
+    /// 0, 1, 2, 4 … 30 seconds.
+    fn pause(&self) -> Duration {
+        match self.count.checked_sub(2) {
+            None => Duration::ZERO,
+            Some(doublings) => Duration::from_secs(1 << doublings.min(5)).min(LONGEST_BACKOFF),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeated_crashes_wait_longer_and_a_stable_run_forgives() {
+        let failure = || Failure::new(Kind::BadGateway, "It ended unexpectedly.", "");
+        let mut crashes = Crashes::default();
+        assert!(crashes.refusal().is_none());
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            crashes.record(failure(), Duration::from_secs(1));
+            pauses.push(crashes.pause().as_secs());
+        }
+        assert_eq!(pauses, [0, 1, 2, 4, 8, 16, 30, 30]);
+        let refusal = crashes.refusal().expect("still in its pause");
+        assert_eq!(refusal.kind(), Kind::Unavailable);
+        assert!(refusal.retry_after_hint().is_some_and(|after| after >= Duration::from_secs(29)));
+
+        crashes.record(failure(), STABLE);
+        assert!(crashes.refusal().is_none());
+    }
+}

@@ -1,0 +1,301 @@
+//! The engine itself: which models are loaded, who may use them, and when they go.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Lease, Located, Role, Settings,
+    life::{Order, live},
+    locate, memory,
+    place::{Crashes, Key, Life, Phase, Place, Running},
+    queue::Queue,
+    runtime_folder::RuntimeFolder,
+    spawner::Spawner,
+};
+use crate::{
+    error::{Error, Kind, Result},
+    library::Entry,
+    types::KeepAlive,
+};
+
+/// Runs the children. Dropping it ends them soon; `stop` returns when they have ended.
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+pub(super) type Table = HashMap<Key, Place>;
+
+pub(super) struct Shared {
+    pub(super) settings: Settings,
+    pub(super) data_dir: PathBuf,
+    /// Bytes that all children together may take.
+    pub(super) budget: u64,
+    pub(super) folder: RuntimeFolder,
+    pub(super) spawner: Spawner,
+    /// Never locked across an await. Entries stay: there are no more than installed models.
+    table: Mutex<Table>,
+    /// Told after every change that may let somebody go on.
+    pub(super) changed: watch::Sender<()>,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// A loaded model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The name it was first asked for by; others may share its weights.
+    pub name: String,
+    /// sha256 of the weights.
+    pub digest: String,
+    pub role: Role,
+    pub slots: usize,
+    pub slots_busy: usize,
+    /// Requests that wait for a slot.
+    pub waiting: usize,
+    /// An estimate.
+    pub memory_bytes: u64,
+    pub pid: Option<u32>,
+    pub since: Timestamp,
+}
+
+impl Engine {
+    /// Must be called within a tokio runtime. Whether llama-server is there is seen when a model is
+    /// loaded, so that a server without it still does everything else.
+    ///
+    /// # Errors
+    /// `Setup` when there can be no private folder for the sockets.
+    pub fn new(settings: Settings, data_dir: &Path) -> Result<Self> {
+        let (changed, changes) = watch::channel(());
+        let shared = Arc::new(Shared {
+            budget: memory::budget(&settings),
+            folder: RuntimeFolder::open(data_dir)?,
+            spawner: Spawner::new()?,
+            data_dir: data_dir.to_owned(),
+            settings,
+            table: Mutex::default(),
+            changed,
+            shutdown: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        shared.tasks.spawn(unload_idle(Arc::clone(&shared), changes));
+        Ok(Self { shared })
+    }
+
+    /// Loads the model when it is not loaded, waits for a free slot and takes it. Concurrent first
+    /// users share one start, which goes on even when they leave. Dropping the future leaves the
+    /// line. `keep_alive` counts from the end of the lease.
+    ///
+    /// # Errors
+    /// `Busy` when too many wait already. `Unavailable` when there is no room because all loaded
+    /// models are busy, when the model's process has crashed repeatedly, or when the engine is
+    /// stopping. `Setup` when the model alone needs more memory than the engine may use or
+    /// llama-server is missing. `BadGateway` or `GatewayTimeout` when it cannot be loaded.
+    pub async fn acquire(
+        &self,
+        entry: Arc<Entry>,
+        role: Role,
+        keep_alive: Option<KeepAlive>,
+    ) -> Result<Lease> {
+        let key = Key::new(&entry, role);
+        let keep_alive = keep_alive.unwrap_or(self.shared.settings.engine_keep_alive);
+        let (visit, queue) = Visit::new(&self.shared, &key, keep_alive);
+        let slot = queue.enter(&entry.name.to_string()).await?;
+        let asked = Instant::now();
+        loop {
+            let (mut phase, stopping) = self.shared.life(&key, &entry)?;
+            let loaded = matches!(*phase.borrow(), Phase::Running(_)) && !stopping;
+            let load = |asked: Instant| if loaded { Duration::ZERO } else { asked.elapsed() };
+            let settled = phase.wait_for(|phase| match phase {
+                Phase::Starting => false,
+                Phase::Running(_) => !stopping,
+                Phase::Ended(_) => true,
+            });
+            let settled = settled.await.map(|phase| phase.clone());
+            match settled {
+                Ok(Phase::Running(Running { client, .. })) => {
+                    let context = self.shared.settings.context_per_slot(&entry);
+                    return Ok(Lease {
+                        client,
+                        context,
+                        load: load(asked),
+                        phase,
+                        _slot: slot,
+                        _visit: visit,
+                    });
+                }
+                Ok(Phase::Ended(Some(failure))) if !stopping => return Err(failure.into_error()),
+                // It had been told to end before we came: the next round starts it anew.
+                Ok(_) => {}
+                Err(_) => return Err(shutting_down()),
+            }
+        }
+    }
+
+    /// The models that are ready, by name.
+    pub fn loaded(&self) -> Vec<Loaded> {
+        let table = self.shared.table();
+        let mut list: Vec<Loaded> = table.iter().filter_map(|(key, place)| describe(key, place)).collect();
+        list.sort_by(|a, b| (&a.name, a.role.as_str()).cmp(&(&b.name, b.role.as_str())));
+        list
+    }
+
+    /// Where llama-server is, and its version.
+    ///
+    /// # Errors
+    /// `Setup`, saying what to do, when there is none or it does not run.
+    pub async fn locate(&self) -> Result<Located> {
+        locate::locate(&self.shared.settings, &self.shared.data_dir).await
+    }
+
+    /// Ends all children, and with them the requests they are at. None is left when this returns,
+    /// and none is started any more.
+    pub async fn stop(&self) {
+        self.shared.shutdown.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.shared.shutdown.cancel();
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("loaded", &self.loaded()).finish_non_exhaustive()
+    }
+}
+
+fn describe(key: &Key, place: &Place) -> Option<Loaded> {
+    let life = place.life.as_ref()?;
+    let Phase::Running(running) = &*life.phase.borrow() else { return None };
+    Some(Loaded {
+        name: life.name.clone(),
+        digest: life.digest.clone(),
+        role: key.role(),
+        slots: place.queue.slots(),
+        slots_busy: place.queue.busy(),
+        waiting: place.queue.waiting(),
+        memory_bytes: life.memory,
+        pid: running.pid,
+        since: running.since,
+    })
+}
+
+impl Shared {
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the model's child is doing, and whether it has been told to end; begins one when there is
+    /// none.
+    fn life(self: &Arc<Self>, key: &Key, entry: &Arc<Entry>) -> Result<(watch::Receiver<Phase>, bool)> {
+        let mut table = self.table();
+        if self.shutdown.is_cancelled() {
+            return Err(shutting_down());
+        }
+        let Some(place) = table.get_mut(key) else {
+            return Err(Error::new(Kind::Internal, "The engine has lost track of a model."));
+        };
+        if let Some(life) = &place.life {
+            return Ok((life.phase.clone(), life.stop.is_cancelled()));
+        }
+        if let Some(refusal) = place.crashes.refusal() {
+            return Err(refusal);
+        }
+        let (phase, phases) = watch::channel(Phase::Starting);
+        let stop = self.shutdown.child_token();
+        place.life = Some(Life {
+            name: entry.name.to_string(),
+            digest: entry.weights_digest.clone(),
+            memory: memory::estimate(entry, key.role(), &self.settings),
+            admitted: false,
+            stop: stop.clone(),
+            phase: phases.clone(),
+        });
+        drop(table);
+        let order = Order { key: key.clone(), entry: Arc::clone(entry), stop, phase };
+        self.tasks.spawn(live(Arc::clone(self), order));
+        Ok((phases, false))
+    }
+}
+
+fn shutting_down() -> Error {
+    Error::new(Kind::Unavailable, "The server is shutting down.")
+}
+
+/// Counts one user of a model, from asking for it to the end of the lease.
+pub(super) struct Visit {
+    shared: Arc<Shared>,
+    key: Key,
+}
+
+impl Visit {
+    fn new(shared: &Arc<Shared>, key: &Key, keep_alive: KeepAlive) -> (Self, Arc<Queue>) {
+        let settings = &shared.settings;
+        let mut table = shared.table();
+        let place = table.entry(key.clone()).or_insert_with(|| Place {
+            queue: Arc::new(Queue::new(settings.engine_parallel as usize, settings.engine_queue as usize)),
+            users: 0,
+            keep_alive,
+            last_used: Instant::now(),
+            crashes: Crashes::default(),
+            life: None,
+        });
+        place.users += 1;
+        place.keep_alive = keep_alive;
+        let queue = Arc::clone(&place.queue);
+        drop(table);
+        (Self { shared: Arc::clone(shared), key: key.clone() }, queue)
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if let Some(place) = self.shared.table().get_mut(&self.key) {
+            place.users -= 1;
+            place.last_used = Instant::now();
+        }
+        self.shared.changed.send_replace(());
+    }
+}
+
+/// Ends children that have been idle for as long as they may. One task for the whole engine.
+async fn unload_idle(shared: Arc<Shared>, mut changes: watch::Receiver<()>) {
+    loop {
+        let next = shared.table().values().filter_map(Place::idle_until).min();
+        let due = async {
+            match next {
+                Some(instant) => sleep_until(instant).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = shared.shutdown.cancelled() => return,
+            // Shared holds the sender, so this is always a change.
+            _ = changes.changed() => {}
+            () = due => {
+                let now = Instant::now();
+                for place in shared.table().values() {
+                    if let Some(life) = place.life.as_ref().filter(|_| place.idle_until().is_some_and(|until| until <= now)) {
+                        life.stop.cancel();
+                    }
+                }
+            }
+        }
+    }
+}

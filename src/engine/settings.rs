@@ -1,0 +1,80 @@
+//! What an operator may say about the engine.
+
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use clap::Args;
+
+use crate::{library::Entry, types::KeepAlive};
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Embedded engine")]
+pub struct Settings {
+    /// The llama-server program; looked for in DATA_DIR/engine and then on PATH when not given
+    #[arg(long, env = "LLAMA_SERVER")]
+    pub llama_server: Option<PathBuf>,
+    /// Models that are loaded at the same time
+    #[arg(long, env = "ENGINE_MAX_LOADED", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub engine_max_loaded: u32,
+    /// Requests that one loaded model answers at the same time
+    #[arg(long, env = "ENGINE_PARALLEL", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub engine_parallel: u32,
+    /// Requests that may wait for one model before more are refused
+    #[arg(long, env = "ENGINE_QUEUE", default_value_t = 64, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub engine_queue: u32,
+    /// How long an idle model stays loaded: seconds, a duration (90s, 5m, 1h) or -1 for ever
+    #[arg(long, env = "ENGINE_KEEP_ALIVE", default_value = "5m", allow_hyphen_values = true)]
+    pub engine_keep_alive: KeepAlive,
+    /// Tokens of prompt and answer together, at most the model's own context
+    #[arg(long, env = "ENGINE_CONTEXT", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(256..=4_194_304))]
+    pub engine_context: u32,
+    /// Megabytes that all loaded models together may take; 80 % of the machine's memory when not given
+    #[arg(long, env = "ENGINE_MEMORY_MB", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub engine_memory_mb: Option<u64>,
+    /// Threads that each model computes with; the number of processor cores when not given
+    #[arg(long, env = "ENGINE_THREADS", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub engine_threads: Option<u32>,
+    /// Seconds that a model may take to load
+    #[arg(long, env = "ENGINE_START_TIMEOUT_S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    pub engine_start_timeout_s: u64,
+}
+
+impl Settings {
+    pub(super) fn start_timeout(&self) -> Duration {
+        Duration::from_secs(self.engine_start_timeout_s)
+    }
+
+    pub(super) fn threads(&self) -> u32 {
+        self.engine_threads.unwrap_or_else(cores)
+    }
+
+    /// Tokens of one slot. A header without a context length says nothing, so the setting stands.
+    pub(super) fn context_per_slot(&self, entry: &Entry) -> u32 {
+        match u32::try_from(entry.architecture.context_length) {
+            Ok(0) | Err(_) => self.engine_context,
+            Ok(own) => own.min(self.engine_context),
+        }
+    }
+}
+
+/// Cores that we may run on. Two threads on one core make llama.cpp slower, so siblings count once.
+fn cores() -> u32 {
+    let allowed = thread::available_parallelism().map_or(1, usize::from);
+    let physical = physical_cores(Path::new("/sys/devices/system/cpu")).unwrap_or(allowed);
+    u32::try_from(allowed.min(physical)).unwrap_or(1).max(1)
+}
+
+/// `None` where the system does not tell (Linux's sysfs does).
+fn physical_cores(sysfs: &Path) -> Option<usize> {
+    let siblings: HashSet<String> = fs::read_dir(sysfs)
+        .ok()?
+        .flatten()
+        .filter_map(|cpu| fs::read_to_string(cpu.path().join("topology/thread_siblings_list")).ok())
+        .collect();
+    (!siblings.is_empty()).then_some(siblings.len())
+}
