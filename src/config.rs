@@ -14,7 +14,7 @@ pub use self::{
     layers::{Origin, Problem, Setting, Sources, load},
     render::{env_example, markdown, table},
 };
-use crate::{app, backend::ollama, client, data_dir::DataDir, setting, telemetry, types::Secret};
+use crate::{app, backend::ollama, client, data_dir::DataDir, engine, library, setting, telemetry, types::Secret};
 
 #[derive(Args, Clone, Debug)]
 pub struct Config {
@@ -24,6 +24,10 @@ pub struct Config {
     pub models: app::models::Settings,
     #[command(flatten)]
     pub ollama: ollama::Settings,
+    #[command(flatten)]
+    pub engine: engine::Settings,
+    #[command(flatten)]
+    pub library: library::Settings,
     #[command(flatten)]
     pub client: client::Settings,
     #[command(flatten)]

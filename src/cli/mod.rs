@@ -1,6 +1,9 @@
 //! The command line: `simpleton COMMAND`.
 
 mod config;
+mod doctor;
+mod engine;
+mod model;
 mod serve;
 
 use std::{path::Path, process::ExitCode};
@@ -24,6 +27,14 @@ struct Cli {
 enum Command {
     /// Start the server
     Serve,
+    /// The models on this machine's disk
+    #[command(subcommand)]
+    Model(model::Action),
+    /// The program behind the embedded engine
+    #[command(subcommand)]
+    Engine(engine::Action),
+    /// Look at everything the server needs and say what to do about what is amiss
+    Doctor,
     /// Print the effective settings and where each comes from
     Config(config::Options),
     /// Ask the running server whether it is healthy; exit status 0 when it answers
@@ -33,7 +44,7 @@ enum Command {
 /// Runs the command of this process's command line.
 pub fn main() -> ExitCode {
     // Every command takes the settings as flags, as text: `load` checks them all together.
-    let command = Cli::command().mut_subcommands(add_flags);
+    let command = Cli::command().mut_subcommands(with_settings);
     let matches = command.get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let (settings, config) = match settings(&matches) {
@@ -54,6 +65,9 @@ pub fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Serve => serve::run(&config),
+        Command::Model(action) => model::run(&action, &config),
+        Command::Engine(action) => engine::run(&action, &config),
+        Command::Doctor => doctor::run(&config),
         Command::Health => serve::health(&config),
         Command::Config(_) => Ok(()),
     };
@@ -63,11 +77,19 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The settings' flags on a command, or on each of its own commands when it has some.
+fn with_settings(command: clap::Command) -> clap::Command {
+    if command.has_subcommands() { command.mut_subcommands(with_settings) } else { add_flags(command) }
+}
+
 type Loaded = (Vec<Setting>, Result<Config, Vec<crate::config::Problem>>);
 
 fn settings(matches: &ArgMatches) -> Result<Loaded, String> {
-    let flags = matches.subcommand().map(|(_, flags)| flags);
-    let sources = Sources::gather(flags.unwrap_or(matches), Path::new("."))?;
+    let mut flags = matches;
+    while let Some((_, inner)) = flags.subcommand() {
+        flags = inner;
+    }
+    let sources = Sources::gather(flags, Path::new("."))?;
     Ok(load(&sources))
 }
 

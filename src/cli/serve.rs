@@ -29,6 +29,12 @@ pub(super) fn run(config: &Config) -> Result<()> {
 }
 
 pub(super) fn health(config: &Config) -> Result<()> {
+    println!("{}", runtime()?.block_on(health_of(config))?);
+    Ok(())
+}
+
+/// What the server on the configured address says of itself.
+pub(super) async fn health_of(config: &Config) -> Result<String> {
     let host = match config.server.host.as_str() {
         "0.0.0.0" => "127.0.0.1",
         "::" => "[::1]",
@@ -38,15 +44,18 @@ pub(super) fn health(config: &Config) -> Result<()> {
     let timeouts = Timeouts { connect: patience, first_byte: patience, idle: patience };
     let url = format!("http://{host}:{}", config.server.port);
     let client = Client::new("Simpleton", Target::Url(url), timeouts)?;
-    runtime()?.block_on(async {
-        let response = client.send(Method::GET, "/health", None).await?;
-        let body = response.bytes(1024 * 1024).await?;
-        println!("{}", String::from_utf8_lossy(&body));
-        Ok(())
-    })
+    let response = client.send(Method::GET, "/health", None).await?;
+    let status = response.status();
+    let body = response.bytes(1024 * 1024).await?;
+    let text = String::from_utf8_lossy(&body).into_owned();
+    if status == 200 && text.contains("\"ollama_status\"") {
+        Ok(text)
+    } else {
+        Err(Error::new(Kind::Setup, format!("What answers on {host}:{} is not Simpleton.", config.server.port)))
+    }
 }
 
-fn runtime() -> Result<Runtime> {
+pub(super) fn runtime() -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

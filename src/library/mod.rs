@@ -38,6 +38,7 @@ use crate::{
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Models")]
+#[group(skip)]
 pub struct Settings {
     /// Folder with the models, in Ollama's layout: ~/.ollama/models serves what is pulled already
     /// [default: models in the data folder]

@@ -1,0 +1,75 @@
+//! `simpleton engine`: the program behind the embedded engine.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use clap::Subcommand;
+
+use super::serve::runtime;
+use crate::{
+    config::Config,
+    engine::locate,
+    error::{Error, Kind, Result},
+};
+
+#[derive(Subcommand)]
+pub(super) enum Action {
+    /// Say which llama-server is used
+    Status,
+    /// Build llama-server from source into the data folder (about ten minutes, once)
+    Install,
+}
+
+/// What the installation runs, as it lies in `scripts/`: an installed binary has no source tree.
+const SCRIPTS: [(&str, &str); 5] = [
+    ("common.sh", include_str!("../../scripts/common.sh")),
+    ("packages.sh", include_str!("../../scripts/packages.sh")),
+    ("engine.sh", include_str!("../../scripts/engine.sh")),
+    ("requirements/engine-source.txt", include_str!("../../scripts/requirements/engine-source.txt")),
+    (
+        "requirements/engine-source-tools.txt",
+        include_str!("../../scripts/requirements/engine-source-tools.txt"),
+    ),
+];
+
+pub(super) fn run(action: &Action, config: &Config) -> Result<()> {
+    match action {
+        Action::Status => status(config),
+        Action::Install => install(&config.server.data_dir),
+    }
+}
+
+fn status(config: &Config) -> Result<()> {
+    let located = runtime()?.block_on(locate(&config.engine, &config.server.data_dir))?;
+    println!("llama-server {}", located.version);
+    println!("  {}", located.path.display());
+    Ok(())
+}
+
+fn install(data_dir: &Path) -> Result<()> {
+    let broken =
+        |source: std::io::Error| Error::new(Kind::Setup, "The installation could not be started.").because(source);
+    let folder = tempfile::tempdir().map_err(broken)?;
+    let scripts = folder.path().join("scripts");
+    fs::create_dir_all(scripts.join("requirements")).map_err(broken)?;
+    for (name, text) in SCRIPTS {
+        fs::write(scripts.join(name), text).map_err(broken)?;
+    }
+    for (script, argument) in [("packages.sh", Some("engine")), ("engine.sh", None)] {
+        let status = Command::new("bash")
+            .arg(scripts.join(script))
+            .args(argument)
+            .env("DATA_DIR", data_dir)
+            .stdin(Stdio::null())
+            .status()
+            .map_err(broken)?;
+        if !status.success() {
+            return Err(Error::new(Kind::Setup, "The engine was not installed; the reason is above."));
+        }
+    }
+    println!("The engine is in {}.", data_dir.join("engine").display());
+    Ok(())
+}
