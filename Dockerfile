@@ -1,0 +1,58 @@
+# Simpleton in one image: the program, its engine and an embedding model, run by a user without rights.
+#
+#   docker build -t simpleton .
+#   docker run -p 127.0.0.1:8000:8000 -v simpleton:/data simpleton
+#
+# The four stages build with the same scripts as "make run"; only the last one is shipped.
+
+FROM debian:bookworm-slim AS engine
+WORKDIR /src
+COPY scripts/common.sh scripts/packages.sh scripts/engine.sh scripts/
+RUN scripts/packages.sh engine && rm -rf /var/lib/apt/lists/*
+COPY scripts/requirements scripts/requirements
+# PORTABLE: the image runs on other machines than the one that builds it (on x86-64: any with AVX2).
+RUN PORTABLE=1 DATA_DIR=/built XDG_CACHE_HOME=/cache scripts/engine.sh
+
+FROM rust:1.95-slim-bookworm AS program
+WORKDIR /src
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends g++ \
+    && rm -rf /var/lib/apt/lists/*
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target \
+    cargo build --release --locked && cp target/release/simpleton /usr/local/bin/simpleton
+
+FROM debian:bookworm-slim AS embedding
+WORKDIR /src
+COPY scripts/common.sh scripts/packages.sh scripts/embedding-model.sh scripts/convert_minilm.py scripts/
+RUN scripts/packages.sh embedding && rm -rf /var/lib/apt/lists/*
+COPY scripts/requirements scripts/requirements
+RUN DATA_DIR=/built scripts/embedding-model.sh --convert-only
+COPY --from=program /usr/local/bin/simpleton /usr/local/bin/simpleton
+RUN DATA_DIR=/built SIMPLETON=/usr/local/bin/simpleton scripts/embedding-model.sh
+
+FROM debian:bookworm-slim
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates libstdc++6 libgcc-s1 \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --uid 10001 --user-group --home-dir /data --shell /usr/sbin/nologin simpleton \
+    && install -d -o simpleton -g simpleton -m 0700 /data
+COPY --from=engine /built/engine/llama-server /usr/local/bin/llama-server
+COPY --from=engine /built/engine/LICENSE.llama.cpp LICENSE /usr/share/doc/simpleton/
+COPY --from=program /usr/local/bin/simpleton /usr/local/bin/simpleton
+# A new volume starts as a copy of this; a folder of the host mounted here starts empty, without the model.
+COPY --from=embedding --chown=simpleton:simpleton /built/models /data/models
+
+ENV HOST=0.0.0.0 \
+    PORT=8000 \
+    DATA_DIR=/data \
+    LLAMA_SERVER=/usr/local/bin/llama-server
+USER simpleton
+WORKDIR /data
+VOLUME /data
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=15s --timeout=5s --start-period=10s --retries=3 CMD ["simpleton", "health"]
+ENTRYPOINT ["simpleton"]
+CMD ["serve"]

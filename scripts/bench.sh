@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# make bench: builds what is measured and runs benches/. Figures are ratios within one run (against nginx and the
+# bare engine on this machine), so they can be compared between machines; close other programs while it runs.
+# usage: scripts/bench.sh [arguments of "cargo bench"]
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+steps 4
+
+step "What the benchmark needs: nginx, the compiler, Rust"
+mapfile -t sets < <(to_build)
+scripts/packages.sh bench ${sets[@]+"${sets[@]}"}
+need_rust
+step_done
+
+step "The engine: llama.cpp's llama-server"
+inner scripts/engine.sh
+step_done
+
+step "Simpleton: cargo build --release"
+cargo build --release --locked || fail "Simpleton did not compile; the first error is above."
+step_done
+
+SIMPLETON_TEST_ENGINE="$(data_dir)/engine/llama-server"
+export SIMPLETON_TEST_ENGINE
+step "Benchmarks: cargo bench"
+cargo bench --locked "$@"
+step_done

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# make check: everything that can be said about the code without running it. Stops at the first thing that is wrong.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+steps 8
+
+has() { command -v "$1" >/dev/null; }
+
+step "What the checks need"
+scripts/packages.sh check
+need_rust
+if has rustup; then
+  # A minimal toolchain comes without these two.
+  { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1 || rustup component add rustfmt clippy
+fi
+scripts/tools.sh deny
+step_done
+
+step "Format: cargo fmt --check"
+cargo fmt --check || fail "the format differs." "Run: cargo fmt"
+step_done
+
+step "Lints: cargo clippy, warnings denied"
+cargo clippy --all-targets --locked --quiet -- -D warnings || fail "clippy found something; see above."
+step_done
+
+step "Dependencies: licences, sources, banned and vulnerable crates"
+cargo deny --log-level error --locked check bans licenses sources ||
+  fail "a dependency breaks deny.toml; see above."
+if timeout 120 cargo deny --log-level off fetch db >/dev/null 2>&1 </dev/null; then
+  cargo deny --log-level error --locked check --disable-fetch advisories ||
+    fail "a dependency has a known vulnerability; see above." "Update it: cargo update -p NAME"
+else
+  say "      Known vulnerabilities: NOT checked, their database (RustSec, on GitHub) cannot be fetched from here."
+fi
+step_done
+
+step "Documentation: cargo doc, warnings denied"
+RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --quiet || fail "the documentation has mistakes; see above."
+step_done
+
+step "Scripts: shellcheck"
+scripts=(scripts/*.sh .ci/run)
+for script in "${scripts[@]}"; do
+  bash -n "$script" || fail "$script is not valid bash."
+done
+if has shellcheck; then
+  shellcheck "${scripts[@]}" || fail "shellcheck found something; see above."
+  step_done
+else
+  step_done "syntax only: shellcheck is not installed"
+fi
+
+step "docker-compose.yml: docker compose config"
+if compose version >/dev/null 2>&1; then
+  # Compose wants .env to exist; a clean clone has none.
+  empty="$(mktemp)"
+  trap 'rm -f "$empty"' EXIT
+  SIMPLETON_ENV_FILE="$empty" compose -f docker-compose.yml config -q || fail "docker-compose.yml is not valid; see above."
+  step_done
+else
+  step_done "left out: docker compose is not installed"
+fi
+
+step "deploy/simpleton.service: systemd-analyze verify"
+if has systemd-analyze; then
+  # It wants the program to exist where the unit says; any program will do for reading the rest.
+  folder="$(mktemp -d)"
+  trap 'rm -rf "${empty:-}" "$folder"' EXIT
+  sed 's|^ExecStart=[^ ]*|ExecStart=/bin/true|' deploy/simpleton.service >"$folder/simpleton.service"
+  complaints="$(systemd-analyze verify --man=no "$folder/simpleton.service" 2>&1 | grep -F simpleton.service || true)"
+  [[ -z "$complaints" ]] || fail "the unit has mistakes:" "$complaints"
+  step_done
+else
+  step_done "left out: systemd-analyze is not installed"
+fi
+
+say "All checks passed in $(elapsed "$SECONDS")."

@@ -1,0 +1,110 @@
+# Sourced by every script here: where things are, named steps with their time, and stopping with a reason.
+# It must not know what is being built; versions and hashes stand in the script that uses them.
+# shellcheck shell=bash
+set -euo pipefail
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cd "$ROOT"
+
+# rustup's folder is on PATH only in shells started after its installation.
+if ! command -v cargo >/dev/null && [[ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]]; then
+  PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+fi
+
+say() { printf '%s\n' "$*" >&2; }
+
+# fail MESSAGE [WHAT TO DO NEXT …]: the last line a person reads, so it must tell what to do.
+fail() {
+  say ""
+  say "Stopped: $1"
+  shift
+  local line
+  for line in "$@"; do say "  $line"; done
+  exit 1
+}
+
+# setting NAME: its value from the environment, else from .env, as the program itself looks them up.
+setting() {
+  local value="${!1-}"
+  if [[ -z "$value" && -f "$ROOT/.env" ]]; then
+    value="$(sed -nE "s/^[[:space:]]*(export[[:space:]]+)?$1[[:space:]]*=[[:space:]]*//p" "$ROOT/.env" | tail -n 1)"
+    if [[ "$value" == \"*\" || "$value" == \'*\' ]]; then
+      value="${value:1:${#value}-2}"
+    else
+      value="$(sed -E 's/[[:space:]]+#.*$//; s/[[:space:]]+$//' <<<"$value")"
+    fi
+  fi
+  printf '%s' "$value"
+}
+
+data_dir() {
+  local dir
+  dir="$(setting DATA_DIR)"
+  printf '%s' "${dir:-${XDG_DATA_HOME:-$HOME/.local/share}/simpleton}"
+}
+
+models_dir() {
+  local dir
+  dir="$(setting MODELS_DIR)"
+  printf '%s' "${dir:-$(data_dir)/models}"
+}
+
+cache_dir() { printf '%s' "${XDG_CACHE_HOME:-$HOME/.cache}/simpleton"; }
+
+# steps N: how many steps this script has. Called from another script's step, its own are numbered [2.1], [2.2] …
+STEP=0
+STEPS=0
+OUTER="${OUTER:-}"
+step_began=0
+steps() { STEPS=$1; }
+
+# step TITLE: names what begins now.
+step() {
+  STEP=$((STEP + 1))
+  step_began=$SECONDS
+  if [[ -n "$OUTER" ]]; then say "  [$OUTER.$STEP] $1"; else say "[$STEP/$STEPS] $1"; fi
+}
+
+# inner COMMAND…: runs another script as a part of the present step.
+inner() { OUTER="$STEP" "$@"; }
+
+# step_done [NOTE]: closes it with the time it took.
+step_done() { say "      ${1:-done} ($(elapsed $((SECONDS - step_began))))"; }
+
+elapsed() { if (($1 >= 60)); then printf '%dm%02ds' $(($1 / 60)) $(($1 % 60)); else printf '%ds' "$1"; fi; }
+
+# at_least HAVE WANTED: is the version HAVE not older than WANTED?
+at_least() { [[ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" == "$2" ]]; }
+
+# compose ARGS…: Docker Compose, as Docker's plugin or as the program of its own that Debian packages.
+compose() {
+  if docker compose version >/dev/null 2>&1; then docker compose "$@"; else docker-compose "$@"; fi
+}
+
+# need_rust: a toolchain not older than Cargo.toml asks for.
+need_rust() {
+  local wanted have
+  wanted="$(sed -nE 's/^rust-version *= *"([0-9.]+)".*/\1/p' Cargo.toml)"
+  { command -v cargo && command -v rustc; } >/dev/null ||
+    fail "Rust is not installed; $wanted or newer is needed." \
+      "Install it from https://rustup.rs (one command, no root), open a new shell, and run this again."
+  have="$(rustc --version | cut -d ' ' -f 2)"
+  at_least "$have" "$wanted" ||
+    fail "Rust $have is too old; $wanted or newer is needed." "With rustup: rustup update stable. Without: https://rustup.rs"
+}
+
+# to_build: the sets of packages (scripts/packages.sh) that the engine and the embedding model still need. A machine
+# that has both, or gets its models elsewhere, needs neither cmake nor Python.
+to_build() {
+  scripts/engine.sh --check || echo engine
+  scripts/embedding-model.sh --check || echo embedding
+}
+
+# make_venv FOLDER: a throwaway Python environment, so that nothing is installed for the user or the system.
+make_venv() {
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
+    fail "Python 3.10 or newer is needed; python3 is $(python3 --version 2>&1 || echo missing)." \
+      "Install it, or put a newer python3 first on PATH, and run this again."
+  python3 -m venv "$1" >&2 ||
+    fail "python3 cannot make a virtual environment." "On Debian and Ubuntu: sudo apt-get install python3-venv"
+}

@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Builds the engine, llama.cpp's llama-server, from the llama.cpp source inside the PyPI source package
+# llama-cpp-python, pinned by version and hash, and installs it into the data folder. Done once per version.
+# usage: scripts/engine.sh [--check]     --check builds nothing and only says by its exit code whether it is there
+# PORTABLE=1 builds for any x86-64 CPU with AVX2 instead of this machine's own; JOBS=N sets the parallel jobs.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+PIN="$(sed -nE 's/^(llama-cpp-python==[^ ]+).*/\1/p' scripts/requirements/engine-source.txt)"
+KIND=native
+[[ "${PORTABLE:-}" != 1 ]] || KIND=portable
+STAMP="$PIN $KIND"
+
+TARGET="$(data_dir)/engine"
+WORK="$(cache_dir)/engine-${PIN#*==}-$KIND"
+
+# A binary brought from another machine may use instructions that this CPU lacks, so it has to run as well.
+is_built() {
+  [[ "$(cat "$TARGET/llama-server.version" 2>/dev/null)" == "$STAMP" ]] &&
+    "$TARGET/llama-server" --version >/dev/null 2>&1
+}
+
+# The compiler needs about 1.5 GB for each job at its worst.
+jobs_that_fit() {
+  local cpus memory limit
+  cpus="$(nproc)"
+  memory="$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)"
+  limit="$(cat /sys/fs/cgroup/memory.max 2>/dev/null || echo max)"
+  if [[ "$limit" =~ ^[0-9]+$ ]] && ((limit / 1048576 < memory)); then memory=$((limit / 1048576)); fi
+  local jobs=$((memory / 1536))
+  ((jobs >= 1)) || jobs=1
+  ((jobs <= cpus)) || jobs=$cpus
+  echo "$jobs"
+}
+
+fetch_source() {
+  [[ ! -d "$WORK/llama.cpp" ]] || return 0
+  local venv="$WORK/venv"
+  rm -rf "$venv" "$WORK/sdist"
+  make_venv "$venv"
+  local pip=("$venv/bin/python" -m pip -q --disable-pip-version-check)
+  # pip asks every source package for its metadata, which needs this build tool; its own hashes are pinned too.
+  if ! "${pip[@]}" install --only-binary :all: --require-hashes -r scripts/requirements/engine-source-tools.txt >&2 ||
+    ! "${pip[@]}" download --no-deps --no-build-isolation --no-binary llama-cpp-python --require-hashes \
+      --dest "$WORK/sdist" -r scripts/requirements/engine-source.txt >&2; then
+    fail "the engine's source ($PIN) could not be fetched with pip." \
+      "Check that pip reaches its package index (pip config list), then run this again." \
+      "Or point LLAMA_SERVER at a llama-server you have, or OLLAMA_BASE_URL at an Ollama server."
+  fi
+  rm -rf "$WORK/unpacked"
+  mkdir -p "$WORK/unpacked"
+  tar -xzf "$WORK"/sdist/llama_cpp_python-*.tar.gz -C "$WORK/unpacked" --strip-components=2 --wildcards '*/vendor/llama.cpp'
+  mv "$WORK/unpacked/llama.cpp" "$WORK/llama.cpp"
+  rm -rf "$venv" "$WORK/sdist" "$WORK/unpacked"
+}
+
+configure() {
+  local generator=()
+  if command -v ninja >/dev/null; then generator=(-G Ninja); fi
+  local native=ON
+  [[ "$KIND" == native ]] || native=OFF
+  # OpenMP is off because its spinning threads collapse when the cores are shared with anything else.
+  cmake -S "$WORK/llama.cpp" -B "$WORK/build" ${generator[@]+"${generator[@]}"} -DCMAKE_BUILD_TYPE=Release \
+    -DBUILD_SHARED_LIBS=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF \
+    -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF \
+    -DGGML_OPENMP=OFF -DGGML_NATIVE="$native" >"$WORK/configure.log" 2>&1 || {
+    tail -n 20 "$WORK/configure.log" >&2
+    fail "cmake could not configure the engine; its last lines are above, all of them in $WORK/configure.log."
+  }
+}
+
+compile() {
+  cmake --build "$WORK/build" --target llama-server --parallel "$jobs" >&2 ||
+    fail "the engine did not compile; the first error is above." \
+      "When the compiler was killed, memory ran out: run this again with JOBS=1 (it goes on where it stopped)."
+}
+
+install() {
+  local built="$WORK/build/bin/llama-server"
+  "$built" --version >/dev/null 2>&1 || fail "the engine was built but does not start." "See: $built --version"
+  mkdir -p "$TARGET"
+  cp "$WORK/llama.cpp/LICENSE" "$TARGET/LICENSE.llama.cpp"
+  # Stripped and moved into place whole: a running server never sees half a file, nor a stamp without its binary.
+  strip -o "$TARGET/llama-server.new" "$built" || cp "$built" "$TARGET/llama-server.new"
+  rm -f "$TARGET/llama-server.version"
+  mv -f "$TARGET/llama-server.new" "$TARGET/llama-server"
+  printf '%s\n' "$STAMP" >"$TARGET/llama-server.version.new"
+  mv -f "$TARGET/llama-server.version.new" "$TARGET/llama-server.version"
+  rm -rf "$WORK"
+}
+
+if is_built; then exit 0; fi
+if [[ "${1:-}" == --check ]]; then exit 1; fi
+
+mkdir -p "$WORK"
+exec 9>"$WORK.lock"
+if ! flock -n 9; then
+  say "      Another run is building the engine; waiting for it …"
+  flock 9
+  if is_built; then exit 0; fi
+  mkdir -p "$WORK"
+fi
+
+jobs="${JOBS:-$(jobs_that_fit)}"
+steps 3
+step "Fetching the engine's source ($PIN, 77 MB) …"
+fetch_source
+step_done
+step "Building the engine from llama.cpp, once: about 6 minutes on 2 cores, $jobs at a time here …"
+configure
+compile
+step_done
+step "Installing the engine in $TARGET …"
+install
+step_done

@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Checks what a set of commands needs from the system, and installs what is missing with apt-get, as root or by
+# a sudo that asks no password; where that cannot be done it says what to install and stops.
+# usage: scripts/packages.sh SET …     sets: rust engine embedding run test check bench
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+required=() reasons=() wished=()
+
+# need PACKAGE REASON COMMAND…: the Debian package, and a command that succeeds when it is there.
+need() {
+  if ! "${@:3}" >/dev/null 2>&1 </dev/null; then
+    required+=("$1")
+    reasons+=("$2 (Debian and Ubuntu: $1)")
+  fi
+}
+
+# wish: as need, but the caller can go on without it and says itself what it then leaves out.
+wish() {
+  "${@:3}" >/dev/null 2>&1 </dev/null || wished+=("$1")
+}
+
+look() {
+  case "$1" in
+    rust)
+      need g++ "a C++ compiler" c++ --version
+      ;;
+    embedding)
+      need python3 "Python 3.10 or newer" python3 --version
+      need python3-venv "Python's venv module" python3 -c 'import ensurepip, venv'
+      ;;
+    engine)
+      look rust
+      look embedding
+      need cmake "cmake" cmake --version
+      need make "make" make --version
+      wish ninja-build "ninja" ninja --version
+      ;;
+    run)
+      look rust
+      need curl "curl" curl --version
+      ;;
+    test)
+      look run
+      wish docker-compose "docker compose" compose version
+      ;;
+    check)
+      look rust
+      wish shellcheck "shellcheck" shellcheck --version
+      wish docker-compose "docker compose" compose version
+      wish systemd "systemd-analyze" systemd-analyze --version
+      ;;
+    bench)
+      look rust
+      need nginx-light "nginx, which the benchmark compares with" nginx -v
+      ;;
+    *)
+      fail "scripts/packages.sh knows no set \"$1\"." "Sets: rust engine embedding run test check bench."
+      ;;
+  esac
+}
+
+look_all() {
+  required=() reasons=() wished=()
+  local set
+  for set in "${sets[@]}"; do look "$set"; done
+}
+
+# Fails when apt-get is missing or may not be used by this user.
+apt() {
+  command -v apt-get >/dev/null || return 1
+  local as=()
+  if ((EUID != 0)); then
+    { command -v sudo && sudo -n true; } >/dev/null 2>&1 || return 1
+    as=(sudo -n)
+  fi
+  "${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@" </dev/null >&2
+}
+
+install() {
+  say "      Missing, trying apt-get: $*"
+  # The lists of a new machine are empty or old, and then the first try fails.
+  apt install --no-install-recommends "$@" || { apt update && apt install --no-install-recommends "$@"; }
+}
+
+sets=("$@")
+((${#sets[@]} > 0)) || fail "No set named." "Example: scripts/packages.sh run"
+
+look_all
+if ((${#required[@]} > 0)); then
+  install "${required[@]}" || true
+fi
+for package in ${wished[@]+"${wished[@]}"}; do
+  install "$package" || say "      Going on without $package."
+done
+
+look_all
+if ((${#required[@]} > 0)); then
+  say ""
+  say "These are missing and could not be installed from here:"
+  for reason in "${reasons[@]}"; do say "  - $reason"; done
+  fail "install them, then run this again." "On Debian and Ubuntu: sudo apt-get install ${required[*]}"
+fi

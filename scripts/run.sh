@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# make run: from a fresh clone to a running server. Every step first looks whether it is done already, so the
+# first run takes about a quarter of an hour on 2 cores and the next ones seconds.
+# usage: scripts/run.sh [arguments of "simpleton serve"]
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+steps 4
+
+# An Ollama server takes the place of the engine and its models; a llama-server of the user's own that of the engine.
+ollama="$(setting OLLAMA_BASE_URL)"
+llama_server="$(setting LLAMA_SERVER)"
+
+step "What the system needs: compiler, cmake, Python, Rust"
+sets=(run)
+if [[ -z "$ollama$llama_server" ]] && ! scripts/engine.sh --check; then sets+=(engine); fi
+if [[ -z "$ollama" ]] && ! scripts/embedding-model.sh --check; then sets+=(embedding); fi
+scripts/packages.sh "${sets[@]}"
+need_rust
+step_done
+
+step "Simpleton: cargo build --release (about 5 minutes the first time)"
+cargo build --release --locked || fail "Simpleton did not compile; the first error is above."
+step_done
+
+step "The engine: llama.cpp's llama-server"
+if [[ -n "$ollama" ]]; then
+  step_done "not needed: models come from OLLAMA_BASE_URL"
+elif [[ -n "$llama_server" ]]; then
+  step_done "not needed: LLAMA_SERVER names one"
+else
+  inner scripts/engine.sh
+  step_done
+fi
+
+step "The embedding model: all-minilm"
+if [[ -n "$ollama" ]]; then
+  step_done "not needed: models come from OLLAMA_BASE_URL"
+elif inner scripts/embedding-model.sh; then
+  step_done
+else
+  say "      Starting without it: everything but embeddings works. The next make run tries again."
+fi
+
+exec target/release/simpleton serve "$@"

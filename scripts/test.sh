@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# make test: installs what the tests need (nextest, the engine, the embedding model) and runs all of them.
+# usage: scripts/test.sh [arguments of "cargo nextest run", such as part of a test's name]
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+steps 5
+
+step "What the tests need from the system"
+mapfile -t sets < <(to_build)
+scripts/packages.sh test ${sets[@]+"${sets[@]}"}
+need_rust
+scripts/tools.sh nextest
+step_done
+
+step "The engine: llama.cpp's llama-server"
+inner scripts/engine.sh
+step_done
+
+step "The embedding model, converted"
+inner scripts/embedding-model.sh --convert-only
+step_done
+
+# Tests have data folders of their own; these two say where the real engine and model are.
+SIMPLETON_TEST_ENGINE="$(data_dir)/engine/llama-server"
+SIMPLETON_TEST_EMBEDDING="$(data_dir)/downloads/all-minilm-l6-v2-f16.gguf"
+export SIMPLETON_TEST_ENGINE SIMPLETON_TEST_EMBEDDING
+
+step "Tests: cargo nextest run"
+cargo nextest run --locked "$@" || fail "tests failed; the summary above names them." \
+  "One alone, with its output: make test ARGS=\"NAME --no-capture\""
+step_done
+
+if (($# > 0)); then
+  say "[5/5] Documentation tests: left out, because tests were picked by name"
+else
+  step "Documentation tests: cargo test --doc"
+  cargo test --doc --locked --quiet || fail "an example in the documentation failed; see above."
+  step_done
+fi
+say "All tests passed in $(elapsed "$SECONDS")."
