@@ -14,7 +14,9 @@ pub use self::{
     layers::{Origin, Problem, Setting, Sources, load},
     render::{env_example, markdown, table},
 };
-use crate::{app, backend::ollama, client, data_dir::DataDir, engine, library, setting, telemetry, types::Secret};
+use crate::{
+    app, backend::ollama, client, data_dir::DataDir, engine, library, setting, telemetry, types::Secret,
+};
 
 #[derive(Args, Clone, Debug)]
 pub struct Config {

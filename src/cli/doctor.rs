@@ -67,11 +67,12 @@ async fn address(config: &Config) -> Result<String> {
     let (host, port) = (config.server.host.as_str(), config.server.port);
     match TcpListener::bind((host, port)).await {
         Ok(_) => Ok(format!("{host}:{port} is free")),
-        Err(source) if source.kind() == std::io::ErrorKind::AddrInUse => {
-            super::serve::health_of(config).await.map(|_| format!("a healthy server answers on {host}:{port}"))
-        }
+        Err(source) if source.kind() == std::io::ErrorKind::AddrInUse => super::serve::health_of(config)
+            .await
+            .map(|_| format!("a healthy server answers on {host}:{port}")),
         Err(source) => {
-            Err(Error::new(Kind::Setup, format!("cannot listen on {host}:{port}; check HOST and PORT")).because(source))
+            Err(Error::new(Kind::Setup, format!("cannot listen on {host}:{port}; check HOST and PORT"))
+                .because(source))
         }
     }
 }

@@ -50,8 +50,9 @@ fn status(config: &Config) -> Result<()> {
 }
 
 fn install(data_dir: &Path) -> Result<()> {
-    let broken =
-        |source: std::io::Error| Error::new(Kind::Setup, "The installation could not be started.").because(source);
+    let broken = |source: std::io::Error| {
+        Error::new(Kind::Setup, "The installation could not be started.").because(source)
+    };
     let folder = tempfile::tempdir().map_err(broken)?;
     let scripts = folder.path().join("scripts");
     fs::create_dir_all(scripts.join("requirements")).map_err(broken)?;

@@ -51,7 +51,10 @@ pub(super) async fn health_of(config: &Config) -> Result<String> {
     if status == 200 && text.contains("\"ollama_status\"") {
         Ok(text)
     } else {
-        Err(Error::new(Kind::Setup, format!("What answers on {host}:{} is not Simpleton.", config.server.port)))
+        Err(Error::new(
+            Kind::Setup,
+            format!("What answers on {host}:{} is not Simpleton.", config.server.port),
+        ))
     }
 }
 

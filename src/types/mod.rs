@@ -9,12 +9,12 @@ mod model;
 mod secret;
 mod usage;
 
+pub use self::image::Image;
 pub use chat::{
     ChatEvent, ChatRequest, Completion, Done, FinishReason, Format, Message, Prompt, Role, Sampling, Tool,
     ToolCall,
 };
 pub use embed::{EmbedReply, EmbedRequest};
-pub use image::Image;
 pub use keep_alive::KeepAlive;
 pub use model::{Capability, Model, ModelName};
 pub use secret::Secret;

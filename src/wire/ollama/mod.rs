@@ -1,0 +1,18 @@
+//! Ollama's JSON (docs/api.md of ollama/ollama). Durations are integer nanoseconds.
+
+mod answer;
+mod reply;
+mod request;
+
+use std::time::Duration;
+
+pub use self::{
+    answer::{EmbedAnswer, ErrorBody, Line, Show, Tags, Version},
+    reply::{ChatChunk, End, GenerateChunk, MessageChunk, ToolCallChunk},
+    request::{ChatBody, CommonBody, EmbedBody, GenerateBody, MessageBody, tool_body},
+};
+
+/// Integer nanoseconds; saturates after 584 years.
+pub fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

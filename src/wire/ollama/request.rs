@@ -1,0 +1,182 @@
+//! What we send to an Ollama server.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::types::{Completion, Format, KeepAlive, Message, Sampling, Tool, ToolCall};
+
+#[derive(Serialize)]
+pub struct ChatBody<'a> {
+    pub model: &'a str,
+    pub messages: Vec<MessageBody<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<Value>,
+    #[serde(flatten)]
+    pub common: CommonBody<'a>,
+}
+
+#[derive(Serialize)]
+pub struct GenerateBody<'a> {
+    pub model: &'a str,
+    pub prompt: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<&'a [u32]>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub raw: bool,
+    #[serde(flatten)]
+    pub common: CommonBody<'a>,
+}
+
+#[derive(Serialize)]
+pub struct CommonBody<'a> {
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<Cow<'a, Value>>,
+    options: OptionsBody<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_alive: Option<String>,
+}
+
+#[derive(Serialize)]
+struct OptionsBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_k: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<i64>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    stop: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    num_predict: Option<u32>,
+}
+
+impl<'a> CommonBody<'a> {
+    pub fn new(format: &'a Format, sampling: &'a Sampling, keep_alive: Option<KeepAlive>) -> Self {
+        Self {
+            stream: true,
+            format: match format {
+                Format::Text => None,
+                Format::Json => Some(Cow::Owned(Value::from("json"))),
+                Format::Schema(schema) => Some(Cow::Borrowed(schema)),
+            },
+            options: OptionsBody {
+                temperature: sampling.temperature,
+                top_p: sampling.top_p,
+                top_k: sampling.top_k,
+                seed: sampling.seed,
+                stop: &sampling.stop,
+                num_predict: sampling.max_tokens,
+            },
+            keep_alive: keep_alive.map(|keep_alive| keep_alive.to_string()),
+        }
+    }
+}
+
+impl<'a> GenerateBody<'a> {
+    pub fn new(model: &'a str, completion: &'a Completion, common: CommonBody<'a>) -> Self {
+        Self {
+            model,
+            prompt: &completion.text,
+            system: completion.system.as_deref(),
+            images: completion.images.iter().map(|image| image.to_base64()).collect(),
+            context: completion.context.as_deref(),
+            raw: completion.raw,
+            common,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct MessageBody<'a> {
+    role: &'static str,
+    content: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<ToolCallBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_name: Option<&'a str>,
+}
+
+impl<'a> From<&'a Message> for MessageBody<'a> {
+    fn from(message: &'a Message) -> Self {
+        Self {
+            role: message.role.as_str(),
+            content: &message.content,
+            images: message.images.iter().map(|image| image.to_base64()).collect(),
+            tool_calls: message.tool_calls.iter().map(ToolCallBody::from).collect(),
+            tool_name: message.tool_name.as_deref(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct ToolCallBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    function: FunctionBody<'a>,
+}
+
+#[derive(Serialize)]
+struct FunctionBody<'a> {
+    name: &'a str,
+    arguments: &'a Value,
+}
+
+impl<'a> From<&'a ToolCall> for ToolCallBody<'a> {
+    fn from(call: &'a ToolCall) -> Self {
+        Self {
+            id: call.id.as_deref(),
+            function: FunctionBody { name: &call.name, arguments: &call.arguments },
+        }
+    }
+}
+
+pub fn tool_body(tool: &Tool) -> Value {
+    let mut function = serde_json::json!({ "name": tool.name, "parameters": tool.parameters });
+    if let Some(description) = &tool.description {
+        function["description"] = Value::from(description.as_str());
+    }
+    serde_json::json!({ "type": "function", "function": function })
+}
+
+#[derive(Serialize)]
+pub struct EmbedBody<'a> {
+    pub model: &'a str,
+    pub input: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_alive: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absent_options_are_not_sent() {
+        let (format, sampling) = (Format::Text, Sampling::default());
+        let body = GenerateBody::new(
+            "m",
+            &Completion { text: "hi".into(), ..Default::default() },
+            CommonBody::new(&format, &sampling, None),
+        )
+        .json();
+        assert_eq!(body, r#"{"model":"m","prompt":"hi","stream":true,"options":{}}"#);
+    }
+
+    trait Json: Serialize {
+        fn json(&self) -> String {
+            serde_json::to_string(self).expect("serializes")
+        }
+    }
+    impl<T: Serialize> Json for T {}
+}
