@@ -1,7 +1,11 @@
 //! What answers: one small trait, one file for each kind of server. Every backend streams; a plain
 //! reply is a collected stream. A backend knows its vendor's JSON and nothing of HTTP as we serve it.
 
+mod embedded;
 mod frames;
+mod openai;
+
+pub use embedded::Embedded;
 
 use std::pin::Pin;
 
