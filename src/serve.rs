@@ -107,5 +107,10 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener> {
 }
 
 fn config_of_backends(config: &Config) -> backend::Settings<'_> {
-    backend::Settings { ollama: &config.ollama, client: &config.client }
+    backend::Settings {
+        ollama: &config.ollama,
+        engine: &config.engine,
+        library: &config.library,
+        client: &config.client,
+    }
 }

@@ -1,8 +1,12 @@
 //! What answers: one small trait, one file for each kind of server. Every backend streams; a plain
 //! reply is a collected stream. A backend knows its vendor's JSON and nothing of HTTP as we serve it.
 
+mod embedded;
 mod frames;
 pub mod ollama;
+mod openai;
+
+pub use self::embedded::Embedded;
 
 use std::{path::Path, pin::Pin, sync::Arc};
 
@@ -11,7 +15,9 @@ use futures_util::Stream;
 
 use crate::{
     client,
+    engine::{self, Engine},
     error::Result,
+    library::{self, Library},
     types::{ChatEvent, ChatRequest, EmbedReply, EmbedRequest, Model},
 };
 
@@ -44,16 +50,22 @@ pub trait Backend: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
     pub ollama: &'a ollama::Settings,
+    pub engine: &'a engine::Settings,
+    pub library: &'a library::Settings,
     pub client: &'a client::Settings,
 }
 
 /// The backend that the settings ask for: Ollama when it has an address, else the embedded engine.
+/// Must be called within a tokio runtime.
 ///
 /// # Errors
 /// `Kind::Setup` with what to do.
-pub fn build(settings: Settings<'_>, _data_dir: &Path) -> Result<Arc<dyn Backend>> {
-    match &settings.ollama.ollama_base_url {
-        Some(url) => Ok(Arc::new(ollama::Ollama::new(url, settings.client.into())?)),
-        None => todo!(),
+pub fn build(settings: Settings<'_>, data_dir: &Path) -> Result<Arc<dyn Backend>> {
+    if let Some(url) = &settings.ollama.ollama_base_url {
+        return Ok(Arc::new(ollama::Ollama::new(url, settings.client.into())?));
     }
+    let library = Library::open(settings.library.folder(data_dir))?;
+    library.install_demo()?;
+    let engine = Engine::new(settings.engine.clone(), data_dir)?;
+    Ok(Arc::new(Embedded::new(library, Arc::new(engine))))
 }

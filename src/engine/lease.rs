@@ -12,7 +12,7 @@ use super::{place::Phase, pool::Visit};
 use crate::{client::Client, error::Error};
 
 /// How long the news of a child's death may take after its connection broke.
-const NEWS: Duration = Duration::from_secs(2);
+const NEWS: Duration = Duration::from_secs(1);
 
 /// One slot of a loaded model.
 pub struct Lease {
@@ -42,7 +42,7 @@ impl Lease {
     }
 
     /// After a request to the child failed: why the child ended, `None` when it lives on. Returns
-    /// within two seconds.
+    /// within a second.
     pub async fn post_mortem(&self) -> Option<Error> {
         let mut phase = self.phase.clone();
         let ended = timeout(NEWS, phase.wait_for(|phase| matches!(phase, Phase::Ended(_)))).await;

@@ -1,6 +1,11 @@
 //! The last lines a child wrote: the only place where llama-server says why it died.
 
-use std::{collections::VecDeque, sync::Mutex};
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+};
+
+use crate::wire::foreign::without_paths;
 
 const KEPT: usize = 20;
 
@@ -9,7 +14,7 @@ pub(super) struct LogTail(Mutex<VecDeque<String>>);
 
 impl LogTail {
     pub(super) fn push(&self, line: String) {
-        let mut lines = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() == KEPT {
             lines.pop_front();
         }
@@ -18,14 +23,14 @@ impl LogTail {
 
     /// All kept lines, for the log.
     pub(super) fn text(&self) -> String {
-        let lines = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
     /// The reason in one line that a caller may see: the first complaint of those kept, without
     /// paths. The first, because llama.cpp names the fault there and then only that it gave up.
     pub(super) fn reason(&self) -> Option<String> {
-        let lines = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let complaint =
             lines.iter().find_map(|line| complaint(line)).or_else(|| lines.back().map(String::as_str));
         complaint.map(without_paths).filter(|reason| !reason.is_empty())
@@ -40,18 +45,6 @@ fn complaint(line: &str) -> Option<&str> {
         return None;
     }
     Some(text.split_once(": ").map_or(text, |(_, text)| text).trim())
-}
-
-/// Replaces whatever looks like a path; callers learn nothing of our disk. What stands in quotes is
-/// one word, since a folder's name may hold spaces.
-pub(super) fn without_paths(text: &str) -> String {
-    let pieces = text.split('\'').enumerate().map(|(n, piece)| {
-        if n % 2 == 1 {
-            return if piece.contains('/') { "…".to_owned() } else { piece.to_owned() };
-        }
-        piece.split(' ').map(|word| if word.contains('/') { "…" } else { word }).collect::<Vec<_>>().join(" ")
-    });
-    pieces.collect::<Vec<_>>().join("'")
 }
 
 #[cfg(test)]
@@ -73,17 +66,6 @@ mod tests {
             tail.reason().as_deref(),
             Some("error loading model: tensor 'a' is not within the file bounds")
         );
-    }
-
-    #[test]
-    fn paths_are_left_out() {
-        for (text, shown) in [
-            ("failed to load '/a/b c.gguf', stopping", "failed to load '…', stopping"),
-            ("no path here, 3 of 4 'words'", "no path here, 3 of 4 'words'"),
-            ("cannot open /srv/models/x.gguf", "cannot open …"),
-        ] {
-            assert_eq!(without_paths(text), shown);
-        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use jiff::Timestamp;
@@ -50,6 +50,8 @@ pub(super) struct Shared {
     pub(super) changed: watch::Sender<()>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
+    /// The program that was found last, and when it was written.
+    located: Mutex<Option<(Located, SystemTime)>>,
 }
 
 /// A loaded model.
@@ -88,6 +90,7 @@ impl Engine {
             changed,
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            located: Mutex::default(),
         });
         shared.tasks.spawn(unload_idle(Arc::clone(&shared), changes));
         Ok(Self { shared })
@@ -151,12 +154,29 @@ impl Engine {
         list
     }
 
-    /// Where llama-server is, and its version.
+    /// Whether the model is ready in this role.
+    pub fn is_loaded(&self, entry: &Entry, role: Role) -> bool {
+        let key = Key::new(entry, role);
+        self.shared.table().get(&key).is_some_and(|place| describe(&key, place).is_some())
+    }
+
+    /// Where llama-server is, and its version. Cheap, as the same program is asked only once.
     ///
     /// # Errors
     /// `Setup`, saying what to do, when there is none or it does not run.
     pub async fn locate(&self) -> Result<Located> {
-        locate::locate(&self.shared.settings, &self.shared.data_dir).await
+        let path = locate::find(&self.shared.settings, &self.shared.data_dir)?;
+        let written = path.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+        let remembered = || self.shared.located.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((located, at)) = &*remembered()
+            && located.path == path
+            && *at == written
+        {
+            return Ok(located.clone());
+        }
+        let located = locate::locate(&self.shared.settings, &self.shared.data_dir).await?;
+        *remembered() = Some((located.clone(), written));
+        Ok(located)
     }
 
     /// Ends all children, and with them the requests they are at. None is left when this returns,

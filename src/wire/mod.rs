@@ -1,8 +1,11 @@
 //! Vendors' JSON and the framing it travels in, each format once: what `http/` serves and
 //! `backend/` speaks. Pure: bytes and text in, values out.
 
+pub mod foreign;
+pub mod llama;
 pub mod ndjson;
 pub mod ollama;
+pub mod openai;
 pub mod sse;
 
 use bytes::Bytes;

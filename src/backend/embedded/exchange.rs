@@ -1,0 +1,148 @@
+//! One reply of a child: which of llama-server's endpoints is asked, and what is added at the end.
+//! The lease lives in the stream, so that the slot is free when the reply ends or is dropped.
+
+use std::time::Instant;
+
+use async_stream::stream;
+use futures_util::{Stream, StreamExt};
+use tokio::task::spawn_blocking;
+
+use crate::{
+    backend::{ChatStream, openai},
+    client::Client,
+    engine::Lease,
+    error::{Error, Kind, Result},
+    types::{ChatEvent, ChatRequest, Completion, Done, Message, Prompt, Role},
+    wire::{
+        llama::{CompletionBody, CompletionParser, TemplateBody, TemplateReply, TokenizeBody, TokenizeReply},
+        openai::{ChatBody, ReplyParser},
+    },
+};
+
+/// Asks the child; returns when it has accepted the request.
+pub(super) async fn begin(request: ChatRequest, lease: Lease, since: Instant) -> Result<ChatStream> {
+    match ask(request, &lease, since).await {
+        Ok((events, past)) => Ok(Box::pin(attended(events, past, lease))),
+        Err(error) => Err(explain(&lease, error).await),
+    }
+}
+
+/// When the child's process has died, that is the reason for whatever was seen of it.
+pub(super) async fn explain(lease: &Lease, error: Error) -> Error {
+    match error.kind() {
+        Kind::BadGateway | Kind::Unavailable => lease.post_mortem().await.unwrap_or(error),
+        _ => error,
+    }
+}
+
+/// What was said before the reply, as far as it can be told in tokens.
+enum Past {
+    /// Nobody asks for it, or there are images in it.
+    Untold,
+    /// Tokens, and text after them.
+    Raw(Vec<u32>, String),
+    /// Tokens, and turns after them.
+    Turns(Vec<u32>, Vec<Message>),
+}
+
+async fn ask(request: ChatRequest, lease: &Lease, since: Instant) -> Result<(ChatStream, Past)> {
+    let client = lease.client();
+    let (messages, pointer, past) = match request.prompt.clone() {
+        Prompt::Messages(messages) => (messages, "/messages", Past::Untold),
+        Prompt::Completion(Completion { text, context, raw: true, .. }) => {
+            let context = context.unwrap_or_default();
+            let events = complete(client, &request, &context, &text, since).await?;
+            return Ok((events, Past::Raw(context, text)));
+        }
+        Prompt::Completion(mut completion) => {
+            let context = completion.context.take();
+            let has_images = !completion.images.is_empty();
+            let messages = completion.into_messages();
+            if let Some(context) = context {
+                let turn: TemplateReply =
+                    openai::ask(client, "/apply-template", &TemplateBody::open(&messages), "/prompt").await?;
+                let events = complete(client, &request, &context, &turn.prompt, since).await?;
+                return Ok((events, Past::Turns(context, messages)));
+            }
+            let past = if has_images { Past::Untold } else { Past::Turns(Vec::new(), messages.clone()) };
+            (messages, "/prompt", past)
+        }
+    };
+    let body = chat_body(request, messages).await?;
+    let response = openai::post(client, "/v1/chat/completions", body, pointer).await?;
+    Ok((Box::pin(openai::events::<ReplyParser>(response, since)), past))
+}
+
+async fn complete(
+    client: &Client,
+    request: &ChatRequest,
+    context: &[u32],
+    text: &str,
+    since: Instant,
+) -> Result<ChatStream> {
+    let body = openai::to_json(&CompletionBody::new(request, context, text))?;
+    let response = openai::post(client, "/completion", body, "/prompt").await?;
+    Ok(Box::pin(openai::events::<CompletionParser>(response, since)))
+}
+
+/// Images are megabytes to encode, which is done where it holds nobody up.
+async fn chat_body(request: ChatRequest, messages: Vec<Message>) -> Result<Vec<u8>> {
+    let write = move || openai::to_json(&ChatBody::new(&request, &messages, None));
+    spawn_blocking(write)
+        .await
+        .map_err(|source| Error::new(Kind::Internal, "The request could not be written.").because(source))?
+}
+
+/// The child's events, with what only we know in the last one, and with a better reason when the
+/// child died.
+fn attended(
+    mut events: ChatStream,
+    past: Past,
+    lease: Lease,
+) -> impl Stream<Item = Result<ChatEvent>> + Send {
+    stream! {
+        let mut reply = String::new();
+        while let Some(event) = events.next().await {
+            let event = match event {
+                Ok(ChatEvent::Done(done)) => finish(done, &past, &reply, &lease).await,
+                other => other,
+            };
+            match event {
+                Ok(event) => {
+                    if let (ChatEvent::Text(text), false) = (&event, matches!(past, Past::Untold)) {
+                        reply.push_str(text);
+                    }
+                    yield Ok(event);
+                }
+                Err(error) => {
+                    yield Err(explain(&lease, error).await);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn finish(mut done: Done, past: &Past, reply: &str, lease: &Lease) -> Result<ChatEvent> {
+    done.timings.load = lease.load();
+    done.context = tell(past, reply, lease.client()).await?;
+    Ok(ChatEvent::Done(done))
+}
+
+/// The whole exchange in token ids, so that a later prompt can go on with it.
+async fn tell(past: &Past, reply: &str, client: &Client) -> Result<Option<Vec<u32>>> {
+    let (context, text) = match past {
+        Past::Untold => return Ok(None),
+        Past::Raw(context, text) => (context, format!("{text}{reply}")),
+        Past::Turns(context, messages) => {
+            let mut messages = messages.clone();
+            messages.push(Message::new(Role::Assistant, reply));
+            let closed = TemplateBody::closed(&messages);
+            let told: TemplateReply = openai::ask(client, "/apply-template", &closed, "/prompt").await?;
+            (context, told.prompt)
+        }
+    };
+    let body = TokenizeBody { content: &text, add_special: context.is_empty(), parse_special: true };
+    let new: TokenizeReply = openai::ask(client, "/tokenize", &body, "/prompt").await?;
+    Ok(Some([context.as_slice(), &new.tokens].concat()))
+}

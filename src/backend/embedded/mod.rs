@@ -1,0 +1,100 @@
+//! The models on this machine's disk, run by the embedded engine. It joins the library (what is
+//! installed) with the engine (what runs), and speaks to the engine's children.
+
+mod check;
+mod embed;
+mod exchange;
+
+use std::{collections::HashSet, sync::Arc, time::Instant};
+
+use async_trait::async_trait;
+use tokio::{sync::Mutex, task::spawn_blocking};
+
+use super::{Backend, ChatStream};
+use crate::{
+    engine::{Engine, Lease, Role},
+    error::{Error, Kind, Result},
+    library::{Entry, Library},
+    types::{ChatRequest, EmbedReply, EmbedRequest, KeepAlive, Model, ModelName},
+};
+
+pub struct Embedded {
+    library: Library,
+    engine: Arc<Engine>,
+    /// One at a time: the first use of a model hashes gigabytes.
+    verifying: Mutex<()>,
+}
+
+impl Embedded {
+    pub fn new(library: Library, engine: Arc<Engine>) -> Self {
+        Self { library, engine, verifying: Mutex::default() }
+    }
+
+    /// A few system calls when the model is known, since the library remembers what it has read.
+    async fn entry(&self, model: &str) -> Result<Arc<Entry>> {
+        let unknown = || Error::new(Kind::NotFound, format!("There is no model {model}; pull it first."));
+        let name: ModelName = model.parse().map_err(|_| unknown())?;
+        self.on_disk(move |library| library.find(&name)).await?.ok_or_else(unknown)
+    }
+
+    /// A slot of the model, which is checked before its first start.
+    async fn lease(&self, entry: &Arc<Entry>, role: Role, keep_alive: Option<KeepAlive>) -> Result<Lease> {
+        if !self.engine.is_loaded(entry, role) {
+            let _one_at_a_time = self.verifying.lock().await;
+            let checked = Arc::clone(entry);
+            self.on_disk(move |library| library.verify(&checked)).await?;
+        }
+        self.engine.acquire(Arc::clone(entry), role, keep_alive).await
+    }
+
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Library) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let library = self.library.clone();
+        spawn_blocking(move || work(&library))
+            .await
+            .map_err(|source| Error::new(Kind::Internal, "Reading the models failed.").because(source))?
+    }
+}
+
+#[async_trait]
+impl Backend for Embedded {
+    fn name(&self) -> &'static str {
+        "embedded"
+    }
+
+    async fn chat(&self, request: ChatRequest) -> Result<ChatStream> {
+        let since = Instant::now();
+        let entry = self.entry(&request.model).await?;
+        check::chat(&request, &entry)?;
+        let lease = self.lease(&entry, Role::Chat, request.keep_alive).await?;
+        exchange::begin(request, lease, since).await
+    }
+
+    async fn embed(&self, request: EmbedRequest) -> Result<EmbedReply> {
+        let since = Instant::now();
+        check::embed(&request)?;
+        let entry = self.entry(&request.model).await?;
+        let lease = self.lease(&entry, Role::Embed, request.keep_alive).await?;
+        embed::embed(request, lease, since).await
+    }
+
+    async fn models(&self) -> Result<Vec<Model>> {
+        let loaded: HashSet<String> = self.engine.loaded().into_iter().map(|model| model.digest).collect();
+        let entries = self.on_disk(Library::list).await?;
+        let model = |entry: &Arc<Entry>| Model {
+            loaded: loaded.contains(&entry.weights_digest),
+            ..entry.model.clone()
+        };
+        Ok(entries.iter().map(model).collect())
+    }
+
+    async fn version(&self) -> Result<String> {
+        Ok(self.engine.locate().await?.version)
+    }
+
+    async fn stop(&self) {
+        self.engine.stop().await;
+    }
+}

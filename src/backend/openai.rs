@@ -1,0 +1,178 @@
+//! The OpenAI-compatible protocol over one `Client`: a streamed chat, and embeddings. It knows
+//! neither where the server is nor who runs it, so that the embedded engine and a remote server are
+//! spoken to by the same lines.
+
+use std::time::{Duration, Instant};
+
+use futures_util::Stream;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::frames::Frames;
+use crate::{
+    client::{Client, Method, Response},
+    error::{Error, Kind, Result},
+    types::{ChatEvent, Done, EmbedReply},
+    wire::{
+        foreign::without_paths,
+        llama::CompletionParser,
+        openai::{EmbeddingsBody, ErrorBody, ErrorObject, ReplyParser, parse_embeddings},
+        sse::Events,
+    },
+};
+
+/// 4 MB: refusals, templates, token lists.
+const SMALL_BODY: usize = 4_000_000;
+/// A vector of 8192 numbers takes 44 kB in base64 and up to 180 kB as text.
+const BYTES_PER_EMBEDDING: usize = 200_000;
+/// How soon a server that is loading its model is worth asking again.
+const LOADING: Duration = Duration::from_secs(2);
+
+/// Reads the events of one kind of stream.
+pub(super) trait Parser: Default + Send {
+    fn take(&mut self, data: &[u8], out: &mut Vec<ChatEvent>) -> Result<()>;
+    fn is_closed(&self) -> bool;
+    fn finish(self) -> Option<Done>;
+}
+
+impl Parser for ReplyParser {
+    fn take(&mut self, data: &[u8], out: &mut Vec<ChatEvent>) -> Result<()> {
+        self.take(data, out)
+    }
+    fn is_closed(&self) -> bool {
+        self.is_closed()
+    }
+    fn finish(self) -> Option<Done> {
+        self.finish()
+    }
+}
+
+impl Parser for CompletionParser {
+    fn take(&mut self, data: &[u8], out: &mut Vec<ChatEvent>) -> Result<()> {
+        self.take(data, out)
+    }
+    fn is_closed(&self) -> bool {
+        self.is_closed()
+    }
+    fn finish(self) -> Option<Done> {
+        self.finish()
+    }
+}
+
+/// Posts a request; `pointer` is the field of the caller's request that holds the prompt.
+///
+/// # Errors
+/// As `Client::send`. A refusal becomes `Invalid` when the request is at fault (with both numbers
+/// when the prompt is longer than the context), `Busy` for 429, `Unavailable` while the model is
+/// loading, else `BadGateway`.
+pub(super) async fn post(client: &Client, path: &str, body: Vec<u8>, pointer: &str) -> Result<Response> {
+    let response = client.send(Method::POST, path, Some(body)).await?;
+    if response.is_success() { Ok(response) } else { Err(refusal(response, pointer).await) }
+}
+
+/// Posts a request whose answer is one small JSON value.
+///
+/// # Errors
+/// As `post`, and `BadGateway` when the answer is not what it should be.
+pub(super) async fn ask<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    body: &impl Serialize,
+    pointer: &str,
+) -> Result<T> {
+    let answer = post(client, path, to_json(body)?, pointer).await?.bytes(SMALL_BODY).await?;
+    serde_json::from_slice(&answer).map_err(|source| {
+        Error::new(Kind::BadGateway, format!("{} gave an answer that cannot be understood.", client.peer()))
+            .because(source)
+    })
+}
+
+/// The events of a streamed reply, each as it arrives, with exactly one `Done` at the end. `since`
+/// is when the caller asked.
+pub(super) fn events<P: Parser>(response: Response, since: Instant) -> impl Stream<Item = Result<ChatEvent>> {
+    async_stream::try_stream! {
+        let peer = response.peer();
+        let mut frames = Frames::new(response, Events::default());
+        let mut parser = P::default();
+        let mut arrived = Vec::new();
+        let mut first = None;
+        while !parser.is_closed() {
+            let Some(data) = frames.next().await? else { break };
+            parser.take(&data, &mut arrived)?;
+            if !arrived.is_empty() {
+                first.get_or_insert_with(Instant::now);
+            }
+            for event in arrived.drain(..) {
+                yield event;
+            }
+        }
+        let done = parser.finish().ok_or_else(|| cut_off(peer))?;
+        yield ChatEvent::Done(timed(done, since, first));
+    }
+}
+
+/// Embeds all texts in one call.
+///
+/// # Errors
+/// As `post`, and `BadGateway` when the answer is not one vector for each text.
+pub(super) async fn embed(client: &Client, model: Option<&str>, input: &[String]) -> Result<EmbedReply> {
+    let body = to_json(&EmbeddingsBody::new(model, input))?;
+    let count = input.len();
+    let response = post(client, "/v1/embeddings", body, "/input").await?;
+    let answer = response.bytes(SMALL_BODY + count * BYTES_PER_EMBEDDING).await?;
+    // Thousands of vectors take tens of milliseconds to read.
+    tokio::task::spawn_blocking(move || parse_embeddings(&answer, count))
+        .await
+        .map_err(|source| Error::new(Kind::Internal, "Reading the embeddings failed.").because(source))?
+}
+
+pub(super) fn to_json(body: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(body).map_err(|source| {
+        Error::new(Kind::Internal, "The request cannot be written as JSON.").because(source)
+    })
+}
+
+/// Servers that do not measure get what we can see: the time to the first event, and the rest.
+fn timed(mut done: Done, since: Instant, first: Option<Instant>) -> Done {
+    let timings = &mut done.timings;
+    timings.total = since.elapsed();
+    if timings.prompt_eval.is_zero() && timings.eval.is_zero() {
+        timings.prompt_eval = first.map_or(timings.total, |first| first - since);
+        timings.eval = timings.total.saturating_sub(timings.prompt_eval);
+    }
+    done
+}
+
+fn cut_off(peer: &str) -> Error {
+    Error::new(Kind::BadGateway, format!("{peer} broke off in the middle of its answer."))
+}
+
+async fn refusal(response: Response, pointer: &str) -> Error {
+    let (status, peer) = (response.status(), response.peer());
+    let body = match response.bytes(SMALL_BODY).await {
+        Ok(body) => body,
+        Err(error) => return error,
+    };
+    let error = serde_json::from_slice::<ErrorBody>(&body).map_or_else(
+        |_| ErrorObject { message: String::from_utf8_lossy(&body).into_owned(), ..ErrorObject::default() },
+        |body| body.error,
+    );
+    if let Some((tokens, context)) = error.exceeded_context() {
+        let detail = format!("is {tokens} tokens long and the model takes at most {context}");
+        return Error::field(pointer, detail);
+    }
+    let kind_and_message = match status {
+        400 | 413 | 422 => {
+            let complaint = without_paths(error.message.trim_end_matches('.'));
+            (Kind::Invalid, format!("{peer} refused the request: {complaint}."))
+        }
+        429 => (Kind::Busy, format!("{peer} is busy; try again later.")),
+        503 => (Kind::Unavailable, format!("{peer} is not ready yet; try again in a moment.")),
+        504 => (Kind::GatewayTimeout, format!("{peer} did not answer in time.")),
+        _ => (Kind::BadGateway, format!("{peer} answered with an error (status {status}).")),
+    };
+    let refused = Error::new(kind_and_message.0, kind_and_message.1).because(error.message);
+    match status {
+        429 | 503 => refused.retry_after(LOADING),
+        _ => refused,
+    }
+}

@@ -1,0 +1,181 @@
+//! What llama-server has beyond OpenAI's protocol (llama.cpp `tools/server/README.md`): completion
+//! from token ids, the chat template and the tokenizer.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::openai::{
+    ErrorObject, MessageBody, SamplingBody, TimingsObject, failed, json_schema, malformed, sampled,
+};
+use crate::{
+    error::Result,
+    types::{ChatEvent, ChatRequest, Done, FinishReason, Message, Usage},
+};
+
+/// `POST /completion`: goes on with tokens, and text after them, as they are.
+#[derive(Serialize)]
+pub struct CompletionBody<'a> {
+    prompt: Vec<Piece<'a>>,
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n_predict: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    json_schema: Option<Value>,
+    #[serde(flatten)]
+    sampling: SamplingBody<'a>,
+}
+
+impl<'a> CompletionBody<'a> {
+    pub fn new(request: &'a ChatRequest, context: &[u32], text: &'a str) -> Self {
+        Self {
+            prompt: context.iter().copied().map(Piece::Token).chain([Piece::Text(text)]).collect(),
+            stream: true,
+            n_predict: request.sampling.max_tokens.map(sampled),
+            json_schema: json_schema(&request.format),
+            sampling: SamplingBody::new(&request.sampling),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Piece<'a> {
+    Token(u32),
+    Text(&'a str),
+}
+
+/// Takes the events of one streamed `/completion` in.
+#[derive(Default)]
+pub struct CompletionParser(Option<Done>);
+
+impl CompletionParser {
+    /// Takes one event's data in and appends what it says to `out`.
+    ///
+    /// # Errors
+    /// `BadGateway` when it is no chunk, or reports an error.
+    pub fn take(&mut self, data: &[u8], out: &mut Vec<ChatEvent>) -> Result<()> {
+        let chunk: CompletionChunk = serde_json::from_slice(data).map_err(malformed)?;
+        if let Some(error) = chunk.error {
+            return Err(failed(error));
+        }
+        if !chunk.content.is_empty() {
+            out.push(ChatEvent::Text(chunk.content));
+        }
+        if chunk.stop {
+            let limit = chunk.stop_type.as_deref() == Some("limit");
+            self.0 = Some(Done {
+                reason: if limit { FinishReason::Length } else { FinishReason::Stop },
+                usage: Usage {
+                    prompt_tokens: chunk.tokens_evaluated,
+                    completion_tokens: chunk.tokens_predicted,
+                },
+                timings: chunk.timings.unwrap_or_default().into(),
+                context: None,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether nothing more comes, though the connection may still be open.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// The end of the reply; `None` when it was cut off before.
+    pub fn finish(self) -> Option<Done> {
+        self.0
+    }
+}
+
+#[derive(Deserialize)]
+struct CompletionChunk {
+    #[serde(default)]
+    content: String,
+    #[serde(default)]
+    stop: bool,
+    stop_type: Option<String>,
+    #[serde(default)]
+    tokens_evaluated: u64,
+    #[serde(default)]
+    tokens_predicted: u64,
+    timings: Option<TimingsObject>,
+    error: Option<ErrorObject>,
+}
+
+/// `POST /apply-template`
+#[derive(Serialize)]
+pub struct TemplateBody<'a> {
+    messages: Vec<MessageBody<'a>>,
+    add_generation_prompt: bool,
+}
+
+impl<'a> TemplateBody<'a> {
+    /// The text up to where the assistant is to speak.
+    pub fn open(messages: &'a [Message]) -> Self {
+        Self { messages: messages.iter().map(MessageBody::new).collect(), add_generation_prompt: true }
+    }
+
+    /// The text of turns that are over.
+    pub fn closed(messages: &'a [Message]) -> Self {
+        Self { messages: messages.iter().map(MessageBody::new).collect(), add_generation_prompt: false }
+    }
+}
+
+#[derive(Deserialize)]
+pub struct TemplateReply {
+    pub prompt: String,
+}
+
+/// `POST /tokenize`
+#[derive(Serialize)]
+pub struct TokenizeBody<'a> {
+    pub content: &'a str,
+    /// Adds the tokens that every prompt of this model begins and ends with.
+    pub add_special: bool,
+    /// Reads `<|im_end|>` and its like as the one token it stands for.
+    pub parse_special: bool,
+}
+
+#[derive(Deserialize)]
+pub struct TokenizeReply {
+    pub tokens: Vec<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::types::{Completion, Format, Prompt, Sampling};
+
+    #[test]
+    fn tokens_and_text_make_one_prompt() {
+        let request = ChatRequest {
+            model: "m".to_owned(),
+            prompt: Prompt::Completion(Completion::default()),
+            tools: Vec::new(),
+            format: Format::Json,
+            sampling: Sampling { max_tokens: Some(5), ..Sampling::default() },
+            keep_alive: None,
+        };
+        assert_eq!(
+            serde_json::to_value(CompletionBody::new(&request, &[1, 2], "Hi")).expect("JSON"),
+            json!({"prompt": [1, 2, "Hi"], "stream": true, "n_predict": 5, "json_schema": {"type": "object"}})
+        );
+    }
+
+    #[test]
+    fn a_reply_has_text_and_an_end_with_counts() {
+        let (mut parser, mut events) = (CompletionParser::default(), Vec::new());
+        let mut take = |data: &str| parser.take(data.as_bytes(), &mut events).expect("a chunk");
+        take(r#"{"index":0,"content":" live","tokens":[1238],"stop":false,"tokens_predicted":1}"#);
+        take(
+            r#"{"content":"","stop":true,"tokens_predicted":3,"tokens_evaluated":4,"stop_type":"limit","timings":{"prompt_ms":1.0,"predicted_ms":2.0}}"#,
+        );
+        assert!(parser.is_closed());
+        assert_eq!(events, [ChatEvent::Text(" live".to_owned())]);
+        let done = parser.finish().expect("an end");
+        assert_eq!(done.reason, FinishReason::Length);
+        assert_eq!((done.usage.prompt_tokens, done.usage.completion_tokens), (4, 3));
+    }
+}

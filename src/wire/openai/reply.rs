@@ -1,0 +1,237 @@
+//! From the data of streamed `chat.completion.chunk` events to our `ChatEvent`s.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{ErrorObject, TimingsObject, UsageObject, failed, malformed};
+use crate::{
+    error::{Error, Kind, Result},
+    types::{ChatEvent, Done, FinishReason, ToolCall},
+};
+
+/// Takes the chunks of one reply in.
+#[derive(Default)]
+pub struct ReplyParser {
+    calls: Vec<PartialCall>,
+    done: Done,
+    finished: bool,
+    closed: bool,
+}
+
+impl ReplyParser {
+    /// Takes one event's data in and appends what it says to `out`.
+    ///
+    /// # Errors
+    /// `BadGateway` when it is no chunk, or reports an error.
+    pub fn take(&mut self, data: &[u8], out: &mut Vec<ChatEvent>) -> Result<()> {
+        if data == b"[DONE]" {
+            self.closed = true;
+            return Ok(());
+        }
+        let chunk: Chunk = serde_json::from_slice(data).map_err(malformed)?;
+        if let Some(error) = chunk.error {
+            return Err(failed(error));
+        }
+        if let Some(usage) = chunk.usage {
+            self.done.usage = usage.into();
+        }
+        if let Some(timings) = chunk.timings {
+            self.done.timings = timings.into();
+        }
+        // We ask for one choice, so there is one, or none in the chunk with the usage.
+        if let Some(choice) = chunk.choices.into_iter().next() {
+            self.take_delta(choice.delta, out);
+            if let Some(reason) = choice.finish_reason {
+                self.finished = true;
+                self.done.reason = finish_reason(&reason);
+                self.flush_calls(out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing more comes, though the connection may still be open.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The end of the reply; `None` when it was cut off before.
+    pub fn finish(self) -> Option<Done> {
+        self.finished.then_some(self.done)
+    }
+
+    fn take_delta(&mut self, delta: Delta, out: &mut Vec<ChatEvent>) {
+        if let Some(text) = delta.reasoning_content.or(delta.reasoning).filter(|text| !text.is_empty()) {
+            out.push(ChatEvent::Thinking(text));
+        }
+        if let Some(text) = delta.content.filter(|text| !text.is_empty()) {
+            out.push(ChatEvent::Text(text));
+        }
+        for piece in delta.tool_calls.unwrap_or_default() {
+            let at = match self.calls.iter().position(|call| call.index == piece.index) {
+                Some(at) => at,
+                None => {
+                    self.calls.push(PartialCall { index: piece.index, ..PartialCall::default() });
+                    self.calls.len() - 1
+                }
+            };
+            let call = &mut self.calls[at];
+            call.id = piece.id.or(call.id.take());
+            call.name.push_str(&piece.function.name.unwrap_or_default());
+            call.arguments.push_str(&piece.function.arguments.unwrap_or_default());
+        }
+    }
+
+    fn flush_calls(&mut self, out: &mut Vec<ChatEvent>) -> Result<()> {
+        for call in self.calls.drain(..) {
+            match call.whole() {
+                Ok(call) => out.push(ChatEvent::ToolCall(call)),
+                // Cut off by max_tokens: half a call is of no use, and the reason says why.
+                Err(_) if self.done.reason == FinishReason::Length => {}
+                Err(source) => {
+                    let message = "The model called a tool with arguments that are not JSON.";
+                    return Err(Error::new(Kind::BadGateway, message).because(source));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A tool call of which more is to come.
+#[derive(Default)]
+struct PartialCall {
+    index: u32,
+    id: Option<String>,
+    name: String,
+    arguments: String,
+}
+
+impl PartialCall {
+    fn whole(self) -> serde_json::Result<ToolCall> {
+        let arguments = match self.arguments.trim() {
+            "" => Value::Object(serde_json::Map::new()),
+            text => serde_json::from_str(text)?,
+        };
+        Ok(ToolCall { id: self.id, name: self.name, arguments })
+    }
+}
+
+fn finish_reason(reason: &str) -> FinishReason {
+    match reason {
+        "length" => FinishReason::Length,
+        "tool_calls" | "function_call" => FinishReason::ToolCalls,
+        // `stop`, `content_filter`, and whatever else ends an answer.
+        _ => FinishReason::Stop,
+    }
+}
+
+#[derive(Deserialize)]
+struct Chunk {
+    #[serde(default)]
+    choices: Vec<Choice>,
+    usage: Option<UsageObject>,
+    timings: Option<TimingsObject>,
+    error: Option<ErrorObject>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    #[serde(default)]
+    delta: Delta,
+    finish_reason: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct Delta {
+    content: Option<String>,
+    /// llama.cpp and DeepSeek.
+    reasoning_content: Option<String>,
+    /// Newer vLLM.
+    reasoning: Option<String>,
+    tool_calls: Option<Vec<CallPiece>>,
+}
+
+#[derive(Deserialize)]
+struct CallPiece {
+    #[serde(default)]
+    index: u32,
+    id: Option<String>,
+    #[serde(default)]
+    function: FunctionPiece,
+}
+
+#[derive(Default, Deserialize)]
+struct FunctionPiece {
+    name: Option<String>,
+    arguments: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(chunks: &[&str]) -> Result<(Vec<ChatEvent>, Option<Done>)> {
+        let (mut parser, mut events) = (ReplyParser::default(), Vec::new());
+        for chunk in chunks {
+            parser.take(chunk.as_bytes(), &mut events)?;
+        }
+        Ok((events, parser.finish()))
+    }
+
+    #[test]
+    fn text_thinking_usage_and_timings() {
+        let (events, done) = parse(&[
+            r#"{"choices":[{"finish_reason":null,"index":0,"delta":{"role":"assistant","content":null}}]}"#,
+            r#"{"choices":[{"finish_reason":null,"delta":{"reasoning_content":"Hm."}}]}"#,
+            r#"{"choices":[{"finish_reason":null,"delta":{"content":"Paris"}}]}"#,
+            r#"{"choices":[{"finish_reason":"length","delta":{}}]}"#,
+            r#"{"choices":[],"usage":{"completion_tokens":11,"prompt_tokens":17},"timings":{"prompt_ms":1.5,"predicted_ms":3.0}}"#,
+            "[DONE]",
+        ])
+        .expect("a reply");
+        assert_eq!(events, [ChatEvent::Thinking("Hm.".into()), ChatEvent::Text("Paris".into())]);
+        let done = done.expect("an end");
+        assert_eq!(done.reason, FinishReason::Length);
+        assert_eq!((done.usage.prompt_tokens, done.usage.completion_tokens), (17, 11));
+        assert_eq!((done.timings.prompt_eval.as_micros(), done.timings.eval.as_micros()), (1500, 3000));
+    }
+
+    #[test]
+    fn pieces_of_tool_calls_are_put_together() {
+        let (events, done) = parse(&[
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":"{"}}]}}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":1,"id":"b","function":{"name":"g","arguments":""}},{"index":0,"function":{"arguments":"\"x\":1}"}}]}}]}"#,
+            r#"{"choices":[{"finish_reason":"tool_calls","delta":{}}]}"#,
+        ])
+        .expect("a reply");
+        let call = |id: &str, name: &str, arguments| {
+            ChatEvent::ToolCall(ToolCall { id: Some(id.into()), name: name.into(), arguments })
+        };
+        assert_eq!(events, [call("a", "f", json!({"x": 1})), call("b", "g", json!({}))]);
+        assert_eq!(done.map(|done| done.reason), Some(FinishReason::ToolCalls));
+    }
+
+    #[test]
+    fn half_a_tool_call_is_an_error_unless_the_tokens_ran_out() {
+        let piece = r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"f","arguments":"{\"x"}}]}}]}"#;
+        let end = |reason: &str| format!(r#"{{"choices":[{{"finish_reason":"{reason}","delta":{{}}}}]}}"#);
+        let (events, _) = parse(&[piece, &end("length")]).expect("a reply");
+        assert_eq!(events, []);
+        let error = parse(&[piece, &end("tool_calls")]).expect_err("no JSON");
+        assert_eq!(error.kind(), Kind::BadGateway);
+    }
+
+    #[test]
+    fn what_is_cut_malformed_or_an_error_is_not_a_reply() {
+        let (_, done) = parse(&[r#"{"choices":[{"delta":{"content":"Par"}}]}"#]).expect("chunks");
+        assert_eq!(done, None);
+        for chunk in ["{\"choices\":", "[]", "<html>", r#"{"error":{"message":"secret /path","code":500}}"#] {
+            let error = parse(&[chunk]).expect_err(chunk);
+            assert_eq!(error.kind(), Kind::BadGateway, "{chunk}");
+            assert!(!error.message().contains("secret"));
+        }
+    }
+}

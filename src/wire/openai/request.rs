@@ -1,0 +1,285 @@
+//! From our `ChatRequest` to the body of `POST /v1/chat/completions`.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::types::{ChatRequest, Format, Message, Role, Sampling, Tool, ToolCall};
+
+/// Always streamed: a plain reply is a collected stream.
+#[derive(Serialize)]
+pub struct ChatBody<'a> {
+    /// llama-server has only one model and needs no name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<&'a str>,
+    pub messages: Vec<MessageBody<'a>>,
+    pub stream: bool,
+    pub stream_options: StreamOptions,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<ToolBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_format: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u32>,
+    #[serde(flatten)]
+    pub sampling: SamplingBody<'a>,
+    /// llama.cpp and vLLM: go on with the last message, which is the assistant's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continue_final_message: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub add_generation_prompt: Option<bool>,
+}
+
+impl<'a> ChatBody<'a> {
+    pub fn new(request: &'a ChatRequest, messages: &'a [Message], model: Option<&'a str>) -> Self {
+        let continues =
+            messages.last().is_some_and(|last| last.role == Role::Assistant && last.tool_calls.is_empty());
+        Self {
+            model,
+            messages: messages.iter().map(MessageBody::new).collect(),
+            stream: true,
+            stream_options: StreamOptions { include_usage: true },
+            tools: request.tools.iter().map(ToolBody::new).collect(),
+            response_format: response_format(&request.format),
+            max_tokens: request.sampling.max_tokens.map(sampled),
+            sampling: SamplingBody::new(&request.sampling),
+            continue_final_message: continues.then_some(true),
+            add_generation_prompt: continues.then_some(false),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct StreamOptions {
+    pub include_usage: bool,
+}
+
+/// The draws that `/v1/chat/completions` and llama.cpp's `/completion` name alike.
+#[derive(Serialize)]
+pub struct SamplingBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_k: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<i64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stop: Vec<&'a str>,
+}
+
+impl<'a> SamplingBody<'a> {
+    pub fn new(sampling: &'a Sampling) -> Self {
+        Self {
+            temperature: sampling.temperature,
+            top_p: sampling.top_p,
+            top_k: sampling.top_k.map(sampled),
+            seed: sampling.seed,
+            // An empty stop sequence is met before the first letter.
+            stop: sampling.stop.iter().map(String::as_str).filter(|stop| !stop.is_empty()).collect(),
+        }
+    }
+}
+
+/// Counts are signed 32-bit numbers in llama.cpp, and a negative one means "no limit".
+pub fn sampled(count: u32) -> u32 {
+    count.min(i32::MAX as u32)
+}
+
+/// The schema that a format stands for; `json` is any object, as OpenAI defines `json_object`.
+pub fn json_schema(format: &Format) -> Option<Value> {
+    match format {
+        Format::Text => None,
+        Format::Json => Some(json!({"type": "object"})),
+        Format::Schema(schema) => Some(schema.clone()),
+    }
+}
+
+fn response_format(format: &Format) -> Option<Value> {
+    match format {
+        Format::Text => None,
+        Format::Json => Some(json!({"type": "json_object"})),
+        Format::Schema(schema) => {
+            Some(json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}))
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct MessageBody<'a> {
+    role: &'static str,
+    content: Content<'a>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<ToolCallBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+}
+
+impl<'a> MessageBody<'a> {
+    pub fn new(message: &'a Message) -> Self {
+        Self {
+            role: message.role.as_str(),
+            content: Content::new(message),
+            tool_calls: message.tool_calls.iter().map(ToolCallBody::new).collect(),
+            tool_call_id: message.tool_call_id.as_deref(),
+            name: message.tool_name.as_deref(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Content<'a> {
+    Text(&'a str),
+    Parts(Vec<Part<'a>>),
+}
+
+impl<'a> Content<'a> {
+    fn new(message: &'a Message) -> Self {
+        if message.images.is_empty() {
+            return Self::Text(&message.content);
+        }
+        // Pictures first: LLaVA and its kin were trained on the question after the picture.
+        let images = message.images.iter().map(|image| Part::ImageUrl {
+            image_url: ImageUrl { url: format!("data:image/png;base64,{}", STANDARD.encode(image.png())) },
+        });
+        Self::Parts(images.chain([Part::Text { text: &message.content }]).collect())
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Part<'a> {
+    Text { text: &'a str },
+    ImageUrl { image_url: ImageUrl },
+}
+
+#[derive(Serialize)]
+struct ImageUrl {
+    url: String,
+}
+
+#[derive(Serialize)]
+struct ToolCallBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    r#type: &'static str,
+    function: CalledFunction<'a>,
+}
+
+#[derive(Serialize)]
+struct CalledFunction<'a> {
+    name: &'a str,
+    /// JSON in a string.
+    arguments: String,
+}
+
+impl<'a> ToolCallBody<'a> {
+    fn new(call: &'a ToolCall) -> Self {
+        Self {
+            id: call.id.as_deref(),
+            r#type: "function",
+            function: CalledFunction { name: &call.name, arguments: call.arguments.to_string() },
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct ToolBody<'a> {
+    r#type: &'static str,
+    function: Function<'a>,
+}
+
+#[derive(Serialize)]
+struct Function<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    parameters: &'a Value,
+}
+
+impl<'a> ToolBody<'a> {
+    fn new(tool: &'a Tool) -> Self {
+        Self {
+            r#type: "function",
+            function: Function {
+                name: &tool.name,
+                description: tool.description.as_deref(),
+                parameters: &tool.parameters,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Prompt;
+
+    fn request() -> ChatRequest {
+        ChatRequest {
+            model: "m".to_owned(),
+            prompt: Prompt::Messages(Vec::new()),
+            tools: Vec::new(),
+            format: Format::Text,
+            sampling: Sampling::default(),
+            keep_alive: None,
+        }
+    }
+
+    fn body(request: &ChatRequest, messages: &[Message]) -> Value {
+        serde_json::to_value(ChatBody::new(request, messages, None)).expect("JSON")
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_not_sent() {
+        assert_eq!(
+            body(&request(), &[Message::new(Role::User, "Hi")]),
+            json!({
+                "messages": [{"role": "user", "content": "Hi"}],
+                "stream": true,
+                "stream_options": {"include_usage": true},
+            })
+        );
+    }
+
+    #[test]
+    fn everything_that_is_asked_for_is_sent() {
+        let mut request = request();
+        request.sampling = Sampling {
+            temperature: Some(0.7),
+            top_p: Some(0.5),
+            top_k: Some(u32::MAX),
+            seed: Some(-1),
+            stop: vec![String::new(), "\n".to_owned()],
+            max_tokens: Some(u32::MAX),
+        };
+        request.format = Format::Schema(json!({"type": "string"}));
+        request.tools =
+            vec![Tool { name: "f".to_owned(), description: None, parameters: json!({"type": "object"}) }];
+        let mut call = Message::new(Role::Assistant, "");
+        call.tool_calls =
+            vec![ToolCall { id: Some("1".to_owned()), name: "f".to_owned(), arguments: json!({"a": 1}) }];
+        let mut answer = Message::new(Role::Tool, "2");
+        answer.tool_call_id = Some("1".to_owned());
+        let body = body(&request, &[call, answer]);
+        assert_eq!(body["temperature"].to_string(), "0.7");
+        assert_eq!((&body["top_k"], &body["max_tokens"]), (&json!(i32::MAX), &json!(i32::MAX)));
+        assert_eq!((&body["seed"], &body["stop"]), (&json!(-1), &json!(["\n"])));
+        assert_eq!(body["response_format"]["json_schema"]["schema"], json!({"type": "string"}));
+        assert_eq!(body["tools"][0]["function"]["name"], "f");
+        assert_eq!(body["messages"][0]["tool_calls"][0]["function"]["arguments"], "{\"a\":1}");
+        assert_eq!(body["messages"][1]["tool_call_id"], "1");
+        assert_eq!(body.get("continue_final_message"), None);
+    }
+
+    #[test]
+    fn a_last_assistant_message_is_continued() {
+        let body = body(&request(), &[Message::new(Role::User, "a"), Message::new(Role::Assistant, "b")]);
+        assert_eq!(body["continue_final_message"], true);
+        assert_eq!(body["add_generation_prompt"], false);
+    }
+}
