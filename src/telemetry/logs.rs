@@ -1,5 +1,7 @@
 //! Log lines on standard error, pretty for people or JSON for machines.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::Settings;
@@ -47,7 +49,8 @@ pub fn start(settings: &Settings) {
         Level::Trace => "debug,simpleton=trace",
     };
     let registry = tracing_subscriber::registry().with(EnvFilter::new(filter));
-    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let colours = std::io::stderr().is_terminal();
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_target(false);
     // An error only says that logging has been started before.
     let _ = match settings.log_format {
         Format::Pretty => registry.with(lines).try_init(),
