@@ -60,25 +60,29 @@ impl Plan {
         }
         pair("--host", self.socket.clone().into());
         pair("-np", self.slots.to_string().into());
-        // -c is shared out among the slots, evenly as long as the cache is not unified.
         pair("-c", (u64::from(self.context) * u64::from(self.slots)).to_string().into());
         pair("-t", self.threads.to_string().into());
         pair("--log-colors", "off".into());
         // The RAM prompt cache has restored another conversation's content (llama.cpp issue 27148).
         pair("--cache-ram", "0".into());
-        if self.role == Role::Embed {
-            // An input has to fit into one physical batch, and a logical batch may not be smaller.
-            pair("-b", self.context.to_string().into());
-            pair("-ub", self.context.to_string().into());
-            if !self.entry.architecture.embedding_only {
-                // A language model names no pooling; the mean of its last layer is the usual one.
-                pair("--pooling", "mean".into());
+        match self.role {
+            // -c is then shared out evenly: no reply can take another one's room.
+            Role::Chat => list.push("--no-kv-unified".into()),
+            Role::Embed => {
+                // An input has to fit into one physical batch, and a logical batch may not be smaller.
+                pair("-b", self.context.to_string().into());
+                pair("-ub", self.context.to_string().into());
+                // With a cache for each slot, texts of different lengths are cut over several
+                // batches and each mean is taken over a part: measured at cosines down to 0.89.
+                list.extend(["--embedding", "--kv-unified"].map(OsString::from));
+                if !self.entry.architecture.embedding_only {
+                    // A language model names no pooling; the mean of its last layer is the usual one.
+                    list.extend(["--pooling", "mean"].map(OsString::from));
+                }
             }
-            list.push("--embedding".into());
         }
         // --no-prefill-assistant: a last assistant message is continued only where that is asked for.
-        let plain =
-            ["--no-kv-unified", "--no-ui", "--no-slots", "--offline", "--jinja", "--no-prefill-assistant"];
+        let plain = ["--no-ui", "--no-slots", "--offline", "--jinja", "--no-prefill-assistant"];
         list.extend(plain.map(OsString::from));
         list
     }

@@ -100,6 +100,6 @@ mod tests {
         assert_eq!(queue.waiting(), 0);
         drop(held);
         assert_eq!(queue.busy(), 0);
-        queue.enter("m").await.expect("free again");
+        let _again = queue.enter("m").await.expect("free again");
     }
 }

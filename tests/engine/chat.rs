@@ -1,0 +1,162 @@
+//! Text from the demo model by every way that leads to it.
+
+use futures_util::StreamExt;
+use serde_json::json;
+use simpleton::{
+    backend::Backend,
+    error::Kind,
+    types::{ChatEvent, Completion, FinishReason, Format, Image, Message, Prompt, Role, Tool},
+};
+
+use crate::harness::{Rig, collect, completion, cpu_ticks, question, request, slow, some_text, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_answered_in_pieces_with_one_end() {
+    let rig = Rig::new(&[]);
+    let reply = rig.reply(question("What is the capital of France?")).await.expect("a reply");
+    assert!(reply.text().contains("Paris"), "{reply:?}");
+    assert!(reply.events.len() > 3, "{reply:?}");
+    assert_eq!(reply.done.reason, FinishReason::Stop);
+    assert!(reply.done.usage.prompt_tokens > 5 && reply.done.usage.completion_tokens > 5, "{reply:?}");
+    let timings = reply.done.timings;
+    assert!(!timings.load.is_zero() && timings.total >= timings.load, "{timings:?}");
+    assert!(!timings.eval.is_zero(), "{timings:?}");
+    assert_eq!(reply.done.context, None);
+
+    let again = rig.reply(question("What is the capital of France?")).await.expect("a reply");
+    assert!(again.done.timings.load.is_zero(), "it was loaded already");
+    assert_eq!(rig.only_loaded().slots_busy, 0);
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completion_can_be_continued_by_its_context() {
+    let rig = Rig::new(&[]);
+    let first = rig.reply(completion("What is the capital of France?", None)).await.expect("a reply");
+    assert!(first.text().contains("Paris"), "{first:?}");
+    let context = first.done.context.expect("a context");
+    assert!(context.len() as u64 >= first.done.usage.prompt_tokens + first.done.usage.completion_tokens - 1);
+
+    let second =
+        rig.reply(completion("What is the capital of Kenya?", Some(context.clone()))).await.expect("a reply");
+    assert!(second.text().contains("Nairobi"), "{second:?}");
+    let longer = second.done.context.expect("a context");
+    assert!(longer.starts_with(&context) && longer.len() > context.len());
+    // The earlier turns are read as what they were.
+    assert!(second.done.usage.prompt_tokens > context.len() as u64);
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_raw_prompt_goes_in_as_it_is() {
+    let rig = Rig::new(&[]);
+    let text =
+        "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\nThe capital of";
+    let raw = Completion { text: text.to_owned(), raw: true, ..Completion::default() };
+    let reply = rig.reply(request(Prompt::Completion(raw))).await.expect("a reply");
+    assert_eq!(reply.text(), " France is Paris.");
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_assistant_message_is_continued() {
+    let rig = Rig::new(&[]);
+    let messages = vec![
+        Message::new(Role::User, "What is the capital of France?"),
+        Message::new(Role::Assistant, "The capital of"),
+    ];
+    let reply = rig.reply(request(Prompt::Messages(messages))).await.expect("a reply");
+    assert_eq!(reply.text(), " France is Paris.");
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn formats_are_kept() {
+    let rig = Rig::new(&[]);
+    let mut any = question("Give me JSON");
+    any.format = Format::Json;
+    let reply = rig.reply(any).await.expect("a reply");
+    assert!(serde_json::from_str::<serde_json::Value>(&reply.text()).expect("JSON").is_object());
+
+    let mut schema = question("Are you there?");
+    schema.format = Format::Schema(json!({"enum": ["perhaps"]}));
+    assert_eq!(rig.reply(schema).await.expect("a reply").text(), "\"perhaps\"");
+
+    let mut wrong = question("Hello");
+    wrong.format = Format::Schema(json!({"type": "nonsense"}));
+    assert_eq!(rig.reply(wrong).await.expect_err("no such type").kind(), Kind::Invalid);
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tools_are_called() {
+    let rig = Rig::new(&[]);
+    let mut request = question("What is the weather in Oslo?");
+    request.tools = vec![Tool {
+        name: "get_weather".to_owned(),
+        description: Some("Get the weather".to_owned()),
+        parameters: json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}),
+    }];
+    let reply = rig.reply(request).await.expect("a reply");
+    let [ChatEvent::ToolCall(call)] = &reply.events[..] else { panic!("{reply:?}") };
+    assert_eq!((call.name.as_str(), &call.arguments), ("get_weather", &json!({"city": "Oslo"})));
+    assert_eq!(reply.done.reason, FinishReason::ToolCalls);
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_is_seen() {
+    let rig = Rig::new(&[]);
+    let square = image::RgbImage::from_fn(140, 140, |x, y| {
+        let inside = (40..100).contains(&x) && (40..100).contains(&y);
+        image::Rgb(if inside { [30, 60, 220] } else { [255, 255, 255] })
+    });
+    let mut png = std::io::Cursor::new(Vec::new());
+    square.write_to(&mut png, image::ImageFormat::Png).expect("a PNG");
+    let mut message = Message::new(Role::User, "Describe this image in one brief sentence.");
+    message.images = vec![Image::from_bytes(png.get_ref()).expect("an image")];
+    let reply = rig.reply(request(Prompt::Messages(vec![message]))).await.expect("a reply");
+    assert!(reply.text().contains("blue"), "{reply:?}");
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_that_is_dropped_stops_the_child_and_frees_its_slot() {
+    let rig = Rig::new(&["--engine-parallel", "1"]);
+    let mut stream = rig.backend.chat(slow()).await.expect("a stream");
+    some_text(&mut stream).await;
+    let pid = rig.pid();
+    assert_eq!(rig.only_loaded().slots_busy, 1);
+    drop(stream);
+    assert_eq!(rig.only_loaded().slots_busy, 0);
+
+    let mut before = cpu_ticks(pid);
+    let mut checked = std::time::Instant::now();
+    until("the child is quiet", || {
+        // A tick is 10 ms, and the slow request takes all of it.
+        if checked.elapsed().as_millis() < 300 {
+            return false;
+        }
+        let now = cpu_ticks(pid);
+        let quiet = now - before <= 3;
+        (before, checked) = (now, std::time::Instant::now());
+        quiet
+    })
+    .await;
+    let reply = rig.reply(question("What is the capital of France?")).await.expect("a reply");
+    assert!(reply.text().contains("Paris"));
+    assert_eq!(rig.pid(), pid);
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replies_run_side_by_side() {
+    let rig = Rig::new(&[]);
+    let mut slow_stream = rig.backend.chat(slow()).await.expect("a stream");
+    some_text(&mut slow_stream).await;
+    let quick = collect(rig.backend.chat(question("Who are you?")).await.expect("a stream"));
+    assert!(quick.await.expect("a reply").text().contains("demo model"));
+    assert!(slow_stream.next().await.is_some_and(|event| event.is_ok()), "the slow one goes on");
+    drop(slow_stream);
+    rig.backend.stop().await;
+}

@@ -1,0 +1,132 @@
+//! What callers are told when something breaks, and that the next one is served.
+
+use std::{fs, sync::Arc};
+
+use futures_util::StreamExt;
+use simpleton::{
+    backend::Backend,
+    engine::{Engine, Role},
+    error::{Error, Kind},
+    library::Entry,
+};
+
+use crate::harness::{Rig, kill, question, settings, slow, some_text, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_is_told_and_the_next_request_starts_anew() {
+    let rig = Rig::new(&[]);
+    let mut stream = rig.backend.chat(slow()).await.expect("a stream");
+    some_text(&mut stream).await;
+    let pid = rig.pid();
+    kill(pid);
+    let error = loop {
+        match stream.next().await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => break error,
+            None => panic!("the end of a reply that was cut off"),
+        }
+    };
+    assert_eq!(error.kind(), Kind::BadGateway);
+    assert_eq!(error.message(), "The engine process for simpleton-demo ended unexpectedly.");
+    assert!(stream.next().await.is_none());
+    drop(stream);
+
+    let reply = rig.reply(question("What is the capital of France?")).await.expect("a reply");
+    assert!(reply.text().contains("Paris"));
+    assert_ne!(rig.pid(), pid);
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeated_crashes_are_answered_with_a_pause() {
+    let rig = Rig::new(&[]);
+    for _ in 0..2 {
+        rig.reply(question("Hello!")).await.expect("a reply");
+        kill(rig.pid());
+        until("the crash is noticed", || rig.engine.loaded().is_empty()).await;
+    }
+    let error = rig.reply(question("Hello!")).await.expect_err("in its pause");
+    assert_eq!(error.kind(), Kind::Unavailable);
+    let after = error.retry_after_hint().expect("a time to come back");
+    tokio::time::sleep(after).await;
+    rig.reply(question("Hello!")).await.expect("a reply after the pause");
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prompt_over_the_context_names_both_numbers_and_the_child_lives_on() {
+    let rig = Rig::new(&["--engine-context", "512"]);
+    let error = rig.reply(question(&"hello ".repeat(1000))).await.expect_err("too long");
+    assert_eq!(error.kind(), Kind::Invalid);
+    let [field] = error.field_errors() else { panic!("{error:?}") };
+    assert_eq!(field.pointer, "/messages");
+    let numbers: Vec<u32> = field.detail.split(' ').filter_map(|word| word.parse().ok()).collect();
+    assert!(numbers[0] > 900 && numbers[1] == 512, "{error:?}");
+    let pid = rig.pid();
+    rig.reply(question("Hello!")).await.expect("a reply");
+    assert_eq!(rig.pid(), pid);
+    rig.backend.stop().await;
+}
+
+/// The demo model with other bytes as its weights.
+fn with_weights(rig: &Rig, name: &str, bytes: &[u8]) -> Arc<Entry> {
+    let weights = rig.dir.path().join(name);
+    fs::write(&weights, bytes).expect("a file");
+    Arc::new(Entry { weights, weights_digest: name.to_owned(), ..Entry::clone(&rig.entry) })
+}
+
+async fn refusal(rig: &Rig, entry: &Arc<Entry>) -> Error {
+    rig.engine.acquire(Arc::clone(entry), Role::Chat, None).await.expect_err("a broken model")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_model_says_what_is_wrong_without_showing_our_disk() {
+    let rig = Rig::new(&[]);
+    let whole = fs::read(&rig.entry.weights).expect("the demo model");
+    let truncated = with_weights(&rig, "truncated.gguf", &whole[..3_000_000]);
+    for expected in ["is not within the file bounds", "is not within the file bounds"] {
+        let error = refusal(&rig, &truncated).await;
+        assert_eq!(error.kind(), Kind::BadGateway);
+        assert!(error.message().starts_with("The engine cannot load simpleton-demo: "), "{error:?}");
+        assert!(error.message().contains(expected) && !error.message().contains('/'), "{error:?}");
+        assert!(error.chain().contains("exiting due to model loading error"), "{error:?}");
+    }
+    let error = refusal(&rig, &truncated).await;
+    assert_eq!(error.kind(), Kind::Unavailable);
+    assert!(error.message().contains("file bounds") && error.retry_after_hint().is_some(), "{error:?}");
+
+    let garbage = with_weights(&rig, "garbage.gguf", b"not a model at all");
+    assert!(refusal(&rig, &garbage).await.message().contains("invalid magic"));
+    assert_eq!(rig.engine.loaded(), []);
+    rig.reply(question("Hello!")).await.expect("the others are not touched");
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_engine_says_what_to_do() {
+    let rig = Rig::new(&[]);
+    let engine =
+        Engine::new(settings(&["--llama-server", "/nowhere/llama-server"]), &rig.dir.path().join("x"))
+            .expect("an engine");
+    for error in [
+        engine.locate().await.expect_err("missing"),
+        engine.acquire(Arc::clone(&rig.entry), Role::Chat, None).await.expect_err("missing"),
+    ] {
+        assert_eq!(error.kind(), Kind::Setup);
+        assert!(error.message().contains("simpleton engine install"), "{error:?}");
+    }
+    assert!(rig.backend.version().await.expect("a version").contains("build"));
+    engine.stop().await;
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_model_is_not_found() {
+    let rig = Rig::new(&[]);
+    for name in ["nonesuch", "../etc/passwd"] {
+        let mut request = question("Hello!");
+        request.model = name.to_owned();
+        assert_eq!(rig.reply(request).await.expect_err(name).kind(), Kind::NotFound);
+    }
+    rig.backend.stop().await;
+}

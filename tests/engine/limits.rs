@@ -1,0 +1,106 @@
+//! Slots, the line before them, the number of models and their memory.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use simpleton::{backend::Backend, engine::Role, error::Kind};
+
+use crate::harness::{Rig, is_alive, question, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_is_refused_and_a_waiter_that_leaves_makes_room() {
+    let rig = Rig::new(&["--engine-parallel", "1", "--engine-queue", "1"]);
+    let acquire = || rig.engine.acquire(Arc::clone(&rig.entry), Role::Chat, None);
+    let held = acquire().await.expect("a lease");
+    let mut waiter = Box::pin(acquire());
+    assert!(waiter.as_mut().now_or_never().is_none());
+    assert_eq!(rig.only_loaded().waiting, 1);
+
+    let error = acquire().await.expect_err("a full queue");
+    assert_eq!(error.kind(), Kind::Busy);
+    assert!(error.retry_after_hint().is_some());
+
+    drop(waiter);
+    assert_eq!(rig.only_loaded().waiting, 0);
+    let mut waiter = Box::pin(acquire());
+    assert!(waiter.as_mut().now_or_never().is_none());
+    drop(held);
+    let lease = waiter.await.expect("a lease");
+    assert!(lease.load().is_zero());
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_users_share_one_start_and_it_outlives_those_who_leave() {
+    let rig = Rig::new(&[]);
+    let acquire = || rig.engine.acquire(Arc::clone(&rig.entry), Role::Chat, None);
+    let mut leaving = Box::pin(acquire());
+    assert!(leaving.as_mut().now_or_never().is_none());
+    drop(leaving);
+    until("the model is loaded though nobody waits", || !rig.engine.loaded().is_empty()).await;
+    assert_eq!(rig.only_loaded().slots_busy, 0);
+    rig.backend.stop().await;
+
+    let rig = Rig::new(&[]);
+    let acquire = || rig.engine.acquire(Arc::clone(&rig.entry), Role::Chat, None);
+    let (a, b) = tokio::join!(acquire(), acquire());
+    assert!(!a.expect("a lease").load().is_zero() && !b.expect("a lease").load().is_zero());
+    assert!(rig.only_loaded().slots_busy <= 2);
+    rig.backend.stop().await;
+}
+
+async fn the_idle_one_goes(flags: &[&str]) {
+    let rig = Rig::new(flags);
+    drop(rig.engine.acquire(Arc::clone(&rig.entry), Role::Chat, None).await.expect("a lease"));
+    let first = rig.pid();
+    let lease = rig.engine.acquire(Arc::clone(&rig.entry), Role::Embed, None).await.expect("a lease");
+    assert_eq!(rig.only_loaded().role, Role::Embed);
+    assert!(!is_alive(first));
+
+    // The other is in use now, so that nobody can go.
+    let error = rig.engine.acquire(Arc::clone(&rig.entry), Role::Chat, None).await.expect_err("no room");
+    assert_eq!(error.kind(), Kind::Unavailable);
+    assert!(error.retry_after_hint().is_some());
+    drop(lease);
+    rig.reply(question("Hello!")).await.expect("room again");
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_idle_model_goes_when_there_are_too_many() {
+    the_idle_one_goes(&["--engine-max-loaded", "1"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_idle_model_goes_when_memory_is_short() {
+    the_idle_one_goes(&["--engine-memory-mb", "250"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_over_the_whole_budget_is_refused_with_both_numbers() {
+    let rig = Rig::new(&["--engine-memory-mb", "100"]);
+    let error = rig.reply(question("Hello!")).await.expect_err("too big");
+    assert_eq!(error.kind(), Kind::Setup);
+    assert!(error.message().contains("may use 100 MB"), "{error:?}");
+    let need: u64 = error
+        .message()
+        .split_once("about ")
+        .and_then(|(_, rest)| rest.split_once(' '))
+        .and_then(|(number, _)| number.parse().ok())
+        .expect("a number");
+    assert!((128..1000).contains(&need), "{need}");
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_loaded_is_told() {
+    let rig = Rig::new(&[]);
+    assert!(!rig.backend.models().await.expect("models")[0].loaded);
+    rig.reply(question("Hello!")).await.expect("a reply");
+    assert!(rig.backend.models().await.expect("models")[0].loaded);
+    let loaded = rig.only_loaded();
+    assert_eq!((loaded.name.as_str(), loaded.role, loaded.slots), ("simpleton-demo", Role::Chat, 4));
+    assert!(loaded.memory_bytes > 100_000_000);
+    rig.backend.stop().await;
+    until("all are gone", || rig.engine.loaded().is_empty()).await;
+}

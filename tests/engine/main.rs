@@ -1,0 +1,10 @@
+//! The embedded engine with the real llama-server and the demo model. llama-server is found by
+//! `LLAMA_SERVER`, in the default data folder, or on `PATH`; without it these tests fail.
+
+mod chat;
+mod embeddings;
+mod failures;
+mod harness;
+mod limits;
+mod orphans;
+mod unloading;

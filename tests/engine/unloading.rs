@@ -1,0 +1,67 @@
+//! When children go: after their keep-alive, and when the engine stops.
+
+use std::{sync::Arc, time::Duration};
+
+use simpleton::{backend::Backend, engine::Role, error::Kind, types::KeepAlive};
+
+use crate::harness::{Rig, is_alive, question, slow, some_text, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keep_alive_zero_unloads_after_the_reply() {
+    let rig = Rig::new(&[]);
+    let mut request = slow();
+    request.keep_alive = Some(KeepAlive::For(Duration::ZERO));
+    let mut stream = rig.backend.chat(request).await.expect("a stream");
+    some_text(&mut stream).await;
+    let pid = rig.pid();
+    some_text(&mut stream).await;
+    assert!(is_alive(pid), "not before the reply has ended");
+    drop(stream);
+    until("the child is gone", || !is_alive(pid) && rig.engine.loaded().is_empty()).await;
+    rig.reply(question("Hello!")).await.expect("loaded anew");
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_model_is_unloaded_after_its_time() {
+    let rig = Rig::new(&["--engine-keep-alive", "300ms"]);
+    let lease = rig.engine.acquire(Arc::clone(&rig.entry), Role::Chat, None).await.expect("a lease");
+    let pid = rig.pid();
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert!(is_alive(pid), "it is in use");
+    drop(lease);
+    assert!(is_alive(pid), "its time begins now");
+    until("the child is gone", || !is_alive(pid)).await;
+
+    let forever = Some(KeepAlive::Forever);
+    drop(rig.engine.acquire(Arc::clone(&rig.entry), Role::Chat, forever).await.expect("a lease"));
+    let pid = rig.pid();
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert!(is_alive(pid), "it is to stay");
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_leaves_no_child_and_lets_none_start() {
+    let rig = Rig::new(&[]);
+    let mut stream = rig.backend.chat(slow()).await.expect("a stream");
+    some_text(&mut stream).await;
+    let embed = rig.engine.acquire(Arc::clone(&rig.entry), Role::Embed, None).await.expect("a lease");
+    let pids: Vec<u32> = rig.engine.loaded().iter().filter_map(|model| model.pid).collect();
+    assert_eq!(pids.len(), 2);
+    rig.backend.stop().await;
+    for pid in pids {
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "{pid} is left, or not reaped");
+    }
+    assert_eq!(rig.reply(question("Hello!")).await.expect_err("stopped").kind(), Kind::Unavailable);
+    drop((stream, embed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_ends_a_start_that_is_under_way() {
+    let rig = Rig::new(&[]);
+    let acquire = rig.engine.acquire(Arc::clone(&rig.entry), Role::Chat, None);
+    let (lease, ()) = tokio::join!(acquire, rig.engine.stop());
+    assert_eq!(lease.expect_err("stopped").kind(), Kind::Unavailable);
+    assert_eq!(rig.engine.loaded(), []);
+}
