@@ -160,9 +160,11 @@ async fn refusal(response: Response, pointer: &str) -> Error {
         let detail = format!("is {tokens} tokens long and the model takes at most {context}");
         return Error::field(pointer, detail);
     }
-    let kind_and_message = match status {
+    let (kind, message) = match status {
         400 | 413 | 422 => {
-            let complaint = without_paths(error.message.trim_end_matches('.'));
+            // A template's complaint runs over many lines, and the last one says what it is about.
+            let point = error.message.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+            let complaint = without_paths(point.trim().trim_end_matches('.'));
             (Kind::Invalid, format!("{peer} refused the request: {complaint}."))
         }
         429 => (Kind::Busy, format!("{peer} is busy; try again later.")),
@@ -170,7 +172,7 @@ async fn refusal(response: Response, pointer: &str) -> Error {
         504 => (Kind::GatewayTimeout, format!("{peer} did not answer in time.")),
         _ => (Kind::BadGateway, format!("{peer} answered with an error (status {status}).")),
     };
-    let refused = Error::new(kind_and_message.0, kind_and_message.1).because(error.message);
+    let refused = Error::new(kind, message).because(error.message);
     match status {
         429 | 503 => refused.retry_after(LOADING),
         _ => refused,

@@ -23,8 +23,8 @@ use crate::{
     library::Entry,
 };
 
-/// How long a child may take to end by itself. It has nothing to save, and while a client is still
-/// connected llama-server goes on for a minute and more.
+/// How long a child may take to end by itself. It has nothing to save, and while a client was still
+/// connected llama-server was seen to go on for half a minute.
 const GRACE: Duration = Duration::from_secs(2);
 /// The steps between two questions whether the model is loaded.
 const FIRST_POLL: Duration = Duration::from_millis(10);
@@ -150,7 +150,6 @@ impl Process {
 
     /// Asks the process to end, makes it end, and reaps it.
     pub(super) async fn terminate(mut self) {
-        #[cfg(unix)]
         if let Some(pid) = self.pid().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
             // It may have ended on its own just now; waiting shows that.
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);

@@ -119,7 +119,6 @@ impl Engine {
         loop {
             let (mut phase, stopping) = self.shared.life(&key, &entry)?;
             let loaded = matches!(*phase.borrow(), Phase::Running(_)) && !stopping;
-            let load = |asked: Instant| if loaded { Duration::ZERO } else { asked.elapsed() };
             let settled = phase.wait_for(|phase| match phase {
                 Phase::Starting => false,
                 Phase::Running(_) => !stopping,
@@ -132,7 +131,7 @@ impl Engine {
                     return Ok(Lease {
                         client,
                         context,
-                        load: load(asked),
+                        load: if loaded { Duration::ZERO } else { asked.elapsed() },
                         phase,
                         _slot: slot,
                         _visit: visit,

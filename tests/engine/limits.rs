@@ -49,6 +49,18 @@ async fn first_users_share_one_start_and_it_outlives_those_who_leave() {
     rig.backend.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn more_requests_than_slots_are_all_answered() {
+    let rig = Rig::new(&["--engine-parallel", "2"]);
+    let all = (0..24).map(|_| rig.reply(question("What is the capital of France?")));
+    for reply in futures_util::future::join_all(all).await {
+        assert!(reply.expect("a reply").text().contains("Paris"));
+    }
+    let loaded = rig.only_loaded();
+    assert_eq!((loaded.slots_busy, loaded.waiting), (0, 0));
+    rig.backend.stop().await;
+}
+
 async fn the_idle_one_goes(flags: &[&str]) {
     let rig = Rig::new(flags);
     drop(rig.engine.acquire(Arc::clone(&rig.entry), Role::Chat, None).await.expect("a lease"));

@@ -250,7 +250,7 @@ mod tests {
     fn everything_that_is_asked_for_is_sent() {
         let mut request = request();
         request.sampling = Sampling {
-            temperature: Some(0.7),
+            temperature: Some(0.75),
             top_p: Some(0.5),
             top_k: Some(u32::MAX),
             seed: Some(-1),
@@ -266,7 +266,7 @@ mod tests {
         let mut answer = Message::new(Role::Tool, "2");
         answer.tool_call_id = Some("1".to_owned());
         let body = body(&request, &[call, answer]);
-        assert_eq!(body["temperature"].to_string(), "0.7");
+        assert_eq!((&body["temperature"], &body["top_p"]), (&json!(0.75), &json!(0.5)));
         assert_eq!((&body["top_k"], &body["max_tokens"]), (&json!(i32::MAX), &json!(i32::MAX)));
         assert_eq!((&body["seed"], &body["stop"]), (&json!(-1), &json!(["\n"])));
         assert_eq!(body["response_format"]["json_schema"]["schema"], json!({"type": "string"}));
