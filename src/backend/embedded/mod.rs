@@ -32,7 +32,14 @@ impl Embedded {
 
     /// A few system calls when the model is known, since the library remembers what it has read.
     async fn entry(&self, model: &str) -> Result<Arc<Entry>> {
-        let unknown = || Error::new(Kind::NotFound, format!("There is no model {model}; pull it first."));
+        let unknown = || {
+            Error::new(
+                Kind::NotFound,
+                format!(
+                    "There is no model {model} here: GET /models lists what there is, and `simpleton model import` adds one."
+                ),
+            )
+        };
         let name: ModelName = model.parse().map_err(|_| unknown())?;
         self.on_disk(move |library| library.find(&name)).await?.ok_or_else(unknown)
     }
