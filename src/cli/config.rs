@@ -1,6 +1,6 @@
 //! `simpleton config`.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use clap::Args;
 
@@ -29,11 +29,12 @@ pub(super) fn run(options: &Options, settings: &[Setting], problems: Option<&Vec
         Options { openapi: true, .. } => Some(openapi()),
         _ => None,
     };
-    if let Some(document) = document {
-        print!("{document}");
+    let text = document.as_ref().map_or_else(|| table(settings), String::clone);
+    // `simpleton config | head` closes the pipe early, which is no fault.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    if document.is_some() {
         return ExitCode::SUCCESS;
     }
-    print!("{}", table(settings));
     let Some(problems) = problems else { return ExitCode::SUCCESS };
     eprintln!();
     for problem in problems {

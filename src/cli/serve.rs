@@ -1,6 +1,6 @@
 //! `simpleton serve` and `simpleton health`.
 
-use std::{io::IsTerminal, time::Duration};
+use std::{io::Write, time::Duration};
 
 use tokio::{
     runtime::Runtime,
@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use crate::{
+    app::keys::NewKey,
     client::{Client, Method, Target, Timeouts},
     config::Config,
     error::{Error, Kind, Result},
@@ -67,34 +68,28 @@ pub(super) fn runtime() -> Result<Runtime> {
 
 /// What somebody needs to start: on standard output, so that it is there whatever is logged.
 fn announce(server: &Server) -> Result<()> {
-    let url = format!("http://{}", server.address()?);
-    println!("Simpleton {} is ready on {url}", env!("CARGO_PKG_VERSION"));
-    println!("  docs     {url}/docs");
-    let key = match &server.new_key {
-        Some(key) => {
-            println!(
-                "  API key  {}  (made just now, kept in {})",
-                key.0.expose(),
-                server.key_path().display()
-            );
-            key.0.expose().to_owned()
+    let (url, path) = (format!("http://{}", server.address()?), server.key_path());
+    let (key, known) = match &server.new_key {
+        Some(NewKey(key)) => {
+            let key = key.expose().to_owned();
+            (key.clone(), format!("{key}  (made just now, kept in {})", path.display()))
         }
         None if server.has_own_key() => {
-            println!("  API key  in {}", server.key_path().display());
-            format!("$(cat '{}')", server.key_path().display())
+            (format!("$(cat '{}')", path.display()), format!("in {}", path.display()))
         }
-        None => {
-            println!("  API key  one of those in API_KEYS");
-            "$API_KEY".to_owned()
-        }
+        None => ("$API_KEY".to_owned(), "one of those in API_KEYS".to_owned()),
     };
-    println!("  try      curl {url}/inference/generate -H \"X-API-Key: {key}\" \\");
-    println!(
-        "             -H 'Content-Type: application/json' -d '{{\"prompt\": \"What is the capital of France?\"}}'"
+    let text = format!(
+        "Simpleton {} is ready on {url}
+  docs     {url}/docs
+  API key  {known}
+  try      curl {url}/inference/generate -H \"X-API-Key: {key}\" \\
+             -H 'Content-Type: application/json' -d '{{\"prompt\": \"What is the capital of France?\"}}'
+",
+        env!("CARGO_PKG_VERSION")
     );
-    if std::io::stdout().is_terminal() {
-        println!("  stop     Ctrl-C");
-    }
+    // Whoever started the server may have closed the pipe: it serves all the same.
+    let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(())
 }
 

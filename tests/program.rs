@@ -1,0 +1,232 @@
+//! The program as a person runs it: the real binary, its own engine, signals.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise: that is how it fails")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The program with an environment of its own.
+fn simpleton(folder: &TempDir) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_simpleton"));
+    command.env_clear().current_dir(folder).stdin(Stdio::null());
+    command.env("HOME", folder.path()).env("PATH", std::env::var_os("PATH").unwrap());
+    command
+}
+
+fn run(command: &mut Command) -> (bool, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    (status.success(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+fn engine() -> PathBuf {
+    let named = std::env::var_os("SIMPLETON_TEST_ENGINE").map(PathBuf::from);
+    let usual = std::env::home_dir().unwrap().join(".local/share/simpleton/engine/llama-server");
+    let path = named.unwrap_or(usual);
+    assert!(path.is_file(), "llama-server is needed: run `make test`, which builds it");
+    path
+}
+
+/// A running server; killed when dropped.
+struct Running {
+    child: Child,
+    url: String,
+    key: String,
+    folder: TempDir,
+}
+
+impl Running {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = simpleton(&folder);
+        command
+            .arg("serve")
+            .env("PORT", "0")
+            .env("DATA_DIR", folder.path().join("data"))
+            .env("LLAMA_SERVER", engine());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut after = |mark: &str| {
+            let line = lines.by_ref().map(Result::unwrap).find(|line| line.contains(mark)).unwrap();
+            line.split(mark).nth(1).unwrap().split_whitespace().next().unwrap().to_owned()
+        };
+        let url = after("is ready on ");
+        let key = after("API key  ");
+        Self { child, url, key, folder }
+    }
+
+    fn post(&self, path: &str, body: &Value) -> reqwest::RequestBuilder {
+        // An error only says that it is there already: each test has a thread, all one process.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        client.post(format!("{}{path}", self.url)).header("x-api-key", &self.key).body(body.to_string())
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// The processes that have this server's data folder in their command line, besides itself.
+    fn children(&self) -> Vec<String> {
+        let folder = self.folder.path().to_str().unwrap();
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            if String::from_utf8_lossy(&command).contains(folder) {
+                found.push(entry.file_name().into_string().unwrap());
+            }
+        }
+        found
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is as good.
+        let _ = self.child.kill();
+        self.child.wait().unwrap();
+    }
+}
+
+async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !check() {
+        assert!(started.elapsed() < Duration::from_secs(20), "{what}: not after 20 s");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> Value {
+    serde_json::from_str(&request.send().await.unwrap().text().await.unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_fresh_start_answers_real_prompts() {
+    let server = Running::start();
+    let key_file = server.folder.path().join("data/api-key");
+    assert_eq!(fs::read_to_string(&key_file).unwrap().trim(), server.key);
+    assert_eq!(key_file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+
+    let prompt = json!({"prompt": "What is the capital of France?", "temperature": 0});
+    let reply = answer(server.post("/inference/generate", &prompt)).await;
+    assert_eq!(reply["response"], "The capital of France is Paris.", "{reply}");
+    assert!(reply["eval_count"].as_u64().unwrap() > 3 && reply["total_duration"].as_u64().unwrap() > 0);
+
+    let chat = json!({"messages": [{"role": "user", "content": "What is the capital of Italy?"}], "temperature": 0, "stream": true});
+    let stream = server.post("/inference/chat", &chat).send().await.unwrap().text().await.unwrap();
+    let text: String = stream
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok())
+        .map(|chunk| chunk["message"]["content"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(text, "The capital of Italy is Rome.");
+    assert!(stream.matches("data: ").count() > 4, "it came in pieces");
+
+    // With nothing else installed, the demo model embeds as well as it can.
+    let embedded = answer(server.post("/embeddings/", &json!({"input": ["Hello world", "Hi"]}))).await;
+    assert_eq!(embedded["embeddings"].as_array().unwrap().len(), 2, "{embedded}");
+}
+
+#[tokio::test]
+async fn sigterm_lets_replies_finish_and_leaves_nothing_behind() {
+    let mut server = Running::start();
+    let story = json!({"prompt": "Write a three-sentence story about a fox.", "stream": true});
+    let mut reply = server.post("/inference/generate", &story).send().await.unwrap();
+    let mut text = reply.chunk().await.unwrap().unwrap().to_vec();
+    server.signal("-TERM");
+    while let Some(piece) = reply.chunk().await.unwrap() {
+        text.extend_from_slice(&piece);
+    }
+    assert!(String::from_utf8_lossy(&text).contains("\"done\":true"));
+    eventually("it ends", || server.child.try_wait().unwrap().is_some()).await;
+    assert!(server.child.wait().unwrap().success());
+    assert_eq!(server.children(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn kill_9_leaves_no_engine_behind() {
+    let server = Running::start();
+    answer(server.post("/inference/generate", &json!({"prompt": "Who are you?"}))).await;
+    assert!(!server.children().is_empty(), "the engine's child runs");
+    server.signal("-KILL");
+    eventually("the kernel has ended the child", || server.children().is_empty()).await;
+}
+
+#[test]
+fn all_problems_are_told_at_once_and_secrets_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(".env"), "LOG_LEVEL=loud\nAPI_KEYS=short\nHOST=10.0.0.1\n").unwrap();
+    let mut command = simpleton(&folder);
+    command.args(["serve", "--port", "abc"]).env("MAX_BODY_MB", "0").env("HOST", "127.0.0.1");
+    let (ok, _, told) = run(&mut command);
+    assert!(!ok);
+    for expected in [
+        "PORT=abc (from flag): must be a whole number from 0 to 65535",
+        "MAX_BODY_MB=0 (from environment): must be a whole number from 1 to 1024",
+        "LOG_LEVEL=loud (from .env): must be one of",
+        "API_KEYS=[redacted] (from .env): must be keys of 8 to 256",
+    ] {
+        assert!(told.contains(expected), "{expected} in {told}");
+    }
+    assert!(!told.contains("short"));
+}
+
+#[test]
+fn config_shows_every_value_with_its_origin() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(".env"), "API_KEYS=a-secret-key\nPORT=9001\n").unwrap();
+    let mut command = simpleton(&folder);
+    command
+        .args(["config", "--log-level", "debug"])
+        .env("OLLAMA_BASE_URL", "http://user:hunter2@host:11434")
+        .env("HOST", "");
+    let (ok, shown, _) = run(&mut command);
+    assert!(ok);
+    let line = |name: &str| {
+        shown.lines().find(|line| line.starts_with(name)).unwrap().split_whitespace().collect::<Vec<_>>()
+    };
+    assert_eq!(line("PORT"), ["PORT", "9001", ".env"]);
+    assert_eq!(line("HOST"), ["HOST", "127.0.0.1", "default"], "an empty variable is unset");
+    assert_eq!(line("LOG_LEVEL"), ["LOG_LEVEL", "debug", "flag"]);
+    assert_eq!(line("API_KEYS"), ["API_KEYS", "[redacted]", ".env"]);
+    assert_eq!(line("OLLAMA_BASE_URL"), ["OLLAMA_BASE_URL", "http://[redacted]@host:11434", "environment"]);
+    assert!(!shown.contains("a-secret-key") && !shown.contains("hunter2"));
+}
+
+#[test]
+fn the_doctor_says_what_is_amiss_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = simpleton(&folder);
+    command.arg("doctor").env("PORT", "0").env("PATH", "/nowhere");
+    let (ok, found, _) = run(&mut command);
+    assert!(!ok);
+    assert!(found.contains("amiss  engine") && found.contains("simpleton engine install"), "{found}");
+    assert!(found.contains("ok     models       simpleton-demo"), "{found}");
+    command.env("LLAMA_SERVER", engine());
+    let (ok, found, _) = run(&mut command);
+    assert!(ok, "{found}");
+}
+
+#[test]
+fn models_are_imported_listed_and_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let gguf = std::path::absolute("models/demo/simpleton-demo.gguf").unwrap();
+    let model = |arguments: &[&str]| run(simpleton(&folder).arg("model").args(arguments));
+    let (ok, said, error) = model(&["import", "mine:v1", gguf.to_str().unwrap()]);
+    assert!(ok && said.contains("installed mine:v1"), "{said}{error}");
+    assert!(model(&["list"]).1.contains("mine:v1"));
+    assert!(model(&["remove", "mine:v1"]).0);
+    assert!(!model(&["list"]).1.contains("mine:v1"));
+    let (ok, _, error) = model(&["import", "mine", "/dev/null"]);
+    assert!(!ok && error.contains("GGUF"), "{error}");
+    let (ok, _, error) = model(&["import", "../escape", gguf.to_str().unwrap()]);
+    assert!(!ok && error.contains("model name"), "{error}");
+}
