@@ -1,0 +1,99 @@
+//! The programs that are measured, started as children and ended with the benchmark.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::Result;
+
+pub const KEY: &str = "bench-key-0123456789";
+
+/// A running program. Dropping it ends it, with the children that it has.
+pub struct Program {
+    child: Child,
+}
+
+impl Program {
+    pub fn start(command: &mut Command) -> Result<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let child = command.stdin(Stdio::null()).spawn().map_err(|error| format!("{name}: {error}"))?;
+        Ok(Self { child })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // A program may have ended on its own; waiting shows that.
+        if let Some(pid) = Pid::from_raw(self.pid().cast_signed()) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let asked = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if asked.elapsed() > Duration::from_secs(5) {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// `simpleton serve` on a free port, with these variables and nothing else of our environment.
+pub struct Simpleton {
+    pub program: Program,
+    pub address: SocketAddr,
+    /// It says more than its address, and must be able to.
+    _output: BufReader<ChildStdout>,
+}
+
+impl Simpleton {
+    pub fn start(folder: &Path, variables: &[(&str, &str)]) -> Result<Self> {
+        let log = File::create(folder.join("simpleton.log"))?;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_simpleton"));
+        command
+            .arg("serve")
+            .current_dir(folder)
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|p| ("PATH", p)));
+        command.env("DATA_DIR", folder.join("data")).env("PORT", "0").env("API_KEYS", KEY);
+        command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(log);
+        let mut program = Program::start(&mut command)?;
+        let output = program.child.stdout.take().ok_or("no standard output")?;
+        let (mut output, mut line) = (BufReader::new(output), String::new());
+        output.read_line(&mut line)?;
+        let (_, address) = line.trim().rsplit_once("http://").ok_or_else(|| {
+            let log = fs::read_to_string(folder.join("simpleton.log")).unwrap_or_default();
+            format!("simpleton did not start: {line}{log}")
+        })?;
+        Ok(Self { address: address.parse()?, program, _output: output })
+    }
+}
+
+/// An address that nobody listens on. Another program could take it before we do; that is rare and
+/// ends in an error.
+pub fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+}
+
+pub fn wait_for(address: SocketAddr) -> Result<()> {
+    let asked = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        if asked.elapsed() > Duration::from_secs(20) {
+            return Err(format!("nothing listens on {address}").into());
+        }
+        std::thread::yield_now();
+    }
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! A load generator's HTTP client: one kept-alive connection, one request at a time, and no more
+//! parsing than finding the end of the reply. It shares the machine with what it measures.
+
+use std::{net::SocketAddr, str};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::Result;
+
+/// One place to send a request to, and the bytes of that request.
+#[derive(Clone)]
+pub struct Target {
+    pub name: &'static str,
+    pub address: SocketAddr,
+    pub request: Vec<u8>,
+}
+
+impl Target {
+    pub fn post(name: &'static str, address: SocketAddr, path: &str, headers: &str, body: &str) -> Self {
+        let length = body.len();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n{headers}content-length: {length}\r\n\r\n{body}"
+        );
+        Self { name, address, request: request.into_bytes() }
+    }
+}
+
+pub struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+enum Length {
+    Known(usize),
+    Chunked,
+}
+
+impl Connection {
+    pub async fn open(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: Vec::with_capacity(64 * 1024) })
+    }
+
+    /// Sends a request and gives the whole reply, head and body as they came.
+    pub async fn call(&mut self, request: &[u8]) -> Result<&[u8]> {
+        self.stream.write_all(request).await?;
+        self.buffer.clear();
+        loop {
+            self.read().await?;
+            if let Some(end) = head_end(&self.buffer)
+                && is_complete(&self.buffer, end)?
+            {
+                return Ok(&self.buffer);
+            }
+        }
+    }
+
+    /// Sends a request and shows `look` what has arrived each time something has. It says how many
+    /// bytes it is done with.
+    pub async fn stream(&mut self, request: &[u8], mut look: impl FnMut(&[u8]) -> usize) -> Result<()> {
+        self.stream.write_all(request).await?;
+        self.buffer.clear();
+        let mut head_seen = false;
+        loop {
+            self.read().await?;
+            if !head_seen {
+                let Some(end) = head_end(&self.buffer) else { continue };
+                check_status(&self.buffer)?;
+                head_seen = true;
+                self.buffer.drain(..end);
+            }
+            let ended = self.buffer.ends_with(b"0\r\n\r\n");
+            let done = look(&self.buffer);
+            if ended {
+                return Ok(());
+            }
+            self.buffer.drain(..done);
+        }
+    }
+
+    async fn read(&mut self) -> Result<()> {
+        match self.stream.read_buf(&mut self.buffer).await? {
+            0 => Err("the server closed the connection".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn head_end(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4)
+}
+
+fn check_status(bytes: &[u8]) -> Result<()> {
+    if bytes.starts_with(b"HTTP/1.1 200") { Ok(()) } else { Err(String::from_utf8_lossy(bytes).into()) }
+}
+
+fn is_complete(bytes: &[u8], end: usize) -> Result<bool> {
+    check_status(bytes)?;
+    Ok(match length(&bytes[..end])? {
+        Length::Known(length) => bytes.len() >= end + length,
+        Length::Chunked => bytes.ends_with(b"0\r\n\r\n"),
+    })
+}
+
+fn length(head: &[u8]) -> Result<Length> {
+    for line in head.split(|&byte| byte == b'\n') {
+        if let Some((name, value)) = line.split_at_checked(15)
+            && name.eq_ignore_ascii_case(b"content-length:")
+        {
+            return Ok(Length::Known(str::from_utf8(value)?.trim().parse()?));
+        }
+    }
+    Ok(Length::Chunked)
+}
