@@ -24,7 +24,7 @@ pub async fn latency(stage: &Stage, verdicts: &mut Verdicts) -> Result<()> {
     let targets = stage.targets(QUESTION, false);
     let mut connections = Vec::new();
     for target in &targets {
-        let mut connection = Connection::open(target.address).await?;
+        let mut connection = Connection::open(&target.address).await?;
         let reply = connection.call(&target.request).await?;
         if !reply.windows(9).any(|window| window == b"antiquity") {
             return Err(format!("{}: {}", target.name, String::from_utf8_lossy(reply)).into());
@@ -111,7 +111,7 @@ pub async fn throughput(stage: &Stage, verdicts: &mut Verdicts) -> Result<()> {
 }
 
 async fn ask_until(target: &Target, end: Instant) -> Result<usize> {
-    let mut connection = Connection::open(target.address).await?;
+    let mut connection = Connection::open(&target.address).await?;
     let mut calls = 0;
     while Instant::now() < end {
         connection.call(&target.request).await?;

@@ -21,7 +21,7 @@ pub fn measure(folder: &Path, upstream: SocketAddr, verdicts: &mut Verdicts) -> 
         let began = Instant::now();
         let simpleton = Simpleton::start(folder, &[("OLLAMA_BASE_URL", &url)])?;
         runtime.block_on(async {
-            let mut connection = Connection::open(simpleton.address).await?;
+            let mut connection = Connection::open(&simpleton.address.into()).await?;
             connection.call(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.map(|_| ())
         })?;
         took.add(began.elapsed().as_secs_f64() * 1e3);

@@ -62,7 +62,7 @@ impl Seen {
 
 /// Streams start evenly spread over a few tokens' time: real clients do not all come at once.
 async fn read(target: &Target, stream: u32, streams: u32) -> Result<Seen> {
-    let mut connection = Connection::open(target.address).await?;
+    let mut connection = Connection::open(&target.address).await?;
     sleep(10 * PACE * stream / streams).await;
     let (mut seen, mut tokens, mut before) = (Seen::default(), 0, None);
     let asked = nanos();

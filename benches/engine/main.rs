@@ -1,0 +1,156 @@
+//! What Simpleton costs in front of its own engine: tokens per second through its API, beside the
+//! same llama-server process asked directly over its socket, in turns. Same file, flags, threads,
+//! prompt and slots by construction. The model is the demo, whose tokens take a fraction of a
+//! millisecond each: what is added for each token weighs more here than with any model of use.
+//! usage: cargo bench --bench engine -- [streamed] [whole]
+//! environment: LLAMA_SERVER, the engine; else the one in the default data folder.
+
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "the other benchmark uses the rest")]
+mod support;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use futures_util::future::try_join_all;
+
+use support::{
+    Result,
+    children::{KEY, Simpleton},
+    client::{Connection, Target},
+    processor,
+    report::{Values, Verdicts, heading, microseconds},
+    wanted,
+};
+
+const PARALLEL: [usize; 2] = [1, 8];
+const ROUNDS: usize = 10;
+const TIME: Duration = Duration::from_millis(1500);
+const TOKENS: u64 = 200;
+/// Among what the demo was trained on, and its longest answers.
+const PROMPT: &str = "Write a three-sentence story about a fox.";
+
+fn main() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let engine = engine()?;
+    let engine = engine.to_string_lossy();
+    let variables =
+        [("LLAMA_SERVER", &*engine), ("ENGINE_PARALLEL", "8"), ("DEFAULT_INFERENCE_MODEL", "simpleton-demo")];
+    let simpleton = Simpleton::start(folder.path(), &variables)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut verdicts = Verdicts::default();
+    runtime.block_on(async {
+        for (name, stream) in [("streamed", true), ("whole", false)] {
+            if wanted(name) {
+                compare(&simpleton, name, stream, &mut verdicts).await?;
+            }
+        }
+        Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+    })?;
+    verdicts.print();
+    Ok(())
+}
+
+fn engine() -> Result<PathBuf> {
+    let named = ["LLAMA_SERVER", "SIMPLETON_TEST_ENGINE"].into_iter().find_map(std::env::var_os);
+    let data = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")));
+    named
+        .map(PathBuf::from)
+        .or_else(|| data.map(|data| data.join("simpleton/engine/llama-server")))
+        .filter(|path| path.is_file())
+        .ok_or_else(|| "there is no llama-server; set LLAMA_SERVER, or run scripts/engine.sh".into())
+}
+
+async fn compare(simpleton: &Simpleton, name: &str, stream: bool, verdicts: &mut Verdicts) -> Result<()> {
+    let question = format!(
+        "\"messages\":[{{\"role\":\"user\",\"content\":\"{PROMPT}\"}}],\"max_tokens\":{TOKENS},\"seed\":1,\"temperature\":0.7"
+    );
+    let body = format!("{{\"model\":\"simpleton-demo\",{question},\"stream\":{stream}}}");
+    let key = format!("x-api-key: {KEY}\r\n");
+    let ours = Target::post("simpleton", simpleton.address, "/inference/chat", &key, &body);
+    // Loads the model, and with it starts the process to compare with.
+    ask(&ours, 1).await?;
+    let socket = engine_socket(simpleton.program.pid())?;
+    let options = if stream { ",\"stream_options\":{\"include_usage\":true}" } else { "" };
+    let body = format!("{{{question},\"stream\":{stream}{options}}}");
+    let direct = Target::post("direct", socket, "/v1/chat/completions", "", &body);
+    for parallel in PARALLEL {
+        heading(&format!("Demo model, replies {name}, {parallel} at once"));
+        let mut rates: [Values; 2] = Default::default();
+        let mut costs = Values::default();
+        for round in 0..=ROUNDS {
+            // Who goes first changes, so that nobody always has the machine while it is cool.
+            for at in [round % 2, (round + 1) % 2] {
+                let before = processor::own_time(simpleton.program.pid())?;
+                let began = Instant::now();
+                let target = [&direct, &ours][at];
+                let tokens: u64 = try_join_all((0..parallel).map(|_| ask_until(target, began + TIME)))
+                    .await?
+                    .into_iter()
+                    .sum();
+                // The first round warms up.
+                if round > 0 {
+                    rates[at].add(tokens as f64 / began.elapsed().as_secs_f64());
+                    if at == 1 {
+                        let used = processor::own_time(simpleton.program.pid())? - before;
+                        costs.add(microseconds(used) / tokens as f64);
+                    }
+                }
+            }
+        }
+        let [direct, ours] = rates.each_mut().map(|rates| [0.5, 0.0, 1.0].map(|share| rates.quantile(share)));
+        for (name, [median, least, most]) in [("direct", direct), ("simpleton", ours)] {
+            println!("  {name:<10} {median:>7.0} tokens/s   (from {least:.0} to {most:.0})");
+        }
+        println!("  simpleton's own processor time: {:.1} µs a token", costs.median());
+        let ratio = ours[0] / direct[0];
+        let what = format!("tokens per second {name}, {parallel} at once, of direct");
+        verdicts.add(&what, format!("{ratio:.3} x"), ">= 0.970 x", ratio >= 0.97);
+    }
+    Ok(())
+}
+
+async fn ask(target: &Target, times: usize) -> Result<u64> {
+    let mut connection = Connection::open(&target.address).await?;
+    let mut tokens = 0;
+    for _ in 0..times {
+        tokens += generated(connection.call(&target.request).await?)?;
+    }
+    Ok(tokens)
+}
+
+async fn ask_until(target: &Target, end: Instant) -> Result<u64> {
+    let mut connection = Connection::open(&target.address).await?;
+    let mut tokens = 0;
+    while Instant::now() < end {
+        tokens += generated(connection.call(&target.request).await?)?;
+    }
+    Ok(tokens)
+}
+
+/// The number of tokens at the end of a reply, in Ollama's words or in OpenAI's.
+fn generated(reply: &[u8]) -> Result<u64> {
+    let text = String::from_utf8_lossy(reply);
+    let names = ["\"eval_count\":", "\"completion_tokens\":"];
+    let digits = names.into_iter().find_map(|name| text.rsplit_once(name)).ok_or_else(|| text.clone())?.1;
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    Ok(digits[..end].parse()?)
+}
+
+/// What the engine's child listens on, from its own command line.
+fn engine_socket(pid: u32) -> Result<PathBuf> {
+    for child in processor::children(pid)? {
+        let line = fs::read(Path::new("/proc").join(child.to_string()).join("cmdline"))?;
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let mut words = line.split('\0').skip_while(|word| *word != "--host");
+        if let Some(socket) = words.nth(1) {
+            return Ok(socket.into());
+        }
+    }
+    Err("the engine has no child".into())
+}
