@@ -84,7 +84,12 @@ impl Client {
                     .map_err(|accepted| Error::new(Kind::Setup, format!("The URL of {peer} {accepted}.")))?;
                 (builder, url)
             }
-            Target::Unix(path) => (builder.unix_socket(path).no_proxy(), "http://localhost".to_owned()),
+            // llama-server closes a connection after each streamed reply without announcing it, and
+            // a request sent on such a connection is lost; a new one over a socket costs little.
+            Target::Unix(path) => {
+                let builder = builder.unix_socket(path).no_proxy().pool_max_idle_per_host(0);
+                (builder, "http://localhost".to_owned())
+            }
         };
         Ok(Self { http: builder.build().map_err(setup)?, base, timeouts, peer })
     }
