@@ -15,7 +15,8 @@ pub use self::{
     render::{env_example, markdown, table},
 };
 use crate::{
-    app, backend::ollama, client, data_dir::DataDir, engine, library, setting, telemetry, types::Secret,
+    app, backend::ollama, cache, client, data_dir::DataDir, engine, library, setting, telemetry,
+    types::Secret,
 };
 
 #[derive(Args, Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct Config {
     pub library: library::Settings,
     #[command(flatten)]
     pub client: client::Settings,
+    #[command(flatten)]
+    pub cache: cache::Settings,
     #[command(flatten)]
     pub telemetry: telemetry::Settings,
 }

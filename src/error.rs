@@ -5,7 +5,7 @@
 //! Use `Error::new(Kind::X, "sentence")` where the fault is found and `.because(source)` to keep
 //! the cause. Do not log while building an error: it is logged once, at the edge that reports it.
 
-use std::{error::Error as StdError, fmt, time::Duration};
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -51,14 +51,17 @@ pub struct FieldError {
     pub detail: String,
 }
 
+/// Cheap enough to clone: several requests may fail by one fault.
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: Kind,
     message: String,
     fields: Vec<FieldError>,
     retry_after: Option<Duration>,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
@@ -94,7 +97,7 @@ impl Error {
     /// Keeps the cause, for the log only.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+        self.0.source = Some(Arc::from(source.into()));
         self
     }
 

@@ -13,6 +13,7 @@ pub mod wire;
 
 // 2 adapters: each owns its settings
 pub mod backend;
+pub mod cache;
 pub mod engine;
 pub mod library;
 pub mod telemetry;

@@ -11,6 +11,7 @@ use crate::{
         keys::{Keys, NewKey},
     },
     backend,
+    cache::Cache,
     config::Config,
     data_dir::DataDir,
     error::{Error, Kind, Result},
@@ -40,7 +41,8 @@ impl Server {
         let (keys, new_key) = Keys::open(&config.server.api_keys, data_dir.path())?;
         let backend = backend::build(config_of_backends(config), data_dir.path())?;
         let metrics = Arc::new(Metrics::new(http::templates()));
-        let app = Arc::new(App::new(backend, config.models.clone(), metrics));
+        let cache = Cache::open(config.cache.clone(), data_dir.path(), Arc::clone(&metrics)).await?;
+        let app = Arc::new(App::new(backend, config.models.clone(), cache, metrics));
         let edge = Arc::new(Edge {
             app: Arc::clone(&app),
             keys,

@@ -60,7 +60,7 @@ fn main() -> Result<()> {
 impl Stage {
     fn set(folder: &Path, upstream: SocketAddr) -> Result<Self> {
         let url = format!("http://{upstream}");
-        let simpleton = Simpleton::start(folder, &[("OLLAMA_BASE_URL", &url)])?;
+        let simpleton = Simpleton::start(folder, &[("OLLAMA_BASE_URL", &url), ("CACHE_ENABLED", "false")])?;
         Ok(Self { nginx: nginx::Nginx::start(folder, upstream)?, simpleton, upstream })
     }
 

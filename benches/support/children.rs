@@ -30,6 +30,11 @@ impl Program {
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
+
+    /// What it prints, when it was started with a pipe.
+    pub fn output(&mut self) -> Result<ChildStdout> {
+        Ok(self.child.stdout.take().ok_or("no standard output")?)
+    }
 }
 
 impl Drop for Program {
@@ -60,6 +65,7 @@ pub struct Simpleton {
 
 impl Simpleton {
     pub fn start(folder: &Path, variables: &[(&str, &str)]) -> Result<Self> {
+        fs::create_dir_all(folder)?;
         let log = File::create(folder.join("simpleton.log"))?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_simpleton"));
         command
@@ -70,8 +76,7 @@ impl Simpleton {
         command.env("DATA_DIR", folder.join("data")).env("PORT", "0").env("API_KEYS", KEY);
         command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(log);
         let mut program = Program::start(&mut command)?;
-        let output = program.child.stdout.take().ok_or("no standard output")?;
-        let (mut output, mut line) = (BufReader::new(output), String::new());
+        let (mut output, mut line) = (BufReader::new(program.output()?), String::new());
         output.read_line(&mut line)?;
         let (_, address) = line.trim().rsplit_once("http://").ok_or_else(|| {
             let log = fs::read_to_string(folder.join("simpleton.log")).unwrap_or_default();

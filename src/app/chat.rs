@@ -12,33 +12,40 @@ use futures_util::Stream;
 use super::{App, Caller};
 use crate::{
     backend::ChatStream,
+    cache::{Events, Served},
     error::Result,
     telemetry::metrics::Metrics,
     types::{ChatEvent, ChatRequest},
 };
 
-/// A reply whose events are still to come. Dropping it stops the work behind it.
+/// A reply whose events are still to come. Dropping it stops the work behind it, unless somebody
+/// else is waiting for the same.
 pub struct ChatReply {
     /// The model that answers.
     pub model: String,
-    pub events: ChatStream,
+    pub events: Events,
+    pub served: Served,
 }
 
 impl App {
-    /// Asks the model of the request. Returns when the backend has accepted it.
+    /// Answers a request: from the cache, together with an identical one that is running, or by the
+    /// model. Returns when it is known which, and the backend has accepted the request.
     ///
     /// # Errors
     /// Whatever the backend says, in our kinds; see `http/error.rs` for what a client makes of them.
     pub async fn chat(&self, caller: &Caller, request: ChatRequest) -> Result<ChatReply> {
         let model = request.model.clone();
-        let events = self.backend.chat(request).await?;
-        let metered = Metered {
-            events,
-            model: model.clone(),
-            endpoint: caller.endpoint,
-            metrics: Arc::clone(&self.metrics),
+        let digest = self.models.digest(&model).await;
+        let key = self.cache.chat_key(&request, self.origin(digest.as_deref(), caller));
+        let (backend, metrics) = (Arc::clone(&self.backend), Arc::clone(&self.metrics));
+        let (metered_as, endpoint) = (model.clone(), caller.endpoint);
+        let generate = async move || -> Result<Events> {
+            let events = backend.chat(request).await?;
+            let metered: Events = Box::pin(Metered { events, model: metered_as, endpoint, metrics });
+            Ok(metered)
         };
-        Ok(ChatReply { model, events: Box::pin(metered) })
+        let (events, served) = self.cache.chat(key, caller.directives, generate).await?;
+        Ok(ChatReply { model, events, served })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The product: one `App`, built once, through which every endpoint goes. It knows no HTTP and no
 //! vendor's JSON.
 
+mod analytics;
 mod chat;
 mod embed;
 pub mod health;
@@ -9,12 +10,17 @@ pub mod models;
 
 use std::sync::Arc;
 
-pub use self::chat::ChatReply;
+pub use self::{analytics::CacheReport, chat::ChatReply};
 use self::{keys::KeyId, models::Models};
-use crate::{backend::Backend, telemetry::metrics::Metrics};
+use crate::{
+    backend::Backend,
+    cache::{Cache, Directives, Origin},
+    telemetry::metrics::Metrics,
+};
 
 pub struct App {
     pub models: Models,
+    pub cache: Cache,
     pub metrics: Arc<Metrics>,
     backend: Arc<dyn Backend>,
 }
@@ -25,15 +31,30 @@ pub struct Caller {
     pub key: KeyId,
     /// The route's template: a constant, fit for a metric's label.
     pub endpoint: &'static str,
+    /// What it says about caching.
+    pub directives: Directives,
 }
 
 impl App {
-    pub fn new(backend: Arc<dyn Backend>, models: models::Settings, metrics: Arc<Metrics>) -> Self {
-        Self { models: Models::new(Arc::clone(&backend), models), metrics, backend }
+    pub fn new(
+        backend: Arc<dyn Backend>,
+        models: models::Settings,
+        cache: Cache,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { models: Models::new(Arc::clone(&backend), models), cache, metrics, backend }
     }
 
-    /// Ends everything that the backend runs.
+    /// What an answer depends on besides the request; none while it is not known which weights will
+    /// answer.
+    fn origin<'a>(&'a self, digest: Option<&'a str>, caller: &Caller) -> Option<Origin<'a>> {
+        let owner = Some(caller.key.to_bytes());
+        digest.map(|digest| Origin { backend: self.backend.name(), digest, owner })
+    }
+
+    /// Ends everything that runs behind the scenes.
     pub async fn stop(&self) {
         self.backend.stop().await;
+        self.cache.stop().await;
     }
 }

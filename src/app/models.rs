@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::Args;
+use tokio::time::timeout;
 
 use crate::{
     backend::Backend,
@@ -40,6 +41,9 @@ const FRESH: Duration = Duration::from_secs(5);
 /// How old it may be when a name is not on it: somebody may just have installed the model.
 const JUST_FETCHED: Duration = Duration::from_secs(1);
 
+/// Asking for the list must not hold a request up for longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 pub struct Models {
     backend: Arc<dyn Backend>,
     settings: Settings,
@@ -51,7 +55,8 @@ pub struct Models {
 #[derive(Clone)]
 struct Listed {
     at: Instant,
-    models: Arc<[Model]>,
+    /// A failure is remembered, too: nobody waits again at once for a backend that does not answer.
+    models: Result<Arc<[Model]>>,
 }
 
 impl Models {
@@ -78,6 +83,13 @@ impl Models {
             }
             None => self.default_for(needed).await,
         }
+    }
+
+    /// The digest of a model's weights; none when it is not on the list.
+    pub async fn digest(&self, name: &str) -> Option<String> {
+        let models = self.recent().await.ok()?;
+        let model = models.iter().find(|model| model.name == name)?;
+        (!model.digest.is_empty()).then(|| model.digest.clone())
     }
 
     async fn check(&self, name: String, needed: Capability) -> Result<String> {
@@ -119,24 +131,25 @@ impl Models {
 
     /// The list, fetched behind the scenes when it is no longer fresh.
     async fn recent(&self) -> Result<Arc<[Model]>> {
-        let Some(listed) = self.listed() else { return self.list().await };
-        if listed.at.elapsed() > FRESH && self.fetching.try_lock().is_ok() {
-            let (backend, slot, fetching) =
-                (Arc::clone(&self.backend), Arc::clone(&self.listed), Arc::clone(&self.fetching));
+        let Some(listed) = self.listed() else { return self.at_most(FRESH).await };
+        let fresh = if listed.models.is_ok() { FRESH } else { JUST_FETCHED };
+        if listed.at.elapsed() > fresh
+            && let Ok(guard) = Arc::clone(&self.fetching).try_lock_owned()
+        {
+            let (backend, slot) = (Arc::clone(&self.backend), Arc::clone(&self.listed));
             tokio::spawn(async move {
-                let _guard = fetching.lock().await;
-                // When it fails the old list stays, and the next request tries again.
-                let _ = fetch(&*backend, &slot).await;
+                let _guard = guard;
+                fetch(&*backend, &slot).await
             });
         }
-        Ok(listed.models)
+        listed.models
     }
 
     async fn at_most(&self, age: Duration) -> Result<Arc<[Model]>> {
         let asked = Instant::now();
         let _guard = self.fetching.lock().await;
         match self.listed() {
-            Some(listed) if listed.at >= asked || listed.at.elapsed() < age => Ok(listed.models),
+            Some(listed) if listed.at >= asked || listed.at.elapsed() < age => listed.models,
             _ => fetch(&*self.backend, &self.listed).await,
         }
     }
@@ -147,10 +160,18 @@ impl Models {
 }
 
 async fn fetch(backend: &dyn Backend, slot: &RwLock<Option<Listed>>) -> Result<Arc<[Model]>> {
-    let models: Arc<[Model]> = backend.models().await?.into();
-    let listed = Listed { at: Instant::now(), models: Arc::clone(&models) };
-    *slot.write().unwrap_or_else(PoisonError::into_inner) = Some(listed);
-    Ok(models)
+    let fetched = match timeout(PATIENCE, backend.models()).await {
+        Ok(models) => models.map(Arc::from),
+        Err(_) => Err(Error::new(Kind::GatewayTimeout, "The backend does not say which models it has.")),
+    };
+    let mut slot = slot.write().unwrap_or_else(PoisonError::into_inner);
+    // An old list is better than none: it only decides defaults and what the cache takes for the same.
+    let models = match (&fetched, slot.take()) {
+        (Err(_), Some(Listed { models: Ok(old), .. })) => Ok(old),
+        _ => fetched.clone(),
+    };
+    *slot = Some(Listed { at: Instant::now(), models });
+    fetched
 }
 
 /// An old server that says nothing of capabilities is not contradicted, and any language model can

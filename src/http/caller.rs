@@ -1,6 +1,6 @@
 //! Who is asking. Runs before any handler and before the body is read.
 
-use std::{convert::Infallible, ops::Deref, sync::Arc};
+use std::{convert::Infallible, ops::Deref, sync::Arc, time::Duration};
 
 use axum::{
     extract::{FromRequestParts, MatchedPath, Request, State},
@@ -12,6 +12,7 @@ use axum::{
 use super::{Edge, PUBLIC, error::Result, observe::Observation};
 use crate::{
     app,
+    cache::Directives,
     error::{Error, Kind},
 };
 
@@ -42,7 +43,8 @@ pub(super) async fn require_key(
             unauthorized("No API key was sent; send it as X-API-Key or Authorization: Bearer.")
         })?;
         let key = edge.keys.find(key).ok_or_else(|| unauthorized("The API key is wrong."))?;
-        request.extensions_mut().insert(app::Caller { key, endpoint });
+        let directives = directives(request.headers());
+        request.extensions_mut().insert(app::Caller { key, endpoint, directives });
     }
     Ok(next.run(request).await)
 }
@@ -57,6 +59,24 @@ fn presented(headers: &HeaderMap) -> Option<&str> {
             scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
         }
     }
+}
+
+/// The request's `Cache-Control`. What is not understood is passed over, as RFC 9111 has it.
+fn directives(headers: &HeaderMap) -> Directives {
+    let mut directives = Directives::default();
+    let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    for directive in values.flat_map(|value| value.split(',')) {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        match name.trim().to_ascii_lowercase().as_str() {
+            "no-cache" => directives.no_cache = true,
+            "no-store" => directives.no_store = true,
+            "max-age" => {
+                directives.max_age = value.trim().trim_matches('"').parse().ok().map(Duration::from_secs);
+            }
+            _ => {}
+        }
+    }
+    directives
 }
 
 fn unauthorized(message: &str) -> Error {

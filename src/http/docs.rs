@@ -35,6 +35,8 @@ use crate::error::{Error, Kind};
         super::inference::chat,
         super::embeddings::embed,
         super::embeddings::batch,
+        super::analytics::cache,
+        super::analytics::clear_cache,
     ),
     modifiers(&Keys)
 )]

@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    Edge,
+    Edge, cached,
     caller::Caller,
     error::Result,
     extract::{Json, Query},
     fields::Fields,
 };
 use crate::{
+    cache::Embedded,
     types::{Capability, EmbedRequest},
     wire::ollama::nanos,
 };
@@ -50,8 +51,9 @@ pub(super) struct BatchQuery {
 pub(super) struct EmbedReplyBody {
     model: String,
     /// One vector for each text, in the order of the texts.
-    embeddings: Vec<Vec<f32>>,
-    /// Nanoseconds.
+    #[schema(value_type = Vec<Vec<f32>>)]
+    embeddings: Vec<Arc<[f32]>>,
+    /// Nanoseconds that the model took; 0 when all was known.
     total_duration: u64,
 }
 
@@ -103,7 +105,10 @@ async fn answer(
     fields.finish()?;
     let model = edge.app.models.resolve(model, Capability::Embedding).await?;
     let request = EmbedRequest { model: model.clone(), input, keep_alive: None };
-    let reply = edge.app.embed(caller, request).await?;
-    let total_duration = nanos(reply.timings.total);
-    Ok(axum::Json(EmbedReplyBody { model, embeddings: reply.embeddings, total_duration }).into_response())
+    let Embedded { vectors, call, served } = edge.app.embed(caller, request).await?;
+    let total_duration = call.map_or(0, |call| nanos(call.timings.total));
+    let mut response =
+        axum::Json(EmbedReplyBody { model, embeddings: vectors, total_duration }).into_response();
+    cached::mark(response.headers_mut(), &served);
+    Ok(response)
 }

@@ -1,6 +1,8 @@
 //! The HTTP edge. This page has all routes and all layers; the files beside it have one group of
 //! handlers each. A handler extracts, calls the app, and renders.
 
+mod analytics;
+mod cached;
 mod caller;
 mod docs;
 mod embeddings;
@@ -39,7 +41,7 @@ pub struct Edge {
 const PUBLIC: [&str; 6] = ["/", "/health", "/docs", "/docs/{file}", "/openapi.json", "/metrics"];
 
 /// All routes. The template is what metrics, logs and documentation call the route.
-fn routes() -> [(&'static str, MethodRouter<Arc<Edge>>); 11] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Edge>>); 12] {
     [
         // Service
         ("/", get(service::root)),
@@ -56,6 +58,8 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Edge>>); 11] {
         // Embeddings
         ("/embeddings/", post(embeddings::embed)),
         ("/embeddings/batch", post(embeddings::batch)),
+        // Analytics
+        ("/analytics/cache", get(analytics::cache).delete(analytics::clear_cache)),
     ]
 }
 

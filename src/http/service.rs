@@ -160,5 +160,9 @@ pub(super) async fn metrics(State(edge): State<Arc<Edge>>, headers: HeaderMap) -
     } else {
         TextFormat::Prometheus
     };
-    ([(header::CONTENT_TYPE, format.content_type())], edge.app.metrics.render(format)).into_response()
+    (
+        [(header::CONTENT_TYPE, format.content_type())],
+        edge.app.metrics.render(format, &edge.app.gauges().await),
+    )
+        .into_response()
 }

@@ -16,13 +16,14 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
 use super::{
+    cached,
     caller::Caller,
     error::{Problem, Result},
     observe::Observation,
 };
 use crate::{
     app::ChatReply,
-    backend::ChatStream,
+    cache::Events,
     error::{self, Error, Kind},
     types::{ChatEvent, Done, ToolCall},
     wire::{
@@ -45,11 +46,14 @@ pub(super) async fn respond(
     shape: Shape,
     stream: bool,
 ) -> Result<Response> {
-    if stream {
-        streamed(Arc::clone(&caller.observation), reply, shape).await
+    let served = reply.served.clone();
+    let mut response = if stream {
+        streamed(Arc::clone(&caller.observation), reply, shape).await?
     } else {
-        whole(reply, shape).await
-    }
+        whole(reply, shape).await?
+    };
+    cached::mark(response.headers_mut(), &served);
+    Ok(response)
 }
 
 /// The parts of a chunk that come from events.
@@ -133,7 +137,7 @@ async fn streamed(observation: Arc<Observation>, mut reply: ChatReply, shape: Sh
 /// Events as they arrive; those that have arrived together leave together.
 struct SseBody {
     model: String,
-    events: ChatStream,
+    events: Events,
     first: Option<ChatEvent>,
     shape: Shape,
     observation: Arc<Observation>,

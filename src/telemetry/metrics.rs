@@ -11,8 +11,8 @@ use std::{
     time::Duration,
 };
 
-use super::text::Exposition;
 pub use super::text::TextFormat;
+use super::{cache::CacheMetrics, text::Exposition};
 use crate::{error::Kind, types::Usage};
 
 /// Upper bounds in seconds: from a cache hit to a slow model's long answer.
@@ -24,6 +24,18 @@ pub const UNMATCHED: &str = "unmatched";
 
 const METHODS: [&str; 8] = ["GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH", "other"];
 
+/// What is measured when somebody looks, and not counted as it happens.
+#[derive(Clone, Debug, Default)]
+pub struct Gauges {
+    /// By type: embedding, inference, chat, vision.
+    pub cache_entries: [u64; 4],
+    pub cache_memory_bytes: u64,
+    pub cache_stored_bytes: u64,
+    pub cache_evictions: u64,
+    pub cache_errors: u64,
+    pub cache_available: bool,
+}
+
 /// The log and metrics status of a request whose client left before the reply was complete.
 pub const CLIENT_LEFT: u16 = 499;
 
@@ -32,6 +44,7 @@ pub struct Metrics {
     routes: HashMap<&'static str, Route>,
     /// Requests whose reply has not ended.
     in_progress: AtomicI64,
+    pub cache: CacheMetrics,
     /// By model and route template.
     llm: RwLock<HashMap<(String, &'static str), Arc<Llm>>>,
 }
@@ -69,6 +82,7 @@ impl Metrics {
         Self {
             routes: routes.into_iter().chain([UNMATCHED]).map(|route| (route, Route::default())).collect(),
             in_progress: AtomicI64::new(0),
+            cache: CacheMetrics::default(),
             llm: RwLock::default(),
         }
     }
@@ -126,7 +140,7 @@ impl Metrics {
     }
 
     /// Everything, in one of the text formats.
-    pub fn render(&self, format: TextFormat) -> String {
+    pub fn render(&self, format: TextFormat, gauges: &Gauges) -> String {
         let mut out = Exposition::new(format);
         let mut endpoints: Vec<(&str, &str, &Endpoint)> = self
             .routes
@@ -142,6 +156,7 @@ impl Metrics {
         out.family("simpleton_requests_in_progress", "gauge", "Requests whose reply has not ended.");
         out.sample("simpleton_requests_in_progress", &[], self.in_progress.load(Relaxed) as f64);
         self.render_llm(&mut out);
+        self.cache.render(&mut out, gauges);
         out.family("simpleton_build_info", "gauge", "The version that is running.");
         out.sample("simpleton_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         out.finish()
@@ -301,7 +316,7 @@ mod tests {
                 Duration::from_millis(2),
             );
         }
-        let text = metrics.render(TextFormat::Prometheus);
+        let text = metrics.render(TextFormat::Prometheus, &Gauges::default());
         assert!(text.contains(
             "simpleton_requests_total{method=\"other\",endpoint=\"unmatched\",status=\"404\"} 100\n"
         ));
@@ -319,7 +334,7 @@ mod tests {
 
     #[test]
     fn openmetrics_names_counters_without_total_and_ends_with_eof() {
-        let text = Metrics::new([]).render(TextFormat::OpenMetrics);
+        let text = Metrics::new([]).render(TextFormat::OpenMetrics, &Gauges::default());
         assert!(text.contains("# TYPE simpleton_llm_requests counter\n"));
         assert!(text.ends_with("# EOF\n"));
     }

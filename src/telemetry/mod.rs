@@ -1,5 +1,6 @@
 //! What can be seen of the service: logs and metrics.
 
+mod cache;
 pub mod logs;
 pub mod metrics;
 mod text;

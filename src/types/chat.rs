@@ -1,6 +1,8 @@
 //! A chat: what is asked, and the events of which an answer is made. Every endpoint that produces
 //! text builds one `ChatRequest`.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Image, KeepAlive, Timings, Usage};
 
 /// One request for text, whichever endpoint it came by.
@@ -100,7 +102,7 @@ pub struct Tool {
     pub parameters: serde_json::Value,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ToolCall {
     pub id: Option<String>,
     pub name: String,
@@ -133,7 +135,7 @@ pub struct Sampling {
 }
 
 /// A reply is a log of these; exactly one `Done`, which is the last.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ChatEvent {
     Text(String),
     /// What a reasoning model thinks before it answers.
@@ -142,7 +144,7 @@ pub enum ChatEvent {
     Done(Done),
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Done {
     pub reason: FinishReason,
     pub usage: Usage,
@@ -151,7 +153,7 @@ pub struct Done {
     pub context: Option<Vec<u32>>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, Eq)]
 pub enum FinishReason {
     /// The model ended its answer, or a stop sequence did.
     #[default]

@@ -43,6 +43,8 @@ pub async fn start_with(settings: &[(&str, &str)]) -> TestServer {
         ("API_KEYS", KEY),
         ("DATA_DIR", data_dir.path().to_str().unwrap()),
         ("OLLAMA_BASE_URL", &url),
+        // So that the backend sees each request; the cache's own tests switch it on.
+        ("CACHE_ENABLED", "false"),
     ];
     variables.retain(|(name, _)| !settings.iter().any(|(other, _)| other == name));
     variables.extend_from_slice(settings);

@@ -3,6 +3,7 @@
 
 mod bad_days;
 mod bad_input;
+mod cache;
 mod embeddings;
 mod fake_ollama;
 mod harness;

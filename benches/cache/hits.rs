@@ -1,0 +1,109 @@
+//! Hot hits: the same question again and again.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::try_join_all;
+
+use super::{bare::Bare, body, chat};
+use crate::support::{
+    Result,
+    children::Simpleton,
+    client::{Connection, Target},
+    report::{Values, Verdicts, heading, microseconds},
+};
+
+const ROUNDS: usize = 30;
+const CALLS: usize = 300;
+const CONNECTIONS: usize = 32;
+const TIME: Duration = Duration::from_millis(1000);
+const QUESTION: &str = "What is the capital of France?";
+
+pub async fn measure(folder: &Path, upstream: SocketAddr, verdicts: &mut Verdicts) -> Result<()> {
+    let url = format!("http://{upstream}");
+    let simpleton = Simpleton::start(&folder.join("hits"), &[("OLLAMA_BASE_URL", &url)])?;
+    let hit = chat("hit", &simpleton, QUESTION);
+    let mut first = Connection::open(&hit.address).await?;
+    let reply = String::from_utf8(first.call(&hit.request).await?.to_vec())?;
+    let (_, reply) = reply.split_once("\r\n\r\n").ok_or("no body")?;
+    let again = String::from_utf8_lossy(first.call(&hit.request).await?).into_owned();
+    if !again.contains("cache-status: simpleton; hit") || !again.ends_with(reply) {
+        return Err(format!("no hit: {again}").into());
+    }
+    let bare = Bare::start(reply)?;
+    let bare = Target::post("bare axum", bare_address(&bare), "/inference/chat", "", &body(QUESTION));
+    let targets = [bare, hit];
+    latency(&targets, verdicts).await?;
+    throughput(&targets, verdicts).await
+}
+
+fn bare_address(bare: &Bare) -> SocketAddr {
+    bare.address
+}
+
+async fn latency(targets: &[Target; 2], verdicts: &mut Verdicts) -> Result<()> {
+    heading("A hit and a bare axum route, 1 connection");
+    let mut took: [Values; 2] = Default::default();
+    let mut connections = Vec::new();
+    for target in targets {
+        connections.push(Connection::open(&target.address).await?);
+    }
+    for round in 0..=ROUNDS {
+        for (at, target) in targets.iter().enumerate() {
+            for _ in 0..CALLS {
+                let asked = Instant::now();
+                connections[at].call(&target.request).await?;
+                // The first round warms up.
+                if round > 0 {
+                    took[at].add(microseconds(asked.elapsed()));
+                }
+            }
+        }
+    }
+    for (at, target) in targets.iter().enumerate() {
+        let (median, p99) = (took[at].median(), took[at].quantile(0.99));
+        println!("  {:<12} median {median:>7.1} µs   p99 {p99:>7.1} µs", target.name);
+    }
+    let added = took[1].median() - took[0].median();
+    verdicts.add("a hit's added median, 1 connection", format!("{added:.1} µs"), "< 100 µs", added < 100.0);
+    Ok(())
+}
+
+async fn throughput(targets: &[Target; 2], verdicts: &mut Verdicts) -> Result<()> {
+    heading(&format!("A hit and a bare axum route, {CONNECTIONS} connections"));
+    let mut rates: [Values; 2] = Default::default();
+    for round in 0..=6 {
+        for (at, target) in targets.iter().enumerate() {
+            let began = Instant::now();
+            let calls: Vec<usize> =
+                try_join_all((0..CONNECTIONS).map(|_| ask_until(target, began + TIME))).await?;
+            if round > 0 {
+                rates[at].add(calls.iter().sum::<usize>() as f64 / began.elapsed().as_secs_f64());
+            }
+        }
+    }
+    for (at, target) in targets.iter().enumerate() {
+        println!("  {:<12} {:>9.0} /s", target.name, rates[at].median());
+    }
+    let ratio = rates[1].median() / rates[0].median();
+    verdicts.add(
+        "hits per second, of a bare axum route's",
+        format!("{ratio:.2} x"),
+        ">= 0.70 x",
+        ratio >= 0.7,
+    );
+    Ok(())
+}
+
+async fn ask_until(target: &Target, end: Instant) -> Result<usize> {
+    let mut connection = Connection::open(&target.address).await?;
+    let mut calls = 0;
+    while Instant::now() < end {
+        connection.call(&target.request).await?;
+        calls += 1;
+    }
+    Ok(calls)
+}

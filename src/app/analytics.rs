@@ -1,0 +1,43 @@
+//! What the service knows about itself, put together for the edge.
+
+use super::App;
+use crate::{
+    cache::{Holdings, Kind},
+    telemetry::metrics::Gauges,
+};
+
+pub struct CacheReport {
+    pub enabled: bool,
+    /// The name of the store.
+    pub backend: &'static str,
+    pub holdings: Holdings,
+    /// Since the start, in the order of `Kind::ALL`.
+    pub hits: [u64; Kind::ALL.len()],
+    pub misses: [u64; Kind::ALL.len()],
+}
+
+impl App {
+    pub async fn cache_report(&self) -> CacheReport {
+        let (hits, misses) = self.metrics.cache.lookups();
+        CacheReport {
+            enabled: self.cache.is_enabled(),
+            backend: self.cache.store_name(),
+            holdings: self.cache.holdings().await,
+            hits,
+            misses,
+        }
+    }
+
+    /// What is measured at the moment when somebody looks.
+    pub async fn gauges(&self) -> Gauges {
+        let holdings = self.cache.holdings().await;
+        Gauges {
+            cache_entries: holdings.entries,
+            cache_memory_bytes: holdings.memory_bytes,
+            cache_stored_bytes: holdings.stored_bytes,
+            cache_evictions: holdings.evictions,
+            cache_errors: holdings.errors,
+            cache_available: holdings.status == "available",
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Embeddings are kept one by one: of a batch only what is neither known nor being made for somebody
+//! else goes to the model, each text once, in one call.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, atomic::AtomicBool},
+};
+
+use tokio::sync::watch;
+
+use super::{Cache, Directives, Key, Origin, Served, Shared, entry, fresh, keep, key};
+use crate::{
+    error::{Error, Kind as ErrorKind, Result},
+    types::EmbedReply,
+};
+
+type Vector = Arc<[f32]>;
+
+/// An embedding that is being made; `None` until it is there.
+pub(super) type Running = watch::Receiver<Option<Result<Vector>>>;
+
+/// Vectors in the order of the texts, with what the call to the model said when there was one.
+pub struct Embedded {
+    pub vectors: Vec<Vector>,
+    pub call: Option<EmbedReply>,
+    pub served: Served,
+}
+
+/// A text that is ours to ask for, and those who wait for its vector.
+struct Claim {
+    key: Key,
+    text: String,
+    waiting: watch::Sender<Option<Result<Vector>>>,
+}
+
+/// What has to be asked, and what only has to be waited for.
+#[derive(Default)]
+struct Missing {
+    ask: Vec<Claim>,
+    wait: Vec<(Key, Running)>,
+}
+
+impl Cache {
+    /// The embeddings of `texts`, those that are not known by one call of `ask`, which must answer
+    /// with one vector for each text it gets.
+    ///
+    /// # Errors
+    /// Those of `ask`, for everybody who waits for one of its texts.
+    pub async fn embed<F>(
+        &self,
+        texts: Vec<String>,
+        model: &str,
+        origin: Option<Origin<'_>>,
+        directives: Directives,
+        ask: impl FnOnce(Vec<String>) -> F + Send + 'static,
+    ) -> Result<Embedded>
+    where
+        F: Future<Output = Result<EmbedReply>> + Send + 'static,
+    {
+        let Some(origin) = origin.filter(|_| self.settings.cache_enabled && !directives.no_store) else {
+            let mut reply = ask(texts).await?;
+            let vectors = std::mem::take(&mut reply.embeddings).into_iter().map(Vector::from).collect();
+            return Ok(Embedded { vectors, call: Some(reply), served: Served::Bypass });
+        };
+        let origin = self.scoped(origin);
+        let keys: Vec<Key> = texts.iter().map(|text| key::embedding(model, text, origin)).collect();
+        let mut unique: HashMap<Key, String> = keys.iter().copied().zip(texts).collect();
+        let (mut known, oldest) = self.known(&mut unique, directives).await;
+        let hits = known.len();
+        let missing = self.claim(unique);
+        let counts = (hits, missing.ask.len(), missing.wait.len());
+        self.count(counts);
+        let call = self.make(missing, ask, &mut known).await?;
+        let served = match counts {
+            (_, 0, 0) => oldest.unwrap_or(Served::Bypass),
+            (0, 0, _) => Served::Collapsed,
+            (0, _, _) => Served::Miss { stored: Arc::new(AtomicBool::new(true)) },
+            _ => Served::Partial,
+        };
+        let vectors = keys.iter().filter_map(|key| known.get(key).cloned()).collect();
+        Ok(Embedded { vectors, call, served })
+    }
+
+    /// Takes out of `wanted` what the store has. With the entry that expires first.
+    async fn known(
+        &self,
+        wanted: &mut HashMap<Key, String>,
+        directives: Directives,
+    ) -> (HashMap<Key, Vector>, Option<Served>) {
+        let mut known = HashMap::new();
+        if directives.no_cache {
+            return (known, None);
+        }
+        let keys: Vec<Key> = wanted.keys().copied().collect();
+        let mut first: Option<(std::time::SystemTime, Served)> = None;
+        for (key, entry) in keys.iter().zip(self.shared.store.get(&keys).await) {
+            let Some(entry) = entry else { continue };
+            if let (Some(served), Some(vector)) = (fresh(&entry, directives), entry::to_vector(&entry.value))
+            {
+                if first.as_ref().is_none_or(|(expires_at, _)| entry.expires_at < *expires_at) {
+                    first = Some((entry.expires_at, served));
+                }
+                wanted.remove(key);
+                known.insert(*key, vector.into());
+            }
+        }
+        (known, first.map(|(_, served)| served))
+    }
+
+    /// Divides what is missing into what somebody else is asking for and what is now ours to ask.
+    fn claim(&self, wanted: HashMap<Key, String>) -> Missing {
+        let mut missing = Missing::default();
+        let mut running = self.shared.running.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, text) in wanted {
+            if let Some(other) = running.get(&key) {
+                missing.wait.push((key, other.clone()));
+                continue;
+            }
+            let (waiting, receiver) = watch::channel(None);
+            running.insert(key, receiver.clone());
+            missing.wait.push((key, receiver));
+            missing.ask.push(Claim { key, text, waiting });
+        }
+        missing
+    }
+
+    fn count(&self, (hits, asked, waited): (usize, usize, usize)) {
+        let (cache, kind) = (&self.shared.metrics.cache, super::Kind::Embedding.as_str());
+        (0..hits).for_each(|_| cache.hit(kind));
+        (0..asked).for_each(|_| cache.missed(kind));
+        (0..waited - asked).for_each(|_| cache.collapsed(kind));
+    }
+
+    async fn make<F>(
+        &self,
+        Missing { ask: claims, wait }: Missing,
+        ask: impl FnOnce(Vec<String>) -> F + Send + 'static,
+        known: &mut HashMap<Key, Vector>,
+    ) -> Result<Option<EmbedReply>>
+    where
+        F: Future<Output = Result<EmbedReply>> + Send + 'static,
+    {
+        let call = (!claims.is_empty()).then(|| {
+            let (shared, ttl) = (Arc::clone(&self.shared), self.ttl(super::Kind::Embedding));
+            let texts = claims.iter().map(|claim| claim.text.clone()).collect();
+            // A task of its own: somebody else may be waiting for it when our caller leaves.
+            tokio::spawn(async move {
+                let claims = Claims { shared, claims };
+                let reply = ask(texts).await;
+                claims.settle(reply, ttl)
+            })
+        });
+        for (key, mut running) in wait {
+            let lost = || Error::new(ErrorKind::Internal, "The embedding was not finished.");
+            let vector = running.wait_for(Option::is_some).await.map_err(|_| lost())?.clone();
+            known.insert(key, vector.unwrap_or_else(|| Err(lost()))?);
+        }
+        match call {
+            None => Ok(None),
+            Some(call) => call.await.map_err(|source| {
+                Error::new(ErrorKind::Internal, "The embedding was not finished.").because(source)
+            }),
+        }
+    }
+}
+
+/// What we have promised to others; taken off the board however the call ends.
+struct Claims {
+    shared: Arc<Shared>,
+    claims: Vec<Claim>,
+}
+
+impl Claims {
+    /// Tells everybody, keeps what is new, and gives what else the call said.
+    fn settle(&self, reply: Result<EmbedReply>, ttl: std::time::Duration) -> Option<EmbedReply> {
+        match reply {
+            Ok(mut reply) => {
+                let vectors = std::mem::take(&mut reply.embeddings);
+                for (Claim { key, waiting, .. }, vector) in self.claims.iter().zip(vectors) {
+                    if !ttl.is_zero() {
+                        keep(&self.shared, *key, entry::from_vector(&vector), ttl);
+                    }
+                    waiting.send_replace(Some(Ok(vector.into())));
+                }
+                Some(reply)
+            }
+            Err(error) => {
+                for claim in &self.claims {
+                    claim.waiting.send_replace(Some(Err(error.clone())));
+                }
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Claims {
+    fn drop(&mut self) {
+        let mut running = self.shared.running.lock().unwrap_or_else(PoisonError::into_inner);
+        for claim in &self.claims {
+            running.remove(&claim.key);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What an entry holds. A value opens with one byte for its form; a value of another form, or one
+//! that does not read, is a miss and never an error.
+
+use bytes::Bytes;
+
+use crate::types::ChatEvent;
+
+const EVENTS: u8 = 1;
+const VECTOR: u8 = 2;
+
+/// A log that is worth keeping, with neighbouring texts joined: `None` when it has no end, nothing
+/// in it, or an answer to a tool that is no object.
+pub(super) fn from_events(events: Vec<ChatEvent>) -> Option<Bytes> {
+    let Some((ChatEvent::Done(_), said)) = events.split_last() else { return None };
+    let sound = !said.is_empty()
+        && said.iter().all(|event| match event {
+            ChatEvent::Done(_) => false,
+            ChatEvent::ToolCall(call) => call.arguments.is_object(),
+            ChatEvent::Text(_) | ChatEvent::Thinking(_) => true,
+        });
+    if !sound {
+        return None;
+    }
+    let mut joined: Vec<ChatEvent> = Vec::new();
+    for event in events {
+        match (joined.last_mut(), event) {
+            (Some(ChatEvent::Text(text)), ChatEvent::Text(more))
+            | (Some(ChatEvent::Thinking(text)), ChatEvent::Thinking(more)) => text.push_str(&more),
+            (_, event) => joined.push(event),
+        }
+    }
+    let mut value = vec![EVENTS];
+    serde_json::to_writer(&mut value, &joined).ok()?;
+    Some(value.into())
+}
+
+pub(super) fn to_events(value: &[u8]) -> Option<Vec<ChatEvent>> {
+    let events: Vec<ChatEvent> = serde_json::from_slice(value.strip_prefix(&[EVENTS])?).ok()?;
+    matches!(events.last(), Some(ChatEvent::Done(_))).then_some(events)
+}
+
+/// 4 bytes for each number, little endian.
+pub(super) fn from_vector(vector: &[f32]) -> Bytes {
+    let mut value = Vec::with_capacity(1 + vector.len() * 4);
+    value.push(VECTOR);
+    value.extend(vector.iter().flat_map(|number| number.to_le_bytes()));
+    value.into()
+}
+
+pub(super) fn to_vector(value: &[u8]) -> Option<Vec<f32>> {
+    let (numbers, []) = value.strip_prefix(&[VECTOR])?.as_chunks::<4>() else { return None };
+    let vector: Vec<f32> = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    (!vector.is_empty() && vector.iter().all(|number| number.is_finite())).then_some(vector)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::types::{Done, ToolCall};
+
+    fn text(text: &str) -> ChatEvent {
+        ChatEvent::Text(text.to_owned())
+    }
+
+    fn done() -> ChatEvent {
+        ChatEvent::Done(Done { context: Some(vec![1, 2]), ..Done::default() })
+    }
+
+    #[test]
+    fn a_log_comes_back_with_its_texts_joined() {
+        let call = ChatEvent::ToolCall(ToolCall {
+            id: None,
+            name: "f".into(),
+            arguments: serde_json::json!({"a": 1}),
+        });
+        let log = vec![
+            ChatEvent::Thinking("h".into()),
+            ChatEvent::Thinking("m".into()),
+            text("a"),
+            text("b"),
+            call.clone(),
+            done(),
+        ];
+        let value = from_events(log).expect("a sound log");
+        assert_eq!(to_events(&value), Some(vec![ChatEvent::Thinking("hm".into()), text("ab"), call, done()]));
+    }
+
+    #[test]
+    fn a_log_without_end_or_content_is_not_kept() {
+        let broken = ChatEvent::ToolCall(ToolCall { id: None, name: "f".into(), arguments: "x".into() });
+        for log in [vec![], vec![text("a")], vec![done()], vec![done(), done()], vec![broken, done()]] {
+            assert_eq!(from_events(log.clone()), None, "{log:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn foreign_bytes_are_a_miss(bytes in prop::collection::vec(any::<u8>(), 0..200), form in 0u8..4) {
+            let mut value = vec![form];
+            value.extend(bytes);
+            if let Some(vector) = to_vector(&value) {
+                prop_assert_eq!(&from_vector(&vector)[..], &value[..]);
+            }
+            prop_assert!(to_events(&value).is_none());
+        }
+
+        #[test]
+        fn a_vector_comes_back(vector in prop::collection::vec(-1e30f32..1e30, 1..900)) {
+            let value = from_vector(&vector);
+            prop_assert!(value.len() <= 1 + vector.len() * 4);
+            prop_assert_eq!(to_vector(&value), Some(vector));
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Which requests are the same. A key is a SHA-256 over a canonical form of everything that can
+//! change the answer. Every structure is taken apart without `..`, so that a new field does not
+//! compile until somebody has decided whether it belongs here.
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::store::{Key, Kind};
+use crate::types::{ChatRequest, Completion, Format, Image, Message, Prompt, Sampling, Tool, ToolCall};
+
+/// Changed when the canonical form or the meaning of an entry changes: old entries are then not found.
+const VERSION: u8 = 1;
+
+/// What an answer depends on besides the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The kind of backend.
+    pub backend: &'a str,
+    /// Of the model that answers; a model that is pulled anew has another one.
+    pub digest: &'a str,
+    /// Whose entries these are, when keys do not share them.
+    pub owner: Option<[u8; 4]>,
+}
+
+/// The key of a request for text.
+pub(super) fn chat(request: &ChatRequest, origin: Origin<'_>) -> Key {
+    // How long the model stays loaded changes nothing in what it says.
+    let ChatRequest { model, prompt, tools, format, sampling, keep_alive: _ } = request;
+    let mut hash = Canonical::new(origin, model);
+    let mut pictures = false;
+    match prompt {
+        Prompt::Messages(messages) => {
+            hash.byte(0).count(messages.len());
+            for message in messages {
+                pictures |= !message.images.is_empty();
+                hash.message(message);
+            }
+        }
+        Prompt::Completion(Completion { text, system, images, context, raw }) => {
+            pictures = !images.is_empty();
+            hash.byte(1).text(text).maybe(system.as_deref(), Canonical::text).images(images);
+            hash.maybe(context.as_deref(), |hash, context| {
+                context.iter().fold(hash.count(context.len()), |hash, id| hash.bytes(&id.to_le_bytes()))
+            });
+            hash.byte(u8::from(*raw));
+        }
+    }
+    hash.count(tools.len());
+    for Tool { name, description, parameters } in tools {
+        hash.text(name).maybe(description.as_deref(), Canonical::text).json(parameters);
+    }
+    match format {
+        Format::Text => hash.byte(0),
+        Format::Json => hash.byte(1),
+        Format::Schema(schema) => hash.byte(2).json(schema),
+    };
+    hash.sampling(sampling);
+    let kind = match prompt {
+        _ if pictures => Kind::Vision,
+        Prompt::Messages(_) => Kind::Chat,
+        Prompt::Completion(_) => Kind::Inference,
+    };
+    hash.finish(kind)
+}
+
+/// The key of one text's embedding.
+pub(super) fn embedding(model: &str, text: &str, origin: Origin<'_>) -> Key {
+    let mut hash = Canonical::new(origin, model);
+    hash.text(text);
+    hash.finish(Kind::Embedding)
+}
+
+/// Feeds a hash so that no two different inputs give the same bytes: every text and list comes with
+/// its length, every option with a mark.
+struct Canonical(Sha256);
+
+impl Canonical {
+    fn new(Origin { backend, digest, owner }: Origin<'_>, model: &str) -> Self {
+        let mut new = Self(Sha256::new());
+        new.byte(VERSION).text(backend).text(model).text(digest);
+        new.maybe(owner, |hash, owner| hash.bytes(&owner));
+        new
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.update(bytes);
+        self
+    }
+
+    fn byte(&mut self, byte: u8) -> &mut Self {
+        self.bytes(&[byte])
+    }
+
+    fn count(&mut self, count: usize) -> &mut Self {
+        self.bytes(&(count as u64).to_le_bytes())
+    }
+
+    fn text(&mut self, text: &str) -> &mut Self {
+        self.count(text.len()).bytes(text.as_bytes())
+    }
+
+    fn maybe<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T) -> &mut Self) -> &mut Self {
+        match value {
+            None => self.byte(0),
+            Some(value) => write(self.byte(1), value),
+        }
+    }
+
+    /// By the pixels as they are sent on, so that the same picture in another file is the same.
+    fn images(&mut self, images: &[Image]) -> &mut Self {
+        images.iter().fold(self.count(images.len()), |hash, image| hash.bytes(&Sha256::digest(image.png())))
+    }
+
+    /// Objects with their keys in order, since JSON gives the order no meaning.
+    fn json(&mut self, value: &Value) -> &mut Self {
+        match value {
+            Value::Object(object) => {
+                let mut fields: Vec<_> = object.iter().collect();
+                fields.sort_unstable_by_key(|(name, _)| *name);
+                fields.iter().fold(self.byte(b'{').count(fields.len()), |hash, (name, value)| {
+                    hash.text(name).json(value)
+                })
+            }
+            Value::Array(list) => {
+                list.iter().fold(self.byte(b'[').count(list.len()), |hash, value| hash.json(value))
+            }
+            scalar => self.byte(b'=').text(&scalar.to_string()),
+        }
+    }
+
+    fn message(&mut self, message: &Message) {
+        let Message { role, content, images, tool_calls, tool_call_id, tool_name } = message;
+        self.text(role.as_str()).text(content).images(images).count(tool_calls.len());
+        for ToolCall { id, name, arguments } in tool_calls {
+            self.maybe(id.as_deref(), Self::text).text(name).json(arguments);
+        }
+        self.maybe(tool_call_id.as_deref(), Self::text).maybe(tool_name.as_deref(), Self::text);
+    }
+
+    fn sampling(&mut self, sampling: &Sampling) {
+        let Sampling { temperature, top_p, top_k, seed, stop, max_tokens } = sampling;
+        self.maybe(*temperature, |hash, x| hash.bytes(&x.to_le_bytes()))
+            .maybe(*top_p, |hash, x| hash.bytes(&x.to_le_bytes()))
+            .maybe(*top_k, |hash, x| hash.bytes(&x.to_le_bytes()))
+            .maybe(*seed, |hash, x| hash.bytes(&x.to_le_bytes()))
+            .maybe(*max_tokens, |hash, x| hash.bytes(&x.to_le_bytes()))
+            .count(stop.len());
+        for text in stop {
+            self.text(text);
+        }
+    }
+
+    fn finish(self, kind: Kind) -> Key {
+        Key { kind, hash: self.0.finalize().into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Role;
+
+    const ORIGIN: Origin<'static> = Origin { backend: "fake", digest: "d1", owner: None };
+
+    fn request() -> ChatRequest {
+        ChatRequest {
+            model: "m".into(),
+            prompt: Prompt::Messages(vec![Message::new(Role::User, "hi")]),
+            tools: Vec::new(),
+            format: Format::Text,
+            sampling: Sampling::default(),
+            keep_alive: None,
+        }
+    }
+
+    fn changed(change: impl FnOnce(&mut ChatRequest)) -> Key {
+        let mut request = request();
+        change(&mut request);
+        chat(&request, ORIGIN)
+    }
+
+    #[test]
+    fn whatever_can_change_the_answer_changes_the_key() {
+        let completion = |completion: Completion| changed(|r| r.prompt = Prompt::Completion(completion));
+        let message = |message: Message| changed(|r| r.prompt = Prompt::Messages(vec![message]));
+        let text = || Completion { text: "hi".into(), ..Completion::default() };
+        let keys = [
+            chat(&request(), ORIGIN),
+            chat(&request(), Origin { backend: "other", ..ORIGIN }),
+            chat(&request(), Origin { digest: "d2", ..ORIGIN }),
+            chat(&request(), Origin { owner: Some([1; 4]), ..ORIGIN }),
+            chat(&request(), Origin { owner: Some([2; 4]), ..ORIGIN }),
+            changed(|r| r.model = "n".into()),
+            message(Message::new(Role::User, "ho")),
+            message(Message::new(Role::System, "hi")),
+            message(Message { tool_name: Some("t".into()), ..Message::new(Role::User, "hi") }),
+            message(Message { tool_call_id: Some("t".into()), ..Message::new(Role::User, "hi") }),
+            changed(|r| {
+                r.prompt =
+                    Prompt::Messages(vec![Message::new(Role::User, "h"), Message::new(Role::User, "i")])
+            }),
+            completion(text()),
+            completion(Completion { raw: true, ..text() }),
+            completion(Completion { system: Some(String::new()), ..text() }),
+            completion(Completion { context: Some(Vec::new()), ..text() }),
+            completion(Completion { context: Some(vec![1]), ..text() }),
+            changed(|r| r.format = Format::Json),
+            changed(|r| r.format = Format::Schema(serde_json::json!({}))),
+            changed(|r| r.sampling.temperature = Some(0.0)),
+            changed(|r| r.sampling.top_p = Some(0.0)),
+            changed(|r| r.sampling.top_k = Some(1)),
+            changed(|r| r.sampling.seed = Some(1)),
+            changed(|r| r.sampling.max_tokens = Some(1)),
+            changed(|r| r.sampling.stop = vec!["x".into()]),
+            changed(|r| r.sampling.stop = vec!["x".into(), String::new()]),
+            changed(|r| {
+                r.tools = vec![Tool { name: "t".into(), description: None, parameters: Value::Null }]
+            }),
+            embedding("m", "hi", ORIGIN),
+            embedding("m", "ho", ORIGIN),
+        ];
+        let different: std::collections::HashSet<_> = keys.iter().collect();
+        assert_eq!(different.len(), keys.len());
+    }
+
+    #[test]
+    fn what_cannot_change_the_answer_does_not() {
+        let schema = |text: &str| {
+            let schema = serde_json::from_str(text).expect("JSON");
+            changed(|r| r.format = Format::Schema(schema))
+        };
+        assert_eq!(schema(r#"{"a": 1, "b": [2]}"#), schema(r#"{ "b":[2], "a":1 }"#));
+        let kept = changed(|r| r.keep_alive = Some(crate::types::KeepAlive::Forever));
+        assert_eq!(kept, chat(&request(), ORIGIN));
+    }
+}

@@ -1,0 +1,270 @@
+//! The embedded store: entries in memory over a SQLite table in a file of its own. Requests read;
+//! one task writes, so that nobody waits for the disk to take something. The disk may be missing,
+//! full, damaged or silent: memory then serves alone, `holdings` says why, and the disk is tried
+//! again every second.
+//!
+//! How it behaves at its bounds: memory lets go of what was not used for the longest, and so does
+//! the file. A read from the file counts as a use; one from memory does not, for it would cost the
+//! hot path a write. Clocks: see `memory::is_fresh`.
+
+mod database;
+mod file;
+mod rows;
+mod standing;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+use self::{
+    file::{DatabaseFile, Opened},
+    rows::Found,
+    standing::{Fault, PATIENCE, Standing},
+    writer::{Clear, Job, Writer},
+};
+use super::{
+    memory::{Memory, entry_from_now, is_fresh},
+    store::{Entry, Holdings, Key, Kind, Store},
+};
+use crate::error::{Error, Kind as ErrorKind, Result};
+
+/// How long a stop waits for the queue to be written.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The embedded store.
+pub struct Local {
+    memory: Arc<Memory>,
+    disk: Option<Disk>,
+}
+
+/// The way to the file and its writer.
+struct Disk {
+    file: Arc<DatabaseFile>,
+    jobs: mpsc::UnboundedSender<Job>,
+    standing: Arc<Standing>,
+    /// The most that may wait to be written.
+    queue_bytes: u64,
+}
+
+impl Local {
+    /// Opens the store in `folder`, which is made when it is missing. `memory_bytes` and
+    /// `disk_bytes` are upper bounds; without `disk_bytes` there is no file, and one that is there
+    /// is removed, for a clear would not reach it. A damaged file is set aside; one that cannot be
+    /// opened, on a full disk for instance, is tried again later.
+    ///
+    /// # Errors
+    /// `Setup` when the folder cannot be made.
+    pub async fn open(folder: &Path, memory_bytes: u64, disk_bytes: u64) -> Result<Self> {
+        let setup = |source: std::io::Error| {
+            let message = format!("The cache's folder {} cannot be used.", folder.display());
+            Error::new(ErrorKind::Setup, message).because(source)
+        };
+        let file = DatabaseFile::new(folder, disk_bytes);
+        if disk_bytes == 0 {
+            file.remove().await.map_err(setup)?;
+            return Ok(Self { memory: Arc::new(Memory::new(memory_bytes)), disk: None });
+        }
+        tokio::fs::create_dir_all(folder).await.map_err(setup)?;
+        let opened = file.open().await;
+        Ok(Self::over(file, opened, memory_bytes).await)
+    }
+
+    async fn over(file: DatabaseFile, opened: sqlx::Result<Opened>, memory_bytes: u64) -> Self {
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let (file, standing) = (Arc::new(file), Arc::new(Standing::new()));
+        let writer = Writer::new(queue, Arc::clone(&file), Arc::clone(&standing), opened).await;
+        tokio::spawn(writer.run());
+        // What waits is also in memory; when it is at most a quarter of it, it is written before it
+        // leaves there.
+        let queue_bytes = (memory_bytes / 4).clamp(1 << 20, 64 << 20);
+        let disk = Some(Disk { file, jobs, standing, queue_bytes });
+        Self { memory: Arc::new(Memory::new(memory_bytes)), disk }
+    }
+
+    fn put_entry(&self, key: Key, entry: Entry) {
+        self.memory.insert(&key, entry.clone());
+        if let Some(disk) = &self.disk {
+            disk.put(key, entry);
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Local {
+    fn name(&self) -> &'static str {
+        "embedded"
+    }
+
+    async fn get(&self, keys: &[Key]) -> Vec<Option<Entry>> {
+        let mut entries: Vec<Option<Entry>> = keys.iter().map(|key| self.memory.get(key)).collect();
+        let Some(disk) = &self.disk else { return entries };
+        let missing = || keys.iter().zip(&entries).filter(|(_, entry)| entry.is_none()).map(|(key, _)| *key);
+        let wanted: Vec<Key> = missing().collect();
+        if wanted.is_empty() {
+            return entries;
+        }
+        let reading = self.memory.before_reading();
+        let found = disk.read(&wanted).await;
+        for (key, entry) in &found {
+            self.memory.promote(&reading, key, entry.clone());
+        }
+        for (key, entry) in keys.iter().zip(&mut entries) {
+            if entry.is_none() {
+                *entry = found.get(key).cloned();
+            }
+        }
+        entries
+    }
+
+    fn get_now(&self, key: &Key) -> Option<Entry> {
+        self.memory.get(key)
+    }
+
+    fn put(&self, key: Key, value: Bytes, ttl: Duration) {
+        if let Some(entry) = entry_from_now(value, ttl) {
+            self.put_entry(key, entry);
+        }
+    }
+
+    async fn clear(&self, kind: Option<Kind>) -> Result<u64> {
+        let unsure = |source: Box<dyn std::error::Error + Send + Sync>| {
+            let message = "The cache was cleared in memory, but its file could not be; try again later.";
+            Error::new(ErrorKind::Unavailable, message).because(source)
+        };
+        // Held to the end: a request that is reading the file now must not bring an entry back.
+        let clearing = self.memory.start_clearing(kind);
+        let memory = Arc::clone(&self.memory);
+        let swept = tokio::task::spawn_blocking(move || memory.sweep()).await;
+        let from_memory = swept.map_err(|error| unsure(error.into()))?;
+        let Some(disk) = &self.disk else { return Ok(from_memory.len() as u64) };
+        let (reply, cleared) = oneshot::channel();
+        // Without a writer the reply is dropped, which is reported below.
+        let _ = disk.jobs.send(Job::Clear(Clear { kind, from_memory, reply }));
+        let removed = cleared.await.map_err(|error| unsure(error.into()))?;
+        drop(clearing);
+        removed.map_err(|error| unsure(error.into()))
+    }
+
+    /// Entries are those of the file or of memory, whichever has more: a file that works has all.
+    async fn holdings(&self) -> Holdings {
+        let mut holdings = Holdings {
+            entries: self.memory.entries(),
+            memory_bytes: self.memory.bytes(),
+            memory_peak_bytes: self.memory.peak_bytes(),
+            evictions: self.memory.evictions(),
+            status: "available".to_owned(),
+            ..Holdings::default()
+        };
+        if let Some(disk) = &self.disk {
+            for (entries, on_disk) in holdings.entries.iter_mut().zip(disk.standing.entries()) {
+                *entries = on_disk.max(*entries);
+            }
+            // What leaves memory is still in the file.
+            holdings.evictions = disk.standing.evictions.load(Ordering::Relaxed);
+            holdings.errors = disk.standing.errors.load(Ordering::Relaxed);
+            holdings.stored_bytes = disk.file.bytes().await;
+            disk.standing.health().words().clone_into(&mut holdings.status);
+        }
+        holdings
+    }
+
+    async fn stop(&self) {
+        let Some(disk) = &self.disk else { return };
+        let (done, stopped) = oneshot::channel();
+        // A writer that has already stopped drops the sender, and there is nothing to wait for.
+        let _ = disk.jobs.send(Job::Stop(done));
+        if timeout(STOP_PATIENCE, stopped).await.is_err() {
+            tracing::warn!(
+                queued_bytes = disk.standing.queued_bytes.load(Ordering::Relaxed),
+                "the cache could not be written in time; the newest entries are lost"
+            );
+        }
+    }
+}
+
+impl Disk {
+    /// Queues a write. What does not fit, because the disk is slower than the answers come, counts
+    /// as evicted and is in memory only.
+    fn put(&self, key: Key, entry: Entry) {
+        let fits = entry.value.len() as u64 <= self.file.largest_entry_bytes();
+        if !fits || !self.queue(Job::Write(key, entry)) {
+            self.standing.evictions.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether there was room for the job.
+    fn queue(&self, job: Job) -> bool {
+        let bytes = job.bytes();
+        let queued = self.standing.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if queued + bytes > self.queue_bytes {
+            self.standing.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return false;
+        }
+        self.jobs.send(job).is_ok()
+    }
+
+    /// What the file has of these keys and may be served now.
+    async fn read(&self, keys: &[Key]) -> HashMap<Key, Entry> {
+        let Some(readers) = self.standing.readers() else { return HashMap::new() };
+        match timeout(PATIENCE, database::read(&readers.pool, keys)).await {
+            Ok(Ok(found)) => {
+                self.standing.read_again();
+                self.sort(found)
+            }
+            // Closed to be replaced: a miss, and no fault.
+            Ok(Err(sqlx::Error::PoolClosed)) => HashMap::new(),
+            Ok(Err(error)) => {
+                self.standing.failed();
+                if Fault::of(&error) == Fault::Damaged {
+                    // Without a writer the store is stopping, and the next start finds the damage.
+                    let _ = self.jobs.send(Job::Damaged(readers.opening));
+                } else {
+                    self.standing.rest_from_reading(Some(&error));
+                }
+                HashMap::new()
+            }
+            Err(_) => {
+                self.standing.failed();
+                self.standing.rest_from_reading(None);
+                HashMap::new()
+            }
+        }
+    }
+
+    /// Keeps what may be served, and has the rows that are in danger of eviction marked as used.
+    fn sort(&self, found: Vec<Found>) -> HashMap<Key, Entry> {
+        let now = SystemTime::now();
+        let mut entries = HashMap::with_capacity(found.len());
+        let mut used = Vec::new();
+        for Found { id, used: last_use, key, entry } in found {
+            let Some(entry) = entry else {
+                self.standing.failed();
+                continue;
+            };
+            if is_fresh(&entry, now) {
+                if self.standing.is_old(last_use) {
+                    used.push(id);
+                }
+                entries.insert(key, entry);
+            }
+        }
+        if !used.is_empty() {
+            // When the queue is full the rows only stay where they are in the order.
+            self.queue(Job::Used(used));
+        }
+        entries
+    }
+}

@@ -1,0 +1,331 @@
+//! The SQLite file of the embedded store: what is in it, and every statement that touches it. When
+//! to write, and what to do about a failure, is the writer's business.
+
+use std::time::SystemTime;
+
+use sqlx::{
+    AssertSqlSafe, Connection, Row, SqliteConnection, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteRow},
+};
+
+use super::{
+    super::store::{Entry, Key, Kind},
+    rows::{COLUMNS, Found, checksum, kind_number, millis, read_kind, read_row},
+};
+
+/// `used` counts uses instead of telling a time, so that no clock can make an entry immortal.
+/// `value` stands last: SQLite reads the columns before it without reading a long value.
+pub(super) const SCHEMA: &str = "
+    CREATE TABLE entry (
+        id INTEGER PRIMARY KEY,
+        kind INTEGER NOT NULL,
+        hash BLOB NOT NULL,
+        stored_at_ms INTEGER NOT NULL,
+        expires_at_ms INTEGER NOT NULL,
+        used INTEGER NOT NULL,
+        checksum BLOB NOT NULL,
+        value BLOB NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX entry_by_key ON entry (hash, kind);
+    CREATE INDEX entry_by_expiry ON entry (kind, expires_at_ms);
+    CREATE INDEX entry_by_use ON entry (used);
+";
+
+/// How many keys one query asks for. Few sizes, so that few statements have to be prepared; a
+/// smaller batch repeats its last key.
+const QUERY_SIZES: [usize; 4] = [1, 16, 128, 1024];
+
+/// Entries removed in one transaction: few enough that a waiting write is not held up for long.
+const REMOVED_AT_ONCE: u32 = 256;
+
+/// What one row costs besides its value, with its share of three indexes.
+const ROW_OVERHEAD_BYTES: u64 = 300;
+
+/// The file, open. Bounds are in pages, as SQLite counts.
+pub(super) struct Database {
+    pub(super) writing: SqliteConnection,
+    pub(super) readers: SqlitePool,
+    pub(super) options: SqliteConnectOptions,
+    pub(super) most_pages: u64,
+    pub(super) page_bytes: u64,
+}
+
+/// What a file holds.
+#[derive(Default)]
+pub(super) struct Contents {
+    /// Entries by kind, expired ones included.
+    pub(super) entries: [u64; Kind::ALL.len()],
+    /// The highest use number.
+    pub(super) last_use: i64,
+}
+
+/// Entries to be written together, and rows to be marked as used.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) entries: Vec<(Key, Entry)>,
+    pub(super) used: Vec<i64>,
+    pub(super) bytes: u64,
+}
+
+/// What a committed transaction has changed.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Change {
+    /// Entries more or less, by kind.
+    pub(super) entries: [i64; Kind::ALL.len()],
+    /// Entries that could still have been served.
+    pub(super) evicted: u64,
+}
+
+impl Change {
+    pub(super) fn is_none(&self) -> bool {
+        self.entries.iter().all(|entries| *entries == 0)
+    }
+}
+
+impl Database {
+    /// Writes a batch in one transaction, after making room for it. `next_use` gives ascending
+    /// numbers above all that are in the file.
+    pub(super) async fn write(
+        &mut self,
+        batch: &Batch,
+        next_use: impl Fn() -> i64 + Send,
+    ) -> sqlx::Result<Change> {
+        let (most, page) = (self.most_pages, self.page_bytes);
+        let mut change = Change::default();
+        let mut transaction = self.writing.begin_with("BEGIN IMMEDIATE").await?;
+        let bytes = batch.entries.iter().map(|(_, entry)| entry.value.len() as u64 + ROW_OVERHEAD_BYTES);
+        let needed: u64 = bytes.map(|bytes| bytes.div_ceil(page)).sum();
+        while used_pages(&mut transaction).await? + needed > most {
+            if evict(&mut transaction, &mut change).await? == 0 {
+                break;
+            }
+        }
+        for id in &batch.used {
+            sqlx::query("UPDATE entry SET used = ?2 WHERE id = ?1")
+                .bind(id)
+                .bind(next_use())
+                .execute(&mut *transaction)
+                .await?;
+        }
+        for (key, entry) in &batch.entries {
+            let number = next_use();
+            if upsert(&mut transaction, key, entry, number).await? == number {
+                change.entries[key.kind as usize] += 1;
+            }
+        }
+        transaction.commit().await?;
+        Ok(change)
+    }
+
+    /// Removes some entries whose time is over; nothing left to remove is no change.
+    pub(super) async fn expire(&mut self, now: SystemTime) -> sqlx::Result<Change> {
+        let rows = sqlx::query(
+            "DELETE FROM entry WHERE id IN (
+                 SELECT id FROM entry WHERE kind IN (0, 1, 2, 3) AND expires_at_ms <= ?1 LIMIT ?2
+             ) RETURNING kind",
+        )
+        .bind(millis(now))
+        .bind(REMOVED_AT_ONCE)
+        .fetch_all(&mut self.writing)
+        .await?;
+        count_removed(&rows)
+    }
+
+    /// Removes some entries if the file holds more than it may, which it does after the bound was
+    /// lowered; enough room is no change.
+    pub(super) async fn trim(&mut self) -> sqlx::Result<Change> {
+        let mut change = Change::default();
+        let mut transaction = self.writing.begin_with("BEGIN IMMEDIATE").await?;
+        if used_pages(&mut transaction).await? > self.most_pages {
+            evict(&mut transaction, &mut change).await?;
+        }
+        transaction.commit().await?;
+        Ok(change)
+    }
+
+    /// Removes all entries of one kind, a few at a time.
+    pub(super) async fn clear(&mut self, kind: Kind) -> sqlx::Result<()> {
+        loop {
+            let done =
+                sqlx::query("DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE kind = ?1 LIMIT ?2)")
+                    .bind(kind_number(kind))
+                    .bind(REMOVED_AT_ONCE)
+                    .execute(&mut self.writing)
+                    .await?;
+            if done.rows_affected() == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Gives some free pages back to the file system when they are many: they are reused otherwise.
+    /// Says whether there are more.
+    pub(super) async fn shrink(&mut self) -> sqlx::Result<bool> {
+        let free = pragma(&mut self.writing, "PRAGMA freelist_count").await?;
+        let pages = pragma(&mut self.writing, "PRAGMA page_count").await?;
+        if free == 0 || (free * 4 < pages && pages <= self.most_pages) {
+            return Ok(false);
+        }
+        // Few enough that the log, which every moved page goes through, stays small.
+        let some = (self.most_pages / 64).clamp(16, 256);
+        let vacuum = AssertSqlSafe(format!("PRAGMA incremental_vacuum({some})"));
+        sqlx::query(vacuum).execute(&mut self.writing).await?;
+        // The file becomes smaller only when the log is copied back into it, and the log only when
+        // it is told so.
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.writing).await?;
+        Ok(pragma(&mut self.writing, "PRAGMA freelist_count").await? < free)
+    }
+
+    /// Entries of these kinds that could be served now, here or only under `elsewhere`, each once.
+    pub(super) async fn count_distinct(&mut self, kinds: &[Kind], elsewhere: &[Key]) -> sqlx::Result<u64> {
+        let now = millis(SystemTime::now());
+        let mut total = elsewhere.len() as u64;
+        for kind in kinds {
+            total += count(
+                sqlx::query_scalar("SELECT count(*) FROM entry WHERE kind = ?1 AND expires_at_ms > ?2")
+                    .bind(kind_number(*kind))
+                    .bind(now)
+                    .fetch_one(&mut self.writing)
+                    .await?,
+            );
+            let both: Vec<Key> = elsewhere.iter().filter(|key| key.kind == *kind).copied().collect();
+            for keys in both.chunks(QUERY_SIZES[QUERY_SIZES.len() - 1]) {
+                let sql = format!(
+                    "SELECT count(*) FROM entry WHERE kind = ? AND expires_at_ms > ? AND hash IN ({})",
+                    placeholders(query_size(keys))
+                );
+                let mut query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(kind_number(*kind)).bind(now);
+                for hash in padded(keys) {
+                    query = query.bind(hash);
+                }
+                total = total.saturating_sub(count(query.fetch_one(&mut self.writing).await?));
+            }
+        }
+        Ok(total)
+    }
+
+    /// A new writing connection: after a failure nothing is assumed of the old one.
+    pub(super) async fn reconnect(&mut self) -> sqlx::Result<()> {
+        self.writing = SqliteConnection::connect_with(&self.options).await?;
+        Ok(())
+    }
+
+    /// Closes every connection; the last one copies the log back into the file.
+    pub(super) async fn close(self) -> sqlx::Result<()> {
+        self.readers.close().await;
+        self.writing.close().await
+    }
+}
+
+/// Counts what the file holds, by reading one index of it.
+pub(super) async fn contents(connection: &mut SqliteConnection) -> sqlx::Result<Contents> {
+    let mut contents = Contents::default();
+    let counts = sqlx::query("SELECT kind, count(*) FROM entry GROUP BY kind").fetch_all(&mut *connection);
+    for row in counts.await? {
+        contents.entries[read_kind(&row, 0)? as usize] = count(row.try_get(1)?);
+    }
+    // Ids are use numbers too: that of the entry's first.
+    let last = "SELECT max(ifnull((SELECT max(used) FROM entry), 0), ifnull((SELECT max(id) FROM entry), 0))";
+    contents.last_use = sqlx::query_scalar(last).fetch_one(connection).await?;
+    Ok(contents)
+}
+
+/// The entries of these keys that are in the file, expired ones included, in no order.
+pub(super) async fn read(readers: &SqlitePool, keys: &[Key]) -> sqlx::Result<Vec<Found>> {
+    let mut connection = readers.acquire().await?;
+    let mut found = Vec::new();
+    for keys in keys.chunks(QUERY_SIZES[QUERY_SIZES.len() - 1]) {
+        let sql = format!("SELECT {COLUMNS} FROM entry WHERE hash IN ({})", placeholders(query_size(keys)));
+        // Only constants and question marks are in it.
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for hash in padded(keys) {
+            query = query.bind(hash);
+        }
+        for row in query.fetch_all(&mut *connection).await? {
+            found.push(read_row(&row)?);
+        }
+    }
+    Ok(found)
+}
+
+fn query_size(keys: &[Key]) -> usize {
+    QUERY_SIZES.into_iter().find(|size| *size >= keys.len()).unwrap_or(keys.len())
+}
+
+fn placeholders(count: usize) -> String {
+    vec!["?"; count].join(",")
+}
+
+/// The hashes of these keys, the last one repeated up to the size of the query.
+fn padded(keys: &[Key]) -> impl Iterator<Item = &[u8]> {
+    let last = keys.last().into_iter().cycle();
+    keys.iter().chain(last).take(query_size(keys)).map(|key| &key.hash[..])
+}
+
+/// SQLite's counts are signed and never negative.
+fn count(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// A figure that SQLite keeps about the file.
+pub(super) async fn pragma(connection: &mut SqliteConnection, sql: &'static str) -> sqlx::Result<u64> {
+    Ok(count(sqlx::query_scalar(sql).fetch_one(connection).await?))
+}
+
+async fn used_pages(connection: &mut SqliteConnection) -> sqlx::Result<u64> {
+    let pages = "SELECT page_count - freelist_count FROM pragma_page_count, pragma_freelist_count";
+    pragma(connection, pages).await
+}
+
+/// Removes the entries that have not been used for the longest. Those with the least time left
+/// would be the other choice, but then a disk full of day-long embeddings would refuse every
+/// hour-long chat. Gives the number of rows removed.
+async fn evict(connection: &mut SqliteConnection, change: &mut Change) -> sqlx::Result<usize> {
+    let rows = sqlx::query(
+        "DELETE FROM entry WHERE id IN (SELECT id FROM entry ORDER BY used LIMIT ?1)
+         RETURNING kind, expires_at_ms",
+    )
+    .bind(REMOVED_AT_ONCE)
+    .fetch_all(connection)
+    .await?;
+    let now = millis(SystemTime::now());
+    for row in &rows {
+        change.entries[read_kind(row, 0)? as usize] -= 1;
+        change.evicted += u64::from(row.try_get::<i64, _>(1)? > now);
+    }
+    Ok(rows.len())
+}
+
+fn count_removed(rows: &[SqliteRow]) -> sqlx::Result<Change> {
+    let mut change = Change::default();
+    for row in rows {
+        change.entries[read_kind(row, 0)? as usize] -= 1;
+    }
+    Ok(change)
+}
+
+/// Gives the id of the row: `number` when the key is new.
+async fn upsert(
+    connection: &mut SqliteConnection,
+    key: &Key,
+    entry: &Entry,
+    number: i64,
+) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "INSERT INTO entry (id, kind, hash, stored_at_ms, expires_at_ms, used, checksum, value)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?1, ?6, ?7)
+         ON CONFLICT (hash, kind) DO UPDATE SET
+             stored_at_ms = excluded.stored_at_ms, expires_at_ms = excluded.expires_at_ms,
+             used = excluded.used, checksum = excluded.checksum, value = excluded.value
+         RETURNING id",
+    )
+    .bind(number)
+    .bind(kind_number(key.kind))
+    .bind(&key.hash[..])
+    .bind(millis(entry.stored_at))
+    .bind(millis(entry.expires_at))
+    .bind(&checksum(key, entry)[..])
+    .bind(&entry.value[..])
+    .fetch_one(connection)
+    .await
+}

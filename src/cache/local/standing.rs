@@ -1,0 +1,210 @@
+//! How the disk of the embedded store stands: shared between requests, which read, and the writer.
+
+use std::{
+    sync::atomic::{AtomicI64, AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use sqlx::SqlitePool;
+use tokio::sync::watch;
+
+use super::{
+    super::store::Kind,
+    database::{Change, Contents},
+};
+
+/// How long a request waits for the disk before it goes on without the cache.
+pub(super) const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long the disk is left alone after it has failed.
+pub(super) const REST: Duration = Duration::from_secs(1);
+
+/// Whether the disk can be used, and why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    Available,
+    Full,
+    Refused,
+    Damaged,
+    Silent,
+}
+
+impl Health {
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Available => "available",
+            Self::Full => "the disk is full: new entries are in memory only",
+            Self::Refused => "the disk cannot be written to: new entries are in memory only",
+            Self::Damaged => "the file is damaged and cannot be replaced: entries are in memory only",
+            Self::Silent => "the disk does not answer: entries are read from memory only",
+        }
+    }
+}
+
+/// What a failure of SQLite means to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// There is no room; waiting helps.
+    Full,
+    /// The file is not what we wrote; only a new one helps.
+    Damaged,
+    /// Anything else: no permission, a failing disk, a lock.
+    Refused,
+}
+
+impl Fault {
+    /// Primary result codes: <https://www.sqlite.org/rescode.html>.
+    pub(super) fn of(error: &sqlx::Error) -> Self {
+        // Our statements are fixed: SQLite finding them wrong (1), a constraint broken (19) or a
+        // column of another type (decode errors) means that the file is not ours any more.
+        const DAMAGED: [i32; 5] = [1, 11, 19, 20, 26];
+        const FULL: i32 = 13;
+        // The file ends before it should.
+        const SHORT_READ: i32 = 522;
+        if let sqlx::Error::Io(error) = error {
+            return if error.kind() == std::io::ErrorKind::StorageFull { Self::Full } else { Self::Refused };
+        }
+        let Some(database) = error.as_database_error() else {
+            let decode = matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. });
+            return if decode { Self::Damaged } else { Self::Refused };
+        };
+        let extended = database.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or_default();
+        match extended & 0xff {
+            FULL => Self::Full,
+            _ if extended == SHORT_READ => Self::Damaged,
+            code if DAMAGED.contains(&code) => Self::Damaged,
+            _ => Self::Refused,
+        }
+    }
+
+    pub(super) fn health(self) -> Health {
+        match self {
+            Self::Full => Health::Full,
+            Self::Damaged => Health::Damaged,
+            Self::Refused => Health::Refused,
+        }
+    }
+}
+
+/// The connections that read, and the how-manieth opening of the file they belong to: damage that
+/// is found late must not be blamed on the next file.
+#[derive(Clone)]
+pub(super) struct Readers {
+    pub(super) pool: SqlitePool,
+    pub(super) opening: u64,
+}
+
+pub(super) struct Standing {
+    health: watch::Sender<Health>,
+    readers: watch::Sender<Option<Readers>>,
+    entries: [AtomicI64; Kind::ALL.len()],
+    /// The last number given to a use of an entry; never less than any in the file.
+    uses: AtomicI64,
+    pub(super) evictions: AtomicU64,
+    pub(super) errors: AtomicU64,
+    /// Bytes that wait to be written.
+    pub(super) queued_bytes: AtomicU64,
+    started: Instant,
+    /// Milliseconds after `started` until which nothing is read.
+    resting_until_ms: AtomicU64,
+}
+
+impl Standing {
+    pub(super) fn new() -> Self {
+        Self {
+            health: watch::Sender::new(Health::Available),
+            readers: watch::Sender::new(None),
+            entries: Default::default(),
+            uses: AtomicI64::new(0),
+            evictions: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            queued_bytes: AtomicU64::new(0),
+            started: Instant::now(),
+            resting_until_ms: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn health(&self) -> Health {
+        *self.health.borrow()
+    }
+
+    /// Notes how the disk is, and says so once when that is news.
+    pub(super) fn note(&self, now: Health, error: Option<&sqlx::Error>) {
+        let news = self.health.send_if_modified(|health| std::mem::replace(health, now) != now);
+        match (news, now, error) {
+            (false, _, _) => {}
+            (true, Health::Available, _) => tracing::info!("cache: the disk is available again"),
+            (true, _, Some(error)) => tracing::warn!(%error, "cache: {}", now.words()),
+            (true, _, None) => tracing::warn!("cache: {}", now.words()),
+        }
+    }
+
+    /// The connections to read with, unless the disk is better left alone now.
+    pub(super) fn readers(&self) -> Option<Readers> {
+        let resting = self.elapsed_ms() < self.resting_until_ms.load(Ordering::Relaxed);
+        if resting { None } else { self.readers.borrow().clone() }
+    }
+
+    pub(super) fn set_readers(&self, readers: Option<Readers>) {
+        self.readers.send_replace(readers);
+    }
+
+    /// A request has lost its patience with the disk: the next ones need not.
+    pub(super) fn rest_from_reading(&self, error: Option<&sqlx::Error>) {
+        let until = self.elapsed_ms() + REST.as_millis() as u64;
+        self.resting_until_ms.store(until, Ordering::Relaxed);
+        // What the writer has found out says more.
+        if self.health() == Health::Available {
+            self.note(Health::Silent, error);
+        }
+    }
+
+    pub(super) fn read_again(&self) {
+        if self.health() == Health::Silent {
+            self.note(Health::Available, None);
+        }
+    }
+
+    pub(super) fn failed(&self) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn next_use(&self) -> i64 {
+        self.uses.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+
+    /// Whether an entry last used at `used` is old enough that using it again is worth a write:
+    /// half of all entries have to be younger.
+    pub(super) fn is_old(&self, used: i64) -> bool {
+        let entries: u64 = self.entries().iter().sum();
+        let younger = self.uses.load(Ordering::Relaxed).saturating_sub(used);
+        u64::try_from(younger).is_ok_and(|younger| younger > entries / 2)
+    }
+
+    /// Takes over what has been counted in the file.
+    pub(super) fn opened(&self, contents: &Contents) {
+        for (count, entries) in self.entries.iter().zip(contents.entries) {
+            count.store(entries.cast_signed(), Ordering::Relaxed);
+        }
+        self.uses.fetch_max(contents.last_use, Ordering::Relaxed);
+    }
+
+    pub(super) fn changed(&self, change: &Change) {
+        for (count, change) in self.entries.iter().zip(change.entries) {
+            count.fetch_add(change, Ordering::Relaxed);
+        }
+        self.evictions.fetch_add(change.evicted, Ordering::Relaxed);
+    }
+
+    /// Rows by kind, those included that are over and not yet removed.
+    pub(super) fn entries(&self) -> [u64; Kind::ALL.len()] {
+        Kind::ALL.map(|kind| {
+            let count = self.entries[kind as usize].load(Ordering::Relaxed);
+            u64::try_from(count).unwrap_or(0)
+        })
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,362 @@
+//! The one task that writes to the embedded store's file: in batches, in the order of the queue,
+//! and with a new start after every failure. No request ever waits for it but a clear.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::SystemTime,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Duration, Instant, sleep_until, timeout_at},
+};
+
+use super::{
+    super::{
+        memory::{ENTRY_OVERHEAD_BYTES, kinds_of},
+        store::{Entry, Key, Kind},
+    },
+    database::{Batch, Contents, Database, contents},
+    file::{DatabaseFile, Opened},
+    standing::{Fault, Health, REST, Readers, Standing},
+};
+
+/// How long the first entry of a batch waits for company.
+const LINGER: Duration = Duration::from_millis(5);
+
+/// The most entries of one transaction.
+const BATCH_ENTRIES: usize = 256;
+
+/// How often expired entries are removed.
+const UPKEEP: Duration = Duration::from_secs(60);
+
+/// What the writer is asked to do.
+pub(super) enum Job {
+    Write(Key, Entry),
+    /// These rows were read and are to stay longer.
+    Used(Vec<i64>),
+    Clear(Clear),
+    /// A reader of this opening of the file has found it damaged.
+    Damaged(u64),
+    Stop(oneshot::Sender<()>),
+}
+
+pub(super) struct Clear {
+    pub(super) kind: Option<Kind>,
+    /// What was in memory: the count is of distinct entries.
+    pub(super) from_memory: Vec<Key>,
+    pub(super) reply: oneshot::Sender<sqlx::Result<u64>>,
+}
+
+impl Job {
+    /// What the job holds of the queue's bound.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Write(_, entry) => entry.value.len() as u64 + ENTRY_OVERHEAD_BYTES,
+            Self::Used(ids) => 64 + 8 * ids.len() as u64,
+            Self::Clear(_) | Self::Damaged(_) | Self::Stop(_) => 0,
+        }
+    }
+}
+
+pub(super) struct Writer {
+    jobs: mpsc::UnboundedReceiver<Job>,
+    file: Arc<DatabaseFile>,
+    standing: Arc<Standing>,
+    database: Option<Database>,
+    opening: u64,
+    /// The batch that failed. It is tried again, and its success is how the disk proves itself.
+    held: Option<Batch>,
+    /// When the disk, having failed, may be tried again.
+    rest_until: Instant,
+    next_upkeep: Instant,
+}
+
+impl Writer {
+    /// A writer for a file that may have been opened already, and the error when it was tried.
+    pub(super) async fn new(
+        jobs: mpsc::UnboundedReceiver<Job>,
+        file: Arc<DatabaseFile>,
+        standing: Arc<Standing>,
+        opened: sqlx::Result<Opened>,
+    ) -> Self {
+        let now = Instant::now();
+        let mut writer = Self {
+            jobs,
+            file,
+            standing,
+            database: None,
+            opening: 0,
+            held: None,
+            rest_until: now,
+            next_upkeep: now,
+        };
+        match opened {
+            Ok(opened) => writer.install(opened),
+            Err(error) => writer.failed(&error).await,
+        }
+        writer
+    }
+
+    /// Works until it is told to stop, or nobody is left who could tell it.
+    pub(super) async fn run(mut self) {
+        let mut waiting = None;
+        loop {
+            let job = match waiting.take() {
+                Some(job) => Some(job),
+                None => tokio::select! {
+                    job = self.jobs.recv() => job,
+                    () = sleep_until(self.next_upkeep) => {
+                        self.upkeep().await;
+                        continue;
+                    }
+                },
+            };
+            match job {
+                Some(job @ (Job::Write(..) | Job::Used(_))) => waiting = self.write_with_others(job).await,
+                Some(Job::Clear(clear)) => {
+                    let cleared = self.clear(clear.kind, &clear.from_memory).await;
+                    // Whoever asked may have gone; the clearing is done all the same.
+                    let _ = clear.reply.send(cleared);
+                }
+                Some(Job::Damaged(opening)) => {
+                    if opening == self.opening && self.database.is_some() {
+                        self.replace_damaged().await;
+                    }
+                }
+                Some(Job::Stop(done)) => {
+                    self.close().await;
+                    // Whoever asked may have lost patience.
+                    let _ = done.send(());
+                    return;
+                }
+                None => return self.close().await,
+            }
+        }
+    }
+
+    /// Writes the job with those that come within a few milliseconds; gives the job of another sort
+    /// that came between.
+    async fn write_with_others(&mut self, first: Job) -> Option<Job> {
+        let deadline = Instant::now() + LINGER;
+        let mut batch = Batch::default();
+        let mut next = Some(first);
+        let interrupted = loop {
+            batch.bytes += next.as_ref().map_or(0, Job::bytes);
+            match next {
+                Some(Job::Write(key, entry)) => batch.entries.push((key, entry)),
+                Some(Job::Used(ids)) => batch.used.extend(ids),
+                other => break other,
+            }
+            if batch.entries.len() >= BATCH_ENTRIES || batch.bytes >= self.file.batch_bytes() {
+                break None;
+            }
+            next = timeout_at(deadline, self.jobs.recv()).await.ok().flatten();
+        };
+        let bytes = batch.bytes;
+        self.write(batch).await;
+        self.standing.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        interrupted
+    }
+
+    /// Writes a batch, or keeps it for later if it is the first one to fail. While the disk rests,
+    /// batches are dropped: memory has their entries.
+    async fn write(&mut self, batch: Batch) {
+        if !self.recovered().await {
+            self.standing.failed();
+            return;
+        }
+        if let Err(error) = self.try_write(&batch).await {
+            self.held = Some(batch);
+            self.failed(&error).await;
+        }
+    }
+
+    async fn try_write(&mut self, batch: &Batch) -> sqlx::Result<()> {
+        let Some(database) = &mut self.database else { return Err(sqlx::Error::PoolClosed) };
+        let standing = &self.standing;
+        let change = database.write(batch, || standing.next_use()).await?;
+        self.standing.changed(&change);
+        Ok(())
+    }
+
+    /// Whether the disk may be written to; after a failure and a rest it is tried anew.
+    async fn recovered(&mut self) -> bool {
+        let well = matches!(self.standing.health(), Health::Available | Health::Silent);
+        if well && self.database.is_some() && self.held.is_none() {
+            return true;
+        }
+        if Instant::now() < self.rest_until {
+            return false;
+        }
+        match self.start_anew().await {
+            Ok(()) => self.standing.note(Health::Available, None),
+            Err(error) => self.failed(&error).await,
+        }
+        self.database.is_some() && self.held.is_none()
+    }
+
+    async fn start_anew(&mut self) -> sqlx::Result<()> {
+        match &mut self.database {
+            Some(database) => database.reconnect().await?,
+            None => self.open_file().await?,
+        }
+        if let Some(batch) = self.held.take() {
+            let written = self.try_write(&batch).await;
+            if written.is_err() {
+                self.held = Some(batch);
+            }
+            written?;
+        }
+        Ok(())
+    }
+
+    /// Counts and reports a failure, and leaves the disk alone for a while.
+    async fn failed(&mut self, error: &sqlx::Error) {
+        self.standing.failed();
+        self.rest_until = Instant::now() + REST;
+        self.next_upkeep = self.next_upkeep.min(self.rest_until);
+        let fault = Fault::of(error);
+        if fault == Fault::Damaged && self.database.is_some() {
+            self.replace_damaged().await;
+        } else {
+            self.standing.note(fault.health(), Some(error));
+        }
+    }
+
+    /// Sets the open file aside and goes on with an empty one.
+    async fn replace_damaged(&mut self) {
+        self.close_file().await;
+        let replaced = match self.file.set_aside().await {
+            Ok(to) => {
+                tracing::warn!(
+                    set_aside_as = %to.display(),
+                    "the cache's file is damaged; it is set aside and the cache on disk starts empty"
+                );
+                self.open_file().await
+            }
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = replaced {
+            self.rest_until = Instant::now() + REST;
+            self.next_upkeep = self.rest_until;
+            self.standing.note(Health::Damaged, Some(&error));
+        }
+    }
+
+    async fn clear(&mut self, kind: Option<Kind>, from_memory: &[Key]) -> sqlx::Result<u64> {
+        let cleared = match kind {
+            Some(kind) => self.clear_kind(kind, from_memory).await,
+            None => self.clear_all(from_memory).await,
+        };
+        if let Err(error) = &cleared {
+            self.failed(error).await;
+        }
+        cleared
+    }
+
+    async fn clear_kind(&mut self, kind: Kind, from_memory: &[Key]) -> sqlx::Result<u64> {
+        if let Some(held) = &mut self.held {
+            held.entries.retain(|(key, _)| key.kind != kind);
+        }
+        if self.database.is_none() {
+            self.open_file().await?;
+        }
+        let Some(database) = &mut self.database else { return Err(sqlx::Error::PoolClosed) };
+        let count = database.count_distinct(kinds_of(Some(kind)), from_memory).await?;
+        let cleared = database.clear(kind).await;
+        // Also after a failure, for a part may be gone.
+        self.standing.opened(&contents(&mut database.writing).await?);
+        cleared?;
+        // The file is made smaller without making anyone wait.
+        self.next_upkeep = Instant::now();
+        Ok(count)
+    }
+
+    /// A new file instead of a million deletions: it also works on a full disk and with a damaged
+    /// file, which is when an operator clears everything.
+    async fn clear_all(&mut self, from_memory: &[Key]) -> sqlx::Result<u64> {
+        self.held = None;
+        if self.database.is_none()
+            && let Err(error) = self.open_file().await
+        {
+            tracing::debug!(%error, "the cache's file cannot be opened to be counted; it is only removed");
+        }
+        let counted = match &mut self.database {
+            Some(database) => database.count_distinct(&Kind::ALL, from_memory).await.ok(),
+            None => None,
+        };
+        let count = counted.unwrap_or(from_memory.len() as u64);
+        self.close_file().await;
+        self.file.remove().await?;
+        if let Err(error) = self.open_file().await {
+            self.failed(&error).await;
+        }
+        Ok(count)
+    }
+
+    /// Removes what is over and gives room back. It stops for waiting jobs and goes on afterwards.
+    async fn upkeep(&mut self) {
+        self.next_upkeep = Instant::now() + UPKEEP;
+        if !self.recovered().await {
+            self.next_upkeep = self.rest_until;
+            return;
+        }
+        match self.try_upkeep().await {
+            Ok(true) => {}
+            Ok(false) => self.next_upkeep = Instant::now() + LINGER,
+            Err(error) => self.failed(&error).await,
+        }
+    }
+
+    /// Whether all is done.
+    async fn try_upkeep(&mut self) -> sqlx::Result<bool> {
+        let Some(database) = &mut self.database else { return Ok(true) };
+        loop {
+            let expired = database.expire(SystemTime::now()).await?;
+            let trimmed = database.trim().await?;
+            self.standing.changed(&expired);
+            self.standing.changed(&trimmed);
+            if expired.is_none() && trimmed.is_none() && !database.shrink().await? {
+                return Ok(true);
+            }
+            if !self.jobs.is_empty() {
+                return Ok(false);
+            }
+        }
+    }
+
+    async fn open_file(&mut self) -> sqlx::Result<()> {
+        let opened = self.file.open().await?;
+        self.install(opened);
+        Ok(())
+    }
+
+    /// Takes a file into use, for reading too.
+    fn install(&mut self, Opened { database, contents }: Opened) {
+        self.opening += 1;
+        self.standing.opened(&contents);
+        self.standing.set_readers(Some(Readers { pool: database.readers.clone(), opening: self.opening }));
+        self.database = Some(database);
+    }
+
+    async fn close_file(&mut self) {
+        self.standing.set_readers(None);
+        if let Some(database) = self.database.take()
+            && let Err(error) = database.close().await
+        {
+            tracing::debug!(%error, "the cache's file was closed with an error");
+        }
+        self.standing.opened(&Contents::default());
+    }
+
+    /// One more attempt for what is held, then the end.
+    async fn close(&mut self) {
+        if let Some(batch) = self.held.take()
+            && let Err(error) = self.try_write(&batch).await
+        {
+            tracing::debug!(%error, "some entries of the cache could not be written before the end");
+        }
+        self.close_file().await;
+    }
+}

@@ -1,0 +1,365 @@
+//! Answers that are already known. This page is the whole policy: what is kept and for how long,
+//! who may read it, and who joins whom. The stores beside it only move bytes, and no fault of theirs
+//! is ever more than a miss.
+//!
+//! A reply is kept when it is complete and sound, whichever way it was asked for, and read back as
+//! JSON or as a stream, whichever is asked for then. Identical requests that run at the same time
+//! are asked once: later ones join the running one and read it from its beginning.
+
+mod embedding;
+mod entry;
+mod flight;
+mod key;
+mod local;
+mod memory;
+mod off;
+mod redis;
+mod store;
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use clap::Args;
+use futures_util::{Stream, StreamExt, stream};
+
+pub use self::{
+    embedding::Embedded,
+    key::Origin,
+    redis::Redis,
+    store::{Entry, Holdings, Key, Kind, Store},
+};
+use self::{
+    embedding::Running,
+    flight::{Flight, Reader},
+};
+use crate::{
+    error::{Error, Kind as ErrorKind, Result},
+    setting::{switch, whole, word},
+    telemetry::metrics::Metrics,
+    types::{ChatEvent, ChatRequest},
+};
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Cache")]
+#[group(skip)]
+pub struct Settings {
+    /// Whether answers are kept, and identical requests that run at the same time are asked once
+    #[arg(long, env = "CACHE_ENABLED", default_value = "true", action = clap::ArgAction::Set, value_parser = switch)]
+    pub cache_enabled: bool,
+    /// Seconds that an answer about a picture is kept
+    #[arg(long, env = "CACHE_TTL", default_value = "3600", value_parser = whole(0..=31_536_000_u64))]
+    pub cache_ttl: u64,
+    /// Seconds that an embedding is kept
+    #[arg(long, env = "CACHE_EMBEDDING_TTL", default_value = "86400", value_parser = whole(0..=31_536_000_u64))]
+    pub cache_embedding_ttl: u64,
+    /// Seconds that generated text is kept
+    #[arg(long, env = "CACHE_INFERENCE_TTL", default_value = "3600", value_parser = whole(0..=31_536_000_u64))]
+    pub cache_inference_ttl: u64,
+    /// Whether API keys share entries (shared) or each has its own (key); shared lets one see by the time taken what another has asked
+    #[arg(long, env = "CACHE_SCOPE", default_value = "shared", value_parser = word(Scope::WORDS))]
+    pub cache_scope: Scope,
+    /// Megabytes of memory for entries that are used often
+    #[arg(long, env = "CACHE_MAX_MEMORY_MB", default_value = "64", value_parser = whole(1..=1_048_576_u64))]
+    pub cache_max_memory_mb: u64,
+    /// Megabytes of disk for all entries
+    #[arg(long, env = "CACHE_MAX_DISK_MB", default_value = "1024", value_parser = whole(1..=16_777_216_u64))]
+    pub cache_max_disk_mb: u64,
+    /// A Redis or Valkey server to keep entries in instead of the data folder, such as redis://localhost:6379
+    #[arg(long, env = "REDIS_URL", value_name = "URL")]
+    pub redis_url: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Shared,
+    Key,
+}
+
+impl Scope {
+    const WORDS: &'static [(&'static str, Self)] = &[("shared", Self::Shared), ("key", Self::Key)];
+}
+
+/// What a caller says about caching (RFC 9111, "5.2.1 Request Directives").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Directives {
+    /// Do not answer from the cache, but keep the new answer.
+    pub no_cache: bool,
+    /// Neither answer from the cache nor keep the answer.
+    pub no_store: bool,
+    /// Answer from the cache only with what is at most this old.
+    pub max_age: Option<Duration>,
+}
+
+/// How an answer came about.
+#[derive(Clone, Debug)]
+pub enum Served {
+    /// It was known.
+    Hit { age: Duration, ttl: Duration },
+    /// It was made; the flag turns true when it has been kept.
+    Miss { stored: Arc<AtomicBool> },
+    /// It was known, but the caller wanted a new one.
+    Refreshed { stored: Arc<AtomicBool> },
+    /// It was being made for somebody else.
+    Collapsed,
+    /// Some of it was known.
+    Partial,
+    /// The cache had no part in it.
+    Bypass,
+}
+
+/// A log of events, read as it grows or all at once.
+pub type Events = std::pin::Pin<Box<dyn Stream<Item = Result<ChatEvent>> + Send>>;
+
+pub struct Cache {
+    settings: Settings,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Box<dyn Store>,
+    metrics: Arc<Metrics>,
+    /// Replies that are being made.
+    flights: Mutex<HashMap<Key, Arc<Flight<Served>>>>,
+    /// Embeddings that are being made.
+    running: Mutex<HashMap<Key, Running>>,
+}
+
+/// A reply that has grown beyond this is a model that has lost its way.
+const MAX_REPLY_BYTES: usize = 32 * 1024 * 1024;
+
+impl Cache {
+    /// Opens the store that the settings ask for. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// `Setup` when the data folder cannot hold the store or the Redis URL is none.
+    pub async fn open(settings: Settings, data_dir: &Path, metrics: Arc<Metrics>) -> Result<Self> {
+        let memory = settings.cache_max_memory_mb * 1024 * 1024;
+        let store: Box<dyn Store> = match &settings.redis_url {
+            _ if !settings.cache_enabled => Box::new(off::Off),
+            Some(url) => Box::new(Redis::open(url, memory)?),
+            None => {
+                let disk = settings.cache_max_disk_mb * 1024 * 1024;
+                Box::new(local::Local::open(&data_dir.join("cache"), memory, disk).await?)
+            }
+        };
+        let shared = Shared { store, metrics, flights: Mutex::default(), running: Mutex::default() };
+        Ok(Self { settings, shared: Arc::new(shared) })
+    }
+
+    pub fn is_enabled(&self) -> bool {
+        self.settings.cache_enabled
+    }
+
+    /// `embedded` or `redis`.
+    pub fn store_name(&self) -> &'static str {
+        self.shared.store.name()
+    }
+
+    pub async fn holdings(&self) -> Holdings {
+        self.shared.store.holdings().await
+    }
+
+    /// Removes all entries of one kind, or all of ours.
+    ///
+    /// # Errors
+    /// `Unavailable` when it cannot be said that they are gone.
+    pub async fn clear(&self, kind: Option<Kind>) -> Result<u64> {
+        self.shared.store.clear(kind).await
+    }
+
+    pub async fn stop(&self) {
+        self.shared.store.stop().await;
+    }
+
+    /// The key of a request, unless it is not to be cached: the cache is off, or it is not known
+    /// which weights will answer.
+    pub fn chat_key(&self, request: &ChatRequest, origin: Option<Origin<'_>>) -> Option<Key> {
+        let origin = self.scoped(origin?);
+        self.settings.cache_enabled.then(|| key::chat(request, origin))
+    }
+
+    /// A reply: known, being made, or made now by `generate`, which is called at most once. What it
+    /// returns is kept when it is complete, and dropped when nobody reads it any more.
+    ///
+    /// # Errors
+    /// Those of `generate`, for everybody who waits for it.
+    pub async fn chat<F>(
+        &self,
+        key: Option<Key>,
+        directives: Directives,
+        generate: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<(Events, Served)>
+    where
+        F: Future<Output = Result<Events>> + Send + 'static,
+    {
+        let Some(key) = key.filter(|_| !directives.no_store) else {
+            return Ok((generate().await?, Served::Bypass));
+        };
+        if let Some((events, served)) =
+            self.shared.store.get_now(&key).and_then(|entry| replay(&entry, directives))
+        {
+            self.shared.metrics.cache.hit(key.kind.as_str());
+            return Ok((Box::pin(stream::iter(events.into_iter().map(Ok))), served));
+        }
+        let (reader, leads) = self.board(key, directives, generate);
+        let served = match reader.source().await? {
+            served @ Served::Hit { .. } => served,
+            served if leads => served,
+            _ => Served::Collapsed,
+        };
+        match served {
+            Served::Hit { .. } => self.shared.metrics.cache.hit(key.kind.as_str()),
+            Served::Collapsed => self.shared.metrics.cache.collapsed(key.kind.as_str()),
+            _ => self.shared.metrics.cache.missed(key.kind.as_str()),
+        }
+        Ok((Box::pin(reader), served))
+    }
+
+    /// A seat in the flight for this key, and whether we are the one who started it.
+    fn board<F>(
+        &self,
+        key: Key,
+        directives: Directives,
+        generate: impl FnOnce() -> F + Send + 'static,
+    ) -> (Reader<Served>, bool)
+    where
+        F: Future<Output = Result<Events>> + Send + 'static,
+    {
+        let mut flights = self.shared.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reader) = flights.get(&key).and_then(Flight::join) {
+            return (reader, false);
+        }
+        let (flight, reader) = Flight::new();
+        flights.insert(key, Arc::clone(&flight));
+        let landing = Landing { shared: Arc::clone(&self.shared), key, flight };
+        let ttl = self.ttl(key.kind);
+        tokio::spawn(async move {
+            let flight = Arc::clone(&landing.flight);
+            tokio::select! {
+                biased;
+                () = flight.abandoned() => {}
+                end = fly(&landing, directives, ttl, generate) => flight.end(end),
+            }
+        });
+        (reader, true)
+    }
+
+    fn ttl(&self, kind: Kind) -> Duration {
+        Duration::from_secs(match kind {
+            Kind::Embedding => self.settings.cache_embedding_ttl,
+            Kind::Inference | Kind::Chat => self.settings.cache_inference_ttl,
+            Kind::Vision => self.settings.cache_ttl,
+        })
+    }
+
+    fn scoped<'a>(&self, origin: Origin<'a>) -> Origin<'a> {
+        match self.settings.cache_scope {
+            Scope::Shared => Origin { owner: None, ..origin },
+            Scope::Key => origin,
+        }
+    }
+}
+
+/// Looks in the store once more, as far as the disk or the network now, and else makes the reply.
+async fn fly<F>(
+    landing: &Landing,
+    directives: Directives,
+    ttl: Duration,
+    generate: impl FnOnce() -> F,
+) -> Result<()>
+where
+    F: Future<Output = Result<Events>>,
+{
+    let Landing { shared, key, flight } = landing;
+    if !directives.no_cache
+        && let Some(Some(entry)) = shared.store.get(&[*key]).await.into_iter().next()
+        && let Some((events, served)) = replay(&entry, directives)
+    {
+        flight.begin(served);
+        events.into_iter().for_each(|event| flight.push(event));
+        return Ok(());
+    }
+    let mut events = generate().await?;
+    let stored = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stored);
+    let asked_for_new = directives.no_cache || directives.max_age.is_some();
+    flight.begin(if asked_for_new { Served::Refreshed { stored } } else { Served::Miss { stored } });
+    let mut bytes = 0;
+    while let Some(event) = events.next().await {
+        let event = event?;
+        bytes += size(&event);
+        if bytes > MAX_REPLY_BYTES {
+            return Err(Error::new(
+                ErrorKind::BadGateway,
+                "The model's reply has more than 32 MB and was cut off.",
+            ));
+        }
+        if !matches!(event, ChatEvent::Done(_)) {
+            flight.push(event);
+            continue;
+        }
+        let mut log = flight.events();
+        log.push(event.clone());
+        // Before the end is told, so that whoever asks next finds it.
+        if let Some(value) = entry::from_events(log).filter(|_| !ttl.is_zero()) {
+            keep(shared, *key, value, ttl);
+            flag.store(true, Relaxed);
+        }
+        flight.push(event);
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::BadGateway, "The backend ended its answer before it was complete."))
+}
+
+fn keep(shared: &Shared, key: Key, value: Bytes, ttl: Duration) {
+    shared.store.put(key, value, ttl);
+    shared.metrics.cache.stored(key.kind.as_str());
+}
+
+fn size(event: &ChatEvent) -> usize {
+    match event {
+        ChatEvent::Text(text) | ChatEvent::Thinking(text) => text.len() + 32,
+        ChatEvent::ToolCall(_) | ChatEvent::Done(_) => 256,
+    }
+}
+
+/// The events of an entry that may be used.
+fn replay(entry: &Entry, directives: Directives) -> Option<(Vec<ChatEvent>, Served)> {
+    let served = fresh(entry, directives)?;
+    Some((entry::to_events(&entry.value)?, served))
+}
+
+/// Whether an entry is fresh enough for this caller.
+fn fresh(entry: &Entry, directives: Directives) -> Option<Served> {
+    let now = SystemTime::now();
+    let ttl = entry.expires_at.duration_since(now).ok()?;
+    // A clock that was put back makes an entry no younger than new.
+    let age = now.duration_since(entry.stored_at).unwrap_or_default();
+    let too_old = directives.max_age.is_some_and(|max_age| age > max_age);
+    (!directives.no_cache && !too_old).then_some(Served::Hit { age, ttl })
+}
+
+/// Takes a flight off the board when it has ended, however it did.
+struct Landing {
+    shared: Arc<Shared>,
+    key: Key,
+    flight: Arc<Flight<Served>>,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.flight.end_if_open(|| Error::new(ErrorKind::Internal, "The reply was not finished."));
+        let mut flights = self.shared.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        if flights.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
+            flights.remove(&self.key);
+        }
+    }
+}

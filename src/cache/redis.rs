@@ -1,0 +1,280 @@
+//! The Redis store: for replicas that share what they know. Redis holds the entries, this process's
+//! memory copies of those it has used, and Redis tells of every change to them (RESP3 client-side
+//! caching), so that a hot entry costs no journey and is still the same everywhere.
+//!
+//! - `redis/format.rs`: how an entry looks inside Redis
+//! - `redis/target.rs`: which Redis a URL means
+//! - `redis/connection.rs`, `redis/link.rs`: talking to it; connecting, and the circuit breaker
+//! - `redis/tier.rs`: the copies in memory; `redis/writes.rs`: what is still to be written
+//! - `redis/keyspace.rs`: counting and clearing; `redis/status.rs`: words for the operator
+//!
+//! What is promised, and what is not:
+//!
+//! - No fault of Redis is more than a miss. While it is away, memory goes on serving and new entries
+//!   wait in a bounded queue; a request that finds Redis stalled loses 50 ms, the next ones nothing.
+//! - A change by another replica is seen within the time its message takes. While a replica is cut
+//!   off it serves the copies it has, also of entries that were cleared meanwhile; when it is
+//!   connected again it drops them all. What it made itself meanwhile counts as made then.
+
+mod connection;
+mod format;
+mod keyspace;
+mod link;
+mod status;
+mod target;
+mod tier;
+mod writes;
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use redis::{RedisError, RedisResult, cmd};
+use tokio_util::task::AbortOnDropHandle;
+
+use self::{
+    connection::{is_broken, within},
+    format::{decode, name},
+    keyspace::Census,
+    link::{Link, PATIENCE, Session},
+    status::{Matter, describe},
+    target::Target,
+    tier::Tier,
+    writes::Writes,
+};
+use super::{
+    memory::entry_from_now,
+    store::{Entry, Holdings, Key, Kind, Store},
+};
+use crate::error::{Error, Kind as ErrorKind, Result};
+
+/// Keys asked for in one `MGET`: more would hold up the requests that share the connection.
+const KEYS_AT_ONCE: usize = 256;
+/// Counting takes at most one part in so many of the time, however many keys there are.
+const COUNTING_SHARE: u32 = 20;
+/// How long the statistics wait for a count before they show the last one.
+const COUNTING_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the end waits for what is still to be written.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// A store in a Redis or Valkey server, a cluster of them, or one that sentinels watch over.
+pub struct Redis {
+    link: Arc<Link>,
+    tier: Arc<Tier>,
+    writes: Arc<Writes>,
+    /// Reads that Redis has not answered, or has refused.
+    failed_reads: AtomicU64,
+    counted: Mutex<Option<Counted>>,
+    tasks: Mutex<Vec<AbortOnDropHandle<()>>>,
+}
+
+#[derive(Clone, Copy)]
+struct Counted {
+    census: Census,
+    at: Instant,
+    took: Duration,
+}
+
+impl Redis {
+    /// Starts connecting in the background, inside a Tokio runtime, and returns at once: Redis may
+    /// be absent and come later. `memory_bytes` bounds the copies in this process's memory. The URL is
+    /// one of:
+    ///
+    /// - `redis://[user][:password@]host[:port][/db]`, `rediss://` with TLS, `redis+unix:///path`;
+    /// - a cluster: `redis+cluster://[user][:password@]host[:port],host[:port]…`, or a plain URL with
+    ///   `?cluster=true` when one node is enough to find the others;
+    /// - sentinels: `redis+sentinel://[user][:password@]host[:port],host[:port]…/master[/db]`. User and
+    ///   password are the master's; the sentinels are offered the password too, and may have none. The
+    ///   port is 26379 unless it is given;
+    /// - `rediss+cluster://` and `rediss+sentinel://` with TLS to every server.
+    ///
+    /// TLS trusts the certificates the machine trusts, or those in the file `SSL_CERT_FILE` names.
+    ///
+    /// # Errors
+    /// `Setup` when the URL cannot be read; the message does not repeat it.
+    pub fn open(url: &str, memory_bytes: u64) -> Result<Self> {
+        let target = Target::parse(url)?;
+        let link = Arc::new(Link::new());
+        let tier = Arc::new(Tier::new(memory_bytes));
+        let writes = Arc::new(Writes::default());
+        let supervise = Arc::clone(&link).supervise(target, Arc::clone(&tier), Arc::clone(&writes));
+        let write_out = Arc::clone(&writes).write_out(Arc::clone(&link));
+        let tasks = vec![
+            AbortOnDropHandle::new(tokio::spawn(supervise)),
+            AbortOnDropHandle::new(tokio::spawn(write_out)),
+        ];
+        Ok(Self {
+            link,
+            tier,
+            writes,
+            failed_reads: AtomicU64::new(0),
+            counted: Mutex::new(None),
+            tasks: Mutex::new(tasks),
+        })
+    }
+
+    /// Whether requests are kept from Redis because it does not answer.
+    pub fn breaker_open(&self) -> bool {
+        self.link.is_down()
+    }
+
+    /// Asks Redis for some keys and keeps copies of what it has.
+    async fn read(&self, session: &mut Session, keys: &[Key]) -> RedisResult<Vec<Option<Entry>>> {
+        let marks: Vec<_> = keys.iter().map(|key| self.tier.mark(key)).collect();
+        let mut mget = cmd("MGET");
+        for key in keys {
+            mget.arg(name(key));
+        }
+        let values: Vec<Option<Vec<u8>>> = within(PATIENCE, session.connection.run(&mget)).await?;
+        let now = SystemTime::now();
+        let entries = keys.iter().zip(marks).zip(values).map(|((key, mark), value)| {
+            let entry = decode(key, value?, now)?;
+            self.tier.copy(*key, entry.clone(), mark);
+            Some(entry)
+        });
+        Ok(entries.collect())
+    }
+
+    /// Takes a failed call for a miss, and keeps the next ones from failing like it.
+    fn read_failed(&self, session: &Session, error: &RedisError) {
+        self.failed_reads.fetch_add(1, Ordering::Relaxed);
+        if is_broken(error) {
+            self.link.trip(session, error);
+        } else {
+            self.link.status.trouble(Matter::Reading, describe(error), error);
+        }
+    }
+
+    /// What Redis holds, or what it held when it could last be counted.
+    async fn census(&self) -> Census {
+        let last = self.last_count();
+        if let Some(last) = last
+            && last.at.elapsed() < last.took * COUNTING_SHARE
+        {
+            return last.census;
+        }
+        let last = last.map(|last| last.census).unwrap_or_default();
+        let Some(mut session) = self.link.session().await else { return last };
+        let started = Instant::now();
+        let counting = async {
+            self.writes.empty().await;
+            keyspace::count(&mut session.connection).await
+        };
+        match within(COUNTING_PATIENCE, counting).await {
+            Ok(census) => {
+                self.note_count(Some(Counted { census, at: Instant::now(), took: started.elapsed() }));
+                census
+            }
+            Err(_) => {
+                // Nor is it tried again at once: a count that takes too long would always do so.
+                let at = Instant::now();
+                self.note_count(Some(Counted { census: last, at, took: started.elapsed() }));
+                last
+            }
+        }
+    }
+
+    fn last_count(&self) -> Option<Counted> {
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_count(&self, counted: Option<Counted>) {
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = counted;
+    }
+}
+
+#[async_trait]
+impl Store for Redis {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    /// Waits for Redis for 50 ms and no longer; in a large batch for every 256 keys, as long as
+    /// it answers.
+    async fn get(&self, keys: &[Key]) -> Vec<Option<Entry>> {
+        let mut found: Vec<Option<Entry>> = keys.iter().map(|key| self.tier.get(key)).collect();
+        let missing: Vec<usize> = (0..keys.len()).filter(|at| found[*at].is_none()).collect();
+        if missing.is_empty() {
+            return found;
+        }
+        let Some(mut session) = self.link.session().await else { return found };
+        for part in missing.chunks(KEYS_AT_ONCE) {
+            let asked: Vec<Key> = part.iter().map(|at| keys[*at]).collect();
+            match self.read(&mut session, &asked).await {
+                Ok(entries) => {
+                    self.link.status.well(Matter::Reading);
+                    for (at, entry) in part.iter().zip(entries) {
+                        found[*at] = entry;
+                    }
+                }
+                Err(error) => {
+                    self.read_failed(&session, &error);
+                    break;
+                }
+            }
+        }
+        found
+    }
+
+    fn get_now(&self, key: &Key) -> Option<Entry> {
+        self.tier.get(key)
+    }
+
+    fn put(&self, key: Key, value: Bytes, ttl: Duration) {
+        if let Some(entry) = entry_from_now(value, ttl) {
+            self.tier.keep(key, entry.clone());
+            self.writes.add(key, entry);
+        }
+    }
+
+    async fn clear(&self, kind: Option<Kind>) -> Result<u64> {
+        let _turn = self.writes.turn.lock().await;
+        self.writes.forget_all(kind);
+        self.tier.forget_all(kind);
+        self.note_count(None);
+        let unsure = || {
+            Error::new(
+                ErrorKind::Unavailable,
+                "Redis cannot be reached: only what this server has in its own memory was cleared.",
+            )
+            .retry_after(Duration::from_secs(2))
+        };
+        let mut session = self.link.session().await.ok_or_else(unsure)?;
+        let removed = keyspace::remove(&mut session.connection, kind).await;
+        // Once more: copies may have been made of what was not removed yet, and of our own removals
+        // Redis does not tell us. What was put meanwhile is kept.
+        self.tier.forget_all(kind);
+        self.writes.keep_all(&self.tier);
+        removed.map_err(|error| {
+            if is_broken(&error) {
+                self.link.trip(&session, &error);
+            }
+            unsure().because(error)
+        })
+    }
+
+    async fn holdings(&self) -> Holdings {
+        let census = self.census().await;
+        Holdings {
+            entries: census.entries,
+            memory_bytes: self.tier.bytes(),
+            memory_peak_bytes: self.tier.peak_bytes(),
+            stored_bytes: census.bytes,
+            evictions: self.writes.dropped.load(Ordering::Relaxed),
+            errors: self.failed_reads.load(Ordering::Relaxed) + self.writes.failed.load(Ordering::Relaxed),
+            status: self.link.status.text().to_owned(),
+        }
+    }
+
+    async fn stop(&self) {
+        // What Redis does not take in this time is only missed later.
+        let _ = tokio::time::timeout(FAREWELL, self.writes.empty()).await;
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}

@@ -1,0 +1,115 @@
+//! Walks over our keys in Redis, to count or to remove them. `SCAN` goes through all keys of the
+//! server in small steps between which others are served; `KEYS` would hold everybody up.
+
+use redis::{RedisResult, cmd};
+
+use super::{
+    connection::{BACKGROUND, Connection, Node, within},
+    format::{kind_of, pattern},
+};
+use crate::cache::{memory::kinds_of, store::Kind};
+
+/// Keys looked at in one step: well under a millisecond of the server's time.
+const STEP: usize = 1_000;
+/// Entries of each kind whose size is asked for; the others are taken to be like them.
+const SAMPLES: u64 = 64;
+
+/// What Redis holds of ours.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Census {
+    /// By kind, in the order of `Kind::ALL`.
+    pub(super) entries: [u64; Kind::ALL.len()],
+    /// Bytes they take in Redis, their names and its own book-keeping included (`MEMORY USAGE`);
+    /// estimated from a sample when there are many.
+    pub(super) bytes: u64,
+}
+
+/// Removes all entries of one kind, or of all kinds, and gives how many there were.
+pub(super) async fn remove(connection: &mut Connection, kind: Option<Kind>) -> RedisResult<u64> {
+    let mut removed = 0;
+    for kind in kinds_of(kind) {
+        for node in connection.nodes().await? {
+            let mut walk = Walk::new(node, Some(*kind));
+            while let Some(names) = walk.step(connection).await? {
+                if names.is_empty() {
+                    continue;
+                }
+                // Unlike DEL, it leaves the freeing of memory to another thread of the server.
+                let mut unlink = cmd("UNLINK");
+                unlink.arg(names);
+                removed += within(BACKGROUND, connection.run::<u64>(&unlink)).await?;
+            }
+        }
+    }
+    Ok(removed)
+}
+
+/// Counts all entries of ours. A key that moves while Redis grows its table may be counted twice.
+pub(super) async fn count(connection: &mut Connection) -> RedisResult<Census> {
+    let mut entries = [0; Kind::ALL.len()];
+    let mut samples = [Sample::default(); Kind::ALL.len()];
+    for node in connection.nodes().await? {
+        let mut walk = Walk::new(node, None);
+        while let Some(names) = walk.step(connection).await? {
+            for name in names {
+                let Some(kind) = kind_of(&name) else { continue };
+                entries[kind as usize] += 1;
+                samples[kind as usize].take(connection, &name).await?;
+            }
+        }
+    }
+    let bytes = entries.iter().zip(&samples).map(|(entries, sample)| sample.scaled_to(*entries)).sum();
+    Ok(Census { entries, bytes })
+}
+
+/// The sizes of a few entries that stand for all of their kind.
+#[derive(Clone, Copy, Default)]
+struct Sample {
+    taken: u64,
+    bytes: u64,
+}
+
+impl Sample {
+    async fn take(&mut self, connection: &mut Connection, name: &[u8]) -> RedisResult<()> {
+        if self.taken == SAMPLES {
+            return Ok(());
+        }
+        let mut usage = cmd("MEMORY");
+        usage.arg("USAGE").arg(name);
+        // None: it has gone since it was found.
+        if let Some(bytes) = within(BACKGROUND, connection.run::<Option<u64>>(&usage)).await? {
+            self.taken += 1;
+            self.bytes += bytes;
+        }
+        Ok(())
+    }
+
+    fn scaled_to(&self, entries: u64) -> u64 {
+        (self.bytes * entries).checked_div(self.taken).unwrap_or_default()
+    }
+}
+
+/// A walk over one server's keys.
+struct Walk {
+    node: Node,
+    pattern: String,
+    /// Where the server goes on; none when it has said that this was all.
+    cursor: Option<u64>,
+}
+
+impl Walk {
+    fn new(node: Node, kind: Option<Kind>) -> Self {
+        Self { node, pattern: pattern(kind), cursor: Some(0) }
+    }
+
+    /// The next names, often none; nothing at the end.
+    async fn step(&mut self, connection: &mut Connection) -> RedisResult<Option<Vec<Vec<u8>>>> {
+        let Some(cursor) = self.cursor else { return Ok(None) };
+        let mut scan = cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(STEP);
+        let (next, names): (u64, Vec<Vec<u8>>) =
+            within(BACKGROUND, connection.run_on(&self.node, scan)).await?;
+        self.cursor = (next != 0).then_some(next);
+        Ok(Some(names))
+    }
+}

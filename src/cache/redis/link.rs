@@ -1,0 +1,247 @@
+//! The one who connects, and the circuit breaker. A request takes the connection that is there or
+//! goes without: it never connects, never retries, and gives up after `PATIENCE`. Its giving up opens
+//! the breaker for everybody, so that one stalled server costs one wait and not one per request; a
+//! task in the background asks the server until it answers again.
+//!
+//! A connection that only paused is taken up again as it is: what changed meanwhile is told by it in
+//! order, before the answer. With a new connection nobody can tell what was missed, so the copies in
+//! memory are dropped when it is made, not while Redis is away: until then they go on serving.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::{PushKind, RedisError, RedisResult};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep},
+};
+
+use super::{
+    connection::{BACKGROUND, Connection, within},
+    status::{Matter, Status, describe},
+    target::Target,
+    tier::Tier,
+    writes::Writes,
+};
+
+/// The longest a request waits for Redis; a local one answers in a tenth of a millisecond.
+pub(super) const PATIENCE: Duration = Duration::from_millis(50);
+/// How often an idle connection is tried, so that its loss is noticed before a request meets it.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// More than a request's patience: a short pause nobody has noticed is no reason to stop using Redis.
+const HEARTBEAT_PATIENCE: Duration = Duration::from_millis(200);
+/// Between two attempts to connect: from the first, doubled up to the second. Redis is used again
+/// within the longest pause and one attempt, well under 2 s.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+/// Between two questions to a stalled server, doubled when it stalls again and again.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(800));
+/// After so many unanswered questions the connection is given up for a new one.
+const QUESTIONS: u32 = 4;
+/// A connection that has been well for so long starts again with the shortest pauses.
+const WELL: Duration = Duration::from_secs(10);
+
+pub(super) struct Link {
+    state: watch::Sender<State>,
+    opened: Instant,
+    pub(super) status: Status,
+}
+
+enum State {
+    /// The first attempt is not over yet.
+    Starting,
+    Up(Session),
+    /// The breaker is open.
+    Down,
+}
+
+/// An open connection, as a request uses it.
+#[derive(Clone)]
+pub(super) struct Session {
+    pub(super) connection: Connection,
+    pulse: Arc<Pulse>,
+}
+
+/// How the users of a connection and the connection itself wake the one who watches over it.
+#[derive(Default)]
+struct Pulse {
+    lost: AtomicBool,
+    wake: Notify,
+}
+
+impl Link {
+    pub(super) fn new() -> Self {
+        Self { state: watch::Sender::new(State::Starting), opened: Instant::now(), status: Status::new() }
+    }
+
+    /// The connection, if there is one. Waits only for the first attempt, and no longer than
+    /// `PATIENCE` after the start.
+    pub(super) async fn session(&self) -> Option<Session> {
+        match &*self.state.borrow() {
+            State::Up(session) => return Some(session.clone()),
+            State::Down => return None,
+            State::Starting => {}
+        }
+        let patience = PATIENCE.checked_sub(self.opened.elapsed())?;
+        tokio::time::timeout(patience, self.up_or_down()).await.ok()?
+    }
+
+    /// Waits until there is a connection.
+    pub(super) async fn up(&self) -> Session {
+        loop {
+            if let Some(session) = self.up_or_down().await {
+                return session;
+            }
+            let mut changes = self.state.subscribe();
+            if changes.wait_for(|state| matches!(state, State::Up(_))).await.is_err() {
+                // The sender is ours and lives as long as we do.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    pub(super) fn is_down(&self) -> bool {
+        matches!(*self.state.borrow(), State::Down)
+    }
+
+    /// Opens the breaker, because of what a user of this connection met.
+    pub(super) fn trip(&self, session: &Session, cause: &RedisError) {
+        let tripped = self.state.send_if_modified(|state| match state {
+            State::Up(current) if Arc::ptr_eq(&current.pulse, &session.pulse) => {
+                *state = State::Down;
+                true
+            }
+            _ => false,
+        });
+        if tripped {
+            self.status.trouble(Matter::Connection, describe(cause), cause);
+            session.pulse.wake.notify_one();
+        }
+    }
+
+    /// Connects, keeps watch, and connects again, for ever.
+    pub(super) async fn supervise(self: Arc<Self>, target: Target, tier: Arc<Tier>, writes: Arc<Writes>) {
+        let mut pause = RECONNECT.0;
+        loop {
+            match connect(&target, &tier).await {
+                Ok(session) => {
+                    tier.forget_all(None);
+                    writes.keep_all(&tier);
+                    let since = Instant::now();
+                    self.set_up(&session);
+                    self.watch_over(&session).await;
+                    if since.elapsed() > HEARTBEAT {
+                        pause = RECONNECT.0;
+                    }
+                }
+                Err(error) => self.set_down(&error),
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(RECONNECT.1);
+        }
+    }
+
+    /// Returns when a new connection is needed.
+    async fn watch_over(&self, session: &Session) {
+        let mut retry = RETRY.0;
+        let mut well_since = Instant::now();
+        loop {
+            tokio::select! {
+                () = session.pulse.wake.notified() => {}
+                () = sleep(HEARTBEAT) => {}
+            }
+            if session.is_lost() {
+                return self.set_down(&lost());
+            }
+            if !self.is_down() {
+                match session.probe(HEARTBEAT_PATIENCE).await {
+                    Ok(true) => continue,
+                    Ok(false) => return self.set_down(&lost()),
+                    Err(error) => self.set_down(&error),
+                }
+            }
+            if well_since.elapsed() > WELL {
+                retry = RETRY.0;
+            }
+            if !session.recovers(retry).await {
+                return self.set_down(&lost());
+            }
+            self.set_up(session);
+            well_since = Instant::now();
+            retry = (retry * 2).min(RETRY.1);
+        }
+    }
+
+    fn set_up(&self, session: &Session) {
+        self.state.send_replace(State::Up(session.clone()));
+        self.status.well(Matter::Connection);
+    }
+
+    /// Keeps the words there are when the connection was down already: the first ones say why.
+    fn set_down(&self, cause: &RedisError) {
+        let was = self.state.send_replace(State::Down);
+        if !matches!(was, State::Down) || !is_lost(cause) {
+            self.status.trouble(Matter::Connection, describe(cause), cause);
+        }
+    }
+
+    async fn up_or_down(&self) -> Option<Session> {
+        let mut changes = self.state.subscribe();
+        match &*changes.wait_for(|state| !matches!(state, State::Starting)).await.ok()? {
+            State::Up(session) => Some(session.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl Session {
+    /// Asks a stalled server a few times; whether it can be used again. Patience is a request's: a
+    /// server that is always slower than that would stall every one of them.
+    async fn recovers(&self, pause: Duration) -> bool {
+        for _ in 0..QUESTIONS {
+            sleep(pause).await;
+            if self.is_lost() {
+                return false;
+            }
+            if let Ok(tells) = self.probe(PATIENCE).await {
+                return tells;
+            }
+        }
+        false
+    }
+
+    async fn probe(&self, patience: Duration) -> RedisResult<bool> {
+        within(patience, self.connection.clone().probe()).await
+    }
+
+    fn is_lost(&self) -> bool {
+        self.pulse.lost.load(Ordering::Acquire)
+    }
+}
+
+async fn connect(target: &Target, tier: &Arc<Tier>) -> RedisResult<Session> {
+    let pulse = Arc::new(Pulse::default());
+    let (heard, tier) = (Arc::clone(&pulse), Arc::clone(tier));
+    let connection = Connection::open(target, move |push| {
+        if push.kind == PushKind::Disconnection {
+            heard.lost.store(true, Ordering::Release);
+            heard.wake.notify_one();
+        } else {
+            tier.invalidate(&push);
+        }
+    });
+    let connection = within(BACKGROUND * 3, connection).await?;
+    Ok(Session { connection, pulse })
+}
+
+fn lost() -> RedisError {
+    std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into()
+}
+
+fn is_lost(error: &RedisError) -> bool {
+    error.is_io_error() && !error.is_timeout() && !error.is_connection_refusal()
+}

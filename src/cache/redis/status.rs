@@ -1,0 +1,66 @@
+//! What is wrong with Redis, in a few plain words for the operator: in the statistics while it
+//! lasts, and in the log once, when it changes.
+
+use std::sync::{Mutex, PoisonError};
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// What can go wrong independently of the rest.
+#[derive(Clone, Copy)]
+pub(super) enum Matter {
+    Connection,
+    Reading,
+    Writing,
+}
+
+pub(super) struct Status(Mutex<[Option<&'static str>; 3]>);
+
+impl Status {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new([Some("connecting"), None, None]))
+    }
+
+    /// The first trouble there is, else `available`.
+    pub(super) fn text(&self) -> &'static str {
+        let troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        troubles.iter().flatten().next().copied().unwrap_or("available")
+    }
+
+    pub(super) fn trouble(&self, matter: Matter, words: &'static str, cause: &RedisError) {
+        if self.change(matter, Some(words)) {
+            // What Redis or the system said; neither repeats the password.
+            tracing::warn!(%cause, "the cache's Redis has a problem, caching goes on without it: {words}");
+        }
+    }
+
+    pub(super) fn well(&self, matter: Matter) {
+        if self.change(matter, None) {
+            tracing::info!("the cache's Redis works: {}", self.text());
+        }
+    }
+
+    fn change(&self, matter: Matter, to: Option<&'static str>) -> bool {
+        let mut troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut troubles[matter as usize], to);
+        before != to
+    }
+}
+
+/// What an error means for the operator.
+pub(super) fn describe(error: &RedisError) -> &'static str {
+    match (error.kind(), error.code()) {
+        (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS")) => "Redis refuses the password",
+        (_, Some("NOAUTH")) => "Redis wants a password",
+        (_, Some("OOM")) => "Redis is out of memory: what it holds is used, nothing is added",
+        (_, Some("MISCONF")) => "Redis cannot write to its disk: what it holds is used, nothing is added",
+        (ErrorKind::RESP3NotSupported, _) => "Redis is too old: 6.0 or later is needed",
+        (ErrorKind::MasterNameNotFoundBySentinel, _) => "no sentinel knows a master of that name",
+        (ErrorKind::Server(ServerErrorKind::NoPerm), _) => "Redis forbids this user what the cache needs",
+        (ErrorKind::Server(ServerErrorKind::BusyLoading), _) => "Redis is still loading its data",
+        (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => "Redis is a read-only replica: nothing is added",
+        (ErrorKind::Server(ServerErrorKind::ClusterDown), _) => "the Redis cluster is down",
+        (ErrorKind::Server(_) | ErrorKind::Extension, _) => "Redis refuses a command",
+        _ if error.is_timeout() => "Redis does not answer in time",
+        _ => "Redis cannot be reached",
+    }
+}

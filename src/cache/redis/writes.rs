@@ -1,0 +1,203 @@
+//! What is still to be written to Redis. A request leaves its entry here and goes on; one task
+//! writes, many entries at a time, and waits while Redis is away. What does not fit is not written:
+//! it is in memory here, and only missed by other replicas.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+
+use redis::{Cmd, RedisResult, Value, cmd};
+use tokio::sync::Notify;
+
+use super::{
+    connection::{BACKGROUND, is_broken, within},
+    format::{encode, name},
+    link::{Link, Session},
+    status::{Matter, describe},
+    tier::Tier,
+};
+use crate::cache::store::{Entry, Key, Kind};
+
+/// Enough for some thousand entries while Redis is away for a moment.
+const MAX_BYTES: usize = 16 << 20;
+/// What an entry takes besides its value: its key, its times, its place in the queue.
+const OVERHEAD: usize = 128;
+/// What goes into one pipeline: small enough not to hold up the requests on the same connection.
+const BATCH_ENTRIES: usize = 128;
+const BATCH_BYTES: usize = 1 << 20;
+/// Once more after a failure; what fails twice may be what makes it fail.
+const TRIES: u8 = 2;
+
+#[derive(Default)]
+pub(super) struct Writes {
+    queue: Mutex<Queue>,
+    added: Notify,
+    emptied: Notify,
+    /// Held while a batch is under way, and while a kind is cleared: else an entry from before the
+    /// clear could arrive after it.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    /// Entries that found no room, here or in Redis.
+    pub(super) dropped: AtomicU64,
+    /// Entries whose writing failed for another reason.
+    pub(super) failed: AtomicU64,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    bytes: usize,
+}
+
+struct Waiting {
+    key: Key,
+    entry: Entry,
+    tries: u8,
+}
+
+impl Waiting {
+    fn bytes(&self) -> usize {
+        self.entry.value.len() + OVERHEAD
+    }
+}
+
+impl Writes {
+    pub(super) fn add(&self, key: Key, entry: Entry) {
+        let mut queue = self.queue();
+        let waiting = Waiting { key, entry, tries: 0 };
+        if queue.bytes + waiting.bytes() > MAX_BYTES {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        queue.bytes += waiting.bytes();
+        queue.waiting.push_back(waiting);
+        drop(queue);
+        self.added.notify_one();
+    }
+
+    /// Puts what is still to be written into memory again, where everything has just been forgotten.
+    pub(super) fn keep_all(&self, tier: &Tier) {
+        for waiting in &self.queue().waiting {
+            tier.keep(waiting.key, waiting.entry.clone());
+        }
+    }
+
+    /// Leaves out one kind, or everything. The caller holds the `turn`.
+    pub(super) fn forget_all(&self, kind: Option<Kind>) {
+        let mut queue = self.queue();
+        queue.waiting.retain(|waiting| kind.is_some_and(|kind| kind != waiting.key.kind));
+        queue.bytes = queue.waiting.iter().map(Waiting::bytes).sum();
+    }
+
+    /// Waits until nothing is left to write.
+    pub(super) async fn empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.queue().waiting.is_empty() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// Writes what comes, for ever.
+    pub(super) async fn write_out(self: Arc<Self>, link: Arc<Link>) {
+        loop {
+            let added = self.added.notified();
+            if self.queue().waiting.is_empty() {
+                self.emptied.notify_waiters();
+                added.await;
+                continue;
+            }
+            let session = link.up().await;
+            let _turn = self.turn.lock().await;
+            self.write_batch(&link, session).await;
+        }
+    }
+
+    /// The entries stay in the queue until Redis has them, so that `keep_all` finds them.
+    async fn write_batch(&self, link: &Link, mut session: Session) {
+        let (count, commands) = self.batch(SystemTime::now());
+        match within(BACKGROUND, session.connection.run_all(commands)).await {
+            Ok(results) => {
+                self.done(count);
+                self.judge(link, &results);
+            }
+            Err(error) if is_broken(&error) => {
+                self.failed_once(count);
+                link.trip(&session, &error);
+            }
+            Err(error) => {
+                self.done(count);
+                self.failed.fetch_add(count as u64, Ordering::Relaxed);
+                link.status.trouble(Matter::Writing, describe(&error), &error);
+            }
+        }
+    }
+
+    /// How many entries from the front, and their commands; those that have expired have none.
+    fn batch(&self, now: SystemTime) -> (usize, Vec<Cmd>) {
+        let queue = self.queue();
+        let mut bytes = 0;
+        let mut commands = Vec::new();
+        let mut count = 0;
+        for waiting in queue.waiting.iter().take(BATCH_ENTRIES) {
+            bytes += waiting.bytes();
+            if count > 0 && bytes > BATCH_BYTES {
+                break;
+            }
+            count += 1;
+            commands.extend(set(waiting, now));
+        }
+        (count, commands)
+    }
+
+    fn judge(&self, link: &Link, results: &[RedisResult<Value>]) {
+        let mut worst = None;
+        for error in results.iter().filter_map(|result| result.as_ref().err()) {
+            let full = error.code() == Some("OOM");
+            let counter = if full { &self.dropped } else { &self.failed };
+            counter.fetch_add(1, Ordering::Relaxed);
+            worst = Some(error);
+        }
+        match worst {
+            Some(error) => link.status.trouble(Matter::Writing, describe(error), error),
+            None if !results.is_empty() => link.status.well(Matter::Writing),
+            None => {}
+        }
+    }
+
+    fn done(&self, count: usize) {
+        let mut queue = self.queue();
+        let freed: usize = queue.waiting.drain(..count).map(|waiting| waiting.bytes()).sum();
+        queue.bytes -= freed;
+    }
+
+    fn failed_once(&self, count: usize) {
+        let mut queue = self.queue();
+        for waiting in queue.waiting.iter_mut().take(count) {
+            waiting.tries += 1;
+        }
+        let before = queue.waiting.len();
+        queue.waiting.retain(|waiting| waiting.tries < TRIES);
+        queue.bytes = queue.waiting.iter().map(Waiting::bytes).sum();
+        self.failed.fetch_add((before - queue.waiting.len()) as u64, Ordering::Relaxed);
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Nothing in here panics between two of its changes.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn set(waiting: &Waiting, now: SystemTime) -> Option<Cmd> {
+    let left = waiting.entry.expires_at.duration_since(now).ok()?.as_millis();
+    let left = u64::try_from(left).ok().filter(|left| *left > 0)?;
+    let mut set = cmd("SET");
+    set.arg(name(&waiting.key)).arg(encode(&waiting.key, &waiting.entry)).arg("PX").arg(left);
+    Some(set)
+}

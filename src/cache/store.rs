@@ -1,0 +1,94 @@
+//! What a store of cached answers has to do. A store moves bytes and keeps time; it knows nothing
+//! of requests or replies, and none of its faults is more than a miss.
+
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::error::Result;
+
+/// What kind of answer an entry is: the prefix of its key, and the label of its metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    Embedding,
+    Inference,
+    Chat,
+    Vision,
+}
+
+impl Kind {
+    pub const ALL: [Self; 4] = [Self::Embedding, Self::Inference, Self::Chat, Self::Vision];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Embedding => "embedding",
+            Self::Inference => "inference",
+            Self::Chat => "chat",
+            Self::Vision => "vision",
+        }
+    }
+}
+
+/// Where an entry is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    pub kind: Kind,
+    /// SHA-256 of everything that can change the answer.
+    pub hash: [u8; 32],
+}
+
+/// An entry as it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub value: Bytes,
+    pub stored_at: SystemTime,
+    pub expires_at: SystemTime,
+}
+
+/// What a store holds now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Holdings {
+    /// Entries by kind, in the order of `Kind::ALL`.
+    pub entries: [u64; Kind::ALL.len()],
+    /// Bytes in this process's memory, and the most there have been.
+    pub memory_bytes: u64,
+    pub memory_peak_bytes: u64,
+    /// Bytes on disk, or in the Redis server.
+    pub stored_bytes: u64,
+    /// Entries that had to go before their time for want of room.
+    pub evictions: u64,
+    /// Calls that failed and were taken for misses.
+    pub errors: u64,
+    /// `available`, or why it is not, in a few plain words.
+    pub status: String,
+}
+
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// `embedded` or `redis`.
+    fn name(&self) -> &'static str;
+
+    /// The entries of these keys, in their order; what is missing, expired or cannot be read is
+    /// `None`. Never takes longer than the store's own patience.
+    async fn get(&self, keys: &[Key]) -> Vec<Option<Entry>>;
+
+    /// The same for one key when it is in this process's memory, without waiting for anything.
+    fn get_now(&self, key: &Key) -> Option<Entry>;
+
+    /// Keeps entries. Returns at once: writing is done behind the scenes, and an entry that cannot
+    /// be written is only missed. A later `get` in this process finds it.
+    fn put(&self, key: Key, value: Bytes, ttl: Duration);
+
+    /// Removes all entries of one kind, or of all kinds; nobody else's. Other replicas forget them
+    /// too. Gives how many there were.
+    ///
+    /// # Errors
+    /// `Unavailable` when it cannot be said that they are gone.
+    async fn clear(&self, kind: Option<Kind>) -> Result<u64>;
+
+    async fn holdings(&self) -> Holdings;
+
+    /// Writes what is still to be written, and ends.
+    async fn stop(&self);
+}

@@ -1,0 +1,72 @@
+//! Several servers on one Redis.
+
+use simpleton::cache::{Kind, Store};
+
+use crate::server::{Server, eventually, finds, get, get_now, key, name, open, put, written};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_puts_the_other_finds() {
+    let server = Server::start(&[]).await;
+    let (one, two) = (open(&server.url()).await, open(&server.url()).await);
+    let chat = key(Kind::Chat, 1);
+    put(&one, chat, "first");
+    // Not always with the first answer: the news of the change may come just after it.
+    while get_now(&two, chat).as_deref() != Some("first") {
+        finds(&two, chat, "first").await;
+    }
+
+    put(&two, chat, "second");
+    finds(&one, chat, "second").await;
+    put(&one, chat, "third");
+    finds(&two, chat, "third").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_clears_the_other_forgets() {
+    let server = Server::start(&[]).await;
+    let (one, two) = (open(&server.url()).await, open(&server.url()).await);
+    let keys: Vec<_> = (0..500).map(|number| key(Kind::Chat, number)).collect();
+    let vision = key(Kind::Vision, 1);
+    for key in keys.iter().chain([&vision]) {
+        put(&one, *key, "a");
+    }
+    eventually("all are in Redis", || server.cli(&["dbsize"]) == "501").await;
+    assert_eq!(two.get(&keys).await.iter().flatten().count(), 500);
+    assert_eq!(get(&two, vision).await.as_deref(), Some("a"));
+
+    assert_eq!(one.clear(Some(Kind::Chat)).await.unwrap(), 500);
+    eventually("the other forgets", || keys.iter().all(|key| two.get_now(key).is_none())).await;
+    assert_eq!(two.get(&keys).await.iter().flatten().count(), 0);
+    assert_eq!(get_now(&two, vision).as_deref(), Some("a"), "another kind stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_anybody_removes_is_forgotten() {
+    let server = Server::start(&[]).await;
+    let store = open(&server.url()).await;
+    let (chat, vision) = (key(Kind::Chat, 1), key(Kind::Vision, 1));
+    for key in [chat, vision] {
+        put(&store, key, "a");
+        written(&store, &server, key).await;
+    }
+    server.cli(&["del", &name(&chat)]);
+    eventually("DEL is seen", || get_now(&store, chat).is_none()).await;
+    assert!(get_now(&store, vision).is_some());
+    server.cli(&["flushall"]);
+    eventually("FLUSHALL is seen", || get_now(&store, vision).is_none()).await;
+}
+
+/// Invalidations are lost while a replica is cut off, so it must not trust its copies afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_do_not_outlive_a_cut_connection() {
+    let server = Server::start(&[]).await;
+    let store = open(&server.url()).await;
+    let chat = key(Kind::Chat, 1);
+    put(&store, chat, "old");
+    written(&store, &server, chat).await;
+    // One right after the other: removed before the store is back, so that nobody tells it.
+    let lines = format!("client kill type normal skipme yes\ndel {}\n", name(&chat));
+    assert!(server.cli_lines(&lines).ends_with('1'), "cut and removed");
+    eventually("the copy is dropped", || get_now(&store, chat).is_none()).await;
+    assert_eq!(get(&store, chat).await, None);
+}
