@@ -41,6 +41,9 @@ look() {
       ;;
     test)
       look run
+      need redis-server "Redis, which the cache is tested with" redis-server --version
+      need redis-tools "redis-cli" redis-cli --version
+      need openssl "openssl, for Redis over TLS" openssl version
       wish docker-compose "docker compose" compose version
       ;;
     check)
@@ -52,6 +55,7 @@ look() {
     bench)
       look rust
       need nginx-light "nginx, which the benchmark compares with" nginx -v
+      need redis-server "Redis, which the cache is measured with" redis-server --version
       ;;
     *)
       fail "scripts/packages.sh knows no set \"$1\"." "Sets: rust engine embedding run test check bench."
