@@ -88,7 +88,7 @@ impl Scope {
 }
 
 /// What a caller says about caching (RFC 9111, "5.2.1 Request Directives").
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Directives {
     /// Do not answer from the cache, but keep the new answer.
     pub no_cache: bool,
@@ -123,11 +123,15 @@ pub struct Cache {
     shared: Arc<Shared>,
 }
 
+/// What is wanted, and how new it has to be.
+type Wish = (Key, Directives);
+
 struct Shared {
     store: Box<dyn Store>,
     metrics: Arc<Metrics>,
-    /// Replies that are being made.
-    flights: Mutex<HashMap<Key, Arc<Flight<Served>>>>,
+    /// Replies that are being made. Only who wants the same may join: a flight may still find an
+    /// entry on disk that is too old for somebody else.
+    flights: Mutex<HashMap<Wish, Arc<Flight<Served>>>>,
     /// Embeddings that are being made.
     running: Mutex<HashMap<Key, Running>>,
 }
@@ -234,19 +238,20 @@ impl Cache {
         F: Future<Output = Result<Events>> + Send + 'static,
     {
         let mut flights = self.shared.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(reader) = flights.get(&key).and_then(Flight::join) {
+        let wish = (key, directives);
+        if let Some(reader) = flights.get(&wish).and_then(Flight::join) {
             return (reader, false);
         }
         let (flight, reader) = Flight::new();
-        flights.insert(key, Arc::clone(&flight));
-        let landing = Landing { shared: Arc::clone(&self.shared), key, flight };
+        flights.insert(wish, Arc::clone(&flight));
+        let landing = Landing { shared: Arc::clone(&self.shared), wish, flight };
         let ttl = self.ttl(key.kind);
         tokio::spawn(async move {
             let flight = Arc::clone(&landing.flight);
             tokio::select! {
                 biased;
                 () = flight.abandoned() => {}
-                end = fly(&landing, directives, ttl, generate) => flight.end(end),
+                end = fly(&landing, ttl, generate) => flight.end(end),
             }
         });
         (reader, true)
@@ -269,19 +274,14 @@ impl Cache {
 }
 
 /// Looks in the store once more, as far as the disk or the network now, and else makes the reply.
-async fn fly<F>(
-    landing: &Landing,
-    directives: Directives,
-    ttl: Duration,
-    generate: impl FnOnce() -> F,
-) -> Result<()>
+async fn fly<F>(landing: &Landing, ttl: Duration, generate: impl FnOnce() -> F) -> Result<()>
 where
     F: Future<Output = Result<Events>>,
 {
-    let Landing { shared, key, flight } = landing;
+    let Landing { shared, wish: (key, directives), flight } = landing;
     if !directives.no_cache
         && let Some(Some(entry)) = shared.store.get(&[*key]).await.into_iter().next()
-        && let Some((events, served)) = replay(&entry, directives)
+        && let Some((events, served)) = replay(&entry, *directives)
     {
         flight.begin(served);
         events.into_iter().for_each(|event| flight.push(event));
@@ -350,7 +350,7 @@ fn fresh(entry: &Entry, directives: Directives) -> Option<Served> {
 /// Takes a flight off the board when it has ended, however it did.
 struct Landing {
     shared: Arc<Shared>,
-    key: Key,
+    wish: Wish,
     flight: Arc<Flight<Served>>,
 }
 
@@ -358,8 +358,8 @@ impl Drop for Landing {
     fn drop(&mut self) {
         self.flight.end_if_open(|| Error::new(ErrorKind::Internal, "The reply was not finished."));
         let mut flights = self.shared.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        if flights.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
-            flights.remove(&self.key);
+        if flights.get(&self.wish).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
+            flights.remove(&self.wish);
         }
     }
 }
