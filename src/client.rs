@@ -1,12 +1,18 @@
 //! The one outgoing HTTP client: connection pools, timeouts and unix sockets. It knows nothing of
 //! what is said over it; a status is the caller's to judge.
 
+mod exchange;
+mod pool;
+
 use std::{path::PathBuf, sync::Once, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use clap::Args;
+use hyper::{Uri, header::HeaderValue};
+use hyper_util::client::proxy::matcher::Matcher;
 pub use reqwest::Method;
 
+use self::pool::{Address, Pool};
 use crate::{
     error::{Error, Kind, Result},
     setting::whole,
@@ -58,40 +64,41 @@ pub enum Target {
 /// A pool of connections to one server. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
-    http: reqwest::Client,
+    way: Way,
     base: String,
     timeouts: Timeouts,
     /// What the server is called in messages: `Ollama`, `the engine`.
     peer: &'static str,
 }
 
+/// How a server is reached.
+#[derive(Clone)]
+enum Way {
+    /// Plain HTTP straight to it, as with nearly every backend: the way that costs least.
+    Direct(Pool),
+    /// TLS, a proxy, a password in the URL.
+    Full(reqwest::Client),
+}
+
 impl Client {
     /// # Errors
     /// `Kind::Setup` when the URL is not an http(s) URL.
     pub fn new(peer: &'static str, target: Target, timeouts: Timeouts) -> Result<Self> {
-        use_ring();
-        let builder = reqwest::Client::builder()
-            .connect_timeout(timeouts.connect)
-            .tcp_nodelay(true)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .redirect(reqwest::redirect::Policy::none());
-        let setup = |source: reqwest::Error| {
-            Error::new(Kind::Setup, format!("The HTTP client for {peer} cannot be set up.")).because(source)
-        };
-        let (builder, base) = match target {
+        let (way, base) = match target {
             Target::Url(url) => {
-                let url = parse_url(&url)
+                let base = parse_url(&url)
                     .map_err(|accepted| Error::new(Kind::Setup, format!("The URL of {peer} {accepted}.")))?;
-                (builder, url)
+                match direct(&base, timeouts.connect) {
+                    Some((pool, path)) => (Way::Direct(pool), path),
+                    None => (Way::Full(full(peer, timeouts.connect)?), base),
+                }
             }
-            // llama-server closes a connection after each streamed reply without announcing it, and
-            // a request sent on such a connection is lost; a new one over a socket costs little.
             Target::Unix(path) => {
-                let builder = builder.unix_socket(path).no_proxy().pool_max_idle_per_host(0);
-                (builder, "http://localhost".to_owned())
+                let host = HeaderValue::from_static("localhost");
+                (Way::Direct(Pool::new(Address::Unix(path), host, timeouts.connect)), String::new())
             }
         };
-        Ok(Self { http: builder.build().map_err(setup)?, base, timeouts, peer })
+        Ok(Self { way, base, timeouts, peer })
     }
 
     /// Sends a request, with a JSON body when there is one, and waits for the response's headers.
@@ -101,30 +108,54 @@ impl Client {
     /// `Unavailable` when no connection can be made, `GatewayTimeout` when the headers do not come
     /// in time, `BadGateway` when the connection breaks.
     pub async fn send(&self, method: Method, path: &str, json: Option<Vec<u8>>) -> Result<Response> {
-        let mut request = self.http.request(method, format!("{}{path}", self.base));
-        if let Some(json) = json {
-            request = request.header("content-type", "application/json").body(json);
-        }
-        match tokio::time::timeout(self.timeouts.first_byte, request.send()).await {
-            Ok(Ok(inner)) => Ok(Response { inner, idle: self.timeouts.idle, peer: self.peer }),
-            Ok(Err(source)) => Err(self.send_error(source)),
-            Err(_) => Err(Error::new(
+        let sent = tokio::time::timeout(self.timeouts.first_byte, self.attempt(method, path, json)).await;
+        let inner = sent.map_err(|_| {
+            Error::new(
                 Kind::GatewayTimeout,
                 format!("{} did not answer within {} s.", self.peer, self.timeouts.first_byte.as_secs_f32()),
-            )),
+            )
+        })??;
+        Ok(Response { inner, idle: self.timeouts.idle, peer: self.peer })
+    }
+
+    async fn attempt(&self, method: Method, path: &str, json: Option<Vec<u8>>) -> Result<Inner> {
+        let path = format!("{}{path}", self.base);
+        match &self.way {
+            Way::Direct(pool) => {
+                let path = Uri::try_from(path).map_err(|source| {
+                    Error::new(Kind::Internal, "A request's path is not valid.").because(source)
+                })?;
+                match pool.send(method, path, json).await {
+                    Ok(answer) => Ok(Inner::Direct(answer)),
+                    Err(pool::Error::Connect(source)) => Err(self.unreachable(source)),
+                    Err(pool::Error::Broken(source)) => Err(self.broken(source)),
+                }
+            }
+            Way::Full(http) => {
+                let mut request = http.request(method, path);
+                if let Some(json) = json {
+                    request = request.header("content-type", "application/json").body(json);
+                }
+                request.send().await.map(Inner::Full).map_err(|source| {
+                    let source = source.without_url();
+                    if source.is_connect() || source.is_timeout() {
+                        self.unreachable(source)
+                    } else {
+                        self.broken(source)
+                    }
+                })
+            }
         }
     }
 
-    fn send_error(&self, source: reqwest::Error) -> Error {
-        let peer = self.peer;
-        let source = source.without_url();
-        if source.is_connect() || source.is_timeout() {
-            Error::new(Kind::Unavailable, format!("{peer} cannot be reached."))
-                .retry_after(Duration::from_secs(2))
-                .because(source)
-        } else {
-            Error::new(Kind::BadGateway, format!("{peer} broke off before it answered.")).because(source)
-        }
+    fn unreachable(&self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+        Error::new(Kind::Unavailable, format!("{} cannot be reached.", self.peer))
+            .retry_after(Duration::from_secs(2))
+            .because(source)
+    }
+
+    fn broken(&self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+        Error::new(Kind::BadGateway, format!("{} broke off before it answered.", self.peer)).because(source)
     }
 
     pub fn timeouts(&self) -> Timeouts {
@@ -139,18 +170,26 @@ impl Client {
 
 /// The headers are here, the body is still to come.
 pub struct Response {
-    inner: reqwest::Response,
+    inner: Inner,
     idle: Duration,
     peer: &'static str,
 }
 
+enum Inner {
+    Direct(pool::Answer),
+    Full(reqwest::Response),
+}
+
 impl Response {
     pub fn status(&self) -> u16 {
-        self.inner.status().as_u16()
+        match &self.inner {
+            Inner::Direct(answer) => answer.status,
+            Inner::Full(response) => response.status().as_u16(),
+        }
     }
 
     pub fn is_success(&self) -> bool {
-        self.inner.status().is_success()
+        (200..300).contains(&self.status())
     }
 
     pub fn peer(&self) -> &'static str {
@@ -166,10 +205,17 @@ impl Response {
     /// # Errors
     /// `BadGateway` when the connection breaks before the end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        self.inner.chunk().await.map_err(|source| {
-            Error::new(Kind::BadGateway, format!("{} broke off in the middle of its answer.", self.peer))
-                .because(source.without_url())
-        })
+        match &mut self.inner {
+            Inner::Direct(answer) => answer.chunk().await.map_err(|source| self.cut_off(source)),
+            Inner::Full(response) => {
+                response.chunk().await.map_err(|source| self.cut_off(source.without_url()))
+            }
+        }
+    }
+
+    fn cut_off(&self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+        Error::new(Kind::BadGateway, format!("{} broke off in the middle of its answer.", self.peer))
+            .because(source)
     }
 
     /// The whole body, at most `limit` bytes.
@@ -210,6 +256,35 @@ pub fn parse_url(text: &str) -> Result<String, String> {
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none())
         .map(|_| text.trim_end_matches('/').to_owned())
         .ok_or_else(|| "must be a URL like http://localhost:11434".to_owned())
+}
+
+/// The pool and the base path for a URL that needs nothing but a TCP connection.
+fn direct(base: &str, connect_timeout: Duration) -> Option<(Pool, String)> {
+    let url = reqwest::Url::parse(base).ok()?;
+    let plain = url.scheme() == "http" && url.username().is_empty() && url.password().is_none();
+    if !plain || Matcher::from_system().intercept(&base.parse().ok()?).is_some() {
+        return None;
+    }
+    // The brackets of an IPv6 address belong into the header and not to the resolver.
+    let host = url.host_str()?;
+    let port = url.port_or_known_default()?;
+    let header = HeaderValue::try_from(url.port().map_or(host.to_owned(), |port| format!("{host}:{port}")));
+    let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let pool = Pool::new(Address::Tcp { host: name, port }, header.ok()?, connect_timeout);
+    Some((pool, url.path().trim_end_matches('/').to_owned()))
+}
+
+fn full(peer: &str, connect_timeout: Duration) -> Result<reqwest::Client> {
+    use_ring();
+    reqwest::Client::builder()
+        .connect_timeout(connect_timeout)
+        .tcp_nodelay(true)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(|source| {
+            Error::new(Kind::Setup, format!("The HTTP client for {peer} cannot be set up.")).because(source)
+        })
 }
 
 /// reqwest is built without a TLS provider of its own, so the process names one once.
