@@ -19,6 +19,10 @@ impl<F: Framing> Frames<F> {
 
     /// The next frame, `None` at the proper end of the body.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>> {
+        // Most frames arrive together with others, and then there is nothing to wait for.
+        if let Some(frame) = self.framing.next_frame()? {
+            return Ok(Some(frame));
+        }
         match timeout(self.response.idle_timeout(), self.read()).await {
             Ok(frame) => frame,
             Err(_) => Err(self.response.paused()),
