@@ -36,10 +36,10 @@ const NEIGHBOURS: &[(&str, &str)] = &[
 /// A library and the only places that may name it.
 const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["src/http/", "src/serve.rs"]),
-    ("hyper", &["src/http/server.rs", "src/client.rs"]),
-    ("hyper_util", &["src/http/server.rs", "src/client.rs"]),
-    ("reqwest", &["src/client.rs"]),
-    ("rustls", &["src/client.rs"]),
+    ("hyper", &["src/http/server.rs", "src/client"]),
+    ("hyper_util", &["src/http/server.rs", "src/client"]),
+    ("reqwest", &["src/client"]),
+    ("rustls", &["src/client"]),
     ("utoipa", &["src/http/"]),
     ("image", &["src/types/image.rs"]),
     ("sqlx", &["src/cache/local"]),
@@ -51,7 +51,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "src/cli/",
             "src/config",
             "src/cache/mod.rs",
-            "src/client.rs",
+            "src/client",
             "src/app/models.rs",
             "src/backend/ollama.rs",
             "src/telemetry/",

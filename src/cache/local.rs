@@ -9,6 +9,7 @@
 
 mod database;
 mod file;
+mod readers;
 mod rows;
 mod standing;
 #[cfg(test)]
@@ -40,6 +41,9 @@ use super::{
     store::{Entry, Holdings, Key, Kind, Store},
 };
 use crate::error::{Error, Kind as ErrorKind, Result};
+
+/// How long a clear waits for the disk, which first has to take what is queued.
+const CLEAR_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a stop waits for the queue to be written.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -153,7 +157,8 @@ impl Store for Local {
         let (reply, cleared) = oneshot::channel();
         // Without a writer the reply is dropped, which is reported below.
         let _ = disk.jobs.send(Job::Clear(Clear { kind, from_memory, reply }));
-        let removed = cleared.await.map_err(|error| unsure(error.into()))?;
+        let removed = timeout(CLEAR_PATIENCE, cleared).await.map_err(|error| unsure(error.into()))?;
+        let removed = removed.map_err(|error| unsure(error.into()))?;
         drop(clearing);
         removed.map_err(|error| unsure(error.into()))
     }
@@ -218,8 +223,8 @@ impl Disk {
 
     /// What the file has of these keys and may be served now.
     async fn read(&self, keys: &[Key]) -> HashMap<Key, Entry> {
-        let Some(readers) = self.standing.readers() else { return HashMap::new() };
-        match timeout(PATIENCE, database::read(&readers.pool, keys)).await {
+        let Some(opening) = self.standing.opening() else { return HashMap::new() };
+        match timeout(PATIENCE, opening.readers.read(keys)).await {
             Ok(Ok(found)) => {
                 self.standing.read_again();
                 self.sort(found)
@@ -230,7 +235,7 @@ impl Disk {
                 self.standing.failed();
                 if Fault::of(&error) == Fault::Damaged {
                     // Without a writer the store is stopping, and the next start finds the damage.
-                    let _ = self.jobs.send(Job::Damaged(readers.opening));
+                    let _ = self.jobs.send(Job::Damaged(opening.number));
                 } else {
                     self.standing.rest_from_reading(Some(&error));
                 }

@@ -42,7 +42,7 @@ struct Shared {
     host: HeaderValue,
     connect_timeout: Duration,
     /// The one used last is at the end.
-    idle: Mutex<VecDeque<(Instant, Exchange)>>,
+    idle: Mutex<VecDeque<(Instant, Box<Exchange>)>>,
 }
 
 pub(super) enum Error {
@@ -54,7 +54,7 @@ pub(super) enum Error {
 pub(super) struct Answer {
     pub(super) status: u16,
     body: Incoming,
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
     pool: Pool,
 }
 
@@ -95,17 +95,17 @@ impl Pool {
         }
     }
 
-    fn answer(&self, response: Response<Incoming>, exchange: Exchange) -> Answer {
+    fn answer(&self, response: Response<Incoming>, exchange: Box<Exchange>) -> Answer {
         let (head, body) = response.into_parts();
         Answer { status: head.status.as_u16(), body, exchange: Some(exchange), pool: self.clone() }
     }
 
-    async fn connect(&self) -> Result<Exchange, Error> {
+    async fn connect(&self) -> Result<Box<Exchange>, Error> {
         let stream: Box<dyn super::exchange::Io> = timeout(self.0.connect_timeout, self.open())
             .await
             .map_err(|_| Error::Connect(io::ErrorKind::TimedOut.into()))?
             .map_err(Error::Connect)?;
-        Exchange::new(stream).await.map_err(Error::Broken)
+        Exchange::new(stream).await.map(Box::new).map_err(Error::Broken)
     }
 
     async fn open(&self) -> io::Result<Box<dyn super::exchange::Io>> {
@@ -119,7 +119,7 @@ impl Pool {
         })
     }
 
-    fn take(&self) -> Option<Exchange> {
+    fn take(&self) -> Option<Box<Exchange>> {
         loop {
             // Not in the loop's condition: the lock is not held while a connection is looked at.
             let (since, mut exchange) = self.idle().pop_back()?;
@@ -129,7 +129,7 @@ impl Pool {
         }
     }
 
-    fn give_back(&self, mut exchange: Exchange) {
+    fn give_back(&self, mut exchange: Box<Exchange>) {
         // llama-server closes a connection after each streamed reply without announcing it, and a
         // request sent on such a connection is lost; a new one over a socket costs little.
         if matches!(self.0.address, Address::Unix(_)) || !exchange.is_usable() {
@@ -143,7 +143,7 @@ impl Pool {
         idle.push_back((now, exchange));
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, VecDeque<(Instant, Exchange)>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, VecDeque<(Instant, Box<Exchange>)>> {
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

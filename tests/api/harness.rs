@@ -55,6 +55,8 @@ pub async fn start_with(settings: &[(&str, &str)]) -> TestServer {
     let task = tokio::spawn(server.run(async {
         let _ = stopped.await;
     }));
+    // An error only says that it is there already: all tests may run in one process.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder().no_proxy().build().unwrap();
     TestServer { address, ollama, client, stop: Some(stop), task, _data_dir: data_dir }
 }

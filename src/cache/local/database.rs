@@ -1,16 +1,17 @@
 //! The SQLite file of the embedded store: what is in it, and every statement that touches it. When
 //! to write, and what to do about a failure, is the writer's business.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use sqlx::{
-    AssertSqlSafe, Connection, Row, SqliteConnection, SqlitePool,
+    AssertSqlSafe, Connection, Row, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteRow},
 };
 
 use super::{
     super::store::{Entry, Key, Kind},
-    rows::{COLUMNS, Found, checksum, kind_number, millis, read_kind, read_row},
+    readers::Readers,
+    rows::{checksum, kind_number, millis, read_kind},
 };
 
 /// `used` counts uses instead of telling a time, so that no clock can make an entry immortal.
@@ -33,7 +34,7 @@ pub(super) const SCHEMA: &str = "
 
 /// How many keys one query asks for. Few sizes, so that few statements have to be prepared; a
 /// smaller batch repeats its last key.
-const QUERY_SIZES: [usize; 4] = [1, 16, 128, 1024];
+pub(super) const QUERY_SIZES: [usize; 4] = [1, 16, 128, 1024];
 
 /// Entries removed in one transaction: few enough that a waiting write is not held up for long.
 const REMOVED_AT_ONCE: u32 = 256;
@@ -44,7 +45,7 @@ const ROW_OVERHEAD_BYTES: u64 = 300;
 /// The file, open. Bounds are in pages, as SQLite counts.
 pub(super) struct Database {
     pub(super) writing: SqliteConnection,
-    pub(super) readers: SqlitePool,
+    pub(super) readers: Arc<Readers>,
     pub(super) options: SqliteConnectOptions,
     pub(super) most_pages: u64,
     pub(super) page_bytes: u64,
@@ -143,7 +144,7 @@ impl Database {
         Ok(change)
     }
 
-    /// Removes all entries of one kind, a few at a time.
+    /// Removes all entries of one kind.
     pub(super) async fn clear(&mut self, kind: Kind) -> sqlx::Result<()> {
         loop {
             let done =
@@ -206,14 +207,18 @@ impl Database {
 
     /// A new writing connection: after a failure nothing is assumed of the old one.
     pub(super) async fn reconnect(&mut self) -> sqlx::Result<()> {
-        self.writing = SqliteConnection::connect_with(&self.options).await?;
+        let new = SqliteConnection::connect_with(&self.options).await?;
+        let old = std::mem::replace(&mut self.writing, new);
+        if let Err(error) = old.close().await {
+            tracing::debug!(%error, "the cache's connection was closed with an error");
+        }
         Ok(())
     }
 
     /// Closes every connection; the last one copies the log back into the file.
     pub(super) async fn close(self) -> sqlx::Result<()> {
-        self.readers.close().await;
-        self.writing.close().await
+        let readers = self.readers.close().await;
+        self.writing.close().await.and(readers)
     }
 }
 
@@ -230,34 +235,16 @@ pub(super) async fn contents(connection: &mut SqliteConnection) -> sqlx::Result<
     Ok(contents)
 }
 
-/// The entries of these keys that are in the file, expired ones included, in no order.
-pub(super) async fn read(readers: &SqlitePool, keys: &[Key]) -> sqlx::Result<Vec<Found>> {
-    let mut connection = readers.acquire().await?;
-    let mut found = Vec::new();
-    for keys in keys.chunks(QUERY_SIZES[QUERY_SIZES.len() - 1]) {
-        let sql = format!("SELECT {COLUMNS} FROM entry WHERE hash IN ({})", placeholders(query_size(keys)));
-        // Only constants and question marks are in it.
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for hash in padded(keys) {
-            query = query.bind(hash);
-        }
-        for row in query.fetch_all(&mut *connection).await? {
-            found.push(read_row(&row)?);
-        }
-    }
-    Ok(found)
-}
-
-fn query_size(keys: &[Key]) -> usize {
+pub(super) fn query_size(keys: &[Key]) -> usize {
     QUERY_SIZES.into_iter().find(|size| *size >= keys.len()).unwrap_or(keys.len())
 }
 
-fn placeholders(count: usize) -> String {
+pub(super) fn placeholders(count: usize) -> String {
     vec!["?"; count].join(",")
 }
 
 /// The hashes of these keys, the last one repeated up to the size of the query.
-fn padded(keys: &[Key]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn padded(keys: &[Key]) -> impl Iterator<Item = &[u8]> {
     let last = keys.last().into_iter().cycle();
     keys.iter().chain(last).take(query_size(keys)).map(|key| &key.hash[..])
 }

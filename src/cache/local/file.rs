@@ -3,20 +3,20 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use sqlx::{
     ConnectOptions, Connection, SqliteConnection,
-    sqlite::{
-        SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
-    },
+    sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use tokio::fs;
 
 use super::{
     database::{Contents, Database, SCHEMA, contents, pragma},
-    standing::{Fault, PATIENCE},
+    readers::Readers,
+    standing::Fault,
 };
 
 const NAME: &str = "responses.db";
@@ -25,9 +25,6 @@ const NAME: &str = "responses.db";
 const VERSION: u64 = 1;
 
 const PAGE_BYTES: u32 = 4096;
-
-/// Connections that read; each is a thread.
-const READERS: u32 = 4;
 
 /// The least a bound on disk may be, for a file has a few pages before the first entry.
 const LEAST_DISK_BYTES: u64 = 1 << 20;
@@ -129,14 +126,7 @@ impl DatabaseFile {
         prepare(&mut writing).await?;
         // It has to be known anyway, and it finds most of what is damaged.
         let contents = contents(&mut writing).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(PATIENCE)
-            // Our own file needs no pings, and a connection does not age.
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_lazy_with(self.options().read_only(true));
+        let readers = Arc::new(Readers::new(self.options().read_only(true)));
         let page_bytes = pragma(&mut writing, "PRAGMA page_size").await?.max(512);
         // Twice the log: a batch may be written to it before it is copied back.
         let most_pages = self.disk_bytes.saturating_sub(2 * self.log_bytes()) / page_bytes;

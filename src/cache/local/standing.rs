@@ -1,16 +1,19 @@
 //! How the disk of the embedded store stands: shared between requests, which read, and the writer.
 
 use std::{
-    sync::atomic::{AtomicI64, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use sqlx::SqlitePool;
 use tokio::sync::watch;
 
 use super::{
     super::store::Kind,
     database::{Change, Contents},
+    readers::Readers,
 };
 
 /// How long a request waits for the disk before it goes on without the cache.
@@ -89,14 +92,14 @@ impl Fault {
 /// The connections that read, and the how-manieth opening of the file they belong to: damage that
 /// is found late must not be blamed on the next file.
 #[derive(Clone)]
-pub(super) struct Readers {
-    pub(super) pool: SqlitePool,
-    pub(super) opening: u64,
+pub(super) struct Opening {
+    pub(super) readers: Arc<Readers>,
+    pub(super) number: u64,
 }
 
 pub(super) struct Standing {
     health: watch::Sender<Health>,
-    readers: watch::Sender<Option<Readers>>,
+    opening: watch::Sender<Option<Opening>>,
     entries: [AtomicI64; Kind::ALL.len()],
     /// The last number given to a use of an entry; never less than any in the file.
     uses: AtomicI64,
@@ -113,7 +116,7 @@ impl Standing {
     pub(super) fn new() -> Self {
         Self {
             health: watch::Sender::new(Health::Available),
-            readers: watch::Sender::new(None),
+            opening: watch::Sender::new(None),
             entries: Default::default(),
             uses: AtomicI64::new(0),
             evictions: AtomicU64::new(0),
@@ -140,13 +143,13 @@ impl Standing {
     }
 
     /// The connections to read with, unless the disk is better left alone now.
-    pub(super) fn readers(&self) -> Option<Readers> {
+    pub(super) fn opening(&self) -> Option<Opening> {
         let resting = self.elapsed_ms() < self.resting_until_ms.load(Ordering::Relaxed);
-        if resting { None } else { self.readers.borrow().clone() }
+        if resting { None } else { self.opening.borrow().clone() }
     }
 
-    pub(super) fn set_readers(&self, readers: Option<Readers>) {
-        self.readers.send_replace(readers);
+    pub(super) fn set_opening(&self, opening: Option<Opening>) {
+        self.opening.send_replace(opening);
     }
 
     /// A request has lost its patience with the disk: the next ones need not.

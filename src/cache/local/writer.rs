@@ -18,7 +18,7 @@ use super::{
     },
     database::{Batch, Contents, Database, contents},
     file::{DatabaseFile, Opened},
-    standing::{Fault, Health, REST, Readers, Standing},
+    standing::{Fault, Health, Opening, REST, Standing},
 };
 
 /// How long the first entry of a batch waits for company.
@@ -336,12 +336,13 @@ impl Writer {
     fn install(&mut self, Opened { database, contents }: Opened) {
         self.opening += 1;
         self.standing.opened(&contents);
-        self.standing.set_readers(Some(Readers { pool: database.readers.clone(), opening: self.opening }));
+        let readers = Arc::clone(&database.readers);
+        self.standing.set_opening(Some(Opening { readers, number: self.opening }));
         self.database = Some(database);
     }
 
     async fn close_file(&mut self) {
-        self.standing.set_readers(None);
+        self.standing.set_opening(None);
         if let Some(database) = self.database.take()
             && let Err(error) = database.close().await
         {
