@@ -12,7 +12,7 @@ use super::{bare::Bare, body, chat};
 use crate::support::{
     Result,
     children::Simpleton,
-    client::{Connection, Target},
+    client::{Connection, Target, ask_until},
     report::{Values, Verdicts, heading, microseconds},
 };
 
@@ -96,14 +96,4 @@ async fn throughput(targets: &[Target; 2], verdicts: &mut Verdicts) -> Result<()
         ratio >= 0.7,
     );
     Ok(())
-}
-
-async fn ask_until(target: &Target, end: Instant) -> Result<usize> {
-    let mut connection = Connection::open(&target.address).await?;
-    let mut calls = 0;
-    while Instant::now() < end {
-        connection.call(&target.request).await?;
-        calls += 1;
-    }
-    Ok(calls)
 }

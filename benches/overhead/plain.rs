@@ -8,7 +8,7 @@ use crate::{
     Stage,
     support::{
         Result,
-        client::{Connection, Target},
+        client::{Connection, ask_until},
         processor,
         report::{Values, Verdicts, heading, microseconds},
     },
@@ -108,16 +108,6 @@ pub async fn throughput(stage: &Stage, verdicts: &mut Verdicts) -> Result<()> {
         ratio >= 0.5,
     );
     Ok(())
-}
-
-async fn ask_until(target: &Target, end: Instant) -> Result<usize> {
-    let mut connection = Connection::open(&target.address).await?;
-    let mut calls = 0;
-    while Instant::now() < end {
-        connection.call(&target.request).await?;
-        calls += 1;
-    }
-    Ok(calls)
 }
 
 /// The processor time that serving this target has taken so far.

@@ -1,7 +1,7 @@
 //! A load generator's HTTP client: one kept-alive connection, one request at a time, and no more
 //! parsing than finding the end of the reply. It shares the machine with what it measures.
 
-use std::{net::SocketAddr, path::PathBuf, str};
+use std::{net::SocketAddr, path::PathBuf, str, time::Instant};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -63,6 +63,17 @@ pub struct Connection {
 
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
+
+/// Asks the same again and again on one connection until `end`; gives how many answers came.
+pub async fn ask_until(target: &Target, end: Instant) -> Result<usize> {
+    let mut connection = Connection::open(&target.address).await?;
+    let mut calls = 0;
+    while Instant::now() < end {
+        connection.call(&target.request).await?;
+        calls += 1;
+    }
+    Ok(calls)
+}
 
 enum Length {
     Known(usize),
