@@ -6,6 +6,7 @@ pub mod client;
 pub mod data_dir;
 pub mod error;
 pub mod setting;
+pub(crate) mod turns;
 
 // 1 pure: our vocabulary and the vendors' formats, no I/O
 pub mod types;

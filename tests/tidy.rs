@@ -11,7 +11,7 @@ use std::{
 /// Layers from the bottom up: a module imports its own layer's modules only where it is said here,
 /// and everything below.
 const LAYERS: &[&[&str]] = &[
-    &["error", "setting", "data_dir", "client"],
+    &["error", "setting", "turns", "data_dir", "client"],
     &["types", "wire"],
     &["telemetry", "library"],
     &["engine", "cache"],
@@ -25,6 +25,7 @@ const LAYERS: &[&[&str]] = &[
 const NEIGHBOURS: &[(&str, &str)] = &[
     ("client", "error"),
     ("client", "setting"),
+    ("client", "turns"),
     ("data_dir", "error"),
     ("wire", "types"),
     ("cli", "serve"),

@@ -5,18 +5,10 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{
-            AtomicU8,
-            Ordering::{AcqRel, Acquire},
-        },
-    },
-    task::{Context, Poll, Wake, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
-use futures_util::task::AtomicWaker;
 use http_body_util::Full;
 use hyper::{
     Request, Response,
@@ -24,6 +16,8 @@ use hyper::{
     client::conn::http1::{Connection, SendRequest, handshake},
     rt::{Read, Write},
 };
+
+use crate::turns::Turns;
 
 pub(super) trait Io: Read + Write + Send + Unpin {}
 impl<T: Read + Write + Send + Unpin> Io for T {}
@@ -33,8 +27,7 @@ pub(super) struct Exchange {
     sender: SendRequest<Full<Bytes>>,
     /// `None` once the connection has ended.
     connection: Option<Connection<Box<dyn Io>, Full<Bytes>>>,
-    wakes: Arc<Wakes>,
-    waker: Waker,
+    turns: Turns,
 }
 
 /// Why nothing came back.
@@ -47,9 +40,7 @@ pub(super) struct Failed {
 impl Exchange {
     pub(super) async fn new(io: Box<dyn Io>) -> hyper::Result<Self> {
         let (sender, connection) = handshake(io).await?;
-        let wakes = Arc::new(Wakes::default());
-        let waker = Waker::from(Arc::clone(&wakes));
-        Ok(Self { sender, connection: Some(connection), wakes, waker })
+        Ok(Self { sender, connection: Some(connection), turns: Turns::new() })
     }
 
     /// Whether the other side still listens, as far as can be seen without asking.
@@ -65,22 +56,21 @@ impl Exchange {
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Box<Failed>> {
         let mut answer = std::pin::pin!(self.sender.try_send_request(request));
-        let Self { connection, wakes, waker, .. } = self;
-        std::future::poll_fn(|cx| drive(connection, wakes, waker, cx, |cx| answer.as_mut().poll(cx)))
-            .await
-            .map_err(|mut error| {
+        let Self { connection, turns, .. } = self;
+        std::future::poll_fn(|cx| drive(connection, turns, cx, |cx| answer.as_mut().poll(cx))).await.map_err(
+            |mut error| {
                 let unsent = error.take_message();
                 Box::new(Failed { error: error.into_error(), unsent })
-            })
+            },
+        )
     }
 
     /// The next part of a body, `None` at its proper end.
     pub(super) async fn data(&mut self, body: &mut Incoming) -> Option<hyper::Result<Bytes>> {
-        let Self { connection, wakes, waker, .. } = self;
+        let Self { connection, turns, .. } = self;
         loop {
-            let step = |cx: &mut Context<'_>| Pin::new(&mut *body).poll_frame(cx);
-            let mut step = step;
-            let frame = std::future::poll_fn(|cx| drive(connection, wakes, waker, cx, &mut step)).await?;
+            let mut step = |cx: &mut Context<'_>| Pin::new(&mut *body).poll_frame(cx);
+            let frame = std::future::poll_fn(|cx| drive(connection, turns, cx, &mut step)).await?;
             match frame.map(hyper::body::Frame::into_data) {
                 Ok(Ok(data)) => return Some(Ok(data)),
                 // Trailers.
@@ -91,72 +81,25 @@ impl Exchange {
     }
 }
 
-/// Turns of both sides before the runtime gets its thread back.
-const TURNS: usize = 64;
-
 /// Polls both what is wanted and the connection that brings it, until one of them waits for the
-/// network. What they tell each other wakes nobody.
+/// network.
 fn drive<T>(
     connection: &mut Option<Connection<Box<dyn Io>, Full<Bytes>>>,
-    wakes: &Wakes,
-    waker: &Waker,
+    turns: &Turns,
     cx: &mut Context<'_>,
     mut wanted: impl FnMut(&mut Context<'_>) -> Poll<T>,
 ) -> Poll<T> {
-    wakes.task.register(cx.waker());
-    let mut inner = Context::from_waker(waker);
-    for _ in 0..TURNS {
-        wakes.begin();
-        if let Poll::Ready(value) = wanted(&mut inner) {
-            wakes.end();
+    turns.take(cx, |cx| {
+        if let Poll::Ready(value) = wanted(cx) {
             return Poll::Ready(value);
         }
         if let Some(open) = connection
-            && Pin::new(open).poll(&mut inner).is_ready()
+            && Pin::new(open).poll(cx).is_ready()
         {
             // Its error, if any, has been given to what is wanted.
             *connection = None;
-            continue;
+            return wanted(cx);
         }
-        if !wakes.end() {
-            return Poll::Pending;
-        }
-    }
-    cx.waker().wake_by_ref();
-    Poll::Pending
-}
-
-/// Passes wakeups on to the task, except those that come while it is at work here.
-#[derive(Default)]
-struct Wakes {
-    task: AtomicWaker,
-    state: AtomicU8,
-}
-
-const WAITING: u8 = 0;
-const AT_WORK: u8 = 1;
-const WOKEN: u8 = 2;
-
-impl Wakes {
-    fn begin(&self) {
-        self.state.swap(AT_WORK, AcqRel);
-    }
-
-    /// Whether there was a wakeup meanwhile.
-    fn end(&self) -> bool {
-        self.state.swap(WAITING, AcqRel) == WOKEN
-    }
-}
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        let at_work = self.state.compare_exchange(AT_WORK, WOKEN, AcqRel, Acquire);
-        if at_work == Err(WAITING) {
-            self.task.wake();
-        }
-    }
+        Poll::Pending
+    })
 }

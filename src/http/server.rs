@@ -13,6 +13,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use crate::turns::in_turns;
+
 /// Time for a request's head. A connection that says nothing is closed after it, too.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a peer may leave sent bytes unacknowledged or its window closed: a client that has
@@ -46,13 +48,13 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
         let connection = connections.watch(connection);
         let abort = abort.clone();
-        tasks.spawn(async move {
+        tasks.spawn(in_turns(async move {
             // A connection's own errors are the client's: it left, or spoke no HTTP.
             tokio::select! {
                 _ = connection => {}
                 () = abort.cancelled() => {}
             }
-        });
+        }));
     }
     drop(listener);
     if tokio::time::timeout(grace, connections.shutdown()).await.is_err() {
