@@ -37,8 +37,13 @@ fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let engine = engine()?;
     let engine = engine.to_string_lossy();
-    let variables =
-        [("LLAMA_SERVER", &*engine), ("ENGINE_PARALLEL", "8"), ("DEFAULT_INFERENCE_MODEL", "simpleton-demo")];
+    let variables = [
+        ("LLAMA_SERVER", &*engine),
+        ("ENGINE_PARALLEL", "8"),
+        ("DEFAULT_INFERENCE_MODEL", "simpleton-demo"),
+        // The same prompt each time would else be answered once.
+        ("CACHE_ENABLED", "false"),
+    ];
     let simpleton = Simpleton::start(folder.path(), &variables)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut verdicts = Verdicts::default();
