@@ -44,6 +44,9 @@ look() {
       need redis-server "Redis, which the cache is tested with" redis-server --version
       need redis-tools "redis-cli" redis-cli --version
       need openssl "openssl, for Redis over TLS" openssl version
+      need tesseract-ocr "Tesseract, which reads pictures in tests" tesseract --version
+      need fonts-dejavu-core "the DejaVu fonts, which tests draw words in" \
+        test -f /usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf
       wish docker-compose "docker compose" compose version
       ;;
     check)

@@ -15,7 +15,7 @@ pub use self::{
     render::{env_example, markdown, table},
 };
 use crate::{
-    app, backend::ollama, cache, client, data_dir::DataDir, engine, library, setting, telemetry,
+    app, backend::ollama, cache, client, data_dir::DataDir, engine, library, ocr, setting, telemetry,
     types::Secret,
 };
 
@@ -33,6 +33,10 @@ pub struct Config {
     pub library: library::Settings,
     #[command(flatten)]
     pub client: client::Settings,
+    #[command(flatten)]
+    pub pictures: app::pictures::Settings,
+    #[command(flatten)]
+    pub ocr: ocr::Settings,
     #[command(flatten)]
     pub cache: cache::Settings,
     #[command(flatten)]
@@ -59,6 +63,9 @@ pub struct ServerSettings {
     /// Megabytes a request's body may have
     #[arg(long, env = "MAX_BODY_MB", default_value = "32", value_parser = setting::whole(1..=1024_u64))]
     pub max_body_mb: u64,
+    /// Megabytes that all large bodies may take together until they are decoded; further ones wait
+    #[arg(long, env = "MAX_BODIES_MB", default_value = "256", value_parser = setting::whole(1..=1_048_576_u64))]
+    pub max_bodies_mb: u64,
     /// Seconds a client may pause while it sends its request
     #[arg(long, env = "REQUEST_TIMEOUT_S", default_value = "30", value_parser = setting::whole(1..=3600_u64))]
     pub request_timeout_s: u64,

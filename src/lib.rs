@@ -17,6 +17,7 @@ pub mod backend;
 pub mod cache;
 pub mod engine;
 pub mod library;
+pub mod ocr;
 pub mod telemetry;
 
 // 3 product: no axum, no SQL, no vendor JSON

@@ -3,16 +3,17 @@
 use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{
     app::{
-        App,
+        self, App,
         keys::{Keys, NewKey},
+        prompts::Prompts,
     },
     backend,
     cache::Cache,
-    config::Config,
+    config::{Config, ServerSettings},
     data_dir::DataDir,
     error::{Error, Kind, Result},
     http::{self, Edge},
@@ -42,11 +43,13 @@ impl Server {
         let backend = backend::build(config_of_backends(config), data_dir.path())?;
         let metrics = Arc::new(Metrics::new(http::templates()));
         let cache = Cache::open(config.cache.clone(), data_dir.path(), Arc::clone(&metrics)).await?;
-        let app = Arc::new(App::new(backend, config.models.clone(), cache, metrics));
+        let prompts = Prompts::load(data_dir.path())?;
+        let app = Arc::new(App::new(backend, config_of_product(config), prompts, cache, metrics));
         let edge = Arc::new(Edge {
             app: Arc::clone(&app),
             keys,
             max_body: usize::try_from(config.server.max_body_mb).unwrap_or(usize::MAX) * 1024 * 1024,
+            body_memory: body_memory(&config.server),
             request_timeout: Duration::from_secs(config.server.request_timeout_s),
         });
         let listener = bind(&config.server.host, config.server.port).await?;
@@ -106,6 +109,16 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener> {
         };
         Error::new(Kind::Setup, message).because(source)
     })
+}
+
+/// A permit for each kilobyte, and at least as many as the largest body takes.
+fn body_memory(settings: &ServerSettings) -> Arc<Semaphore> {
+    let megabytes = settings.max_bodies_mb.max(settings.max_body_mb);
+    Arc::new(Semaphore::new(usize::try_from(megabytes).unwrap_or(usize::MAX / 1024) * 1024))
+}
+
+fn config_of_product(config: &Config) -> app::Settings<'_> {
+    app::Settings { models: &config.models, pictures: &config.pictures, ocr: &config.ocr }
 }
 
 fn config_of_backends(config: &Config) -> backend::Settings<'_> {

@@ -7,22 +7,38 @@ mod embed;
 pub mod health;
 pub mod keys;
 pub mod models;
+pub mod pictures;
+pub mod prompts;
+pub mod vision;
 
 use std::sync::Arc;
 
 pub use self::{analytics::CacheReport, chat::ChatReply};
-use self::{keys::KeyId, models::Models};
+use self::{keys::KeyId, models::Models, pictures::Pictures, prompts::Prompts};
 use crate::{
     backend::Backend,
     cache::{Cache, Directives, Origin},
+    ocr::{self, OcrEngine, Tesseract},
     telemetry::metrics::Metrics,
 };
 
 pub struct App {
     pub models: Models,
+    pub pictures: Pictures,
     pub cache: Cache,
     pub metrics: Arc<Metrics>,
     backend: Arc<dyn Backend>,
+    prompts: Prompts,
+    ocr_engine: OcrEngine,
+    tesseract: Arc<Tesseract>,
+}
+
+/// What the product is set up with.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    pub models: &'a models::Settings,
+    pub pictures: &'a pictures::Settings,
+    pub ocr: &'a ocr::Settings,
 }
 
 /// On whose behalf something is done, and by which endpoint it came.
@@ -38,11 +54,21 @@ pub struct Caller {
 impl App {
     pub fn new(
         backend: Arc<dyn Backend>,
-        models: models::Settings,
+        settings: Settings<'_>,
+        prompts: Prompts,
         cache: Cache,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { models: Models::new(Arc::clone(&backend), models), cache, metrics, backend }
+        Self {
+            models: Models::new(Arc::clone(&backend), settings.models.clone()),
+            pictures: Pictures::new(settings.pictures, Arc::clone(&metrics)),
+            cache,
+            metrics,
+            backend,
+            prompts,
+            ocr_engine: settings.ocr.ocr_engine,
+            tesseract: Arc::new(Tesseract::new(settings.ocr)),
+        }
     }
 
     /// What an answer depends on besides the request; none while it is not known which weights will

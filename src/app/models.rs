@@ -101,7 +101,7 @@ impl Models {
             models = fetched;
         }
         match models.iter().find(|model| model.name == name) {
-            Some(model) if lacks(model, needed) => Err(cannot(&name, needed, &models)),
+            Some(model) if lacks(model, needed) => Err(cannot(model, needed, &models)),
             Some(_) | None => Ok(name),
         }
     }
@@ -115,7 +115,7 @@ impl Models {
             }
         };
         if let Some(name) = configured {
-            return Ok(name.to_string());
+            return self.check(name.to_string(), needed).await;
         }
         if self.backend.name() == "ollama" {
             return Ok(briefs.to_owned());
@@ -187,7 +187,8 @@ fn best(models: &[Model], needed: Capability) -> Option<&Model> {
     able.max_by_key(|model| (model.can(needed), model.name != DEMO, model.size))
 }
 
-fn cannot(name: &str, needed: Capability, models: &[Model]) -> Error {
+fn cannot(model: &Model, needed: Capability, models: &[Model]) -> Error {
+    let Model { name, source, .. } = model;
     let able: Vec<&str> =
         models.iter().filter(|model| model.can(needed)).map(|model| model.name.as_str()).collect();
     let instead = if able.is_empty() {
@@ -195,7 +196,16 @@ fn cannot(name: &str, needed: Capability, models: &[Model]) -> Error {
     } else {
         format!("these can: {}", able.join(", "))
     };
-    Error::field("/model", format!("{name} cannot do {}; {instead}", needed.as_str()))
+    let lacking = match (needed, *source) {
+        (Capability::Vision, "embedded") => format!(
+            "{name} cannot see images: it is installed without a vision projector, which `simpleton model import {name} MODEL.gguf --projector MMPROJ.gguf` adds"
+        ),
+        (Capability::Vision, "ollama") => {
+            format!("{name} cannot see images; a model that can is had with: ollama pull llava")
+        }
+        _ => format!("{name} cannot do {}", needed.as_str()),
+    };
+    Error::field("/model", format!("{lacking}; {instead}"))
 }
 
 #[cfg(test)]

@@ -106,9 +106,9 @@ impl Canonical {
         }
     }
 
-    /// By the pixels as they are sent on, so that the same picture in another file is the same.
+    /// By the pixels, so that the same picture in another file is the same.
     fn images(&mut self, images: &[Image]) -> &mut Self {
-        images.iter().fold(self.count(images.len()), |hash, image| hash.bytes(&Sha256::digest(image.png())))
+        images.iter().fold(self.count(images.len()), |hash, image| hash.bytes(image.pixel_hash()))
     }
 
     /// Objects with their keys in order, since JSON gives the order no meaning.

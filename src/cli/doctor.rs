@@ -10,6 +10,7 @@ use crate::{
     engine::locate,
     error::{Error, Kind, Result},
     library::Library,
+    ocr::{OcrEngine, Tesseract},
 };
 
 /// # Errors
@@ -19,6 +20,9 @@ pub(super) fn run(config: &Config) -> Result<()> {
     report.note("data folder", data_folder(config));
     runtime()?.block_on(async {
         report.note("address", address(config).await);
+        if config.ocr.ocr_engine == OcrEngine::Tesseract {
+            report.note("OCR", ocr(config).await);
+        }
         match &config.ollama.ollama_base_url {
             Some(url) => report.note("Ollama", ollama(url, config).await),
             None => {
@@ -88,6 +92,12 @@ async fn ollama(url: &str, config: &Config) -> Result<String> {
 async fn engine(config: &Config) -> Result<String> {
     let located = locate(&config.engine, &config.server.data_dir).await?;
     Ok(format!("llama-server {} in {}", located.version, located.path.display()))
+}
+
+async fn ocr(config: &Config) -> Result<String> {
+    let tesseract = Tesseract::new(&config.ocr);
+    let version = tesseract.version().await?;
+    Ok(format!("{version}, languages: {}", tesseract.languages()))
 }
 
 fn models(config: &Config) -> Result<String> {

@@ -63,7 +63,7 @@ pub(super) struct EmbedReplyBody {
 pub(super) async fn embed(
     State(edge): State<Arc<Edge>>,
     caller: Caller,
-    Json(body): Json<EmbedBody>,
+    Json(body, _room): Json<EmbedBody>,
 ) -> Result<Response> {
     let (texts, pointer) = match body.input {
         Input::One(text) => (vec![text], "/input"),
@@ -79,7 +79,7 @@ pub(super) async fn batch(
     State(edge): State<Arc<Edge>>,
     caller: Caller,
     Query(query): Query<BatchQuery>,
-    Json(texts): Json<Vec<String>>,
+    Json(texts, _room): Json<Vec<String>>,
 ) -> Result<Response> {
     answer(&edge, &caller, query.model.as_deref(), texts, "/").await
 }

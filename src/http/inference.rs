@@ -16,10 +16,11 @@ use super::{
     stream::{Shape, respond},
 };
 use crate::{
-    error::{self, Error, Kind},
+    app::pictures::Pictures,
+    error,
     types::{
-        Capability, ChatRequest, Completion, Format, Image, KeepAlive, Message, Prompt, Role, Sampling, Tool,
-        ToolCall,
+        Capability, ChatRequest, Completion, EncodedImage, Format, Image, KeepAlive, Message, Prompt, Role,
+        Sampling, Tool, ToolCall,
     },
 };
 
@@ -88,7 +89,8 @@ body! {
         /// Send the prompt as it is, without the model's chat template.
         raw: Option<bool>,
         /// base64, with or without a `data:` URI.
-        images: Option<Vec<String>>,
+        #[schema(value_type = Option<Vec<String>>)]
+        images: Option<Vec<EncodedImage>>,
     }
 }
 
@@ -106,7 +108,8 @@ pub(super) struct MessageBody {
     role: RoleBody,
     content: Option<String>,
     /// base64, with or without a `data:` URI.
-    images: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<String>>)]
+    images: Option<Vec<EncodedImage>>,
     #[schema(value_type = Option<Vec<Object>>)]
     tool_calls: Option<Vec<ToolCallBody>>,
     tool_call_id: Option<String>,
@@ -161,12 +164,13 @@ enum OneOrMany {
 pub(super) async fn generate(
     State(edge): State<Arc<Edge>>,
     caller: Caller,
-    Json(body): Json<GenerateBody>,
+    Json(body, room): Json<GenerateBody>,
 ) -> Result<Response> {
     let stream = body.stream.unwrap_or(false);
-    let needed = needed(body.images.iter().flatten());
+    let needed = needed(count(&body.images));
     let model = edge.app.models.resolve(body.model.as_deref(), needed).await?;
-    let request = build(needed, move || body.into_request(model)).await?;
+    let request = body.into_request(model, &edge.app.pictures).await?;
+    drop(room);
     let reply = edge.app.chat(&caller, request).await?;
     respond(&caller, reply, Shape::Generate, stream).await
 }
@@ -177,18 +181,19 @@ pub(super) async fn generate(
 pub(super) async fn chat(
     State(edge): State<Arc<Edge>>,
     caller: Caller,
-    Json(body): Json<ChatBody>,
+    Json(body, room): Json<ChatBody>,
 ) -> Result<Response> {
     let stream = body.stream.unwrap_or(false);
-    let needed = needed(body.messages.iter().flat_map(|message| message.images.iter().flatten()));
+    let needed = needed(body.messages.iter().map(|message| count(&message.images)).sum());
     let model = edge.app.models.resolve(body.model.as_deref(), needed).await?;
-    let request = build(needed, move || body.into_request(model)).await?;
+    let request = body.into_request(model, &edge.app.pictures).await?;
+    drop(room);
     let reply = edge.app.chat(&caller, request).await?;
     respond(&caller, reply, Shape::Chat, stream).await
 }
 
 impl GenerateBody {
-    fn into_request(mut self, model: String) -> error::Result<ChatRequest> {
+    async fn into_request(mut self, model: String, pictures: &Pictures) -> error::Result<ChatRequest> {
         let mut fields = Fields::default();
         let sampling = self.sampling(&mut fields);
         let format = format(self.format, &mut fields);
@@ -198,13 +203,14 @@ impl GenerateBody {
         if self.raw == Some(true) && self.system.is_some() {
             fields.refuse("/system", "has no place in a raw prompt; write it into the prompt");
         }
+        check_images(count(&self.images), "/images", &mut fields);
         fields.finish()?;
         Ok(ChatRequest {
             model,
             prompt: Prompt::Completion(Completion {
                 text: self.prompt,
                 system: self.system,
-                images: images(self.images)?,
+                images: open(self.images, "/images", pictures).await?,
                 context: self.context,
                 raw: self.raw.unwrap_or(false),
             }),
@@ -217,7 +223,7 @@ impl GenerateBody {
 }
 
 impl ChatBody {
-    fn into_request(mut self, model: String) -> error::Result<ChatRequest> {
+    async fn into_request(mut self, model: String, pictures: &Pictures) -> error::Result<ChatRequest> {
         let mut fields = Fields::default();
         let sampling = self.sampling(&mut fields);
         let format = format(self.format, &mut fields);
@@ -227,12 +233,17 @@ impl ChatBody {
         for (index, message) in self.messages.iter().enumerate() {
             message.check(index, &mut fields);
         }
+        let images = self.messages.iter().map(|message| count(&message.images)).sum();
+        check_images(images, "/messages", &mut fields);
         fields.finish()?;
-        let messages: error::Result<Vec<Message>> =
-            self.messages.into_iter().map(MessageBody::into_message).collect();
+        let mut messages = Vec::with_capacity(self.messages.len());
+        for (index, mut message) in self.messages.into_iter().enumerate() {
+            let images = open(message.images.take(), &format!("/messages/{index}/images"), pictures).await?;
+            messages.push(message.into_message(images));
+        }
         Ok(ChatRequest {
             model,
-            prompt: Prompt::Messages(messages?),
+            prompt: Prompt::Messages(messages),
             tools: self.tools.into_iter().flatten().map(Tool::from).collect(),
             format,
             sampling,
@@ -252,8 +263,8 @@ impl MessageBody {
         }
     }
 
-    fn into_message(self) -> error::Result<Message> {
-        Ok(Message {
+    fn into_message(self, images: Vec<Image>) -> Message {
+        Message {
             role: match self.role {
                 RoleBody::System => Role::System,
                 RoleBody::User => Role::User,
@@ -261,11 +272,11 @@ impl MessageBody {
                 RoleBody::Tool => Role::Tool,
             },
             content: self.content.unwrap_or_default(),
-            images: images(self.images)?,
+            images,
             tool_calls: self.tool_calls.into_iter().flatten().map(ToolCall::from).collect(),
             tool_call_id: self.tool_call_id,
             tool_name: self.tool_name,
-        })
+        }
     }
 }
 
@@ -295,25 +306,34 @@ impl OneOrMany {
     }
 }
 
-fn needed<'a>(mut images: impl Iterator<Item = &'a String>) -> Capability {
-    if images.next().is_some() { Capability::Vision } else { Capability::Completion }
+fn count(images: &Option<Vec<EncodedImage>>) -> usize {
+    images.as_ref().map_or(0, Vec::len)
 }
 
-/// Decoding pictures takes a while and must not hold up the runtime; the rest is quick.
-async fn build(
-    needed: Capability,
-    into_request: impl FnOnce() -> error::Result<ChatRequest> + Send + 'static,
-) -> error::Result<ChatRequest> {
-    if needed != Capability::Vision {
-        return into_request();
+fn needed(images: usize) -> Capability {
+    if images > 0 { Capability::Vision } else { Capability::Completion }
+}
+
+/// More than any model's context holds; each is decoded, however small it is.
+const MAX_IMAGES: usize = 64;
+
+fn check_images(images: usize, pointer: &str, fields: &mut Fields) {
+    if images > MAX_IMAGES {
+        fields.refuse(pointer, format!("may have at most {MAX_IMAGES} images"));
     }
-    tokio::task::spawn_blocking(into_request)
-        .await
-        .map_err(|source| Error::new(Kind::Internal, "An image could not be decoded.").because(source))?
 }
 
-fn images(encoded: Option<Vec<String>>) -> error::Result<Vec<Image>> {
-    encoded.into_iter().flatten().map(|text| Image::from_base64(&text)).collect()
+/// One after the other, so that one request takes no more than its share of the decoders.
+async fn open(
+    images: Option<Vec<EncodedImage>>,
+    pointer: &str,
+    pictures: &Pictures,
+) -> error::Result<Vec<Image>> {
+    let mut opened = Vec::new();
+    for (index, image) in images.into_iter().flatten().enumerate() {
+        opened.push(pictures.open(image, &format!("{pointer}/{index}")).await?);
+    }
+    Ok(opened)
 }
 
 fn format(value: Option<Value>, fields: &mut Fields) -> Format {

@@ -2,6 +2,7 @@
 //! handlers each. A handler extracts, calls the app, and renders.
 
 mod analytics;
+mod body;
 mod cached;
 mod caller;
 mod docs;
@@ -10,10 +11,12 @@ mod error;
 mod extract;
 mod fields;
 mod inference;
+mod multipart;
 mod observe;
 mod server;
 mod service;
 mod stream;
+mod vision;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,6 +25,7 @@ use axum::{
     middleware::from_fn_with_state,
     routing::{MethodRouter, get, post},
 };
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use self::{docs::openapi, server::serve};
@@ -33,6 +37,8 @@ pub struct Edge {
     pub keys: Keys,
     /// Bytes that a request's body may have.
     pub max_body: usize,
+    /// A permit for each kilobyte that large bodies may take together.
+    pub body_memory: Arc<Semaphore>,
     /// How long a client may pause while it sends its request.
     pub request_timeout: Duration,
 }
@@ -41,7 +47,7 @@ pub struct Edge {
 const PUBLIC: [&str; 6] = ["/", "/health", "/docs", "/docs/{file}", "/openapi.json", "/metrics"];
 
 /// All routes. The template is what metrics, logs and documentation call the route.
-fn routes() -> [(&'static str, MethodRouter<Arc<Edge>>); 12] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Edge>>); 16] {
     [
         // Service
         ("/", get(service::root)),
@@ -58,6 +64,11 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Edge>>); 12] {
         // Embeddings
         ("/embeddings/", post(embeddings::embed)),
         ("/embeddings/batch", post(embeddings::batch)),
+        // Vision
+        ("/vision/analyze", post(vision::analyze)),
+        ("/vision/caption", post(vision::caption)),
+        ("/vision/ocr", post(vision::ocr)),
+        ("/vision/upload", post(vision::upload)),
         // Analytics
         ("/analytics/cache", get(analytics::cache).delete(analytics::clear_cache)),
     ]

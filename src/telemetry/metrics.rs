@@ -12,7 +12,7 @@ use std::{
 };
 
 pub use super::text::TextFormat;
-use super::{cache::CacheMetrics, text::Exposition};
+use super::{cache::CacheMetrics, text::Exposition, vision::VisionMetrics};
 use crate::{error::Kind, types::Usage};
 
 /// Upper bounds in seconds: from a cache hit to a slow model's long answer.
@@ -45,6 +45,7 @@ pub struct Metrics {
     /// Requests whose reply has not ended.
     in_progress: AtomicI64,
     pub cache: CacheMetrics,
+    pub vision: VisionMetrics,
     /// By model and route template.
     llm: RwLock<HashMap<(String, &'static str), Arc<Llm>>>,
 }
@@ -83,6 +84,7 @@ impl Metrics {
             routes: routes.into_iter().chain([UNMATCHED]).map(|route| (route, Route::default())).collect(),
             in_progress: AtomicI64::new(0),
             cache: CacheMetrics::default(),
+            vision: VisionMetrics::default(),
             llm: RwLock::default(),
         }
     }
@@ -157,6 +159,7 @@ impl Metrics {
         out.sample("simpleton_requests_in_progress", &[], self.in_progress.load(Relaxed) as f64);
         self.render_llm(&mut out);
         self.cache.render(&mut out, gauges);
+        self.vision.render(&mut out);
         out.family("simpleton_build_info", "gauge", "The version that is running.");
         out.sample("simpleton_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         out.finish()

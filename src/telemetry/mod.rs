@@ -4,6 +4,7 @@ mod cache;
 pub mod logs;
 pub mod metrics;
 mod text;
+mod vision;
 
 use clap::Args;
 

@@ -9,7 +9,7 @@ mod model;
 mod secret;
 mod usage;
 
-pub use self::image::Image;
+pub use self::image::{EncodedImage, Image, ImageFile, ImageLimits, Pixels, Refusal, RefusalReason};
 pub use chat::{
     ChatEvent, ChatRequest, Completion, Done, FinishReason, Format, Message, Prompt, Role, Sampling, Tool,
     ToolCall,

@@ -85,7 +85,7 @@ pub fn last_line(tokens: usize) -> String {
 #[derive(Default)]
 struct State {
     scripts: Mutex<Vec<(String, Script)>>,
-    requests: Mutex<Vec<(String, Value)>>,
+    requests: Mutex<Vec<(String, Vec<u8>)>>,
     /// Connections that the other side closed before the answer was complete.
     aborted: AtomicUsize,
     chunks_sent: AtomicUsize,
@@ -133,7 +133,7 @@ impl FakeOllama {
         format!("http://{}", self.address)
     }
 
-    /// From now on this path is answered like this.
+    /// From now on this path is answered like this; `/api/show llava` is for one model only.
     pub fn on(&self, path: &str, script: Script) {
         let mut scripts = self.state.scripts.lock().unwrap();
         scripts.retain(|(known, _)| known != path);
@@ -142,8 +142,15 @@ impl FakeOllama {
 
     /// The bodies sent to this path so far.
     pub fn requests(&self, path: &str) -> Vec<Value> {
+        let bodies = self.bodies(path);
+        bodies.iter().map(|body| serde_json::from_str(body).unwrap_or(Value::Null)).collect()
+    }
+
+    /// The same, byte for byte.
+    pub fn bodies(&self, path: &str) -> Vec<String> {
         let requests = self.state.requests.lock().unwrap();
-        requests.iter().filter(|(known, _)| known == path).map(|(_, body)| body.clone()).collect()
+        let bodies = requests.iter().filter(|(known, _)| known == path);
+        bodies.map(|(_, body)| String::from_utf8(body.clone()).unwrap()).collect()
     }
 
     pub fn aborted(&self) -> usize {
@@ -167,7 +174,10 @@ async fn connection(mut stream: TcpStream, state: Arc<State>) {
     while let Some((path, body)) = read_request(&mut stream, &mut buffer).await {
         let script = {
             let scripts = state.scripts.lock().unwrap();
-            scripts.iter().find(|(known, _)| *known == path).map(|(_, script)| script.clone())
+            let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+            let with_model = format!("{path} {}", body["model"].as_str().unwrap_or_default());
+            let found = |path: &str| scripts.iter().find(|(known, _)| known == path);
+            found(&with_model).or_else(|| found(&path)).map(|(_, script)| script.clone())
         };
         state.requests.lock().unwrap().push((path, body));
         let script = script.unwrap_or_else(|| Script::error(404, "no such path"));
@@ -177,7 +187,7 @@ async fn connection(mut stream: TcpStream, state: Arc<State>) {
     }
 }
 
-async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(String, Value)> {
+async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(String, Vec<u8>)> {
     loop {
         if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
@@ -188,7 +198,7 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(S
                 })
                 .unwrap_or(0);
             if buffer.len() >= end + 4 + length {
-                let body = serde_json::from_slice(&buffer[end + 4..end + 4 + length]).unwrap_or(Value::Null);
+                let body = buffer[end + 4..end + 4 + length].to_vec();
                 let path = head.split(' ').nth(1)?.to_owned();
                 buffer.drain(..end + 4 + length);
                 return Some((path, body));

@@ -8,4 +8,7 @@ mod embeddings;
 mod fake_ollama;
 mod harness;
 mod inference;
+mod ocr;
 mod service;
+mod vision;
+mod vision_bad_input;

@@ -5,7 +5,7 @@ use serde_json::json;
 use simpleton::{
     backend::Backend,
     error::Kind,
-    types::{ChatEvent, Completion, FinishReason, Format, Image, Message, Prompt, Role, Tool},
+    types::{ChatEvent, Completion, FinishReason, Format, Image, ImageLimits, Message, Prompt, Role, Tool},
 };
 
 use crate::harness::{Rig, collect, completion, cpu_ticks, question, request, slow, some_text, until};
@@ -114,7 +114,7 @@ async fn a_picture_is_seen() {
     let mut png = std::io::Cursor::new(Vec::new());
     square.write_to(&mut png, image::ImageFormat::Png).expect("a PNG");
     let mut message = Message::new(Role::User, "Describe this image in one brief sentence.");
-    message.images = vec![Image::from_bytes(png.get_ref()).expect("an image")];
+    message.images = vec![Image::from_bytes(png.into_inner(), &ImageLimits::default()).expect("an image")];
     let reply = rig.reply(request(Prompt::Messages(vec![message]))).await.expect("a reply");
     assert!(reply.text().contains("blue"), "{reply:?}");
     rig.backend.stop().await;

@@ -7,4 +7,6 @@ mod failures;
 mod harness;
 mod limits;
 mod orphans;
+mod pictures;
 mod unloading;
+mod vision;

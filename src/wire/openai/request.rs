@@ -1,6 +1,5 @@
 //! From our `ChatRequest` to the body of `POST /v1/chat/completions`.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -144,7 +143,7 @@ impl<'a> Content<'a> {
         }
         // Pictures first: LLaVA and its kin were trained on the question after the picture.
         let images = message.images.iter().map(|image| Part::ImageUrl {
-            image_url: ImageUrl { url: format!("data:image/png;base64,{}", STANDARD.encode(image.png())) },
+            image_url: ImageUrl { url: format!("data:{};base64,{}", image.media_type(), image.to_base64()) },
         });
         Self::Parts(images.chain([Part::Text { text: &message.content }]).collect())
     }

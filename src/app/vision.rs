@@ -1,0 +1,166 @@
+//! What is asked about a picture, and how. Each of the three is one `ChatRequest` with the picture in
+//! its only message; OCR may also be Tesseract's.
+
+use futures_util::{StreamExt, stream};
+
+use super::{App, Caller, ChatReply};
+use crate::{
+    cache::{Events, Origin, Served},
+    error::{Error, Kind, Result},
+    ocr::OcrEngine,
+    types::{ChatEvent, ChatRequest, Done, Format, Image, Message, Prompt, Role, Sampling},
+};
+
+/// How much a caption tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    Brief,
+    #[default]
+    Normal,
+    Detailed,
+}
+
+/// A text about a picture, whole.
+pub struct Reading {
+    pub text: String,
+    /// The model that wrote it, or `tesseract` with its version.
+    pub model: String,
+    pub served: Served,
+}
+
+/// What vision models say when there is no text to read, in lower case and without full stop.
+const NO_TEXT: [&str; 9] = [
+    "no text found",
+    "no text",
+    "none",
+    "n/a",
+    "no visible text",
+    "there is no text in this image",
+    "there is no text in the image",
+    "there is no text visible in this image",
+    "there is no visible text in this image",
+];
+
+impl App {
+    /// Answers a question about a picture. The model is one that `Models::resolve` has given.
+    ///
+    /// # Errors
+    /// Those of `App::chat`.
+    pub async fn analyze(
+        &self,
+        caller: &Caller,
+        model: String,
+        image: Image,
+        prompt: String,
+        sampling: Sampling,
+    ) -> Result<ChatReply> {
+        self.chat(caller, request(model, image, prompt, sampling)).await
+    }
+
+    /// Describes a picture.
+    ///
+    /// # Errors
+    /// Those of `App::chat`.
+    pub async fn caption(
+        &self,
+        caller: &Caller,
+        model: String,
+        image: Image,
+        detail: Detail,
+    ) -> Result<Reading> {
+        let prompt = match detail {
+            Detail::Brief => &self.prompts.caption_brief,
+            Detail::Normal => &self.prompts.caption_normal,
+            Detail::Detailed => &self.prompts.caption_detailed,
+        };
+        let reply = self.chat(caller, request(model, image, prompt.clone(), likeliest())).await?;
+        whole(reply).await
+    }
+
+    /// Reads the text in a picture: by the model that is named, else by what `OCR_ENGINE` says. The
+    /// text is empty when there is none.
+    ///
+    /// # Errors
+    /// Those of `App::chat`, and of `Tesseract::read`.
+    pub async fn ocr(&self, caller: &Caller, reader: Reader, image: Image) -> Result<Reading> {
+        let mut reading = match reader {
+            Reader::Tesseract => self.tesseract_reads(caller, image).await?,
+            Reader::Model(model) => {
+                let request = request(model, image, self.prompts.ocr.clone(), likeliest());
+                whole(self.chat(caller, request).await?).await?
+            }
+        };
+        if NO_TEXT.contains(&reading.text.trim_end_matches('.').to_lowercase().as_str()) {
+            reading.text.clear();
+        }
+        Ok(reading)
+    }
+
+    /// Whether a request that names no model is read by Tesseract.
+    pub fn reads_with_tesseract(&self) -> bool {
+        self.ocr_engine == OcrEngine::Tesseract
+    }
+
+    /// Kept in the cache as a model's reply would be: its version is the model, and the languages
+    /// with the version are what a digest is to weights.
+    async fn tesseract_reads(&self, caller: &Caller, image: Image) -> Result<Reading> {
+        let version = self.tesseract.version().await?.to_owned();
+        let digest = format!("{version} {}", self.tesseract.languages());
+        let request = request(version.clone(), image.clone(), String::new(), Sampling::default());
+        let owner = Some(caller.key.to_bytes());
+        let origin = Origin { backend: "tesseract", digest: &digest, owner };
+        let key = self.cache.chat_key(&request, Some(origin));
+        let tesseract = self.tesseract.clone();
+        let read = async move || -> Result<Events> {
+            let text = tesseract.read(&image).await?;
+            let events = [ChatEvent::Text(text), ChatEvent::Done(Done::default())];
+            let events: Events = Box::pin(stream::iter(events.map(Ok)));
+            Ok(events)
+        };
+        let (events, served) = self.cache.chat(key, caller.directives, read).await?;
+        whole(ChatReply { model: version, events, served }).await
+    }
+}
+
+/// Who reads the text in a picture.
+pub enum Reader {
+    /// A model that `Models::resolve` has given.
+    Model(String),
+    Tesseract,
+}
+
+fn request(model: String, image: Image, prompt: String, sampling: Sampling) -> ChatRequest {
+    let mut message = Message::new(Role::User, prompt);
+    message.images = vec![image];
+    ChatRequest {
+        model,
+        prompt: Prompt::Messages(vec![message]),
+        tools: Vec::new(),
+        format: Format::Text,
+        sampling,
+        keep_alive: None,
+    }
+}
+
+/// A caption and a reading have one best answer, the same each time.
+fn likeliest() -> Sampling {
+    Sampling { temperature: Some(0.0), ..Sampling::default() }
+}
+
+async fn whole(mut reply: ChatReply) -> Result<Reading> {
+    let mut text = String::new();
+    while let Some(event) = reply.events.next().await {
+        match event? {
+            ChatEvent::Text(more) => text.push_str(&more),
+            ChatEvent::Thinking(_) | ChatEvent::ToolCall(_) => {}
+            ChatEvent::Done(_) => {
+                return Ok(Reading {
+                    text: text.trim().to_owned(),
+                    model: reply.model,
+                    served: reply.served,
+                });
+            }
+        }
+    }
+    Err(Error::new(Kind::BadGateway, "The backend ended its answer before it was complete."))
+}

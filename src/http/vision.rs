@@ -1,0 +1,239 @@
+//! `/vision/analyze`, `/vision/caption`, `/vision/ocr` and `/vision/upload`.
+
+use std::sync::Arc;
+
+use axum::{
+    Json as JsonReply,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    Edge,
+    body::Room,
+    cached,
+    caller::Caller,
+    error::Result,
+    extract::Json,
+    fields::Fields,
+    multipart::Form,
+    stream::{Shape, respond},
+};
+use crate::{
+    app::vision::{Detail, Reader, Reading},
+    error,
+    types::{Capability, EncodedImage, Sampling},
+};
+
+/// The brief's.
+const DEFAULT_TEMPERATURE: f32 = 0.7;
+const DEFAULT_PROMPT: &str = "Describe this image";
+
+#[derive(Deserialize, ToSchema)]
+pub(super) struct AnalyzeBody {
+    /// base64 of a PNG, JPEG, GIF, WebP or BMP, with or without a `data:` URI.
+    #[schema(value_type = String)]
+    image: EncodedImage,
+    #[schema(example = "What objects are in this image?")]
+    prompt: String,
+    /// The server's default vision model when absent.
+    model: Option<String>,
+    /// 0 (always the likeliest token) to 2.
+    #[schema(default = 0.7, minimum = 0, maximum = 2)]
+    temperature: Option<f64>,
+    #[schema(minimum = 1)]
+    max_tokens: Option<i64>,
+    /// `true` answers with server-sent events.
+    #[schema(default = false)]
+    stream: Option<bool>,
+}
+
+#[derive(Deserialize, ToSchema)]
+pub(super) struct CaptionBody {
+    /// base64 of a PNG, JPEG, GIF, WebP or BMP, with or without a `data:` URI.
+    #[schema(value_type = String)]
+    image: EncodedImage,
+    /// How much the caption tells; `normal` when absent.
+    detail_level: Option<DetailBody>,
+    /// The server's default vision model when absent.
+    model: Option<String>,
+}
+
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum DetailBody {
+    Brief,
+    Normal,
+    Detailed,
+}
+
+#[derive(Deserialize, ToSchema)]
+pub(super) struct OcrBody {
+    /// base64 of a PNG, JPEG, GIF, WebP or BMP, with or without a `data:` URI.
+    #[schema(value_type = String)]
+    image: EncodedImage,
+    /// When absent, what `OCR_ENGINE` says: the server's default vision model, or Tesseract.
+    model: Option<String>,
+}
+
+/// The form's fields. For the documentation; `Form` reads them.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(super) struct UploadForm {
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+    #[schema(default = "Describe this image")]
+    prompt: Option<String>,
+    /// The server's default vision model when absent.
+    model: Option<String>,
+    /// `true` answers with server-sent events.
+    #[schema(default = false)]
+    stream: Option<bool>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct CaptionReply {
+    caption: String,
+    model: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct OcrReply {
+    /// Empty when there is none.
+    text: String,
+    /// The model that read it, or `tesseract` with its version.
+    model: String,
+}
+
+/// Answers a question about a picture
+#[utoipa::path(post, path = "/vision/analyze", tag = "Vision", request_body = AnalyzeBody,
+    responses((status = 200, body = super::docs::GenerateReply), (status = "default", body = super::error::Problem)))]
+pub(super) async fn analyze(
+    State(edge): State<Arc<Edge>>,
+    caller: Caller,
+    Json(body, room): Json<AnalyzeBody>,
+) -> Result<Response> {
+    let mut fields = Fields::default();
+    check_prompt(&body.prompt, &mut fields);
+    let sampling = Sampling {
+        temperature: fields.between("/temperature", body.temperature, 0.0, 2.0).or(Some(DEFAULT_TEMPERATURE)),
+        max_tokens: fields.positive("/max_tokens", body.max_tokens),
+        ..Sampling::default()
+    };
+    fields.finish()?;
+    let question = Question { prompt: body.prompt, model: body.model, sampling };
+    let sent = Sent { image: body.image, pointer: "/image", room };
+    question.answer(&edge, &caller, sent, body.stream.unwrap_or(false)).await
+}
+
+/// Answers a question about an uploaded file
+#[utoipa::path(post, path = "/vision/upload", tag = "Vision",
+    request_body(content = UploadForm, content_type = "multipart/form-data"),
+    responses((status = 200, body = super::docs::GenerateReply), (status = "default", body = super::error::Problem)))]
+pub(super) async fn upload(
+    State(edge): State<Arc<Edge>>,
+    caller: Caller,
+    mut form: Form,
+) -> Result<Response> {
+    let mut fields = Fields::default();
+    let prompt = form.take("prompt").unwrap_or_else(|| DEFAULT_PROMPT.to_owned());
+    check_prompt(&prompt, &mut fields);
+    let stream = match form.take("stream").as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => {
+            fields.refuse("/stream", "must be true or false");
+            false
+        }
+    };
+    fields.finish()?;
+    let sampling = Sampling { temperature: Some(DEFAULT_TEMPERATURE), ..Sampling::default() };
+    let question = Question { prompt, model: form.take("model"), sampling };
+    let sent = Sent { image: EncodedImage::from_bytes(form.file), pointer: "/file", room: form.room };
+    question.answer(&edge, &caller, sent, stream).await
+}
+
+/// Describes a picture
+#[utoipa::path(post, path = "/vision/caption", tag = "Vision", request_body = CaptionBody,
+    responses((status = 200, body = CaptionReply), (status = "default", body = super::error::Problem)))]
+pub(super) async fn caption(
+    State(edge): State<Arc<Edge>>,
+    caller: Caller,
+    Json(body, room): Json<CaptionBody>,
+) -> Result<Response> {
+    let model = edge.app.models.resolve(body.model.as_deref(), Capability::Vision).await?;
+    let image = Sent { image: body.image, pointer: "/image", room }.open(&edge).await?;
+    let detail = body.detail_level.map_or_else(Detail::default, Detail::from);
+    let Reading { text, model, served } = edge.app.caption(&caller, model, image, detail).await?;
+    let mut response = JsonReply(CaptionReply { caption: text, model }).into_response();
+    cached::mark(response.headers_mut(), &served);
+    Ok(response)
+}
+
+/// Reads the text in a picture
+#[utoipa::path(post, path = "/vision/ocr", tag = "Vision", request_body = OcrBody,
+    responses((status = 200, body = OcrReply), (status = "default", body = super::error::Problem)))]
+pub(super) async fn ocr(
+    State(edge): State<Arc<Edge>>,
+    caller: Caller,
+    Json(body, room): Json<OcrBody>,
+) -> Result<Response> {
+    let reader = if body.model.is_none() && edge.app.reads_with_tesseract() {
+        Reader::Tesseract
+    } else {
+        Reader::Model(edge.app.models.resolve(body.model.as_deref(), Capability::Vision).await?)
+    };
+    let image = Sent { image: body.image, pointer: "/image", room }.open(&edge).await?;
+    let Reading { text, model, served } = edge.app.ocr(&caller, reader, image).await?;
+    let mut response = JsonReply(OcrReply { text, model }).into_response();
+    cached::mark(response.headers_mut(), &served);
+    Ok(response)
+}
+
+/// A picture as it came, with the room in memory that it takes until it is decoded.
+struct Sent {
+    image: EncodedImage,
+    /// Where it stands in the request.
+    pointer: &'static str,
+    room: Room,
+}
+
+impl Sent {
+    async fn open(self, edge: &Edge) -> error::Result<crate::types::Image> {
+        let Self { image, pointer, room: _room } = self;
+        edge.app.pictures.open(image, pointer).await
+    }
+}
+
+struct Question {
+    prompt: String,
+    model: Option<String>,
+    sampling: Sampling,
+}
+
+impl Question {
+    async fn answer(self, edge: &Edge, caller: &Caller, sent: Sent, stream: bool) -> Result<Response> {
+        let model = edge.app.models.resolve(self.model.as_deref(), Capability::Vision).await?;
+        let image = sent.open(edge).await?;
+        let reply = edge.app.analyze(caller, model, image, self.prompt, self.sampling).await?;
+        respond(caller, reply, Shape::Generate, stream).await
+    }
+}
+
+fn check_prompt(prompt: &str, fields: &mut Fields) {
+    if prompt.trim().is_empty() {
+        fields.refuse("/prompt", "must not be empty");
+    }
+}
+
+impl From<DetailBody> for Detail {
+    fn from(detail: DetailBody) -> Self {
+        match detail {
+            DetailBody::Brief => Self::Brief,
+            DetailBody::Normal => Self::Normal,
+            DetailBody::Detailed => Self::Detailed,
+        }
+    }
+}

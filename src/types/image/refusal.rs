@@ -1,0 +1,120 @@
+//! Why a picture was not accepted: a reason from a closed set, for metrics, and the error that the
+//! caller gets.
+
+use std::{error::Error as StdError, fmt};
+
+use crate::error::{Error, Kind};
+
+use super::ImageLimits;
+
+/// From a closed set, fit for a metric's label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RefusalReason {
+    /// An address stands where the picture should be.
+    Url,
+    /// The text is not base64.
+    Base64,
+    /// There is nothing.
+    Empty,
+    /// More bytes than are accepted.
+    Bytes,
+    /// The bytes are of no format that is read here.
+    Format,
+    /// More pixels than are accepted.
+    Pixels,
+    /// The format was recognised, and then the rest did not fit it.
+    Broken,
+}
+
+impl RefusalReason {
+    pub const ALL: [Self; 7] =
+        [Self::Url, Self::Base64, Self::Empty, Self::Bytes, Self::Format, Self::Pixels, Self::Broken];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Url => "url",
+            Self::Base64 => "base64",
+            Self::Empty => "empty",
+            Self::Bytes => "bytes",
+            Self::Format => "format",
+            Self::Pixels => "pixels",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub reason: RefusalReason,
+    error: Error,
+}
+
+impl Refusal {
+    /// The error for the picture that stands at this JSON pointer in the request.
+    pub fn at(self, pointer: &str) -> Error {
+        match self.reason {
+            RefusalReason::Url => Error::field(pointer, NO_URLS),
+            _ => self.error,
+        }
+    }
+
+    pub(super) fn url() -> Self {
+        Self::new(RefusalReason::Url, Kind::Invalid, format!("An image {NO_URLS}."))
+    }
+
+    pub(super) fn base64(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let refusal = Self::new(RefusalReason::Base64, Kind::Malformed, "The image is not valid base64.");
+        refusal.because(source)
+    }
+
+    pub(super) fn empty() -> Self {
+        let message = "The image is empty; send a PNG, JPEG, GIF, WebP or BMP.";
+        Self::new(RefusalReason::Empty, Kind::Malformed, message)
+    }
+
+    /// For callers that count bytes before they have them all.
+    pub fn bytes(limits: &ImageLimits) -> Self {
+        let megabytes = limits.max_bytes / (1024 * 1024);
+        let message = format!("The image is larger than {megabytes} MB.");
+        Self::new(RefusalReason::Bytes, Kind::TooLarge, message)
+    }
+
+    pub(super) fn format() -> Self {
+        let message = "This is not an image that can be read here; send a PNG, JPEG, GIF, WebP or BMP.";
+        Self::new(RefusalReason::Format, Kind::Malformed, message)
+    }
+
+    pub(super) fn pixels(width: u32, height: u32, limits: &ImageLimits) -> Self {
+        let most = limits.max_pixels;
+        let message = format!("The image has {width} × {height} pixels; at most {most} are accepted.");
+        Self::new(RefusalReason::Pixels, Kind::TooLarge, message)
+    }
+
+    /// `format` is the format's name, as people write it.
+    pub fn broken(format: &str, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let message = format!("The image cannot be decoded: its {format} data is damaged or cut off.");
+        Self::new(RefusalReason::Broken, Kind::Malformed, message).because(source)
+    }
+
+    fn new(reason: RefusalReason, kind: Kind, message: impl Into<String>) -> Self {
+        Self { reason, error: Error::new(kind, message) }
+    }
+
+    fn because(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { error: self.error.because(source), ..self }
+    }
+}
+
+const NO_URLS: &str = "must be the image itself as base64: nothing is fetched from an address";
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.error.message())
+    }
+}
+
+impl StdError for Refusal {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.error.source()
+    }
+}

@@ -1,0 +1,183 @@
+//! The four endpoints on the real engine with the demo model, as a client uses them, and how well it
+//! sees: measured on pictures that are drawn here, with a floor that only something broken falls
+//! below. The figures are printed; models/README.md has them.
+
+use std::path::Path;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+use simpleton::{
+    config::{Sources, load},
+    serve::Server,
+};
+use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle};
+
+use crate::{
+    harness::llama_server,
+    pictures::{Dice, shapes, text, word},
+};
+
+const KEY: &str = "test-key-0123456789";
+
+/// The whole server on the embedded engine.
+struct Service {
+    url: String,
+    client: reqwest::Client,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+    _folder: TempDir,
+}
+
+impl Service {
+    async fn start(more: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let engine = llama_server();
+        let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+        let (folder_path, engine) = (text(folder.path()), text(&engine));
+        let own = [("PORT", "0"), ("API_KEYS", KEY), ("DATA_DIR", &*folder_path), ("LLAMA_SERVER", &*engine)];
+        let variables = own.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let config = load(&Sources::from_environment(variables)).1.expect("settings");
+        let server = Server::prepare(&config).await.expect("a server");
+        let url = format!("http://{}", server.address().expect("an address"));
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(server.run(async {
+            // An error is a test that failed: the server ends all the same.
+            let _ = stopped.await;
+        }));
+        // An error only says that it is there already: all tests may run in one process.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        Self { url, client, stop, task, _folder: folder }
+    }
+
+    fn post(&self, path: &str) -> reqwest::RequestBuilder {
+        self.client.post(format!("{}{path}", self.url)).header("x-api-key", KEY)
+    }
+
+    async fn ask(&self, path: &str, body: Value) -> Value {
+        let request = self.post(path).header("content-type", "application/json").body(body.to_string());
+        answer(request).await
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).expect("it runs");
+        self.task.await.expect("no panic");
+    }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> Value {
+    let response = request.send().await.expect("an answer");
+    let (status, text) = (response.status(), response.text().await.expect("a body"));
+    assert_eq!(status, 200, "{text}");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+fn uri(png: &[u8]) -> String {
+    format!("data:image/png;base64,{}", STANDARD.encode(png))
+}
+
+fn sample(name: &str) -> Vec<u8> {
+    std::fs::read(format!("models/demo/samples/{name}")).expect("a sample")
+}
+
+fn said<'a>(reply: &'a Value, field: &str) -> &'a str {
+    reply[field].as_str().unwrap_or_else(|| panic!("no {field} in {reply}"))
+}
+
+/// The brief's four requests, as they are printed there.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_four_endpoints_answer() {
+    let service = Service::start(&[]).await;
+    let circle = sample("red_circle.png");
+    let request =
+        json!({"image": uri(&circle), "prompt": "What objects are in this image?", "temperature": 0});
+    let reply = service.ask("/vision/analyze", request).await;
+    assert_eq!((said(&reply, "response"), said(&reply, "model")), ("A red circle.", "simpleton-demo"));
+    let request = json!({"image": uri(&circle), "detail_level": "detailed"});
+    let caption = service.ask("/vision/caption", request).await;
+    assert!(said(&caption, "caption").contains("red circle"), "{caption}");
+    let read = service.ask("/vision/ocr", json!({"image": uri(&sample("hello_world.png"))})).await;
+    assert_eq!(read, json!({"text": "HELLO\nWORLD", "model": "simpleton-demo"}));
+    let none = service.ask("/vision/ocr", json!({"image": uri(&circle)})).await;
+    assert_eq!(none["text"], "", "there is no text in it");
+    let form = reqwest::multipart::Form::new()
+        .part("file", reqwest::multipart::Part::bytes(circle).file_name("image.jpg"))
+        .text("prompt", "Describe this image in detail");
+    let reply = answer(service.post("/vision/upload").multipart(form)).await;
+    assert!(said(&reply, "response").contains("red circle"), "{reply}");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_model_sees_shapes_and_reads_words() {
+    let service = Service::start(&[]).await;
+    let mut dice = Dice::new(20_251_124);
+    let (mut named, mut all, mut lengths) = (0, 0, [0; 3]);
+    for _ in 0..25 {
+        let (png, names) = shapes(&mut dice);
+        for (level, length) in ["brief", "normal", "detailed"].into_iter().zip(&mut lengths) {
+            let request = json!({"image": uri(&png), "detail_level": level});
+            let reply = service.ask("/vision/caption", request).await;
+            let caption = said(&reply, "caption");
+            *length += caption.len();
+            if level == "brief" {
+                all += names.len();
+                let right =
+                    names.iter().filter(|(colour, shape)| caption.contains(&format!("{colour} {shape}")));
+                named += right.count();
+                println!("{names:?}: {caption}");
+            }
+        }
+    }
+    let (mut exact, mut right, mut letters) = (0, 0, 0);
+    for _ in 0..25 {
+        let (png, word) = word(&mut dice);
+        let reply = service.ask("/vision/ocr", json!({"image": uri(&png)})).await;
+        let read = said(&reply, "text");
+        println!("{word}: {read}");
+        exact += usize::from(read == word);
+        letters += word.len();
+        right += word.len().saturating_sub(distance(&word, read));
+    }
+    println!("captions: {named} of {all} shapes with the right colour and name");
+    println!("mean length of a caption: {:?} characters", lengths.map(|length| length / 25));
+    println!("words: {exact} of 25 exact, {right} of {letters} letters right");
+    assert!(named * 10 >= all * 6, "{named} of {all}");
+    assert!(right * 10 >= letters * 6, "{right} of {letters}");
+    let [brief, normal, detailed] = lengths;
+    assert!(brief * 11 <= normal * 10 && normal * 5 <= detailed * 4, "{lengths:?}");
+    service.stop().await;
+}
+
+/// Levenshtein's.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tesseract_reads_where_it_is_asked_to() {
+    let service = Service::start(&[("OCR_ENGINE", "tesseract")]).await;
+    let png = text("Invoice 4711", "DejaVuSans.ttf");
+    let reply = service.ask("/vision/ocr", json!({"image": uri(&png)})).await;
+    assert_eq!(said(&reply, "text"), "Invoice 4711");
+    assert!(said(&reply, "model").starts_with("tesseract "), "{reply}");
+    // A request that names a model gets that one.
+    let request = json!({"image": uri(&sample("hello.png")), "model": "simpleton-demo"});
+    assert_eq!(
+        service.ask("/vision/ocr", request).await,
+        json!({"text": "HELLO", "model": "simpleton-demo"})
+    );
+    service.stop().await;
+}
