@@ -1,7 +1,7 @@
 # The commands of this project. Each one is a script in scripts/, which says what it does while it does it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench
+.PHONY: help run test check fuzz bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ test: ## Install what the tests need and run all of them
 
 check: ## Format, lints, licences, documentation, scripts and deployment files
 	@scripts/check.sh
+
+fuzz: ## Throw damaged pictures at the decoder for a minute (ARGS=600 for ten)
+	@scripts/fuzz.sh $(ARGS)
 
 bench: ## Measure speed and size against nginx and the bare engine
 	@scripts/bench.sh $(ARGS)

@@ -3,7 +3,7 @@
 # usage: scripts/test.sh [arguments of "cargo nextest run", such as part of a test's name]
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-steps 5
+steps 6
 
 step "What the tests need from the system"
 mapfile -t sets < <(to_build)
@@ -30,8 +30,17 @@ cargo nextest run --locked "$@" || fail "tests failed; the summary above names t
   "One alone, with its output: make test ARGS=\"NAME --no-capture\""
 step_done
 
+if [[ -z "${CI:-}" ]]; then
+  say "[5/6] Fuzzing the image decoder: left out, only in CI; make fuzz does it"
+  STEP=5
+else
+  step "Fuzzing the image decoder"
+  inner scripts/fuzz.sh 60
+  step_done
+fi
+
 if (($# > 0)); then
-  say "[5/5] Documentation tests: left out, because tests were picked by name"
+  say "[6/6] Documentation tests: left out, because tests were picked by name"
 else
   step "Documentation tests: cargo test --doc"
   cargo test --doc --locked --quiet || fail "an example in the documentation failed; see above."

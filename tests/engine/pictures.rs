@@ -20,7 +20,14 @@ pub(crate) const COLOURS: [(&str, [u8; 3]); 9] = [
     ("brown", [125, 75, 40]),
     ("black", [18, 18, 20]),
 ];
-pub(crate) const SHAPES: [&str; 5] = ["circle", "square", "triangle", "diamond", "cross"];
+pub(crate) const SHAPES: [&str; 8] =
+    ["circle", "square", "triangle", "star", "diamond", "rectangle", "heart", "cross"];
+/// What shapes lie on, and the colours that are hard to see on it.
+const GROUNDS: [([u8; 3], &[&str]); 3] = [
+    ([250; 3], &["yellow"]),
+    ([18, 18, 20], &["black", "brown", "purple"]),
+    ([245, 220, 50], &["yellow", "orange", "pink"]),
+];
 
 /// A generator of its own, so that the same pictures are drawn everywhere (Knuth's MMIX numbers).
 pub(crate) struct Dice(u64);
@@ -42,14 +49,16 @@ impl Dice {
     }
 }
 
-/// One or two shapes on white, with their names as `red circle`, from left to right.
+/// One or two shapes on a plain ground, with their colours and names, from left to right.
 pub(crate) fn shapes(dice: &mut Dice) -> (Vec<u8>, Vec<(&'static str, &'static str)>) {
-    let mut picture = RgbImage::from_pixel(SIDE, SIDE, Rgb([250; 3]));
+    let (ground, hidden) = GROUNDS[dice.roll(GROUNDS.len())];
+    let mut picture = RgbImage::from_pixel(SIDE, SIDE, Rgb(ground));
     let side = SIDE as f32;
+    let seen: Vec<_> = COLOURS.iter().filter(|(name, _)| !hidden.contains(name)).collect();
     let count = 1 + dice.roll(2);
     let mut names = Vec::new();
     for n in 0..count {
-        let (colour, rgb) = COLOURS[dice.roll(COLOURS.len())];
+        let &(colour, rgb) = seen[dice.roll(seen.len())];
         let shape = SHAPES[dice.roll(SHAPES.len())];
         let (radius, x) = if count == 1 {
             (side * dice.between(0.25, 0.3), side * dice.between(0.4, 0.6))
@@ -71,9 +80,33 @@ fn inside(shape: &str, x: f32, y: f32) -> bool {
         "square" => x.abs() <= 0.9 && y.abs() <= 0.9,
         // Corners at 1.12 around the middle, one of them above.
         "triangle" => y <= 0.56 && 1.732 * x.abs() <= y + 1.12,
+        "rectangle" => x.abs() <= 1.25 && y.abs() <= 0.62,
+        "star" => star(x, y),
+        "heart" => heart(x, -y),
         "diamond" => x.abs() / 0.98 + y.abs() / 1.15 <= 1.0,
         _ => x.abs().min(y.abs()) <= 0.34 && x.abs().max(y.abs()) <= 1.0,
     }
+}
+
+/// Five points at 1.15, and the corners between them at 0.48.
+fn star(x: f32, y: f32) -> bool {
+    let fifth = std::f32::consts::TAU / 5.0;
+    // From the nearest point, which is above for the first one.
+    let angle = (x.atan2(-y).rem_euclid(fifth) - fifth / 2.0).abs();
+    let (far, near) = (1.15_f32, 0.48_f32);
+    let from_near = [near, 0.0];
+    let point = [far * (fifth / 2.0).cos(), far * (fifth / 2.0).sin()];
+    let length = x.hypot(y);
+    let [px, py] = [length * angle.cos(), length * angle.sin()];
+    // On the inner side of the edge from a corner to a point.
+    let (ex, ey) = (point[0] - from_near[0], point[1] - from_near[1]);
+    ex * (py - from_near[1]) - ey * (px - from_near[0]) >= 0.0
+}
+
+/// The curve (x² + y² - 1)³ = x² y³, a little larger than the circle.
+fn heart(x: f32, y: f32) -> bool {
+    let (x, y) = (x * 1.15, y * 1.15 + 0.1);
+    (x * x + y * y - 1.0).powi(3) <= x * x * y.powi(3)
 }
 
 /// Each pixel by how many of its nine points are inside.
@@ -92,7 +125,7 @@ fn blend(pixel: &mut Rgb<u8>, rgb: [u8; 3], share: f32) {
     }
 }
 
-/// A word of 3 to 6 letters or digits, black on white, and what it says.
+/// A word of 3 to 6 letters, in capitals or not, or a number, black on white, and what it says.
 pub(crate) fn word(dice: &mut Dice) -> (Vec<u8>, String) {
     const FONTS: [&str; 2] = ["DejaVuSans.ttf", "DejaVuSans-Bold.ttf"];
     let font = FONTS[dice.roll(FONTS.len())];
@@ -104,6 +137,11 @@ pub(crate) fn word(dice: &mut Dice) -> (Vec<u8>, String) {
             letters.as_bytes()[dice.roll(letters.len())] as char
         })
         .collect();
+    let word = match dice.roll(4) {
+        0 => word[..1].to_owned() + &word[1..].to_lowercase(),
+        1 => (0..length).map(|_| char::from(b'0' + dice.roll(10) as u8)).collect(),
+        _ => word,
+    };
     (text(&word, font), word)
 }
 

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::Image;
 
-const QUALITY: u8 = 90;
+const QUALITY: u8 = 85;
 
 pub(super) fn encode(rgb: &RgbImage, lossy: bool) -> Image {
     let (width, height) = rgb.dimensions();

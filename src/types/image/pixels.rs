@@ -50,8 +50,8 @@ fn scale(rgb: RgbImage, max_side: u32) -> RgbImage {
     };
     let source = Source::new(width, height, &rgb, PixelType::U8x3).expect("as many bytes as the size says");
     let mut target = Target::new(scaled(width), scaled(height), PixelType::U8x3);
-    // Bicubic: as good as Lanczos to the eye of a model, which scales once more, at half the price.
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
+    // Made for scaling down: as sharp as bicubic there, at two thirds of the price.
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Hamming));
     Resizer::new().resize(&source, &mut target, &options).expect("both are RGB of 8 bits and not empty");
     RgbImage::from_raw(target.width(), target.height(), target.into_vec()).expect("as many bytes as pixels")
 }
