@@ -44,6 +44,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("utoipa", &["src/http/"]),
     ("image", &["src/types/image/"]),
     ("zune_jpeg", &["src/types/image/"]),
+    ("jpeg_decoder", &["src/types/image/"]),
     ("fast_image_resize", &["src/types/image/"]),
     ("jpeg_encoder", &["src/types/image/"]),
     ("multer", &["src/http/multipart.rs"]),

@@ -21,7 +21,7 @@ pub fn measure() -> Result<()> {
         file.len() as f64 / 1e6
     ));
     let open = || ImageFile::open(file.clone(), &limits).map_err(|refusal| refusal.to_string());
-    let decode = || open()?.decode().map_err(|refusal| refusal.to_string());
+    let decode = || open()?.decode(limits.max_side).map_err(|refusal| refusal.to_string());
     let mut spent = [Duration::ZERO; 4];
     let mut last = None;
     // The first round warms up.

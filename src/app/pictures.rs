@@ -89,7 +89,7 @@ impl Pictures {
             let _room = room;
             let began = Instant::now();
             let (bytes, pixels) = (file.len(), file.pixels());
-            let image = file.decode()?.fit(limits.max_side).encode();
+            let image = file.decode(limits.max_side)?.fit(limits.max_side).encode();
             metrics.vision.decoded(began.elapsed(), bytes, pixels);
             Ok(image)
         });

@@ -179,6 +179,12 @@ mod tests {
         chat(&request, ORIGIN)
     }
 
+    fn picture(width: u32) -> Image {
+        let mut file = std::io::Cursor::new(Vec::new());
+        image::RgbImage::new(width, 1).write_to(&mut file, image::ImageFormat::Bmp).expect("a file");
+        Image::from_bytes(file.into_inner(), &crate::types::ImageLimits::default()).expect("a picture")
+    }
+
     #[test]
     fn whatever_can_change_the_answer_changes_the_key() {
         let completion = |completion: Completion| changed(|r| r.prompt = Prompt::Completion(completion));
@@ -201,6 +207,10 @@ mod tests {
             }),
             completion(text()),
             completion(Completion { raw: true, ..text() }),
+            completion(Completion { images: vec![picture(1)], ..text() }),
+            completion(Completion { images: vec![picture(2)], ..text() }),
+            completion(Completion { images: vec![picture(1), picture(2)], ..text() }),
+            message(Message { images: vec![picture(1)], ..Message::new(Role::User, "hi") }),
             completion(Completion { system: Some(String::new()), ..text() }),
             completion(Completion { context: Some(Vec::new()), ..text() }),
             completion(Completion { context: Some(vec![1]), ..text() }),

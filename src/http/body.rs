@@ -46,6 +46,11 @@ impl Incoming {
         Ok(Self { edge: Arc::clone(edge), body: request.into_body(), announced, received: 0, room })
     }
 
+    /// How many bytes it says it has; 0 when it does not say.
+    pub(super) fn announced(&self) -> usize {
+        self.announced.unwrap_or_default()
+    }
+
     /// The next piece; none at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>> {
         let Some(data) = self.next_data().await? else { return Ok(None) };

@@ -52,7 +52,8 @@ impl FromRequest<Arc<Edge>> for Form {
                 || Error::new(Kind::UnsupportedMediaType, "Send a form with a file, as multipart/form-data."),
             )?;
         let mut incoming = Incoming::begin(request, edge).await?;
-        let read = read(pieces(&mut incoming), boundary, edge).await;
+        let announced = incoming.announced();
+        let read = read(pieces(&mut incoming), boundary, announced, edge).await;
         let (file, texts) = read?;
         Ok(Self { file, texts, room: incoming.into_room() })
     }
@@ -68,6 +69,7 @@ fn pieces(incoming: &mut Incoming) -> impl Stream<Item = Result<Bytes>> + Send +
 async fn read(
     pieces: impl Stream<Item = Result<Bytes>> + Send,
     boundary: String,
+    announced: usize,
     edge: &Edge,
 ) -> Result<(Vec<u8>, HashMap<String, String>)> {
     let mut form = Multipart::new(Box::pin(pieces), boundary);
@@ -88,7 +90,7 @@ async fn read(
         }
         if name == "file" {
             let limits = edge.app.pictures.limits();
-            let read = bytes(field, limits.max_bytes, || {
+            let read = bytes(field, announced, limits.max_bytes, || {
                 let refusal = Refusal::bytes(limits);
                 edge.app.metrics.vision.refused(refusal.reason);
                 refusal.at("/file")
@@ -108,12 +110,18 @@ async fn read(
 async fn text(field: Field<'_>, name: &str) -> Result<String> {
     let too_long =
         || Error::new(Kind::TooLarge, format!("The field {name} is longer than {} kB.", MAX_TEXT / 1024));
-    let bytes = bytes(field, MAX_TEXT, too_long).await?;
+    let bytes = bytes(field, 0, MAX_TEXT, too_long).await?;
     String::from_utf8(bytes).map_err(|_| Error::field(format!("/{name}"), "must be text in UTF-8"))
 }
 
-async fn bytes(mut field: Field<'_>, most: usize, too_large: impl Fn() -> Error) -> Result<Vec<u8>> {
-    let mut whole = Vec::new();
+async fn bytes(
+    mut field: Field<'_>,
+    hint: usize,
+    most: usize,
+    too_large: impl Fn() -> Error,
+) -> Result<Vec<u8>> {
+    // A file is most of its form; what is reserved and not used costs nothing.
+    let mut whole = Vec::with_capacity(hint.min(most));
     while let Some(piece) = field.chunk().await.map_err(malformed)? {
         if whole.len() + piece.len() > most {
             return Err(too_large());

@@ -1,54 +1,92 @@
 //! From a file to pixels: decoded, opaque, and told which way is up.
 
-use image::{DynamicImage, ImageDecoder, ImageError, RgbImage, metadata::Orientation};
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageError, RgbImage, metadata::Orientation};
+use memchr::memmem;
 
 use super::{
     ImageFile, Pixels, Refusal,
-    file::{Format, broken_jpeg, decoder, jpeg_decoder},
+    file::{Format, broken_jpeg, decoder, zune_decoder},
 };
 
-pub(super) fn decode(file: &ImageFile) -> Result<Pixels, Refusal> {
+pub(super) fn decode(file: &ImageFile, max_side: u32) -> Result<Pixels, Refusal> {
     let decoded = match file.format {
-        Format::Jpeg => jpeg(&file.bytes),
+        Format::Jpeg => jpeg(&file.bytes, max_side),
         Format::Other(format) => other(&file.bytes, format, file.pixels()),
     };
     let (rgb, orientation) = decoded.map_err(|source| Refusal::broken(file.format.name(), source))?;
     Ok(Pixels { rgb, orientation, lossy: file.format == Format::Jpeg })
 }
 
-/// Straight by the library that the `image` crate uses, too, which there copies the file and cannot
-/// give a grey picture as RGB at once.
-fn jpeg(bytes: &[u8]) -> Result<(RgbImage, Orientation), ImageError> {
-    if is_cut_off(bytes) {
-        return Err(broken_jpeg("it ends before its end marker"));
-    }
-    let mut decoder = jpeg_decoder(bytes);
-    let pixels = decoder.decode().map_err(broken_jpeg)?;
+/// By the library that the `image` crate uses, too, which there copies the file and cannot give a grey
+/// picture as RGB at once.
+fn jpeg(bytes: &[u8], max_side: u32) -> Result<(RgbImage, Orientation), ImageError> {
+    check_markers(bytes).map_err(broken_jpeg)?;
+    let mut decoder = zune_decoder(bytes);
+    decoder.decode_headers().map_err(broken_jpeg)?;
     let info = decoder.info().ok_or_else(|| broken_jpeg("no frame"))?;
     let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
-    let rgb = RgbImage::from_raw(info.width.into(), info.height.into(), pixels);
-    let rgb = rgb.ok_or_else(|| broken_jpeg("not as many pixels as its header says"))?;
-    Ok((rgb, orientation.unwrap_or(Orientation::NoTransforms)))
+    let orientation = orientation.unwrap_or(Orientation::NoTransforms);
+    let (width, height) = (u32::from(info.width), u32::from(info.height));
+    if let Some(reduced) = reduced_jpeg(bytes, width.max(height), max_side) {
+        return Ok((reduced, orientation));
+    }
+    let pixels = decoder.decode().map_err(broken_jpeg)?;
+    let rgb = RgbImage::from_raw(width, height, pixels);
+    Ok((rgb.ok_or_else(|| broken_jpeg("not as many pixels as its header says"))?, orientation))
 }
 
-/// Whether there is no end-of-image marker after the first start of a scan (ITU T.81, B.1.1.3): the
-/// decoder would fill the rest with grey. Before that, a thumbnail in the metadata may have its own.
-fn is_cut_off(jpeg: &[u8]) -> bool {
-    const START_OF_SCAN: u8 = 0xda;
-    const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
+/// At a half, a quarter or an eighth of its size, straight from its coefficients: for a photograph of
+/// 12 megapixels a third of the time, and a quarter of the memory, of decoding all and scaling then.
+/// None where that would become too small, and for what only the other decoder copes with.
+fn reduced_jpeg(bytes: &[u8], longest: u32, max_side: u32) -> Option<RgbImage> {
+    use jpeg_decoder::{CodingProcess::DctSequential, Decoder, PixelFormat};
+    // Up to a tenth smaller than asked for is not worth the difference.
+    let large_enough = |part: &u32| u64::from(longest / part) * 10 >= u64::from(max_side) * 9;
+    let part = [8, 4, 2].into_iter().find(large_enough)?;
+    let mut decoder = Decoder::new(bytes);
+    decoder.read_info().ok()?;
+    let info = decoder.info()?;
+    // A progressive one needs all coefficients in memory anyway.
+    if info.coding_process != DctSequential {
+        return None;
+    }
+    let side = |side: u16| u32::from(side).div_ceil(part).try_into().ok();
+    let (width, height) = decoder.scale(side(info.width)?, side(info.height)?).ok()?;
+    let pixels = decoder.decode().ok()?;
+    let (width, height) = (width.into(), height.into());
+    match info.pixel_format {
+        PixelFormat::RGB24 => RgbImage::from_raw(width, height, pixels),
+        PixelFormat::L8 => {
+            Some(DynamicImage::ImageLuma8(GrayImage::from_raw(width, height, pixels)?).into_rgb8())
+        }
+        PixelFormat::L16 | PixelFormat::CMYK32 => None,
+    }
+}
+
+const START_OF_SCAN: [u8; 2] = [0xff, 0xda];
+const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
+/// A progressive file has ten or so. Each costs a look at the whole picture, and only a few bytes.
+const MAX_SCANS: usize = 500;
+
+/// Whether there are too many scans, or no end-of-image marker after the first of them (ITU T.81,
+/// B.1.1.3): the decoder would fill the rest with grey. Before that, a thumbnail in the metadata may
+/// have its own.
+fn check_markers(jpeg: &[u8]) -> Result<(), &'static str> {
+    if memmem::find_iter(jpeg, &START_OF_SCAN).nth(MAX_SCANS).is_some() {
+        return Err("it has too many scans");
+    }
     let mut at = 2;
     while let Some([0xff, marker, length @ ..]) = jpeg.get(at..at + 4) {
         at += match *marker {
             // A fill byte before a marker, and markers that stand alone.
             0xff => 1,
             0x01 | 0xd0..=0xd8 => 2,
-            START_OF_SCAN => break,
+            0xda => break,
             _ => 2 + usize::from(u16::from_be_bytes([length[0], length[1]])),
         };
     }
-    // From behind: nearly always the last two bytes.
     let scans = jpeg.get(at..).unwrap_or_default();
-    !scans.windows(2).rev().any(|pair| pair == END_OF_IMAGE)
+    memmem::rfind(scans, &END_OF_IMAGE).map(|_| ()).ok_or("it ends before its end marker")
 }
 
 fn other(

@@ -91,19 +91,20 @@ impl ImageFile {
         self.format.name()
     }
 
-    /// The first picture in it, upright and opaque. Takes up to 12 bytes of memory for each pixel.
+    /// The first picture in it, opaque. Takes up to 12 bytes of memory for each pixel. Where `max_side`
+    /// is far smaller it may come scaled down already, though not much below that.
     ///
     /// # Errors
     /// When the data is damaged or cut off.
-    pub fn decode(self) -> Result<Pixels, Refusal> {
-        decode::decode(&self)
+    pub fn decode(self, max_side: u32) -> Result<Pixels, Refusal> {
+        decode::decode(&self, max_side)
     }
 }
 
 fn dimensions(bytes: &[u8], format: Format) -> image::ImageResult<(u32, u32)> {
     match format {
         Format::Jpeg => {
-            let mut decoder = jpeg_decoder(bytes);
+            let mut decoder = zune_decoder(bytes);
             decoder.decode_headers().map_err(broken_jpeg)?;
             let info = decoder.info().ok_or_else(|| broken_jpeg("no frame"))?;
             Ok((info.width.into(), info.height.into()))
@@ -113,7 +114,7 @@ fn dimensions(bytes: &[u8], format: Format) -> image::ImageResult<(u32, u32)> {
 }
 
 /// Asks for RGB whatever the file has.
-pub(super) fn jpeg_decoder(bytes: &[u8]) -> JpegDecoder<ZCursor<&[u8]>> {
+pub(super) fn zune_decoder(bytes: &[u8]) -> JpegDecoder<ZCursor<&[u8]>> {
     let options = DecoderOptions::default()
         // What a browser shows is accepted, too.
         .set_strict_mode(false)

@@ -56,7 +56,7 @@ impl Image {
     /// Whatever `ImageFile::open` and `ImageFile::decode` refuse.
     pub fn from_bytes(bytes: impl Into<Bytes>, limits: &ImageLimits) -> Result<Self, Refusal> {
         let file = ImageFile::open(bytes.into(), limits)?;
-        Ok(file.decode()?.fit(limits.max_side).encode())
+        Ok(file.decode(limits.max_side)?.fit(limits.max_side).encode())
     }
 
     /// The bytes of a PNG or JPEG file.

@@ -91,7 +91,11 @@ fn every_format_is_read_and_goes_on_as_one_of_two() {
 }
 
 fn seen_pixels(jpeg: &[u8]) -> RgbImage {
-    ImageFile::open(jpeg.to_vec().into(), &LIMITS).expect("a file").decode().expect("pixels").rgb
+    ImageFile::open(jpeg.to_vec().into(), &LIMITS)
+        .expect("a file")
+        .decode(LIMITS.max_side)
+        .expect("pixels")
+        .rgb
 }
 
 #[test]
@@ -191,9 +195,23 @@ fn large_pictures_are_scaled_down_in_proportion() {
         let bytes = file(picture(size.0, size.1), ImageFormat::Png);
         assert_eq!(open(&bytes).expect("a picture").size(), expected, "{size:?}");
     }
-    let turned = jpeg(&picture(900, 600), Some(&exif(6)));
-    let image = open(&turned).expect("a picture");
-    assert_eq!((image.size(), quarters(&seen(&image)).as_str()), ((342, 512), "rgbb"));
+    // The decoder itself scales a JPEG down to a half or less where that is not too small.
+    for (size, expected) in [
+        ((900, 600), (342, 512)),
+        ((920, 400), (223, 512)),
+        ((940, 601), (301, 470)),
+        ((1023, 601), (301, 512)),
+        ((1028, 900), (449, 512)),
+        ((2000, 400), (100, 500)),
+        ((4000, 200), (25, 500)),
+        ((7999, 100), (7, 512)),
+    ] {
+        let turned = jpeg(&picture(size.0, size.1), Some(&exif(6)));
+        let image = open(&turned).expect("a picture");
+        assert_eq!((image.size(), quarters(&seen(&image)).as_str()), (expected, "rgbb"), "{size:?}");
+    }
+    let grey = file(DynamicImage::from(picture(960, 100)).to_luma8(), ImageFormat::Jpeg);
+    assert_eq!(open(&grey).expect("a picture").size(), (480, 50));
 }
 
 #[test]
@@ -298,6 +316,18 @@ fn bmp_header(width: i32, height: i32) -> Vec<u8> {
     bytes[18..22].copy_from_slice(&width.to_le_bytes());
     bytes[22..26].copy_from_slice(&height.to_le_bytes());
     bytes
+}
+
+#[test]
+fn a_jpeg_of_endless_scans_is_refused() {
+    let mut bytes = jpeg(&picture(64, 64), None);
+    let end = bytes.split_off(bytes.len() - 2);
+    // Each announces data for all three components, and has none.
+    let scan = [0xff, 0xda, 0, 12, 3, 1, 0, 2, 0x11, 3, 0x11, 0, 63, 0];
+    let refusal = open(&[bytes, scan.repeat(1000), end].concat()).map(|image| image.size());
+    let refusal = refusal.expect_err("too many");
+    assert_eq!(refusal.reason, RefusalReason::Broken);
+    assert!(refusal.at("/image").chain().contains("too many scans"));
 }
 
 #[test]
