@@ -61,8 +61,6 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a picture may wait for others.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// More text than any page has.
-const MAX_TEXT: usize = 4 * 1024 * 1024;
 
 pub struct Tesseract {
     program: PathBuf,
@@ -168,11 +166,7 @@ impl Tesseract {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             return Err(Error::new(Kind::BadGateway, "Tesseract could not read the image.").because(said));
         }
-        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-        if text.len() > MAX_TEXT {
-            text.truncate(text.floor_char_boundary(MAX_TEXT));
-        }
-        Ok(text)
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }
 

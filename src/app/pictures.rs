@@ -88,7 +88,7 @@ impl Pictures {
             // Until the pixels are gone, also when nobody waits for them any more.
             let _room = room;
             let began = Instant::now();
-            let (bytes, pixels) = (file.len(), file.pixels());
+            let (bytes, pixels) = (file.file_size(), file.pixels());
             let image = file.decode(limits.max_side)?.fit(limits.max_side).encode();
             metrics.vision.decoded(began.elapsed(), bytes, pixels);
             Ok(image)

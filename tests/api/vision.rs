@@ -13,7 +13,7 @@ use simpleton::types::{Image, ImageLimits};
 
 use crate::{
     fake_ollama::{Script, Step, chat_line, last_line},
-    harness::{KEY, TestServer, events, json as body, problem, start, start_with},
+    harness::{KEY, TestServer, events, eventually, json as body, problem, start, start_with},
 };
 
 /// Half red, half blue.
@@ -302,12 +302,11 @@ async fn who_waits_too_long_for_room_is_told_to_come_back() {
             tokio::spawn(request.header("content-length", "400000").send())
         })
         .collect();
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let request = server.post_text("/vision/ocr", vec![b' '; 400_000]).send().await.unwrap();
-    assert_eq!(
-        (request.status().as_u16(), &request.headers()["retry-after"].to_str().unwrap()[..]),
-        (429, "5")
-    );
+    eventually("there is no room", async || {
+        let refused = server.post_text("/vision/ocr", vec![b' '; 400_000]).send().await.unwrap();
+        refused.status() == 429 && refused.headers()["retry-after"] == "5"
+    })
+    .await;
     // A small one needs no room.
     let small = server.post("/vision/ocr", &json!({"image": STANDARD.encode(png())})).send().await.unwrap();
     assert_eq!(small.status(), 200);

@@ -82,13 +82,8 @@ impl ImageFile {
     }
 
     /// Bytes of the file.
-    pub fn len(&self) -> usize {
+    pub fn file_size(&self) -> usize {
         self.bytes.len()
-    }
-
-    /// `JPEG`, `PNG` …
-    pub fn format_name(&self) -> &'static str {
-        self.format.name()
     }
 
     /// The first picture in it, opaque. Takes up to 12 bytes of memory for each pixel. Where `max_side`
