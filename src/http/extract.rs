@@ -6,7 +6,8 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Query as AxumQuery, Request},
     http::{HeaderMap, header, request::Parts},
 };
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::{
     Edge,
@@ -51,7 +52,7 @@ fn check_content_type(headers: &HeaderMap) -> Result<()> {
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     serde_json::from_slice(body).map_err(|error| {
         // serde_json takes a number in place of a name for a fault of the JSON, which it is not.
-        if error.is_data() || serde_json::from_slice::<IgnoredAny>(body).is_ok() {
+        if error.is_data() || serde_json::from_slice::<Value>(body).is_ok() {
             // Only now is it worth knowing where.
             let deserializer = &mut serde_json::Deserializer::from_slice(body);
             return match serde_path_to_error::deserialize::<_, T>(deserializer) {
