@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
@@ -75,10 +76,17 @@ async fn read(request: Request, edge: &Edge) -> Result<Bytes> {
 
 async fn next_data(body: &mut Body, edge: &Edge) -> Result<Option<Bytes>> {
     loop {
-        let frame = timeout(edge.request_timeout, body.frame()).await.map_err(|_| {
-            let seconds = edge.request_timeout.as_secs_f32();
-            Error::new(Kind::RequestTimeout, format!("The body stopped coming for more than {seconds} s."))
-        })?;
+        // Nearly always it is here already, and no timer is needed.
+        let frame = match body.frame().now_or_never() {
+            Some(frame) => frame,
+            None => timeout(edge.request_timeout, body.frame()).await.map_err(|_| {
+                let seconds = edge.request_timeout.as_secs_f32();
+                Error::new(
+                    Kind::RequestTimeout,
+                    format!("The body stopped coming for more than {seconds} s."),
+                )
+            })?,
+        };
         match frame {
             None => return Ok(None),
             Some(Err(source)) => {
