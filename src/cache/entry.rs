@@ -1,6 +1,8 @@
 //! What an entry holds. A value opens with one byte for its form; a value of another form, or one
 //! that does not read, is a miss and never an error.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::types::ChatEvent;
@@ -49,9 +51,9 @@ pub(super) fn from_vector(vector: &[f32]) -> Bytes {
     value.into()
 }
 
-pub(super) fn to_vector(value: &[u8]) -> Option<Vec<f32>> {
+pub(super) fn to_vector(value: &[u8]) -> Option<Arc<[f32]>> {
     let (numbers, []) = value.strip_prefix(&[VECTOR])?.as_chunks::<4>() else { return None };
-    let vector: Vec<f32> = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let vector: Arc<[f32]> = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
     (!vector.is_empty() && vector.iter().all(|number| number.is_finite())).then_some(vector)
 }
 
@@ -146,7 +148,7 @@ mod tests {
         fn a_vector_comes_back(vector in prop::collection::vec(-1e30f32..1e30, 1..900)) {
             let value = from_vector(&vector);
             prop_assert!(value.len() <= 1 + vector.len() * 4);
-            prop_assert_eq!(to_vector(&value), Some(vector));
+            prop_assert_eq!(to_vector(&value), Some(vector.into()));
         }
     }
 }
