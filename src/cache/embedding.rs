@@ -101,7 +101,7 @@ impl Cache {
                     first = Some((entry.expires_at, served));
                 }
                 wanted.remove(key);
-                known.insert(*key, vector.into());
+                known.insert(*key, vector);
             }
         }
         (known, first.map(|(_, served)| served))

@@ -9,11 +9,13 @@
 
 mod database;
 mod file;
+mod filter;
 mod readers;
 mod rows;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod writer;
 
 use std::{
@@ -33,7 +35,7 @@ use tokio::{
 use self::{
     file::{DatabaseFile, Opened},
     rows::Found,
-    standing::{Fault, PATIENCE, Standing},
+    standing::{Fault, Health, PATIENCE, Standing},
     writer::{Clear, Job, Writer},
 };
 use super::{
@@ -224,7 +226,13 @@ impl Disk {
     /// What the file has of these keys and may be served now.
     async fn read(&self, keys: &[Key]) -> HashMap<Key, Entry> {
         let Some(opening) = self.standing.opening() else { return HashMap::new() };
-        match timeout(PATIENCE, opening.readers.read(keys)).await {
+        // A file that has been silent is asked in any case, so that it is noticed when it answers.
+        let silent = self.standing.health() == Health::Silent;
+        let keys: Vec<Key> = keys.iter().filter(|key| silent || opening.may_have(key)).copied().collect();
+        if keys.is_empty() {
+            return HashMap::new();
+        }
+        match timeout(PATIENCE, opening.readers.read(&keys)).await {
             Ok(Ok(found)) => {
                 self.standing.read_again();
                 self.sort(found)

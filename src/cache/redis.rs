@@ -6,7 +6,8 @@
 //! - `redis/target.rs`: which Redis a URL means
 //! - `redis/connection.rs`, `redis/link.rs`: talking to it; connecting, and the circuit breaker
 //! - `redis/tier.rs`: the copies in memory; `redis/writes.rs`: what is still to be written
-//! - `redis/keyspace.rs`: counting and clearing; `redis/status.rs`: words for the operator
+//! - `redis/keyspace.rs`: counting and clearing; `redis/traces.rs`: how clears are noticed later
+//! - `redis/status.rs`: words for the operator
 //!
 //! What is promised, and what is not:
 //!
@@ -14,7 +15,7 @@
 //!   wait in a bounded queue; a request that finds Redis stalled loses 50 ms, the next ones nothing.
 //! - A change by another replica is seen within the time its message takes. While a replica is cut
 //!   off it serves the copies it has, also of entries that were cleared meanwhile; when it is
-//!   connected again it drops them all. What it made itself meanwhile counts as made then.
+//!   connected again it drops them all, and what it made itself meanwhile if its kind was cleared.
 
 mod connection;
 mod format;
@@ -23,6 +24,7 @@ mod link;
 mod status;
 mod target;
 mod tier;
+mod traces;
 mod writes;
 
 use std::{
@@ -246,7 +248,11 @@ impl Store for Redis {
             .retry_after(Duration::from_secs(2))
         };
         let mut session = self.link.session().await.ok_or_else(unsure)?;
-        let removed = keyspace::remove(&mut session.connection, kind).await;
+        // The trace first: who is cut off and comes back in the middle has to know.
+        let removed = match self.link.traces.leave(&mut session.connection, kind).await {
+            Ok(()) => keyspace::remove(&mut session.connection, kind).await,
+            Err(error) => Err(error),
+        };
         // Once more: copies may have been made of what was not removed yet, and of our own removals
         // Redis does not tell us. What was put meanwhile is kept.
         self.tier.forget_all(kind);

@@ -9,6 +9,7 @@ use axum::{
     http::header,
 };
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
@@ -68,13 +69,17 @@ impl Incoming {
     async fn next_data(&mut self) -> Result<Option<Bytes>> {
         let pause = self.edge.request_timeout;
         loop {
-            let frame = timeout(pause, self.body.frame()).await.map_err(|_| {
-                let seconds = pause.as_secs_f32();
-                Error::new(
-                    Kind::RequestTimeout,
-                    format!("The body stopped coming for more than {seconds} s."),
-                )
-            })?;
+            // Nearly always it is here already, and no timer is needed.
+            let frame = match self.body.frame().now_or_never() {
+                Some(frame) => frame,
+                None => timeout(pause, self.body.frame()).await.map_err(|_| {
+                    let seconds = pause.as_secs_f32();
+                    Error::new(
+                        Kind::RequestTimeout,
+                        format!("The body stopped coming for more than {seconds} s."),
+                    )
+                })?,
+            };
             match frame {
                 None => return Ok(None),
                 Some(Err(source)) => {

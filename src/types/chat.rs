@@ -107,7 +107,22 @@ pub struct ToolCall {
     pub id: Option<String>,
     pub name: String,
     /// A JSON object.
+    #[serde(with = "json_text")]
     pub arguments: serde_json::Value,
+}
+
+/// JSON as a text of its own: a form that names no fields cannot hold it otherwise.
+mod json_text {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+    use serde_json::Value;
+
+    pub(super) fn serialize<S: Serializer>(value: &Value, serializer: S) -> Result<S::Ok, S::Error> {
+        value.to_string().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+        serde_json::from_str(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
 }
 
 /// The shape the answer must have.

@@ -5,5 +5,6 @@
 mod bad_days;
 mod basics;
 mod places;
+mod relay;
 mod replicas;
 mod server;

@@ -2,6 +2,7 @@
 
 use simpleton::cache::{Kind, Store};
 
+use crate::relay::Relay;
 use crate::server::{Server, eventually, finds, get, get_now, key, name, open, put, written};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,4 +70,43 @@ async fn copies_do_not_outlive_a_cut_connection() {
     assert!(server.cli_lines(&lines).ends_with('1'), "cut and removed");
     eventually("the copy is dropped", || get_now(&store, chat).is_none()).await;
     assert_eq!(get(&store, chat).await, None);
+}
+
+/// Redis has never had an answer that was made while cut off, so it cannot tell of its removal.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_cleared_while_cut_off_does_not_come_back() {
+    for stalled_only in [true, false] {
+        let server = Server::start(&[]).await;
+        let relay = Relay::start(server.port).await;
+        let (far, near) = (open(&relay.url()).await, open(&server.url()).await);
+        put(&far, key(Kind::Vision, 1), "before");
+        written(&far, &server, key(Kind::Vision, 1)).await;
+
+        relay.hold(true);
+        get(&far, key(Kind::Chat, 9)).await;
+        eventually("it is cut off", || far.breaker_open()).await;
+        if !stalled_only {
+            relay.cut();
+        }
+        let (chat, vision) = (key(Kind::Chat, 1), key(Kind::Vision, 2));
+        for key in [chat, vision] {
+            put(&far, key, "meanwhile");
+        }
+        assert_eq!(near.clear(Some(Kind::Chat)).await.unwrap(), 0);
+        assert_eq!(get_now(&far, chat).as_deref(), Some("meanwhile"), "nobody could tell it");
+
+        relay.hold(false);
+        finds(&near, vision, "meanwhile").await;
+        assert_eq!((get(&far, chat).await, get(&near, chat).await), (None, None));
+        assert_eq!(get_now(&far, vision).as_deref(), Some("meanwhile"), "another kind stays");
+
+        // And a cut without a clear costs nothing.
+        relay.hold(true);
+        get(&far, key(Kind::Chat, 9)).await;
+        eventually("it is cut off again", || far.breaker_open()).await;
+        put(&far, chat, "again");
+        relay.hold(false);
+        finds(&near, chat, "again").await;
+        assert_eq!(get_now(&far, chat).as_deref(), Some("again"));
+    }
 }

@@ -85,6 +85,12 @@ impl Server {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// How many keys it holds besides the traces of clears.
+    pub fn keys(&self) -> usize {
+        let traces = self.cli(&["keys", "simpleton:cleared:*"]).split_whitespace().count();
+        self.cli(&["dbsize"]).parse::<usize>().unwrap() - traces
+    }
+
     /// Runs several commands, one per line, over one connection.
     pub fn cli_lines(&self, lines: &str) -> String {
         let mut cli = Command::new("redis-cli")

@@ -10,16 +10,20 @@ use sqlx::{
 
 use super::{
     super::store::{Entry, Key, Kind},
+    filter::Hash,
     readers::Readers,
-    rows::{checksum, kind_number, millis, read_kind},
+    rows::{checksum, damaged, kind_number, millis, read_kind},
 };
 
-/// `used` counts uses instead of telling a time, so that no clock can make an entry immortal.
-/// `value` stands last: SQLite reads the columns before it without reading a long value.
+/// An entry is there while its era is its kind's: a clear begins the next era, which changes one row,
+/// and what it leaves behind is removed later. `used` counts uses instead of telling a time, so that
+/// no clock can make an entry immortal. `value` stands last: SQLite reads the columns before it without
+/// reading a long value.
 pub(super) const SCHEMA: &str = "
     CREATE TABLE entry (
         id INTEGER PRIMARY KEY,
         kind INTEGER NOT NULL,
+        era INTEGER NOT NULL,
         hash BLOB NOT NULL,
         stored_at_ms INTEGER NOT NULL,
         expires_at_ms INTEGER NOT NULL,
@@ -27,10 +31,19 @@ pub(super) const SCHEMA: &str = "
         checksum BLOB NOT NULL,
         value BLOB NOT NULL
     ) STRICT;
-    CREATE UNIQUE INDEX entry_by_key ON entry (hash, kind);
-    CREATE INDEX entry_by_expiry ON entry (kind, expires_at_ms);
+    CREATE UNIQUE INDEX entry_by_key ON entry (hash, kind, era);
+    CREATE INDEX entry_by_expiry ON entry (kind, era, expires_at_ms);
     CREATE INDEX entry_by_use ON entry (used);
+    CREATE TABLE era (kind INTEGER PRIMARY KEY, number INTEGER NOT NULL) STRICT;
+    INSERT INTO era VALUES (0, 0), (1, 0), (2, 0), (3, 0);
 ";
+
+/// Whether a row of `entry` is there.
+pub(super) const IS_CURRENT: &str = "era = (SELECT number FROM era WHERE era.kind = entry.kind)";
+
+/// Counts what is there of kind ?1 and good beyond the time ?2.
+const COUNT: &str = "SELECT count(*) FROM entry
+    WHERE kind = ?1 AND era = (SELECT number FROM era WHERE kind = ?1) AND expires_at_ms > ?2";
 
 /// How many keys one query asks for. Few sizes, so that few statements have to be prepared; a
 /// smaller batch repeats its last key.
@@ -41,6 +54,9 @@ const REMOVED_AT_ONCE: u32 = 256;
 
 /// What one row costs besides its value, with its share of three indexes.
 const ROW_OVERHEAD_BYTES: u64 = 300;
+
+/// Hashes read in one query: a few milliseconds.
+const HASHES_AT_ONCE: u32 = 2048;
 
 /// The file, open. Bounds are in pages, as SQLite counts.
 pub(super) struct Database {
@@ -54,7 +70,7 @@ pub(super) struct Database {
 /// What a file holds.
 #[derive(Default)]
 pub(super) struct Contents {
-    /// Entries by kind, expired ones included.
+    /// Entries by kind, expired ones included, cleared ones not.
     pub(super) entries: [u64; Kind::ALL.len()],
     /// The highest use number.
     pub(super) last_use: i64,
@@ -122,7 +138,8 @@ impl Database {
     pub(super) async fn expire(&mut self, now: SystemTime) -> sqlx::Result<Change> {
         let rows = sqlx::query(
             "DELETE FROM entry WHERE id IN (
-                 SELECT id FROM entry WHERE kind IN (0, 1, 2, 3) AND expires_at_ms <= ?1 LIMIT ?2
+                 SELECT id FROM era CROSS JOIN entry
+                 ON entry.kind = era.kind AND entry.era = era.number AND expires_at_ms <= ?1 LIMIT ?2
              ) RETURNING kind",
         )
         .bind(millis(now))
@@ -144,19 +161,37 @@ impl Database {
         Ok(change)
     }
 
-    /// Removes all entries of one kind.
+    /// Lets go of all entries of one kind, at once; `sweep` removes them.
     pub(super) async fn clear(&mut self, kind: Kind) -> sqlx::Result<()> {
-        loop {
-            let done =
-                sqlx::query("DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE kind = ?1 LIMIT ?2)")
-                    .bind(kind_number(kind))
-                    .bind(REMOVED_AT_ONCE)
-                    .execute(&mut self.writing)
-                    .await?;
-            if done.rows_affected() == 0 {
-                return Ok(());
-            }
-        }
+        let clear = sqlx::query("UPDATE era SET number = number + 1 WHERE kind = ?1");
+        clear.bind(kind_number(kind)).execute(&mut self.writing).await.map(|_| ())
+    }
+
+    /// Removes some of what clears have left behind. Says whether there was any.
+    pub(super) async fn sweep(&mut self) -> sqlx::Result<bool> {
+        let swept = sqlx::query(
+            "DELETE FROM entry WHERE id IN (
+                 SELECT id FROM era CROSS JOIN entry
+                 ON entry.kind = era.kind AND entry.era < era.number LIMIT ?1
+             )",
+        )
+        .bind(REMOVED_AT_ONCE)
+        .execute(&mut self.writing)
+        .await?;
+        Ok(swept.rows_affected() > 0)
+    }
+
+    /// Some of the hashes that follow this one, in order; none at the end.
+    pub(super) async fn hashes_after(&mut self, hash: &[u8]) -> sqlx::Result<Vec<Hash>> {
+        let rows: Vec<Vec<u8>> =
+            sqlx::query_scalar("SELECT hash FROM entry WHERE hash > ?1 ORDER BY hash LIMIT ?2")
+                .bind(hash)
+                .bind(HASHES_AT_ONCE)
+                .fetch_all(&mut self.writing)
+                .await?;
+        rows.into_iter()
+            .map(|hash| hash.try_into().map_err(|_| damaged("a hash of another length")))
+            .collect()
     }
 
     /// Gives some free pages back to the file system when they are many: they are reused otherwise.
@@ -183,7 +218,7 @@ impl Database {
         let mut total = elsewhere.len() as u64;
         for kind in kinds {
             total += count(
-                sqlx::query_scalar("SELECT count(*) FROM entry WHERE kind = ?1 AND expires_at_ms > ?2")
+                sqlx::query_scalar(COUNT)
                     .bind(kind_number(*kind))
                     .bind(now)
                     .fetch_one(&mut self.writing)
@@ -191,10 +226,7 @@ impl Database {
             );
             let both: Vec<Key> = elsewhere.iter().filter(|key| key.kind == *kind).copied().collect();
             for keys in both.chunks(QUERY_SIZES[QUERY_SIZES.len() - 1]) {
-                let sql = format!(
-                    "SELECT count(*) FROM entry WHERE kind = ? AND expires_at_ms > ? AND hash IN ({})",
-                    placeholders(query_size(keys))
-                );
+                let sql = format!("{COUNT} AND hash IN ({})", placeholders(2, keys));
                 let mut query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(kind_number(*kind)).bind(now);
                 for hash in padded(keys) {
                     query = query.bind(hash);
@@ -222,10 +254,14 @@ impl Database {
     }
 }
 
-/// Counts what the file holds, by reading one index of it.
+/// Counts what is there, by reading one index.
 pub(super) async fn contents(connection: &mut SqliteConnection) -> sqlx::Result<Contents> {
     let mut contents = Contents::default();
-    let counts = sqlx::query("SELECT kind, count(*) FROM entry GROUP BY kind").fetch_all(&mut *connection);
+    let counts = sqlx::query(
+        "SELECT kind, (SELECT count(*) FROM entry WHERE entry.kind = era.kind AND entry.era = era.number)
+         FROM era",
+    )
+    .fetch_all(&mut *connection);
     for row in counts.await? {
         contents.entries[read_kind(&row, 0)? as usize] = count(row.try_get(1)?);
     }
@@ -235,12 +271,14 @@ pub(super) async fn contents(connection: &mut SqliteConnection) -> sqlx::Result<
     Ok(contents)
 }
 
-pub(super) fn query_size(keys: &[Key]) -> usize {
+fn query_size(keys: &[Key]) -> usize {
     QUERY_SIZES.into_iter().find(|size| *size >= keys.len()).unwrap_or(keys.len())
 }
 
-pub(super) fn placeholders(count: usize) -> String {
-    vec!["?"; count].join(",")
+/// Placeholders for the hashes of these keys, after the first `others`.
+pub(super) fn placeholders(others: usize, keys: &[Key]) -> String {
+    let numbers = others + 1..=others + query_size(keys);
+    numbers.map(|number| format!("?{number}")).collect::<Vec<_>>().join(",")
 }
 
 /// The hashes of these keys, the last one repeated up to the size of the query.
@@ -264,21 +302,22 @@ async fn used_pages(connection: &mut SqliteConnection) -> sqlx::Result<u64> {
     pragma(connection, pages).await
 }
 
-/// Removes the entries that have not been used for the longest. Those with the least time left
+/// Removes the rows that have not been used for the longest. Those with the least time left
 /// would be the other choice, but then a disk full of day-long embeddings would refuse every
 /// hour-long chat. Gives the number of rows removed.
 async fn evict(connection: &mut SqliteConnection, change: &mut Change) -> sqlx::Result<usize> {
-    let rows = sqlx::query(
+    let delete = format!(
         "DELETE FROM entry WHERE id IN (SELECT id FROM entry ORDER BY used LIMIT ?1)
-         RETURNING kind, expires_at_ms",
-    )
-    .bind(REMOVED_AT_ONCE)
-    .fetch_all(connection)
-    .await?;
+         RETURNING kind, expires_at_ms, {IS_CURRENT}"
+    );
+    let rows = sqlx::query(AssertSqlSafe(delete)).bind(REMOVED_AT_ONCE).fetch_all(connection).await?;
     let now = millis(SystemTime::now());
     for row in &rows {
-        change.entries[read_kind(row, 0)? as usize] -= 1;
-        change.evicted += u64::from(row.try_get::<i64, _>(1)? > now);
+        // What was cleared is no longer counted.
+        if row.try_get::<bool, _>(2)? {
+            change.entries[read_kind(row, 0)? as usize] -= 1;
+            change.evicted += u64::from(row.try_get::<i64, _>(1)? > now);
+        }
     }
     Ok(rows.len())
 }
@@ -299,9 +338,9 @@ async fn upsert(
     number: i64,
 ) -> sqlx::Result<i64> {
     sqlx::query_scalar(
-        "INSERT INTO entry (id, kind, hash, stored_at_ms, expires_at_ms, used, checksum, value)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?1, ?6, ?7)
-         ON CONFLICT (hash, kind) DO UPDATE SET
+        "INSERT INTO entry (id, kind, era, hash, stored_at_ms, expires_at_ms, used, checksum, value)
+         VALUES (?1, ?2, (SELECT number FROM era WHERE kind = ?2), ?3, ?4, ?5, ?1, ?6, ?7)
+         ON CONFLICT (hash, kind, era) DO UPDATE SET
              stored_at_ms = excluded.stored_at_ms, expires_at_ms = excluded.expires_at_ms,
              used = excluded.used, checksum = excluded.checksum, value = excluded.value
          RETURNING id",

@@ -8,7 +8,7 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, Connection, SqliteConnection,
+    AssertSqlSafe, ConnectOptions, Connection, SqliteConnection,
     sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use tokio::fs;
@@ -22,7 +22,7 @@ use super::{
 const NAME: &str = "responses.db";
 
 /// Raised whenever older files cannot be read any more: they are then set aside.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 const PAGE_BYTES: u32 = 4096;
 
@@ -177,7 +177,9 @@ async fn prepare(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     }
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
-    sqlx::raw_sql("PRAGMA user_version = 1").execute(&mut *transaction).await?;
+    sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA user_version = {VERSION}")))
+        .execute(&mut *transaction)
+        .await?;
     transaction.commit().await
 }
 

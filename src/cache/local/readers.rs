@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     super::store::Key,
-    database::{QUERY_SIZES, padded, placeholders, query_size},
+    database::{IS_CURRENT, QUERY_SIZES, padded, placeholders},
     rows::{COLUMNS, Found, read_row},
 };
 
@@ -82,7 +82,8 @@ impl Drop for Lent<'_> {
 async fn read(connection: &mut SqliteConnection, keys: &[Key]) -> sqlx::Result<Vec<Found>> {
     let mut found = Vec::new();
     for keys in keys.chunks(QUERY_SIZES[QUERY_SIZES.len() - 1]) {
-        let sql = format!("SELECT {COLUMNS} FROM entry WHERE hash IN ({})", placeholders(query_size(keys)));
+        let wanted = placeholders(0, keys);
+        let sql = format!("SELECT {COLUMNS} FROM entry WHERE hash IN ({wanted}) AND {IS_CURRENT}");
         // Only constants and question marks are in it.
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for hash in padded(keys) {

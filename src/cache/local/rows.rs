@@ -72,6 +72,6 @@ pub(super) fn millis(time: SystemTime) -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn damaged(what: &'static str) -> sqlx::Error {
+pub(super) fn damaged(what: &'static str) -> sqlx::Error {
     sqlx::Error::Decode(what.into())
 }

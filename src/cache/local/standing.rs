@@ -11,8 +11,9 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    super::store::Kind,
+    super::store::{Key, Kind},
     database::{Change, Contents},
+    filter::Filter,
     readers::Readers,
 };
 
@@ -89,12 +90,21 @@ impl Fault {
     }
 }
 
-/// The connections that read, and the how-manieth opening of the file they belong to: damage that
-/// is found late must not be blamed on the next file.
+/// What reads need of the open file.
 #[derive(Clone)]
 pub(super) struct Opening {
     pub(super) readers: Arc<Readers>,
+    /// None while nothing is known of what the file has.
+    pub(super) filter: Option<Arc<Filter>>,
+    /// The how-manieth opening this is: damage that is found late must not be blamed on the next file.
     pub(super) number: u64,
+}
+
+impl Opening {
+    /// Whether it is worth asking the file for this key.
+    pub(super) fn may_have(&self, key: &Key) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.may_have(&key.hash))
+    }
 }
 
 pub(super) struct Standing {
@@ -142,7 +152,7 @@ impl Standing {
         }
     }
 
-    /// The connections to read with, unless the disk is better left alone now.
+    /// The file to read from, unless the disk is better left alone now.
     pub(super) fn opening(&self) -> Option<Opening> {
         let resting = self.elapsed_ms() < self.resting_until_ms.load(Ordering::Relaxed);
         if resting { None } else { self.opening.borrow().clone() }
@@ -190,6 +200,11 @@ impl Standing {
             count.store(entries.cast_signed(), Ordering::Relaxed);
         }
         self.uses.fetch_max(contents.last_use, Ordering::Relaxed);
+    }
+
+    /// Nothing of this kind is there any more.
+    pub(super) fn cleared(&self, kind: Kind) {
+        self.entries[kind as usize].store(0, Ordering::Relaxed);
     }
 
     pub(super) fn changed(&self, change: &Change) {

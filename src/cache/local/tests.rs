@@ -1,6 +1,7 @@
 //! The embedded store on real files: what it keeps, what it lets go, and what it survives.
 
 mod faults;
+mod filter;
 
 use std::{fs, path::PathBuf, sync::atomic::Ordering, time::Instant};
 

@@ -1,10 +1,7 @@
 //! The one task that writes to the embedded store's file: in batches, in the order of the queue,
 //! and with a new start after every failure. No request ever waits for it but a clear.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::SystemTime,
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -16,19 +13,17 @@ use super::{
         memory::{ENTRY_OVERHEAD_BYTES, kinds_of},
         store::{Entry, Key, Kind},
     },
-    database::{Batch, Contents, Database, contents},
+    database::{Batch, Contents, Database},
     file::{DatabaseFile, Opened},
+    filter::Filters,
     standing::{Fault, Health, Opening, REST, Standing},
 };
 
 /// How long the first entry of a batch waits for company.
-const LINGER: Duration = Duration::from_millis(5);
+pub(super) const LINGER: Duration = Duration::from_millis(5);
 
 /// The most entries of one transaction.
 const BATCH_ENTRIES: usize = 256;
-
-/// How often expired entries are removed.
-const UPKEEP: Duration = Duration::from_secs(60);
 
 /// What the writer is asked to do.
 pub(super) enum Job {
@@ -60,16 +55,18 @@ impl Job {
 }
 
 pub(super) struct Writer {
-    jobs: mpsc::UnboundedReceiver<Job>,
+    pub(super) jobs: mpsc::UnboundedReceiver<Job>,
     file: Arc<DatabaseFile>,
-    standing: Arc<Standing>,
-    database: Option<Database>,
+    pub(super) standing: Arc<Standing>,
+    pub(super) database: Option<Database>,
+    /// Of the keys in the open file.
+    pub(super) filters: Filters,
     opening: u64,
     /// The batch that failed. It is tried again, and its success is how the disk proves itself.
     held: Option<Batch>,
     /// When the disk, having failed, may be tried again.
-    rest_until: Instant,
-    next_upkeep: Instant,
+    pub(super) rest_until: Instant,
+    pub(super) next_upkeep: Instant,
 }
 
 impl Writer {
@@ -86,6 +83,7 @@ impl Writer {
             file,
             standing,
             database: None,
+            filters: Filters::default(),
             opening: 0,
             held: None,
             rest_until: now,
@@ -175,13 +173,18 @@ impl Writer {
     async fn try_write(&mut self, batch: &Batch) -> sqlx::Result<()> {
         let Some(database) = &mut self.database else { return Err(sqlx::Error::PoolClosed) };
         let standing = &self.standing;
+        // Before they are there: a key that is there and not in the filter would never be found.
+        batch.entries.iter().for_each(|(key, _)| self.filters.add(&key.hash));
+        if self.filters.are_wanting() {
+            self.next_upkeep = Instant::now();
+        }
         let change = database.write(batch, || standing.next_use()).await?;
         self.standing.changed(&change);
         Ok(())
     }
 
     /// Whether the disk may be written to; after a failure and a rest it is tried anew.
-    async fn recovered(&mut self) -> bool {
+    pub(super) async fn recovered(&mut self) -> bool {
         let well = matches!(self.standing.health(), Health::Available | Health::Silent);
         if well && self.database.is_some() && self.held.is_none() {
             return true;
@@ -212,7 +215,7 @@ impl Writer {
     }
 
     /// Counts and reports a failure, and leaves the disk alone for a while.
-    async fn failed(&mut self, error: &sqlx::Error) {
+    pub(super) async fn failed(&mut self, error: &sqlx::Error) {
         self.standing.failed();
         self.rest_until = Instant::now() + REST;
         self.next_upkeep = self.next_upkeep.min(self.rest_until);
@@ -264,11 +267,9 @@ impl Writer {
         }
         let Some(database) = &mut self.database else { return Err(sqlx::Error::PoolClosed) };
         let count = database.count_distinct(kinds_of(Some(kind)), from_memory).await?;
-        let cleared = database.clear(kind).await;
-        // Also after a failure, for a part may be gone.
-        self.standing.opened(&contents(&mut database.writing).await?);
-        cleared?;
-        // The file is made smaller without making anyone wait.
+        database.clear(kind).await?;
+        self.standing.cleared(kind);
+        // The rows are removed and the file is made smaller without making anyone wait.
         self.next_upkeep = Instant::now();
         Ok(count)
     }
@@ -295,37 +296,6 @@ impl Writer {
         Ok(count)
     }
 
-    /// Removes what is over and gives room back. It stops for waiting jobs and goes on afterwards.
-    async fn upkeep(&mut self) {
-        self.next_upkeep = Instant::now() + UPKEEP;
-        if !self.recovered().await {
-            self.next_upkeep = self.rest_until;
-            return;
-        }
-        match self.try_upkeep().await {
-            Ok(true) => {}
-            Ok(false) => self.next_upkeep = Instant::now() + LINGER,
-            Err(error) => self.failed(&error).await,
-        }
-    }
-
-    /// Whether all is done.
-    async fn try_upkeep(&mut self) -> sqlx::Result<bool> {
-        let Some(database) = &mut self.database else { return Ok(true) };
-        loop {
-            let expired = database.expire(SystemTime::now()).await?;
-            let trimmed = database.trim().await?;
-            self.standing.changed(&expired);
-            self.standing.changed(&trimmed);
-            if expired.is_none() && trimmed.is_none() && !database.shrink().await? {
-                return Ok(true);
-            }
-            if !self.jobs.is_empty() {
-                return Ok(false);
-            }
-        }
-    }
-
     async fn open_file(&mut self) -> sqlx::Result<()> {
         let opened = self.file.open().await?;
         self.install(opened);
@@ -336,9 +306,19 @@ impl Writer {
     fn install(&mut self, Opened { database, contents }: Opened) {
         self.opening += 1;
         self.standing.opened(&contents);
-        let readers = Arc::clone(&database.readers);
-        self.standing.set_opening(Some(Opening { readers, number: self.opening }));
+        self.filters = Filters::of_file(contents.entries.iter().sum());
+        self.next_upkeep = Instant::now();
         self.database = Some(database);
+        self.publish();
+    }
+
+    /// Tells readers of the open file.
+    pub(super) fn publish(&self) {
+        self.standing.set_opening(self.database.as_ref().map(|database| Opening {
+            readers: Arc::clone(&database.readers),
+            filter: self.filters.current().cloned(),
+            number: self.opening,
+        }));
     }
 
     async fn close_file(&mut self) {

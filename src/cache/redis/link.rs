@@ -26,6 +26,7 @@ use super::{
     status::{Matter, Status, describe},
     target::Target,
     tier::Tier,
+    traces::Traces,
     writes::Writes,
 };
 
@@ -49,6 +50,7 @@ pub(super) struct Link {
     state: watch::Sender<State>,
     opened: Instant,
     pub(super) status: Status,
+    pub(super) traces: Traces,
 }
 
 enum State {
@@ -75,7 +77,12 @@ struct Pulse {
 
 impl Link {
     pub(super) fn new() -> Self {
-        Self { state: watch::Sender::new(State::Starting), opened: Instant::now(), status: Status::new() }
+        Self {
+            state: watch::Sender::new(State::Starting),
+            opened: Instant::now(),
+            status: Status::new(),
+            traces: Traces::default(),
+        }
     }
 
     /// The connection, if there is one. Waits only for the first attempt, and no longer than
@@ -127,13 +134,11 @@ impl Link {
     pub(super) async fn supervise(self: Arc<Self>, target: Target, tier: Arc<Tier>, writes: Arc<Writes>) {
         let mut pause = RECONNECT.0;
         loop {
-            match connect(&target, &tier).await {
+            match self.connect(&target, &tier, &writes).await {
                 Ok(session) => {
-                    tier.forget_all(None);
-                    writes.keep_all(&tier);
                     let since = Instant::now();
                     self.set_up(&session);
-                    self.watch_over(&session).await;
+                    self.watch_over(&session, &tier, &writes).await;
                     if since.elapsed() > HEARTBEAT {
                         pause = RECONNECT.0;
                     }
@@ -146,7 +151,7 @@ impl Link {
     }
 
     /// Returns when a new connection is needed.
-    async fn watch_over(&self, session: &Session) {
+    async fn watch_over(&self, session: &Session, tier: &Tier, writes: &Writes) {
         let mut retry = RETRY.0;
         let mut well_since = Instant::now();
         loop {
@@ -159,7 +164,11 @@ impl Link {
             }
             if !self.is_down() {
                 match session.probe(HEARTBEAT_PATIENCE).await {
-                    Ok(true) => continue,
+                    Ok(true) => {
+                        // What was cleared until now, Redis has told of.
+                        let _ = self.traces.look(&mut session.connection.clone()).await;
+                        continue;
+                    }
                     Ok(false) => return self.set_down(&lost()),
                     Err(error) => self.set_down(&error),
                 }
@@ -167,13 +176,36 @@ impl Link {
             if well_since.elapsed() > WELL {
                 retry = RETRY.0;
             }
-            if !session.recovers(retry).await {
+            if !session.recovers(retry).await || self.catch_up(session, tier, writes).await.is_err() {
                 return self.set_down(&lost());
             }
             self.set_up(session);
             well_since = Instant::now();
             retry = (retry * 2).min(RETRY.1);
         }
+    }
+
+    /// A new connection, with nothing in memory of which Redis may have told in vain.
+    async fn connect(&self, target: &Target, tier: &Arc<Tier>, writes: &Writes) -> RedisResult<Session> {
+        let session = connect(target, tier).await?;
+        tier.forget_all(None);
+        self.catch_up(&session, tier, writes).await?;
+        writes.keep_all(tier);
+        Ok(session)
+    }
+
+    /// Lets go of what was made here while somebody else cleared its kind.
+    async fn catch_up(&self, session: &Session, tier: &Tier, writes: &Writes) -> RedisResult<()> {
+        let cleared = self.traces.look(&mut session.connection.clone()).await?;
+        if cleared.is_empty() {
+            return Ok(());
+        }
+        let _turn = writes.turn.lock().await;
+        for kind in cleared {
+            writes.forget_all(Some(kind));
+            tier.forget_all(Some(kind));
+        }
+        Ok(())
     }
 
     fn set_up(&self, session: &Session) {
