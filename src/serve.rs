@@ -16,7 +16,7 @@ use crate::{
     data_dir::DataDir,
     error::{Error, Kind, Result},
     http::{self, Edge},
-    telemetry::metrics::Metrics,
+    telemetry::Monitoring,
 };
 
 /// Everything is open and bound; nothing is answered yet.
@@ -40,9 +40,10 @@ impl Server {
         let data_dir = DataDir::open(&config.server.data_dir)?;
         let (keys, new_key) = Keys::open(&config.server.api_keys, data_dir.path())?;
         let backend = backend::build(config_of_backends(config), data_dir.path())?;
-        let metrics = Arc::new(Metrics::new(http::templates()));
-        let cache = Cache::open(config.cache.clone(), data_dir.path(), Arc::clone(&metrics)).await?;
-        let app = Arc::new(App::new(backend, config.models.clone(), cache, metrics));
+        let monitoring = Monitoring::new(&config.telemetry, http::templates());
+        let metrics = Arc::clone(&monitoring.metrics);
+        let cache = Cache::open(config.cache.clone(), data_dir.path(), metrics).await?;
+        let app = Arc::new(App::new(backend, config.models.clone(), cache, monitoring));
         let edge = Arc::new(Edge {
             app: Arc::clone(&app),
             keys,

@@ -7,21 +7,23 @@ mod embed;
 pub mod health;
 pub mod keys;
 pub mod models;
+mod noted;
 
 use std::sync::Arc;
 
+use self::models::Models;
 pub use self::{analytics::CacheReport, chat::ChatReply};
-use self::{keys::KeyId, models::Models};
 use crate::{
     backend::Backend,
     cache::{Cache, Directives, Origin},
-    telemetry::metrics::Metrics,
+    telemetry::{Monitoring, observation::Observation},
+    types::KeyId,
 };
 
 pub struct App {
     pub models: Models,
     pub cache: Cache,
-    pub metrics: Arc<Metrics>,
+    pub monitoring: Monitoring,
     backend: Arc<dyn Backend>,
 }
 
@@ -33,6 +35,8 @@ pub struct Caller {
     pub endpoint: &'static str,
     /// What it says about caching.
     pub directives: Directives,
+    /// What is noted of the request.
+    pub observation: Arc<Observation>,
 }
 
 impl App {
@@ -40,9 +44,9 @@ impl App {
         backend: Arc<dyn Backend>,
         models: models::Settings,
         cache: Cache,
-        metrics: Arc<Metrics>,
+        monitoring: Monitoring,
     ) -> Self {
-        Self { models: Models::new(Arc::clone(&backend), models), cache, metrics, backend }
+        Self { models: Models::new(Arc::clone(&backend), models), cache, monitoring, backend }
     }
 
     /// What an answer depends on besides the request; none while it is not known which weights will

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use super::Settings;
+use super::{Settings, observation::Observed, sink::Sink};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -56,4 +56,20 @@ pub fn start(settings: &Settings) {
         Format::Pretty => registry.with(lines).try_init(),
         Format::Json => registry.with(lines.json().flatten_event(true)).try_init(),
     };
+}
+
+/// One line for each request, at its end.
+pub struct RequestLines;
+
+impl Sink for RequestLines {
+    fn request_ended(&self, observed: &Observed) {
+        tracing::info!(
+            request_id = observed.request_id,
+            method = observed.method,
+            path = observed.path,
+            status = observed.status,
+            duration_ms = observed.duration.as_secs_f64() * 1e3,
+            "request"
+        );
+    }
 }

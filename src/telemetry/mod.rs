@@ -1,13 +1,25 @@
-//! What can be seen of the service: logs and metrics.
+//! What can be seen of the service: logs, metrics, and figures over time. Whatever is observed goes
+//! through one `Observation` for each request to every sink.
 
-mod cache;
+pub mod call;
+pub mod labels;
 pub mod logs;
 pub mod metrics;
+pub mod observation;
+pub mod rollups;
+pub mod sink;
 mod text;
+
+use std::sync::Arc;
 
 use clap::Args;
 
-use self::logs::{Format, Level};
+use self::{
+    logs::{Format, Level, RequestLines},
+    metrics::Metrics,
+    rollups::Rollups,
+    sink::{Sink, Sinks},
+};
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Monitoring")]
@@ -19,4 +31,31 @@ pub struct Settings {
     /// How a log line looks: pretty or json
     #[arg(long, env = "LOG_FORMAT", default_value = "pretty", value_parser = crate::setting::word(Format::WORDS))]
     pub log_format: Format,
+    /// Whether requests are counted: metrics, figures over time, alerts
+    #[arg(long, env = "MONITORING_ENABLED", default_value = "true", action = clap::ArgAction::Set, value_parser = crate::setting::switch)]
+    pub monitoring_enabled: bool,
+}
+
+/// Everything that looks at requests, built once.
+pub struct Monitoring {
+    /// Whether requests are counted; the log has its lines in either case.
+    pub enabled: bool,
+    pub metrics: Arc<Metrics>,
+    pub rollups: Arc<Rollups>,
+    /// Where every observation goes.
+    pub sinks: Sinks,
+}
+
+impl Monitoring {
+    /// `routes` are the templates of all routes that exist.
+    pub fn new(settings: &Settings, routes: impl IntoIterator<Item = &'static str>) -> Self {
+        let metrics = Arc::new(Metrics::new(routes));
+        let rollups = Arc::new(Rollups::default());
+        let mut sinks: Vec<Arc<dyn Sink>> = vec![Arc::new(RequestLines)];
+        if settings.monitoring_enabled {
+            sinks.push(Arc::clone(&metrics) as Arc<dyn Sink>);
+            sinks.push(Arc::clone(&rollups) as Arc<dyn Sink>);
+        }
+        Self { enabled: settings.monitoring_enabled, metrics, rollups, sinks: Sinks::new(sinks) }
+    }
 }

@@ -5,6 +5,7 @@ mod chat;
 mod embed;
 mod image;
 mod keep_alive;
+mod key_id;
 mod model;
 mod secret;
 mod usage;
@@ -16,6 +17,7 @@ pub use chat::{
 };
 pub use embed::{EmbedReply, EmbedRequest};
 pub use keep_alive::KeepAlive;
+pub use key_id::KeyId;
 pub use model::{Capability, Model, ModelName};
 pub use secret::Secret;
 pub use usage::{Timings, Usage};
