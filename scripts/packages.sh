@@ -44,6 +44,7 @@ look() {
       need redis-server "Redis, which the cache is tested with" redis-server --version
       need redis-tools "redis-cli" redis-cli --version
       need openssl "openssl, for Redis over TLS" openssl version
+      need prometheus "Prometheus' promtool, which reads our metrics" promtool --version
       wish docker-compose "docker compose" compose version
       ;;
     check)

@@ -15,7 +15,7 @@ pub use self::{
     render::{env_example, markdown, table},
 };
 use crate::{
-    app, backend::ollama, cache, client, data_dir::DataDir, engine, library, setting, telemetry,
+    app, backend::ollama, cache, client, data_dir::DataDir, engine, library, setting, store, telemetry,
     types::Secret,
 };
 
@@ -37,6 +37,8 @@ pub struct Config {
     pub cache: cache::Settings,
     #[command(flatten)]
     pub telemetry: telemetry::Settings,
+    #[command(flatten)]
+    pub history: store::Settings,
 }
 
 /// What the HTTP server listens on, who may use it, and what it accepts.

@@ -6,6 +6,7 @@ pub mod client;
 pub mod data_dir;
 pub mod error;
 pub mod setting;
+pub(crate) mod sqlite;
 pub(crate) mod turns;
 
 // 1 pure: our vocabulary and the vendors' formats, no I/O
@@ -17,6 +18,7 @@ pub mod backend;
 pub mod cache;
 pub mod engine;
 pub mod library;
+pub mod store;
 pub mod telemetry;
 
 // 3 product: no axum, no SQL, no vendor JSON

@@ -16,6 +16,7 @@ use crate::{
     data_dir::DataDir,
     error::{Error, Kind, Result},
     http::{self, Edge},
+    store::History,
     telemetry::Monitoring,
 };
 
@@ -43,12 +44,15 @@ impl Server {
         let monitoring = Monitoring::new(&config.telemetry, http::templates());
         let metrics = Arc::clone(&monitoring.metrics);
         let cache = Cache::open(config.cache.clone(), data_dir.path(), metrics).await?;
-        let app = Arc::new(App::new(backend, config.models.clone(), cache, monitoring));
+        let rollups = Arc::clone(&monitoring.rollups);
+        let history = History::open(&config.history, data_dir.path(), rollups);
+        let app = Arc::new(App::new(backend, config.models.clone(), cache, monitoring, history));
         let edge = Arc::new(Edge {
             app: Arc::clone(&app),
             keys,
             max_body: usize::try_from(config.server.max_body_mb).unwrap_or(usize::MAX) * 1024 * 1024,
             request_timeout: Duration::from_secs(config.server.request_timeout_s),
+            analytics_require_key: config.telemetry.analytics_require_key,
         });
         let listener = bind(&config.server.host, config.server.port).await?;
         let grace = Duration::from_secs(config.server.shutdown_timeout_s);
@@ -89,6 +93,11 @@ impl Server {
 
     /// Answers until `stop` completes and running replies have ended, then ends all children.
     pub async fn run(self, stop: impl Future<Output = ()>) {
+        let stopping = self.app.stopping.clone();
+        let stop = async move {
+            stop.await;
+            stopping.cancel();
+        };
         http::serve(self.listener, self.router, stop, self.grace).await;
         self.app.stop().await;
     }

@@ -11,10 +11,10 @@ use std::{
 /// Layers from the bottom up: a module imports its own layer's modules only where it is said here,
 /// and everything below.
 const LAYERS: &[&[&str]] = &[
-    &["error", "setting", "turns", "data_dir", "client"],
+    &["error", "setting", "turns", "data_dir", "sqlite", "client"],
     &["types", "wire"],
     &["telemetry", "library"],
-    &["engine", "cache"],
+    &["engine", "cache", "store"],
     &["backend"],
     &["app"],
     &["config"],
@@ -43,7 +43,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustls", &["src/client"]),
     ("utoipa", &["src/http/"]),
     ("image", &["src/types/image.rs"]),
-    ("sqlx", &["src/cache/local"]),
+    ("sqlx", &["src/cache/local", "src/sqlite.rs", "src/store/"]),
     ("moka", &["src/cache/memory.rs"]),
     ("redis", &["src/cache/redis"]),
     (
@@ -56,6 +56,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "src/app/models.rs",
             "src/backend/ollama.rs",
             "src/telemetry/",
+            "src/store/",
             "src/engine/",
             "src/library/",
         ],

@@ -29,6 +29,11 @@ impl App {
         }
     }
 
+    /// Requests in line for a slot of the embedded engine.
+    pub fn waiting(&self) -> usize {
+        self.backend.engine().map_or(0, |engine| engine.waiting)
+    }
+
     /// What is measured at the moment when somebody looks.
     pub async fn gauges(&self) -> Gauges {
         let holdings = self.cache.holdings().await;

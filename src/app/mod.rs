@@ -11,11 +11,14 @@ mod noted;
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use self::models::Models;
 pub use self::{analytics::CacheReport, chat::ChatReply};
 use crate::{
     backend::Backend,
     cache::{Cache, Directives, Origin},
+    store::History,
     telemetry::{Monitoring, observation::Observation},
     types::KeyId,
 };
@@ -24,6 +27,9 @@ pub struct App {
     pub models: Models,
     pub cache: Cache,
     pub monitoring: Monitoring,
+    pub history: History,
+    /// Cancelled when the server is told to stop: replies without an end then end.
+    pub stopping: CancellationToken,
     backend: Arc<dyn Backend>,
 }
 
@@ -45,8 +51,16 @@ impl App {
         models: models::Settings,
         cache: Cache,
         monitoring: Monitoring,
+        history: History,
     ) -> Self {
-        Self { models: Models::new(Arc::clone(&backend), models), cache, monitoring, backend }
+        Self {
+            models: Models::new(Arc::clone(&backend), models),
+            cache,
+            monitoring,
+            history,
+            stopping: CancellationToken::new(),
+            backend,
+        }
     }
 
     /// What an answer depends on besides the request; none while it is not known which weights will
@@ -60,5 +74,6 @@ impl App {
     pub async fn stop(&self) {
         self.backend.stop().await;
         self.cache.stop().await;
+        self.history.stop().await;
     }
 }

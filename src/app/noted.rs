@@ -30,7 +30,8 @@ impl App {
     ) -> impl FnOnce() -> RunningCall + Send + 'static + use<> {
         let (sinks, listed) = (self.monitoring.sinks.clone(), identity.listed.is_some());
         let model = identity.listed.clone().unwrap_or_else(|| model.into());
-        let from = CallFrom { backend: self.backend.name(), endpoint: caller.endpoint, key: caller.key };
+        let (method, endpoint) = (caller.observation.method(), caller.endpoint);
+        let from = CallFrom { backend: self.backend.name(), method, endpoint, key: caller.key };
         move || RunningCall::begin(sinks, model, listed, from)
     }
 }

@@ -9,7 +9,7 @@ use axum::{
     response::Response,
 };
 
-use super::{Edge, PUBLIC, error::Result};
+use super::{Edge, PUBLIC, PUBLIC_FIGURES, error::Result};
 use crate::{
     app,
     cache::Directives,
@@ -42,7 +42,8 @@ pub(super) async fn require_key(
     // A path that is no route is a 404 whoever asks: there is nothing behind it to protect.
     let Some(path) = request.extensions().get::<MatchedPath>() else { return Ok(next.run(request).await) };
     let endpoint = edge.app.monitoring.metrics.endpoint(Some(path.as_str()));
-    if !PUBLIC.contains(&endpoint) {
+    let open = PUBLIC_FIGURES.contains(&endpoint) && !edge.analytics_require_key;
+    if !PUBLIC.contains(&endpoint) && !open {
         let Some(key) = known else {
             return Err(unauthorized(match presented {
                 Some(_) => "The API key is wrong.",

@@ -22,7 +22,8 @@ pub struct Call {
     /// label.
     pub model: Arc<str>,
     pub backend: &'static str,
-    /// The template of the route whose request began it, and whose key it came with.
+    /// Method and template of the route whose request began it, and whose key it came with.
+    pub method: &'static str,
     pub endpoint: &'static str,
     pub key: KeyId,
     /// Set when the model has answered to the end.
@@ -59,7 +60,8 @@ pub struct RunningCall {
 #[derive(Clone, Copy, Debug)]
 pub struct CallFrom {
     pub backend: &'static str,
-    /// The template of the route whose request began it.
+    /// Method and template of the route whose request began it.
+    pub method: &'static str,
     pub endpoint: &'static str,
     pub key: KeyId,
 }
@@ -72,6 +74,7 @@ impl RunningCall {
         let call = Call {
             model,
             backend: from.backend,
+            method: from.method,
             endpoint: from.endpoint,
             key: from.key,
             usage: None,

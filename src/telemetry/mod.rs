@@ -34,6 +34,9 @@ pub struct Settings {
     /// Whether requests are counted: metrics, figures over time, alerts
     #[arg(long, env = "MONITORING_ENABLED", default_value = "true", action = clap::ArgAction::Set, value_parser = crate::setting::switch)]
     pub monitoring_enabled: bool,
+    /// Whether /analytics/stats, /analytics/alerts and /metrics need a key, as the rest of /analytics does
+    #[arg(long, env = "ANALYTICS_REQUIRE_KEY", default_value = "false", action = clap::ArgAction::Set, value_parser = crate::setting::switch)]
+    pub analytics_require_key: bool,
 }
 
 /// Everything that looks at requests, built once.
@@ -50,7 +53,9 @@ impl Monitoring {
     /// `routes` are the templates of all routes that exist.
     pub fn new(settings: &Settings, routes: impl IntoIterator<Item = &'static str>) -> Self {
         let metrics = Arc::new(Metrics::new(routes));
-        let rollups = Arc::new(Rollups::default());
+        // What is not recorded takes its figures from a cache that counts nothing.
+        let cache = if settings.monitoring_enabled { Arc::clone(&metrics.cache) } else { Arc::default() };
+        let rollups = Arc::new(Rollups::new(cache));
         let mut sinks: Vec<Arc<dyn Sink>> = vec![Arc::new(RequestLines)];
         if settings.monitoring_enabled {
             sinks.push(Arc::clone(&metrics) as Arc<dyn Sink>);

@@ -85,7 +85,7 @@ pub struct Observed {
     pub queue: Option<Duration>,
     /// From the request's head to the first event of the answer.
     pub first_token: Option<Duration>,
-    /// From the request's head to the last byte of the reply.
+    /// From the request's head to the last byte of the reply; to its beginning when it has no end.
     pub duration: Duration,
     /// What the answer says of itself, also when it was known or made for somebody else: models'
     /// work is counted by `Call`.
@@ -147,6 +147,8 @@ pub struct Observation {
     bytes_out: AtomicU64,
     /// 0 until the reply is complete.
     status: AtomicU16,
+    /// Set for a reply without an end.
+    measured: OnceLock<Duration>,
 }
 
 impl Observation {
@@ -167,11 +169,16 @@ impl Observation {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             status: AtomicU16::new(0),
+            measured: OnceLock::new(),
         })
     }
 
     pub fn request_id(&self) -> &str {
         &self.arrival.request_id
+    }
+
+    pub fn method(&self) -> &'static str {
+        self.arrival.method
     }
 
     pub fn endpoint(&self) -> &'static str {
@@ -223,6 +230,13 @@ impl Observation {
         self.status.store(status, Relaxed);
     }
 
+    /// The reply goes on until the client has seen enough: it is complete as soon as it begins, and
+    /// its duration is that to its beginning.
+    pub fn endless(&self) {
+        let _ = self.measured.set(self.started.elapsed());
+        self.complete(200);
+    }
+
     /// Notes and logs a failure. This is the boundary: causes are logged here and nowhere else.
     pub fn failed(&self, error: &Error) {
         let failure = Failure { kind: error_type(error.kind()), message: error.summary() };
@@ -260,7 +274,7 @@ impl Observation {
             cache: self.cache.take(),
             queue: self.queue.take(),
             first_token: self.first_token.take(),
-            duration: ended - self.started,
+            duration: self.measured.take().unwrap_or(ended - self.started),
             usage: self.usage.take(),
             bytes_in: *self.bytes_in.get_mut(),
             bytes_out: *self.bytes_out.get_mut(),

@@ -10,8 +10,10 @@ mod llm;
 mod process;
 mod table;
 
-use self::{cache::CacheMetrics, http::HttpMetrics, llm::LlmMetrics};
-pub use self::{engine::ModelGauge, process::resident_bytes};
+use std::sync::Arc;
+
+pub use self::{cache::CacheMetrics, engine::ModelGauge, process::resident_bytes};
+use self::{http::HttpMetrics, llm::LlmMetrics};
 pub use super::text::TextFormat;
 use super::{call::Call, observation::Observed, sink::Sink, text::Exposition};
 
@@ -38,7 +40,7 @@ pub struct Gauges {
 pub struct Metrics {
     http: HttpMetrics,
     llm: LlmMetrics,
-    pub cache: CacheMetrics,
+    pub cache: Arc<CacheMetrics>,
 }
 
 impl Metrics {
@@ -48,7 +50,7 @@ impl Metrics {
         Self {
             http: HttpMetrics::new(routes.iter().copied()),
             llm: LlmMetrics::new(routes.iter().copied()),
-            cache: CacheMetrics::default(),
+            cache: Arc::default(),
         }
     }
 
@@ -100,8 +102,6 @@ impl Sink for Metrics {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::telemetry::{
         labels,

@@ -20,6 +20,9 @@ pub struct Recent {
     pub duration: Duration,
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
+    /// Lookups of the cache.
+    pub cache_hits: u64,
+    pub cache_misses: u64,
 }
 
 impl Recent {
@@ -34,12 +37,15 @@ impl Recent {
     }
 
     fn add(&mut self, other: &Self) {
-        let Self { requests, errors, duration, prompt_tokens, completion_tokens } = other;
+        let Self { requests, errors, duration, prompt_tokens, completion_tokens, cache_hits, cache_misses } =
+            other;
         self.requests += requests;
         self.errors += errors;
         self.duration += *duration;
         self.prompt_tokens += prompt_tokens;
         self.completion_tokens += completion_tokens;
+        self.cache_hits += cache_hits;
+        self.cache_misses += cache_misses;
     }
 }
 
@@ -71,13 +77,21 @@ impl Window {
                 (call.ended, Recent { prompt_tokens, completion_tokens, ..Recent::default() })
             }
         };
-        let second = self.second(ended);
+        self.happened(ended, &happened);
+    }
+
+    pub(super) fn lookups(&mut self, at: Instant, cache_hits: u64, cache_misses: u64) {
+        self.happened(at, &Recent { cache_hits, cache_misses, ..Recent::default() });
+    }
+
+    fn happened(&mut self, at: Instant, happened: &Recent) {
+        let second = self.second(at);
         let slot = &mut self.slots[(second % SLOTS) as usize];
         if slot.0 < second {
             *slot = (second, Recent::default());
         }
         if slot.0 == second {
-            slot.1.add(&happened);
+            slot.1.add(happened);
         }
     }
 
