@@ -9,4 +9,5 @@ mod embeddings;
 mod fake_ollama;
 mod harness;
 mod inference;
+mod kill;
 mod service;
