@@ -44,7 +44,7 @@ look() {
       need redis-server "Redis, which the cache is tested with" redis-server --version
       need redis-tools "redis-cli" redis-cli --version
       need openssl "openssl, for Redis over TLS" openssl version
-      need prometheus "Prometheus' promtool, which reads our metrics" promtool --version
+      need prometheus "Prometheus, which scrapes our metrics" prometheus --version
       wish docker-compose "docker compose" compose version
       ;;
     check)
@@ -52,6 +52,7 @@ look() {
       wish shellcheck "shellcheck" shellcheck --version
       wish docker-compose "docker compose" compose version
       wish systemd "systemd-analyze" systemd-analyze --version
+      wish prometheus "promtool" promtool --version
       ;;
     bench)
       look rust

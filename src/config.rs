@@ -39,6 +39,8 @@ pub struct Config {
     pub telemetry: telemetry::Settings,
     #[command(flatten)]
     pub history: store::Settings,
+    #[command(flatten)]
+    pub alerts: app::alerts::Settings,
 }
 
 /// What the HTTP server listens on, who may use it, and what it accepts.

@@ -3,6 +3,7 @@
 
 // 0 foundation: errors, settings' values, the data folder, the outgoing HTTP client
 pub mod client;
+pub mod context;
 pub mod data_dir;
 pub mod error;
 pub mod setting;

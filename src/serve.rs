@@ -4,10 +4,12 @@ use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use tokio::net::TcpListener;
+use tokio_util::sync::DropGuard;
 
 use crate::{
     app::{
         App,
+        alerts::Alerts,
         keys::{Keys, NewKey},
     },
     backend,
@@ -29,8 +31,9 @@ pub struct Server {
     /// A key made for this first start, to be shown once.
     pub new_key: Option<NewKey>,
     own_key: bool,
-    /// Held until the server has ended.
+    /// These two are held until the server has ended.
     data_dir: DataDir,
+    _background: DropGuard,
 }
 
 impl Server {
@@ -41,12 +44,14 @@ impl Server {
         let data_dir = DataDir::open(&config.server.data_dir)?;
         let (keys, new_key) = Keys::open(&config.server.api_keys, data_dir.path())?;
         let backend = backend::build(config_of_backends(config), data_dir.path())?;
-        let monitoring = Monitoring::new(&config.telemetry, http::templates());
+        let (monitoring, exporter) = Monitoring::new(&config.telemetry, http::templates())?;
         let metrics = Arc::clone(&monitoring.metrics);
         let cache = Cache::open(config.cache.clone(), data_dir.path(), metrics).await?;
         let rollups = Arc::clone(&monitoring.rollups);
         let history = History::open(&config.history, data_dir.path(), rollups);
-        let app = Arc::new(App::new(backend, config.models.clone(), cache, monitoring, history));
+        let alerts = Alerts::open(config.alerts.clone(), data_dir.path(), Arc::clone(&monitoring.metrics))?;
+        let app = Arc::new(App::new(backend, config.models.clone(), cache, monitoring, history, alerts));
+        let background = app.start(exporter);
         let edge = Arc::new(Edge {
             app: Arc::clone(&app),
             keys,
@@ -64,6 +69,7 @@ impl Server {
             new_key,
             own_key: config.server.api_keys.is_empty(),
             data_dir,
+            _background: background,
         })
     }
 

@@ -11,7 +11,7 @@ use std::{
 /// Layers from the bottom up: a module imports its own layer's modules only where it is said here,
 /// and everything below.
 const LAYERS: &[&[&str]] = &[
-    &["error", "setting", "turns", "data_dir", "sqlite", "client"],
+    &["error", "setting", "turns", "context", "data_dir", "sqlite", "client"],
     &["types", "wire"],
     &["telemetry", "library"],
     &["engine", "cache", "store"],
@@ -23,6 +23,7 @@ const LAYERS: &[&[&str]] = &[
 
 /// Neighbours in one layer that may know each other, from → to.
 const NEIGHBOURS: &[(&str, &str)] = &[
+    ("client", "context"),
     ("client", "error"),
     ("client", "setting"),
     ("client", "turns"),
@@ -53,6 +54,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "src/config",
             "src/cache/mod.rs",
             "src/client",
+            "src/app/alerts/mod.rs",
             "src/app/models.rs",
             "src/backend/ollama.rs",
             "src/telemetry/",

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     backend::ChatStream,
     cache::{Events, Served},
+    context::{at_once, within},
     error::Result,
     telemetry::call::RunningCall,
     types::{ChatEvent, ChatRequest},
@@ -46,7 +47,8 @@ impl App {
         let (backend, begin) = (Arc::clone(&self.backend), self.call(caller, &model, &identity));
         let generate = async move || -> Result<Events> {
             let mut call = begin();
-            let events = backend.chat(request).await.inspect_err(|error| call.failed(error))?;
+            let asked = within(call.context(), backend.chat(request)).await;
+            let events = asked.inspect_err(|error| call.failed(error))?;
             let metered: Events = Box::pin(Metered { events, call });
             Ok(metered)
         };
@@ -67,7 +69,8 @@ impl Stream for Metered {
     type Item = Result<ChatEvent>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let event = ready!(self.events.as_mut().poll_next(cx));
+        let event = at_once(self.call.context(), || self.events.as_mut().poll_next(cx));
+        let event = ready!(event);
         match &event {
             Some(Ok(ChatEvent::Done(done))) => self.call.answered(done.usage, done.timings.queue),
             Some(Ok(_)) => self.call.event(),

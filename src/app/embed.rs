@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{App, Caller, noted::note};
 use crate::{
     cache::Embedded,
+    context::within,
     error::{Error, Kind, Result},
     types::{EmbedReply, EmbedRequest, Usage},
 };
@@ -29,7 +30,7 @@ impl App {
             let texts = input.len();
             let request = EmbedRequest { model: asked, input, keep_alive };
             let mut call = begin();
-            let answered = backend.embed(request).await;
+            let answered = within(call.context(), backend.embed(request)).await;
             let sound = answered.and_then(|reply| validate(&reply, texts).map(|()| reply));
             match &sound {
                 Ok(reply) => call.answered(usage(reply), reply.timings.queue),

@@ -1,6 +1,7 @@
 //! The product: one `App`, built once, through which every endpoint goes. It knows no HTTP and no
 //! vendor's JSON.
 
+pub mod alerts;
 mod analytics;
 mod chat;
 mod embed;
@@ -11,15 +12,18 @@ mod noted;
 
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
-use self::models::Models;
+use self::{alerts::Alerts, models::Models};
 pub use self::{analytics::CacheReport, chat::ChatReply};
 use crate::{
     backend::Backend,
     cache::{Cache, Directives, Origin},
     store::History,
-    telemetry::{Monitoring, observation::Observation},
+    telemetry::{Monitoring, observation::Observation, traces::Exporter},
     types::KeyId,
 };
 
@@ -28,8 +32,12 @@ pub struct App {
     pub cache: Cache,
     pub monitoring: Monitoring,
     pub history: History,
+    pub alerts: Alerts,
     /// Cancelled when the server is told to stop: replies without an end then end.
     pub stopping: CancellationToken,
+    /// What runs behind the scenes, to the end of the last reply.
+    background: TaskTracker,
+    ended: CancellationToken,
     backend: Arc<dyn Backend>,
 }
 
@@ -52,15 +60,32 @@ impl App {
         cache: Cache,
         monitoring: Monitoring,
         history: History,
+        alerts: Alerts,
     ) -> Self {
         Self {
             models: Models::new(Arc::clone(&backend), models),
             cache,
             monitoring,
             history,
+            alerts,
             stopping: CancellationToken::new(),
+            background: TaskTracker::new(),
+            ended: CancellationToken::new(),
             backend,
         }
+    }
+
+    /// Begins what runs behind the scenes, on the present runtime. It ends with `stop`, or when what
+    /// is given back is dropped.
+    pub fn start(self: &Arc<Self>, exporter: Option<Exporter>) -> DropGuard {
+        if self.monitoring.enabled {
+            let (app, ended) = (Arc::clone(self), self.ended.clone());
+            self.background.spawn(async move { app.alerts.run(&app, ended).await });
+        }
+        if let Some(exporter) = exporter {
+            self.background.spawn(exporter.run(self.ended.clone()));
+        }
+        self.ended.clone().drop_guard()
     }
 
     /// What an answer depends on besides the request; none while it is not known which weights will
@@ -75,5 +100,8 @@ impl App {
         self.backend.stop().await;
         self.cache.stop().await;
         self.history.stop().await;
+        self.ended.cancel();
+        self.background.close();
+        self.background.wait().await;
     }
 }

@@ -11,6 +11,7 @@ use futures_util::Stream;
 use super::{App, Caller, models::Identity};
 use crate::{
     cache::{Events, Served},
+    context,
     error::Result,
     telemetry::{
         call::{CallFrom, RunningCall},
@@ -30,8 +31,13 @@ impl App {
     ) -> impl FnOnce() -> RunningCall + Send + 'static + use<> {
         let (sinks, listed) = (self.monitoring.sinks.clone(), identity.listed.is_some());
         let model = identity.listed.clone().unwrap_or_else(|| model.into());
-        let (method, endpoint) = (caller.observation.method(), caller.endpoint);
-        let from = CallFrom { backend: self.backend.name(), method, endpoint, key: caller.key };
+        let from = CallFrom {
+            backend: self.backend.name(),
+            method: caller.observation.method(),
+            endpoint: caller.endpoint,
+            key: caller.key,
+            context: context::current(),
+        };
         move || RunningCall::begin(sinks, model, listed, from)
     }
 }

@@ -81,6 +81,8 @@ pub struct Snapshot {
     pub waiting: usize,
     /// Models that are left alone for a while because their process keeps ending.
     pub backing_off: usize,
+    /// The model whose process has crashed most often in a row of late, and how often.
+    pub crash_loop: Option<(String, u32)>,
 }
 
 impl Engine {
@@ -172,6 +174,10 @@ impl Engine {
         Snapshot {
             loaded,
             waiting: table.values().map(|place| place.queue.waiting()).sum(),
+            crash_loop: table
+                .values()
+                .filter_map(|place| place.crashes.of_late())
+                .max_by_key(|(_, count)| *count),
             backing_off: table.values().filter(|place| place.crashes.refusal().is_some()).count(),
         }
     }

@@ -1,6 +1,7 @@
 //! `/analytics/*`: what the service knows about itself. One file for each question; here is what
 //! they share: the times that can be asked for, and how a time that was covered is told.
 
+pub(super) mod alerts;
 pub(super) mod cache;
 pub(super) mod errors;
 pub(super) mod health;

@@ -37,6 +37,7 @@ use crate::error::{Error, Kind};
         super::embeddings::batch,
         super::analytics::stats::stats,
         super::analytics::errors::errors,
+        super::analytics::alerts::alerts,
         super::analytics::usage::usage,
         super::analytics::series::series,
         super::analytics::live::live,

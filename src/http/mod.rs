@@ -43,10 +43,10 @@ pub struct Edge {
 const PUBLIC: [&str; 6] = ["/", "/health", "/docs", "/docs/{file}", "/openapi.json", "/analytics/health"];
 
 /// Those that need none unless a setting says so.
-const PUBLIC_FIGURES: [&str; 2] = ["/metrics", "/analytics/stats"];
+const PUBLIC_FIGURES: [&str; 3] = ["/metrics", "/analytics/stats", "/analytics/alerts"];
 
 /// All routes. The template is what metrics, logs and documentation call the route.
-fn routes() -> [(&'static str, MethodRouter<Arc<Edge>>); 18] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Edge>>); 19] {
     [
         // Service
         ("/", get(service::root)),
@@ -66,6 +66,7 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Edge>>); 18] {
         // Analytics
         ("/analytics/stats", get(analytics::stats::stats)),
         ("/analytics/errors", get(analytics::errors::errors)),
+        ("/analytics/alerts", get(analytics::alerts::alerts)),
         ("/analytics/usage", get(analytics::usage::usage)),
         ("/analytics/series", get(analytics::series::series)),
         ("/analytics/live", get(analytics::live::live)),

@@ -22,6 +22,7 @@ use super::{
     error::{Problem, Reported, mark},
 };
 use crate::{
+    context::{self, at_once, within},
     error::Error,
     telemetry::{
         labels,
@@ -32,8 +33,9 @@ use crate::{
 pub(super) async fn observe(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
     let monitoring = &edge.app.monitoring;
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let context = context(&request, monitoring.traced);
     let arrival = Arrival {
-        request_id: request_id(&request),
+        context: Arc::clone(&context),
         method: labels::method(request.method().as_str()),
         endpoint: monitoring.metrics.endpoint(route),
         path: request.uri().path().to_owned(),
@@ -42,7 +44,7 @@ pub(super) async fn observe(State(edge): State<Arc<Edge>>, mut request: Request,
     let head_only = request.method() == Method::HEAD;
     request.extensions_mut().insert(Arc::clone(&observation));
     let request = request.map(|body| received(body, &observation));
-    let mut response = next.run(request).await;
+    let mut response = within(Arc::clone(&context), next.run(request)).await;
     if let Some(Reported(error)) = response.extensions_mut().remove() {
         observation.failed(&error);
         write_problem(&mut response, &error, observation.request_id());
@@ -51,7 +53,7 @@ pub(super) async fn observe(State(edge): State<Arc<Edge>>, mut request: Request,
         response.headers_mut().insert("x-request-id", id);
     }
     let status = response.status();
-    response.map(|body| Body::new(SentBody::new(body, observation, status, head_only)))
+    response.map(|body| Body::new(SentBody::new(body, observation, context, status, head_only)))
 }
 
 fn write_problem(response: &mut Response, error: &Error, request_id: &str) {
@@ -61,20 +63,14 @@ fn write_problem(response: &mut Response, error: &Error, request_id: &str) {
     *response.body_mut() = Body::from(json);
 }
 
-/// The client's own id when it is a sane token, else 128 random bits.
-fn request_id(request: &Request) -> String {
+/// With the client's own id when it is a sane token, and its trace when it is in one.
+fn context(request: &Request, traced: Option<f64>) -> Arc<context::Context> {
     let sane = |id: &&str| {
         (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
     };
-    let given = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).filter(sane);
-    given.map_or_else(random_id, str::to_owned)
-}
-
-fn random_id() -> String {
-    let mut bytes = [0u8; 16];
-    // Without random numbers an id is still an id; it is no secret.
-    let _ = getrandom::fill(&mut bytes);
-    format!("{:032x}", u128::from_be_bytes(bytes))
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let request_id = header("x-request-id").filter(sane);
+    Arc::new(context::Context::new(request_id, header("traceparent"), traced))
 }
 
 /// The request's body, whose bytes are counted as they come.
@@ -113,12 +109,19 @@ impl HttpBody for ReceivedBody {
 struct SentBody {
     body: Body,
     observation: Arc<Observation>,
+    context: Arc<context::Context>,
     status: StatusCode,
 }
 
 impl SentBody {
-    fn new(body: Body, observation: Arc<Observation>, status: StatusCode, head_only: bool) -> Self {
-        let sent = Self { body, observation, status };
+    fn new(
+        body: Body,
+        observation: Arc<Observation>,
+        context: Arc<context::Context>,
+        status: StatusCode,
+        head_only: bool,
+    ) -> Self {
+        let sent = Self { body, observation, context, status };
         if head_only || sent.body.is_end_stream() {
             sent.complete();
         }
@@ -135,7 +138,8 @@ impl HttpBody for SentBody {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FrameResult>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let context = Arc::clone(&self.context);
+        let frame = ready!(at_once(context, || Pin::new(&mut self.body).poll_frame(cx)));
         self.observation.sent(data_bytes(frame.as_ref()));
         // hyper asks no further once a body says that it is at its end.
         if frame.is_none() || self.body.is_end_stream() {

@@ -11,6 +11,7 @@ use super::{
     sink::Sinks,
 };
 use crate::{
+    context::Context,
     error::Error,
     types::{KeyId, Usage},
 };
@@ -37,6 +38,8 @@ pub struct Call {
     pub error: Option<&'static str>,
     pub ended_at: SystemTime,
     pub ended: Instant,
+    /// The request that began it, with a span of the call's own.
+    pub context: Option<Arc<Context>>,
 }
 
 impl Call {
@@ -57,13 +60,15 @@ pub struct RunningCall {
 }
 
 /// On whose behalf a model is called, and where.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct CallFrom {
     pub backend: &'static str,
     /// Method and template of the route whose request began it.
     pub method: &'static str,
     pub endpoint: &'static str,
     pub key: KeyId,
+    /// The request that began it.
+    pub context: Option<Arc<Context>>,
 }
 
 impl RunningCall {
@@ -84,8 +89,14 @@ impl RunningCall {
             error: None,
             ended_at: SystemTime::UNIX_EPOCH,
             ended: began,
+            context: from.context.map(|request| request.child()),
         };
         Self { call, listed, began, sinks }
+    }
+
+    /// What is done for the call is to be done within this.
+    pub fn context(&self) -> Option<Arc<Context>> {
+        self.call.context.clone()
     }
 
     /// An event of the answer is there; the first one counts.

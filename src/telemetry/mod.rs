@@ -9,6 +9,7 @@ pub mod observation;
 pub mod rollups;
 pub mod sink;
 mod text;
+pub mod traces;
 
 use std::sync::Arc;
 
@@ -19,7 +20,9 @@ use self::{
     metrics::Metrics,
     rollups::Rollups,
     sink::{Sink, Sinks},
+    traces::{Exporter, Traces},
 };
+use crate::error::Result;
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Monitoring")]
@@ -37,6 +40,8 @@ pub struct Settings {
     /// Whether /analytics/stats, /analytics/alerts and /metrics need a key, as the rest of /analytics does
     #[arg(long, env = "ANALYTICS_REQUIRE_KEY", default_value = "false", action = clap::ArgAction::Set, value_parser = crate::setting::switch)]
     pub analytics_require_key: bool,
+    #[command(flatten)]
+    pub traces: traces::Settings,
 }
 
 /// Everything that looks at requests, built once.
@@ -47,11 +52,19 @@ pub struct Monitoring {
     pub rollups: Arc<Rollups>,
     /// Where every observation goes.
     pub sinks: Sinks,
+    /// The share of traces to record; none when traces are off.
+    pub traced: Option<f64>,
 }
 
 impl Monitoring {
-    /// `routes` are the templates of all routes that exist.
-    pub fn new(settings: &Settings, routes: impl IntoIterator<Item = &'static str>) -> Self {
+    /// With the exporter to run when traces are on. `routes` are the templates of all routes that exist.
+    ///
+    /// # Errors
+    /// `Setup` when the collector of traces has a URL that cannot be used.
+    pub fn new(
+        settings: &Settings,
+        routes: impl IntoIterator<Item = &'static str>,
+    ) -> Result<(Self, Option<Exporter>)> {
         let metrics = Arc::new(Metrics::new(routes));
         // What is not recorded takes its figures from a cache that counts nothing.
         let cache = if settings.monitoring_enabled { Arc::clone(&metrics.cache) } else { Arc::default() };
@@ -61,6 +74,16 @@ impl Monitoring {
             sinks.push(Arc::clone(&metrics) as Arc<dyn Sink>);
             sinks.push(Arc::clone(&rollups) as Arc<dyn Sink>);
         }
-        Self { enabled: settings.monitoring_enabled, metrics, rollups, sinks: Sinks::new(sinks) }
+        let traces = Traces::open(&settings.traces, Arc::clone(&metrics.traces))?;
+        let (traces, exporter) = traces.unzip();
+        sinks.extend(traces.map(|traces| Arc::new(traces) as Arc<dyn Sink>));
+        let monitoring = Self {
+            enabled: settings.monitoring_enabled,
+            metrics,
+            rollups,
+            sinks: Sinks::new(sinks),
+            traced: settings.traces.share(),
+        };
+        Ok((monitoring, exporter))
     }
 }

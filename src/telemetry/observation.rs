@@ -16,6 +16,7 @@ use super::{
     sink::Sinks,
 };
 use crate::{
+    context::{Context, at_once},
     error::{Error, Kind},
     types::{KeyId, Usage},
 };
@@ -23,7 +24,8 @@ use crate::{
 /// What is known of a request when it arrives.
 #[derive(Clone, Debug)]
 pub struct Arrival {
-    pub request_id: String,
+    /// Its id, and its place in a trace.
+    pub context: Arc<Context>,
     /// From `labels::method`.
     pub method: &'static str,
     /// The route's template, `labels::UNMATCHED` for none.
@@ -68,7 +70,7 @@ pub struct Failure {
 /// A request whose reply has ended, or whose client has left.
 #[derive(Clone, Debug)]
 pub struct Observed {
-    pub request_id: String,
+    pub context: Arc<Context>,
     pub method: &'static str,
     pub endpoint: &'static str,
     pub path: String,
@@ -113,6 +115,10 @@ pub enum Outcome {
 }
 
 impl Observed {
+    pub fn request_id(&self) -> &str {
+        &self.context.request_id
+    }
+
     pub fn client_left(&self) -> bool {
         self.status == CLIENT_LEFT
     }
@@ -174,7 +180,7 @@ impl Observation {
     }
 
     pub fn request_id(&self) -> &str {
-        &self.arrival.request_id
+        &self.arrival.context.request_id
     }
 
     pub fn method(&self) -> &'static str {
@@ -243,14 +249,14 @@ impl Observation {
         if self.error.set(failure).is_err() {
             return;
         }
-        let (request_id, endpoint, cause) = (self.request_id(), self.endpoint(), error.chain());
-        match error.kind() {
-            Kind::Internal => tracing::error!(request_id, endpoint, "a request failed: {cause}"),
+        let (endpoint, cause) = (self.endpoint(), error.chain());
+        at_once(Arc::clone(&self.arrival.context), || match error.kind() {
+            Kind::Internal => tracing::error!(endpoint, "a request failed: {cause}"),
             Kind::BadGateway | Kind::Unavailable | Kind::GatewayTimeout | Kind::Setup => {
-                tracing::warn!(request_id, endpoint, "a request failed: {cause}");
+                tracing::warn!(endpoint, "a request failed: {cause}");
             }
-            _ => tracing::debug!(request_id, endpoint, "a request was refused: {cause}"),
-        }
+            _ => tracing::debug!(endpoint, "a request was refused: {cause}"),
+        });
     }
 
     fn observed(&mut self) -> Observed {
@@ -263,7 +269,7 @@ impl Observation {
         };
         let ended = Instant::now();
         Observed {
-            request_id: std::mem::take(&mut self.arrival.request_id),
+            context: Arc::clone(&self.arrival.context),
             method: self.arrival.method,
             endpoint: self.arrival.endpoint,
             path: std::mem::take(&mut self.arrival.path),

@@ -1,6 +1,7 @@
 //! Our own vocabulary, free of any vendor's JSON and of any I/O. Preconditions are types here: a
 //! `ChatRequest` that exists is one that may be sent.
 
+mod alert;
 mod chat;
 mod embed;
 mod image;
@@ -11,6 +12,7 @@ mod secret;
 mod usage;
 
 pub use self::image::Image;
+pub use alert::{Alert, AlertKind, Change, Notice, Severity};
 pub use chat::{
     ChatEvent, ChatRequest, Completion, Done, FinishReason, Format, Message, Prompt, Role, Sampling, Tool,
     ToolCall,

@@ -85,7 +85,8 @@ pub fn last_line(tokens: usize) -> String {
 #[derive(Default)]
 struct State {
     scripts: Mutex<Vec<(String, Script)>>,
-    requests: Mutex<Vec<(String, Value)>>,
+    /// Path, head and body of each.
+    requests: Mutex<Vec<(String, String, Value)>>,
     /// Connections that the other side closed before the answer was complete.
     aborted: AtomicUsize,
     chunks_sent: AtomicUsize,
@@ -143,7 +144,15 @@ impl FakeOllama {
     /// The bodies sent to this path so far.
     pub fn requests(&self, path: &str) -> Vec<Value> {
         let requests = self.state.requests.lock().unwrap();
-        requests.iter().filter(|(known, _)| known == path).map(|(_, body)| body.clone()).collect()
+        requests.iter().filter(|(known, ..)| known == path).map(|(_, _, body)| body.clone()).collect()
+    }
+
+    /// A header of the latest request to this path.
+    pub fn header(&self, path: &str, name: &str) -> Option<String> {
+        let requests = self.state.requests.lock().unwrap();
+        let (_, head, _) = requests.iter().rev().find(|(known, ..)| known == path)?;
+        let line = head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))?;
+        Some(line.to_owned())
     }
 
     pub fn aborted(&self) -> usize {
@@ -164,12 +173,12 @@ impl Drop for FakeOllama {
 async fn connection(mut stream: TcpStream, state: Arc<State>) {
     let _ = stream.set_nodelay(true);
     let mut buffer = Vec::new();
-    while let Some((path, body)) = read_request(&mut stream, &mut buffer).await {
+    while let Some((path, head, body)) = read_request(&mut stream, &mut buffer).await {
         let script = {
             let scripts = state.scripts.lock().unwrap();
             scripts.iter().find(|(known, _)| *known == path).map(|(_, script)| script.clone())
         };
-        state.requests.lock().unwrap().push((path, body));
+        state.requests.lock().unwrap().push((path, head, body));
         let script = script.unwrap_or_else(|| Script::error(404, "no such path"));
         if !answer(&mut stream, &script, &state).await {
             return;
@@ -177,7 +186,7 @@ async fn connection(mut stream: TcpStream, state: Arc<State>) {
     }
 }
 
-async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(String, Value)> {
+async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(String, String, Value)> {
     loop {
         if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
@@ -191,7 +200,7 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(S
                 let body = serde_json::from_slice(&buffer[end + 4..end + 4 + length]).unwrap_or(Value::Null);
                 let path = head.split(' ').nth(1)?.to_owned();
                 buffer.drain(..end + 4 + length);
-                return Some((path, body));
+                return Some((path, head, body));
             }
         }
         let mut piece = [0; 16 * 1024];

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 use utoipa::ToSchema;
 
-use super::rfc3339;
+use super::{alerts::AlertReply, rfc3339};
 use crate::{
     http::{Edge, caller::Caller},
     telemetry::rollups::percent,
@@ -39,6 +39,8 @@ pub(in crate::http) struct LiveEvent {
     completion_tokens_per_second: f64,
     /// Percent; null when nothing was looked up.
     cache_hit_rate: Option<f64>,
+    /// What is wrong now, as in `/analytics/alerts`.
+    alerts: Vec<AlertReply>,
 }
 
 /// What is going on now, as server-sent events, one each second
@@ -88,6 +90,7 @@ impl LiveEvent {
             prompt_tokens_per_second: each_second(recent.prompt_tokens),
             completion_tokens_per_second: each_second(recent.completion_tokens),
             cache_hit_rate: (lookups > 0).then(|| percent(recent.cache_hits, lookups)),
+            alerts: edge.app.alerts.firing().into_iter().map(AlertReply::from).collect(),
         }
     }
 }

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
+    context::Context,
     telemetry::{
         call::Call,
         observation::{Failure, Observed},
@@ -85,7 +86,7 @@ impl Server {
 fn request(status: u16, duration: Duration, ended_at: SystemTime) -> Observed {
     let failed = (status >= 400).then(|| Failure { kind: "busy", message: "Too much.".to_owned() });
     Observed {
-        request_id: format!("id-{}", duration.as_nanos()),
+        context: Arc::new(Context::new(Some(&format!("id-{}", duration.as_nanos())), None, None)),
         method: "POST",
         endpoint: "/inference/chat",
         path: "/inference/chat".to_owned(),
@@ -108,6 +109,7 @@ fn request(status: u16, duration: Duration, ended_at: SystemTime) -> Observed {
 
 fn call(ended_at: SystemTime) -> Call {
     Call {
+        context: None,
         model: "qwen2.5:7b".into(),
         backend: "ollama",
         method: "POST",

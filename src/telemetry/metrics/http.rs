@@ -76,7 +76,7 @@ impl HttpMetrics {
         let method = METHODS.iter().position(|known| *known == observed.method).unwrap_or(METHODS.len() - 1);
         let endpoint = route.methods[method].get_or_init(Box::default);
         endpoint.statuses[usize::from(observed.status.clamp(100, 599)) - 100].fetch_add(1, Relaxed);
-        endpoint.duration.record_for(observed.duration, &observed.request_id, observed.ended_at);
+        endpoint.duration.record_for(observed.duration, observed.request_id(), observed.ended_at);
         let error = observed.error.as_ref().map(|failure| failure.kind);
         if let Some(at) = error.and_then(|error| ERROR_TYPES.iter().position(|known| *known == error)) {
             route.errors[at].fetch_add(1, Relaxed);

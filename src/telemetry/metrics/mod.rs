@@ -2,6 +2,7 @@
 //! atomic additions; labels come from closed sets (routes that exist, statuses, models that the
 //! backend lists), so that the number of series does not depend on what strangers send.
 
+mod alerts;
 mod cache;
 mod engine;
 mod histogram;
@@ -9,13 +10,14 @@ mod http;
 mod llm;
 mod process;
 mod table;
+mod traces;
 
 use std::sync::Arc;
 
-pub use self::{cache::CacheMetrics, engine::ModelGauge, process::resident_bytes};
-use self::{http::HttpMetrics, llm::LlmMetrics};
+use self::{alerts::AlertMetrics, http::HttpMetrics, llm::LlmMetrics};
+pub use self::{cache::CacheMetrics, engine::ModelGauge, process::resident_bytes, traces::TraceMetrics};
 pub use super::text::TextFormat;
-use super::{call::Call, observation::Observed, sink::Sink, text::Exposition};
+use super::{call::Call, logs, observation::Observed, sink::Sink, text::Exposition};
 
 /// What is measured when somebody looks, and not counted as it happens.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +43,8 @@ pub struct Metrics {
     http: HttpMetrics,
     llm: LlmMetrics,
     pub cache: Arc<CacheMetrics>,
+    pub alerts: AlertMetrics,
+    pub traces: Arc<TraceMetrics>,
 }
 
 impl Metrics {
@@ -51,6 +55,8 @@ impl Metrics {
             http: HttpMetrics::new(routes.iter().copied()),
             llm: LlmMetrics::new(routes.iter().copied()),
             cache: Arc::default(),
+            alerts: AlertMetrics::default(),
+            traces: Arc::default(),
         }
     }
 
@@ -72,9 +78,14 @@ impl Metrics {
         self.llm.render(&mut out, gauges);
         engine::render(&mut out, gauges);
         self.cache.render(&mut out, gauges);
+        self.alerts.render(&mut out);
+        self.traces.render(&mut out);
         let name = "simpleton_observations_lost_total";
         out.family(name, "counter", "Observations that are missing in /analytics: nobody came in time.");
         out.sample(name, &[], gauges.lost as f64);
+        let name = "simpleton_log_lines_dropped_total";
+        out.family(name, "counter", "Log lines that are missing: nobody read standard error.");
+        out.sample(name, &[], logs::dropped() as f64);
         process::render(&mut out);
         out.family("simpleton_build_info", "gauge", "The version that is running.");
         out.sample("simpleton_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
@@ -103,10 +114,13 @@ impl Sink for Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::{
-        labels,
-        observation::{Arrival, Observation},
-        sink::Sinks,
+    use crate::{
+        context::Context,
+        telemetry::{
+            labels,
+            observation::{Arrival, Observation},
+            sink::Sinks,
+        },
     };
 
     #[test]
@@ -118,7 +132,7 @@ mod tests {
             let observation = Observation::begin(
                 sinks.clone(),
                 Arrival {
-                    request_id: format!("request-{n}"),
+                    context: Arc::new(Context::new(Some(&format!("request-{n}")), None, None)),
                     method: labels::method(&format!("BREW{n}")),
                     endpoint: metrics.endpoint(Some(&path)),
                     path,

@@ -232,7 +232,7 @@ fn failure(observed: &Observed, outcome: Outcome) -> Option<Box<FailureRecord>> 
     let since = observed.ended_at.duration_since(UNIX_EPOCH).unwrap_or_default();
     Some(Box::new(FailureRecord {
         at_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-        request_id: observed.request_id.clone(),
+        request_id: observed.request_id().to_owned(),
         method: observed.method.to_owned(),
         path: observed.path.chars().take(PATH_CHARS).collect(),
         status: observed.status,
