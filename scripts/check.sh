@@ -2,7 +2,7 @@
 # make check: everything that can be said about the code without running it. Stops at the first thing that is wrong.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-steps 8
+steps 9
 
 has() { command -v "$1" >/dev/null; }
 
@@ -73,6 +73,15 @@ if has systemd-analyze; then
   step_done
 else
   step_done "left out: systemd-analyze is not installed"
+fi
+
+step "deploy/: promtool check and test"
+if has promtool; then
+  (cd deploy && promtool check config prometheus.yml && promtool check rules --lint-fatal alerts.yml && promtool test rules alerts.test.yml) >/dev/null ||
+    fail "Prometheus' configuration, a rule or its test is wrong; see above."
+  step_done
+else
+  step_done "left out: promtool is not installed"
 fi
 
 say "All checks passed in $(elapsed "$SECONDS")."

@@ -47,6 +47,7 @@ look() {
       need tesseract-ocr "Tesseract, which reads pictures in tests" tesseract --version
       need fonts-dejavu-core "the DejaVu fonts, which tests draw words in" \
         test -f /usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf
+      need prometheus "Prometheus, which scrapes our metrics" prometheus --version
       wish docker-compose "docker compose" compose version
       ;;
     check)
@@ -54,6 +55,7 @@ look() {
       wish shellcheck "shellcheck" shellcheck --version
       wish docker-compose "docker compose" compose version
       wish systemd "systemd-analyze" systemd-analyze --version
+      wish prometheus "promtool" promtool --version
       ;;
     bench)
       look rust

@@ -8,12 +8,17 @@ use std::{path::PathBuf, sync::Once, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use clap::Args;
-use hyper::{Uri, header::HeaderValue};
+use hyper::Uri;
+pub use hyper::{
+    HeaderMap,
+    header::{CONTENT_TYPE, HeaderName, HeaderValue},
+};
 use hyper_util::client::proxy::matcher::Matcher;
 pub use reqwest::Method;
 
 use self::pool::{Address, Pool};
 use crate::{
+    context::with_current,
     error::{Error, Kind, Result},
     setting::whole,
 };
@@ -57,6 +62,8 @@ impl From<&Settings> for Timeouts {
 pub enum Target {
     /// `http://host:port/base`; a user and password in it are sent and never shown.
     Url(String),
+    /// One address, asked as it is, with its query; paths are empty.
+    Endpoint(String),
     /// A unix socket that speaks HTTP.
     Unix(PathBuf),
 }
@@ -88,10 +95,14 @@ impl Client {
             Target::Url(url) => {
                 let base = parse_url(&url)
                     .map_err(|accepted| Error::new(Kind::Setup, format!("The URL of {peer} {accepted}.")))?;
-                match direct(&base, timeouts.connect) {
-                    Some((pool, path)) => (Way::Direct(pool), path),
-                    None => (Way::Full(full(peer, timeouts.connect)?), base),
-                }
+                let (way, base) = Self::way(peer, base, timeouts)?;
+                // Paths begin with a slash.
+                (way, base.trim_end_matches('/').to_owned())
+            }
+            Target::Endpoint(url) => {
+                let url = parse_endpoint(&url)
+                    .map_err(|accepted| Error::new(Kind::Setup, format!("The URL of {peer} {accepted}.")))?;
+                Self::way(peer, url, timeouts)?
             }
             Target::Unix(path) => {
                 let host = HeaderValue::from_static("localhost");
@@ -101,6 +112,13 @@ impl Client {
         Ok(Self { way, base, timeouts, peer })
     }
 
+    fn way(peer: &str, base: String, timeouts: Timeouts) -> Result<(Way, String)> {
+        Ok(match direct(&base, timeouts.connect) {
+            Some((pool, path)) => (Way::Direct(pool), path),
+            None => (Way::Full(full(peer, timeouts.connect)?), base),
+        })
+    }
+
     /// Sends a request, with a JSON body when there is one, and waits for the response's headers.
     /// Whatever the status is, it is an `Ok`. Dropping the future or the response aborts the call.
     ///
@@ -108,7 +126,32 @@ impl Client {
     /// `Unavailable` when no connection can be made, `GatewayTimeout` when the headers do not come
     /// in time, `BadGateway` when the connection breaks.
     pub async fn send(&self, method: Method, path: &str, json: Option<Vec<u8>>) -> Result<Response> {
-        let sent = tokio::time::timeout(self.timeouts.first_byte, self.attempt(method, path, json)).await;
+        let mut headers = HeaderMap::with_capacity(4);
+        if json.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        self.send_with(method, path, headers, json).await
+    }
+
+    /// The same with any headers and body.
+    ///
+    /// # Errors
+    /// As `send`.
+    pub async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        mut headers: HeaderMap,
+        body: Option<Vec<u8>>,
+    ) -> Result<Response> {
+        // Whoever works for a request is told of its trace.
+        if let Some(Ok(parent)) =
+            with_current(|context| context.trace.traceparent()).flatten().map(HeaderValue::try_from)
+        {
+            headers.insert(HeaderName::from_static("traceparent"), parent);
+        }
+        let attempt = self.attempt(method, path, headers, body);
+        let sent = tokio::time::timeout(self.timeouts.first_byte, attempt).await;
         let inner = sent.map_err(|_| {
             Error::new(
                 Kind::GatewayTimeout,
@@ -118,23 +161,29 @@ impl Client {
         Ok(Response { inner, idle: self.timeouts.idle, peer: self.peer })
     }
 
-    async fn attempt(&self, method: Method, path: &str, json: Option<Vec<u8>>) -> Result<Inner> {
+    async fn attempt(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Option<Vec<u8>>,
+    ) -> Result<Inner> {
         let path = format!("{}{path}", self.base);
         match &self.way {
             Way::Direct(pool) => {
                 let path = Uri::try_from(path).map_err(|source| {
                     Error::new(Kind::Internal, "A request's path is not valid.").because(source)
                 })?;
-                match pool.send(method, path, json).await {
+                match pool.send(method, path, headers, body).await {
                     Ok(answer) => Ok(Inner::Direct(answer)),
                     Err(pool::Error::Connect(source)) => Err(self.unreachable(source)),
                     Err(pool::Error::Broken(source)) => Err(self.broken(source)),
                 }
             }
             Way::Full(http) => {
-                let mut request = http.request(method, path);
-                if let Some(json) = json {
-                    request = request.header("content-type", "application/json").body(json);
+                let mut request = http.request(method, path).headers(headers);
+                if let Some(body) = body {
+                    request = request.body(body);
                 }
                 request.send().await.map(Inner::Full).map_err(|source| {
                     let source = source.without_url();
@@ -258,7 +307,19 @@ pub fn parse_url(text: &str) -> Result<String, String> {
         .ok_or_else(|| "must be a URL like http://localhost:11434".to_owned())
 }
 
-/// The pool and the base path for a URL that needs nothing but a TCP connection.
+/// Checks the URL of one address, for settings: an http(s) URL with a host, as it is.
+///
+/// # Errors
+/// What is accepted.
+pub fn parse_endpoint(text: &str) -> Result<String, String> {
+    reqwest::Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .map(|_| text.to_owned())
+        .ok_or_else(|| "must be a URL like https://example.org/hook".to_owned())
+}
+
+/// The pool, and the path with its query, for a URL that needs nothing but a TCP connection.
 fn direct(base: &str, connect_timeout: Duration) -> Option<(Pool, String)> {
     let url = reqwest::Url::parse(base).ok()?;
     let plain = url.scheme() == "http" && url.username().is_empty() && url.password().is_none();
@@ -269,9 +330,11 @@ fn direct(base: &str, connect_timeout: Duration) -> Option<(Pool, String)> {
     let host = url.host_str()?;
     let port = url.port_or_known_default()?;
     let header = HeaderValue::try_from(url.port().map_or(host.to_owned(), |port| format!("{host}:{port}")));
+    let query = url.query().map_or(String::new(), |query| format!("?{query}"));
+    let path = format!("{}{query}", url.path());
     let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let pool = Pool::new(Address::Tcp { host: name, port }, header.ok()?, connect_timeout);
-    Some((pool, url.path().trim_end_matches('/').to_owned()))
+    Some((pool, path))
 }
 
 fn full(peer: &str, connect_timeout: Duration) -> Result<reqwest::Client> {

@@ -15,7 +15,7 @@ pub use self::{
     render::{env_example, markdown, table},
 };
 use crate::{
-    app, backend::ollama, cache, client, data_dir::DataDir, engine, library, ocr, setting, telemetry,
+    app, backend::ollama, cache, client, data_dir::DataDir, engine, library, ocr, setting, store, telemetry,
     types::Secret,
 };
 
@@ -41,6 +41,10 @@ pub struct Config {
     pub cache: cache::Settings,
     #[command(flatten)]
     pub telemetry: telemetry::Settings,
+    #[command(flatten)]
+    pub history: store::Settings,
+    #[command(flatten)]
+    pub alerts: app::alerts::Settings,
 }
 
 /// What the HTTP server listens on, who may use it, and what it accepts.

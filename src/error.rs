@@ -116,6 +116,20 @@ impl Error {
         &self.0.message
     }
 
+    /// The message for records that are kept: the names of refused fields, else the message without
+    /// what stands in quotation marks or after a colon, where callers' and backends' words are.
+    pub fn summary(&self) -> String {
+        if !self.0.fields.is_empty() {
+            let names: Vec<&str> = self.0.fields.iter().map(|field| field.pointer.as_str()).collect();
+            return format!("Refused: {}.", names.join(", "));
+        }
+        let ours = self.0.message.split(": ").next().unwrap_or_default();
+        // Every other part is within quotation marks.
+        let parts = ours.split(['"', '`']).enumerate();
+        let summary: String = parts.map(|(at, part)| if at % 2 == 0 { part } else { "…" }).collect();
+        if summary.ends_with(['.', '!', '?']) { summary } else { summary + "." }
+    }
+
     pub fn field_errors(&self) -> &[FieldError] {
         &self.0.fields
     }
@@ -152,5 +166,32 @@ impl fmt::Debug for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_holds_nothing_of_what_others_said() {
+        for (error, summary) in [
+            (
+                Error::new(Kind::Busy, "The line is full; try again later."),
+                "The line is full; try again later.",
+            ),
+            (
+                Error::new(Kind::Invalid, "Ollama refused the request: my secret prompt"),
+                "Ollama refused the request.",
+            ),
+            (
+                Error::new(Kind::Invalid, "There is no \"secret\" here, nor `one`."),
+                "There is no … here, nor ….",
+            ),
+            (Error::new(Kind::Invalid, "An open \"secret"), "An open …."),
+            (Error::field("/prompt", "invalid type: string \"secret\""), "Refused: /prompt."),
+        ] {
+            assert_eq!(error.summary(), summary);
+        }
     }
 }

@@ -3,9 +3,11 @@
 
 // 0 foundation: errors, settings' values, the data folder, the outgoing HTTP client
 pub mod client;
+pub mod context;
 pub mod data_dir;
 pub mod error;
 pub mod setting;
+pub(crate) mod sqlite;
 pub(crate) mod turns;
 
 // 1 pure: our vocabulary and the vendors' formats, no I/O
@@ -18,6 +20,7 @@ pub mod cache;
 pub mod engine;
 pub mod library;
 pub mod ocr;
+pub mod store;
 pub mod telemetry;
 
 // 3 product: no axum, no SQL, no vendor JSON

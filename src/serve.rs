@@ -4,10 +4,12 @@ use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::DropGuard;
 
 use crate::{
     app::{
         self, App,
+        alerts::Alerts,
         keys::{Keys, NewKey},
         prompts::Prompts,
     },
@@ -17,7 +19,8 @@ use crate::{
     data_dir::DataDir,
     error::{Error, Kind, Result},
     http::{self, Edge},
-    telemetry::metrics::Metrics,
+    store::History,
+    telemetry::Monitoring,
 };
 
 /// Everything is open and bound; nothing is answered yet.
@@ -29,8 +32,9 @@ pub struct Server {
     /// A key made for this first start, to be shown once.
     pub new_key: Option<NewKey>,
     own_key: bool,
-    /// Held until the server has ended.
+    /// These two are held until the server has ended.
     data_dir: DataDir,
+    _background: DropGuard,
 }
 
 impl Server {
@@ -41,16 +45,30 @@ impl Server {
         let data_dir = DataDir::open(&config.server.data_dir)?;
         let (keys, new_key) = Keys::open(&config.server.api_keys, data_dir.path())?;
         let backend = backend::build(config_of_backends(config), data_dir.path())?;
-        let metrics = Arc::new(Metrics::new(http::templates()));
-        let cache = Cache::open(config.cache.clone(), data_dir.path(), Arc::clone(&metrics)).await?;
+        let (monitoring, exporter) = Monitoring::new(&config.telemetry, http::templates())?;
+        let metrics = Arc::clone(&monitoring.metrics);
+        let cache = Cache::open(config.cache.clone(), data_dir.path(), metrics).await?;
         let prompts = Prompts::load(data_dir.path())?;
-        let app = Arc::new(App::new(backend, config_of_product(config), prompts, cache, metrics));
+        let rollups = Arc::clone(&monitoring.rollups);
+        let history = History::open(&config.history, data_dir.path(), rollups);
+        let alerts = Alerts::open(config.alerts.clone(), data_dir.path(), Arc::clone(&monitoring.metrics))?;
+        let app = Arc::new(App::new(
+            backend,
+            config_of_product(config),
+            prompts,
+            cache,
+            monitoring,
+            history,
+            alerts,
+        ));
+        let background = app.start(exporter);
         let edge = Arc::new(Edge {
             app: Arc::clone(&app),
             keys,
             max_body: usize::try_from(config.server.max_body_mb).unwrap_or(usize::MAX) * 1024 * 1024,
             body_memory: body_memory(&config.server),
             request_timeout: Duration::from_secs(config.server.request_timeout_s),
+            analytics_require_key: config.telemetry.analytics_require_key,
         });
         let listener = bind(&config.server.host, config.server.port).await?;
         let grace = Duration::from_secs(config.server.shutdown_timeout_s);
@@ -62,6 +80,7 @@ impl Server {
             new_key,
             own_key: config.server.api_keys.is_empty(),
             data_dir,
+            _background: background,
         })
     }
 
@@ -91,6 +110,11 @@ impl Server {
 
     /// Answers until `stop` completes and running replies have ended, then ends all children.
     pub async fn run(self, stop: impl Future<Output = ()>) {
+        let stopping = self.app.stopping.clone();
+        let stop = async move {
+            stop.await;
+            stopping.cancel();
+        };
         http::serve(self.listener, self.router, stop, self.grace).await;
         self.app.stop().await;
     }

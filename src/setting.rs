@@ -3,6 +3,12 @@
 
 use std::{ops::RangeInclusive, str::FromStr};
 
+/// This machine's name as a header can carry it, for people with several.
+pub fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name.chars().map(|c| if c.is_ascii_graphic() { c } else { '-' }).collect()
+}
+
 /// A whole number within a range.
 pub fn whole<N>(
     range: RangeInclusive<N>,
@@ -13,6 +19,16 @@ where
     move |text| {
         let number = text.trim().parse::<N>().ok().filter(|number| range.contains(number));
         number.ok_or_else(|| format!("must be a whole number from {} to {}", range.start(), range.end()))
+    }
+}
+
+/// A number within a range.
+pub fn number(
+    range: RangeInclusive<f64>,
+) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let number = text.trim().parse::<f64>().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("must be a number from {} to {}", range.start(), range.end()))
     }
 }
 

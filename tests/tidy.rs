@@ -11,10 +11,10 @@ use std::{
 /// Layers from the bottom up: a module imports its own layer's modules only where it is said here,
 /// and everything below.
 const LAYERS: &[&[&str]] = &[
-    &["error", "setting", "turns", "data_dir", "client"],
+    &["error", "setting", "turns", "context", "data_dir", "sqlite", "client"],
     &["types", "wire"],
     &["telemetry", "library"],
-    &["engine", "cache", "ocr"],
+    &["engine", "cache", "ocr", "store"],
     &["backend"],
     &["app"],
     &["config"],
@@ -23,6 +23,7 @@ const LAYERS: &[&[&str]] = &[
 
 /// Neighbours in one layer that may know each other, from → to.
 const NEIGHBOURS: &[(&str, &str)] = &[
+    ("client", "context"),
     ("client", "error"),
     ("client", "setting"),
     ("client", "turns"),
@@ -48,7 +49,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("fast_image_resize", &["src/types/image/"]),
     ("jpeg_encoder", &["src/types/image/"]),
     ("multer", &["src/http/multipart.rs"]),
-    ("sqlx", &["src/cache/local"]),
+    ("sqlx", &["src/cache/local", "src/sqlite.rs", "src/store/"]),
     ("moka", &["src/cache/memory.rs"]),
     ("redis", &["src/cache/redis"]),
     (
@@ -58,11 +59,13 @@ const OWNERS: &[(&str, &[&str])] = &[
             "src/config",
             "src/cache/mod.rs",
             "src/client",
+            "src/app/alerts/mod.rs",
             "src/app/models.rs",
             "src/app/pictures.rs",
             "src/ocr.rs",
             "src/backend/ollama.rs",
             "src/telemetry/",
+            "src/store/",
             "src/engine/",
             "src/library/",
         ],

@@ -3,6 +3,7 @@
 //! that the ratios hold on any machine, whatever else it does.
 //! usage: cargo bench --bench overhead -- [latency] [throughput] [streaming] [start]
 
+#[expect(dead_code, reason = "shared by all benchmarks, each of which uses its part")]
 #[path = "../support/mod.rs"]
 mod support;
 

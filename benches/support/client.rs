@@ -51,6 +51,12 @@ impl Target {
         );
         Self { name, address: address.into(), request: request.into_bytes() }
     }
+
+    /// `headers` are whole lines.
+    pub fn get(name: &'static str, address: impl Into<Address>, path: &str, headers: &str) -> Self {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
+        Self { name, address: address.into(), request: request.into_bytes() }
+    }
 }
 
 pub struct Connection {
@@ -59,6 +65,8 @@ pub struct Connection {
     /// Answered on this stream.
     calls: usize,
     buffer: Vec<u8>,
+    /// Whether a reply with another status than 200 is one.
+    any_status: bool,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
@@ -83,7 +91,12 @@ enum Length {
 impl Connection {
     pub async fn open(address: &Address) -> Result<Self> {
         let (address, stream) = (address.clone(), connect(address).await?);
-        Ok(Self { address, stream, calls: 0, buffer: Vec::with_capacity(64 * 1024) })
+        Ok(Self { address, stream, calls: 0, buffer: Vec::with_capacity(64 * 1024), any_status: false })
+    }
+
+    /// The same for requests that are to be refused.
+    pub async fn open_for_refusals(address: &Address) -> Result<Self> {
+        Ok(Self { any_status: true, ..Self::open(address).await? })
     }
 
     /// Sends a request and gives the whole reply, head and body as they came.
@@ -106,11 +119,21 @@ impl Connection {
         loop {
             self.read().await?;
             if let Some(end) = head_end(&self.buffer)
-                && is_complete(&self.buffer, end)?
+                && self.is_complete(end)?
             {
                 return Ok(());
             }
         }
+    }
+
+    fn is_complete(&self, end: usize) -> Result<bool> {
+        if !self.any_status {
+            check_status(&self.buffer)?;
+        }
+        Ok(match length(&self.buffer[..end])? {
+            Length::Known(length) => self.buffer.len() >= end + length,
+            Length::Chunked => is_last(&self.buffer[end..]),
+        })
     }
 
     async fn read(&mut self) -> Result<()> {
@@ -161,14 +184,6 @@ fn head_end(bytes: &[u8]) -> Option<usize> {
 
 fn check_status(bytes: &[u8]) -> Result<()> {
     if bytes.starts_with(b"HTTP/1.1 200") { Ok(()) } else { Err(String::from_utf8_lossy(bytes).into()) }
-}
-
-fn is_complete(bytes: &[u8], end: usize) -> Result<bool> {
-    check_status(bytes)?;
-    Ok(match length(&bytes[..end])? {
-        Length::Known(length) => bytes.len() >= end + length,
-        Length::Chunked => is_last(&bytes[end..]),
-    })
 }
 
 /// Whether this part of a body ends with its last chunk.

@@ -9,12 +9,16 @@ use std::{
 
 use futures_util::Stream;
 
-use super::{App, Caller};
+use super::{
+    App, Caller,
+    noted::{Noted, note},
+};
 use crate::{
     backend::ChatStream,
     cache::{Events, Served},
+    context::{at_once, within},
     error::Result,
-    telemetry::metrics::Metrics,
+    telemetry::call::RunningCall,
     types::{ChatEvent, ChatRequest},
 };
 
@@ -35,35 +39,43 @@ impl App {
     /// Whatever the backend says, in our kinds; see `http/error.rs` for what a client makes of them.
     pub async fn chat(&self, caller: &Caller, request: ChatRequest) -> Result<ChatReply> {
         let model = request.model.clone();
-        let digest = self.models.digest(&model).await;
-        let key = self.cache.chat_key(&request, self.origin(digest.as_deref(), caller));
-        let (backend, metrics) = (Arc::clone(&self.backend), Arc::clone(&self.metrics));
-        let (metered_as, endpoint) = (model.clone(), caller.endpoint);
+        let identity = self.models.identify(&model).await;
+        if let Some(listed) = &identity.listed {
+            caller.observation.model(Arc::clone(listed));
+        }
+        let key = self.cache.chat_key(&request, self.origin(identity.digest.as_deref(), caller));
+        let (backend, begin) = (Arc::clone(&self.backend), self.call(caller, &model, &identity));
         let generate = async move || -> Result<Events> {
-            let events = backend.chat(request).await?;
-            let metered: Events = Box::pin(Metered { events, model: metered_as, endpoint, metrics });
+            let mut call = begin();
+            let asked = within(call.context(), backend.chat(request)).await;
+            let events = asked.inspect_err(|error| call.failed(error))?;
+            let metered: Events = Box::pin(Metered { events, call });
             Ok(metered)
         };
         let (events, served) = self.cache.chat(key, caller.directives, generate).await?;
-        Ok(ChatReply { model, events, served })
+        note(&caller.observation, &served, self.backend.name());
+        let events = Noted::new(events, &served, Arc::clone(&caller.observation));
+        Ok(ChatReply { model, events: Box::pin(events), served })
     }
 }
 
 /// Counts what a reply cost when it has ended.
 struct Metered {
     events: ChatStream,
-    model: String,
-    endpoint: &'static str,
-    metrics: Arc<Metrics>,
+    call: RunningCall,
 }
 
 impl Stream for Metered {
     type Item = Result<ChatEvent>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let event = ready!(self.events.as_mut().poll_next(cx));
-        if let Some(Ok(ChatEvent::Done(done))) = &event {
-            self.metrics.llm_answered(&self.model, self.endpoint, done.usage);
+        let event = at_once(self.call.context(), || self.events.as_mut().poll_next(cx));
+        let event = ready!(event);
+        match &event {
+            Some(Ok(ChatEvent::Done(done))) => self.call.answered(done.usage, done.timings.queue),
+            Some(Ok(_)) => self.call.event(),
+            Some(Err(error)) => self.call.failed(error),
+            None => {}
         }
         Poll::Ready(event)
     }

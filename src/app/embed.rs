@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use super::{App, Caller};
+use super::{App, Caller, noted::note};
 use crate::{
     cache::Embedded,
+    context::within,
     error::{Error, Kind, Result},
     types::{EmbedReply, EmbedRequest, Usage},
 };
@@ -19,21 +20,37 @@ impl App {
     /// finite vector of the same length for each text.
     pub async fn embed(&self, caller: &Caller, request: EmbedRequest) -> Result<Embedded> {
         let EmbedRequest { model, input, keep_alive } = request;
-        let digest = self.models.digest(&model).await;
-        let (backend, metrics) = (Arc::clone(&self.backend), Arc::clone(&self.metrics));
-        let (asked, endpoint) = (model.clone(), caller.endpoint);
+        let identity = self.models.identify(&model).await;
+        if let Some(listed) = &identity.listed {
+            caller.observation.model(Arc::clone(listed));
+        }
+        let (backend, begin) = (Arc::clone(&self.backend), self.call(caller, &model, &identity));
+        let asked = model.clone();
         let ask = async move |input: Vec<String>| {
             let texts = input.len();
-            let request = EmbedRequest { model: asked.clone(), input, keep_alive };
-            let reply = backend.embed(request).await?;
-            validate(&reply, texts)?;
-            let usage = Usage { prompt_tokens: reply.prompt_tokens, completion_tokens: 0 };
-            metrics.llm_answered(&asked, endpoint, usage);
-            Ok(reply)
+            let request = EmbedRequest { model: asked, input, keep_alive };
+            let mut call = begin();
+            let answered = within(call.context(), backend.embed(request)).await;
+            let sound = answered.and_then(|reply| validate(&reply, texts).map(|()| reply));
+            match &sound {
+                Ok(reply) => call.answered(usage(reply), reply.timings.queue),
+                Err(error) => call.failed(error),
+            }
+            sound
         };
-        let origin = self.origin(digest.as_deref(), caller);
-        self.cache.embed(input, &model, origin, caller.directives, ask).await
+        let origin = self.origin(identity.digest.as_deref(), caller);
+        let embedded = self.cache.embed(input, &model, origin, caller.directives, ask).await?;
+        note(&caller.observation, &embedded.served, self.backend.name());
+        if let Some(reply) = &embedded.call {
+            caller.observation.usage(usage(reply));
+            reply.timings.queue.into_iter().for_each(|waited| caller.observation.queue(waited));
+        }
+        Ok(embedded)
     }
+}
+
+fn usage(reply: &EmbedReply) -> Usage {
+    Usage { prompt_tokens: reply.prompt_tokens, completion_tokens: 0 }
 }
 
 fn validate(reply: &EmbedReply, texts: usize) -> Result<()> {

@@ -1,7 +1,6 @@
 //! Who may use the API: the keys of `API_KEYS`, or one that the server makes for itself.
 
 use std::{
-    fmt,
     fs::File,
     io::{ErrorKind, Write},
     path::Path,
@@ -12,24 +11,8 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     error::{Error, Kind, Result},
-    types::Secret,
+    types::{KeyId, Secret},
 };
-
-/// Names a key without giving it away: the first 8 hexadecimal digits of its SHA-256.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KeyId([u8; 4]);
-
-impl KeyId {
-    pub fn to_bytes(self) -> [u8; 4] {
-        self.0
-    }
-}
-
-impl fmt::Debug for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}", u32::from_be_bytes(self.0))
-    }
-}
 
 /// All keys that open the API, kept as hashes so that comparing them takes the same time whatever is
 /// presented.
@@ -68,7 +51,7 @@ impl Keys {
         let mut found = None;
         for key in &self.0 {
             if bool::from(key.ct_eq(&presented)) {
-                found = Some(KeyId([key[0], key[1], key[2], key[3]]));
+                found = Some(KeyId::new([key[0], key[1], key[2], key[3]]));
             }
         }
         found

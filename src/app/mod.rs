@@ -1,32 +1,49 @@
 //! The product: one `App`, built once, through which every endpoint goes. It knows no HTTP and no
 //! vendor's JSON.
 
+pub mod alerts;
 mod analytics;
 mod chat;
 mod embed;
 pub mod health;
 pub mod keys;
 pub mod models;
+mod noted;
 pub mod pictures;
 pub mod prompts;
 pub mod vision;
 
 use std::sync::Arc;
 
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+
+use self::{alerts::Alerts, models::Models};
 pub use self::{analytics::CacheReport, chat::ChatReply};
-use self::{keys::KeyId, models::Models, pictures::Pictures, prompts::Prompts};
+use self::{pictures::Pictures, prompts::Prompts};
 use crate::{
     backend::Backend,
     cache::{Cache, Directives, Origin},
     ocr::{self, OcrEngine, Tesseract},
-    telemetry::metrics::Metrics,
+    store::History,
+    telemetry::{Monitoring, observation::Observation, traces::Exporter},
+    types::KeyId,
 };
 
 pub struct App {
     pub models: Models,
     pub pictures: Pictures,
     pub cache: Cache,
-    pub metrics: Arc<Metrics>,
+    pub monitoring: Monitoring,
+    pub history: History,
+    pub alerts: Alerts,
+    /// Cancelled when the server is told to stop: replies without an end then end.
+    pub stopping: CancellationToken,
+    /// What runs behind the scenes, to the end of the last reply.
+    background: TaskTracker,
+    ended: CancellationToken,
     backend: Arc<dyn Backend>,
     prompts: Prompts,
     ocr_engine: OcrEngine,
@@ -49,6 +66,8 @@ pub struct Caller {
     pub endpoint: &'static str,
     /// What it says about caching.
     pub directives: Directives,
+    /// What is noted of the request.
+    pub observation: Arc<Observation>,
 }
 
 impl App {
@@ -57,18 +76,38 @@ impl App {
         settings: Settings<'_>,
         prompts: Prompts,
         cache: Cache,
-        metrics: Arc<Metrics>,
+        monitoring: Monitoring,
+        history: History,
+        alerts: Alerts,
     ) -> Self {
         Self {
             models: Models::new(Arc::clone(&backend), settings.models.clone()),
-            pictures: Pictures::new(settings.pictures, Arc::clone(&metrics)),
+            pictures: Pictures::new(settings.pictures, Arc::clone(&monitoring.metrics)),
             cache,
-            metrics,
+            monitoring,
+            history,
+            alerts,
+            stopping: CancellationToken::new(),
+            background: TaskTracker::new(),
+            ended: CancellationToken::new(),
             backend,
             prompts,
             ocr_engine: settings.ocr.ocr_engine,
             tesseract: Arc::new(Tesseract::new(settings.ocr)),
         }
+    }
+
+    /// Begins what runs behind the scenes, on the present runtime. It ends with `stop`, or when what
+    /// is given back is dropped.
+    pub fn start(self: &Arc<Self>, exporter: Option<Exporter>) -> DropGuard {
+        if self.monitoring.enabled {
+            let (app, ended) = (Arc::clone(self), self.ended.clone());
+            self.background.spawn(async move { app.alerts.run(&app, ended).await });
+        }
+        if let Some(exporter) = exporter {
+            self.background.spawn(exporter.run(self.ended.clone()));
+        }
+        self.ended.clone().drop_guard()
     }
 
     /// What an answer depends on besides the request; none while it is not known which weights will
@@ -82,5 +121,9 @@ impl App {
     pub async fn stop(&self) {
         self.backend.stop().await;
         self.cache.stop().await;
+        self.history.stop().await;
+        self.ended.cancel();
+        self.background.close();
+        self.background.wait().await;
     }
 }

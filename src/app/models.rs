@@ -59,6 +59,15 @@ struct Listed {
     models: Result<Arc<[Model]>>,
 }
 
+/// What is known of a model before it is asked.
+#[derive(Default)]
+pub struct Identity {
+    /// Its name, when it is on the list, as it stands there: Ollama takes it in any case.
+    pub listed: Option<Arc<str>>,
+    /// The digest of its weights.
+    pub digest: Option<String>,
+}
+
 impl Models {
     pub fn new(backend: Arc<dyn Backend>, settings: Settings) -> Self {
         Self { backend, settings, listed: Arc::default(), fetching: Arc::default() }
@@ -85,11 +94,15 @@ impl Models {
         }
     }
 
-    /// The digest of a model's weights; none when it is not on the list.
-    pub async fn digest(&self, name: &str) -> Option<String> {
-        let models = self.recent().await.ok()?;
-        let model = models.iter().find(|model| model.name == name)?;
-        (!model.digest.is_empty()).then(|| model.digest.clone())
+    /// What is known of a model before it is asked.
+    pub async fn identify(&self, name: &str) -> Identity {
+        let models = self.recent().await.ok();
+        let listed = |model: &&Model| model.name.eq_ignore_ascii_case(name);
+        let Some(model) = models.iter().flat_map(|models| models.iter()).find(listed) else {
+            return Identity::default();
+        };
+        let digest = (!model.digest.is_empty()).then(|| model.digest.clone());
+        Identity { listed: Some(model.name.as_str().into()), digest }
     }
 
     async fn check(&self, name: String, needed: Capability) -> Result<String> {

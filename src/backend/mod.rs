@@ -42,6 +42,11 @@ pub trait Backend: Send + Sync + 'static {
     /// Whether it answers; gives its version.
     async fn version(&self) -> Result<String>;
 
+    /// How the engine stands, for a backend that has one.
+    fn engine(&self) -> Option<engine::Snapshot> {
+        None
+    }
+
     /// Ends what it runs (children, connections). Nothing is left running when this returns.
     async fn stop(&self) {}
 }

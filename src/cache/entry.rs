@@ -108,7 +108,7 @@ mod tests {
             ToolCall { id: Some("i".into()), name: "f".into(), arguments: serde_json::json!({"a": [1.5]}) };
         let usage = Usage { prompt_tokens: 300, completion_tokens: 2 };
         let (nano, minute) = (Duration::from_nanos(1), Duration::from_secs(60));
-        let timings = Timings { total: minute, load: nano, prompt_eval: nano, eval: nano };
+        let timings = Timings { total: minute, queue: Some(nano), load: nano, prompt_eval: nano, eval: nano };
         let context = Some(vec![7, 128]);
         let log = vec![
             ChatEvent::Text("a".into()),
@@ -117,7 +117,7 @@ mod tests {
             ChatEvent::Done(Done { reason: FinishReason::Length, usage, timings, context }),
         ];
         let form = b"\x03\x04\x00\x01a\x01\x01b\x02\x01\x01i\x01f\x0b{\"a\":[1.5]}\
-            \x03\x01\xac\x02\x02\x3c\x00\x00\x01\x00\x01\x00\x01\x01\x02\x07\x80\x01";
+            \x03\x01\xac\x02\x02\x3c\x00\x01\x00\x01\x00\x01\x00\x01\x00\x01\x01\x02\x07\x80\x01";
         let value = from_events(log.clone()).expect("a sound log");
         assert_eq!(value[..], form[..], "if this is meant, EVENTS needs another number");
         assert_eq!(to_events(form), Some(log));

@@ -25,6 +25,7 @@ pub(super) fn run(config: &Config) -> Result<()> {
         announce(&server)?;
         server.run(stop).await;
         tracing::info!("stopped");
+        logs::finish();
         Ok(())
     })
 }

@@ -14,7 +14,7 @@ use http_body_util::Full;
 use hyper::{
     HeaderMap, Method, Request, Response, Uri,
     body::Incoming,
-    header::{CONTENT_TYPE, HOST, HeaderValue},
+    header::{HOST, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -67,14 +67,11 @@ impl Pool {
         &self,
         method: Method,
         path: Uri,
-        json: Option<Vec<u8>>,
+        mut headers: HeaderMap,
+        body: Option<Vec<u8>>,
     ) -> Result<Answer, Error> {
-        let mut headers = HeaderMap::with_capacity(4);
         headers.insert(HOST, self.0.host.clone());
-        if json.is_some() {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
-        let mut request = Request::new(Full::from(json.unwrap_or_default()));
+        let mut request = Request::new(Full::from(body.unwrap_or_default()));
         *request.method_mut() = method;
         *request.uri_mut() = path;
         *request.headers_mut() = headers;

@@ -18,6 +18,7 @@ const NEWS: Duration = Duration::from_secs(1);
 pub struct Lease {
     pub(super) client: Client,
     pub(super) context: u32,
+    pub(super) waited: Duration,
     pub(super) load: Duration,
     pub(super) phase: watch::Receiver<Phase>,
     // Declared last and in this order: the slot is free before the model counts as idle.
@@ -34,6 +35,11 @@ impl Lease {
     /// Tokens that prompt and answer may take together.
     pub fn context(&self) -> u32 {
         self.context
+    }
+
+    /// How long this caller stood in line for a slot.
+    pub fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// How long this caller waited for the model to load; zero when it was loaded.

@@ -39,7 +39,7 @@ pub(super) async fn live(shared: Arc<Shared>, order: Order) {
     if let Some(place) = shared.table().get_mut(&order.key) {
         place.life = None;
         if let Some(Death { failure, ran: Some(ran) }) = &death {
-            place.crashes.record(failure.clone(), *ran);
+            place.crashes.record(&order.entry.name.to_string(), failure.clone(), *ran);
         }
     }
     order.phase.send_replace(Phase::Ended(death.map(|death| death.failure)));

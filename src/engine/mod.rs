@@ -23,7 +23,7 @@ use std::fmt;
 
 pub use lease::Lease;
 pub use locate::{Located, locate};
-pub use pool::{Engine, Loaded};
+pub use pool::{Engine, Loaded, Snapshot};
 pub use settings::Settings;
 
 /// What a child is started for. llama-server either talks or embeds, so a model that is asked for

@@ -17,6 +17,8 @@ use crate::{
 
 /// A child that ran this long had got over what crashed it before.
 const STABLE: Duration = Duration::from_secs(60);
+/// A crash that nobody has repeated for this long is no loop any more.
+const REMEMBERED: Duration = Duration::from_secs(300);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
 /// What makes two requests share a child.
@@ -121,13 +123,22 @@ impl Failure {
 pub(super) struct Crashes {
     count: u32,
     last: Option<(Instant, Failure)>,
+    /// The name of the model.
+    name: String,
 }
 
 impl Crashes {
     /// `ran` is how long the child had been running, zero when it did not even start.
-    pub(super) fn record(&mut self, failure: Failure, ran: Duration) {
+    pub(super) fn record(&mut self, name: &str, failure: Failure, ran: Duration) {
+        name.clone_into(&mut self.name);
         self.count = if ran >= STABLE { 1 } else { self.count.saturating_add(1) };
         self.last = Some((Instant::now(), failure));
+    }
+
+    /// Which model, and how often in a row; nothing when the last time is long past.
+    pub(super) fn of_late(&self) -> Option<(String, u32)> {
+        let (at, _) = self.last.as_ref()?;
+        (at.elapsed() < REMEMBERED).then(|| (self.name.clone(), self.count))
     }
 
     /// The refusal for a request that comes too early after the last crash.
@@ -160,7 +171,7 @@ mod tests {
         assert!(crashes.refusal().is_none());
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            crashes.record(failure(), Duration::from_secs(1));
+            crashes.record("m", failure(), Duration::from_secs(1));
             pauses.push(crashes.pause().as_secs());
         }
         assert_eq!(pauses, [0, 1, 2, 4, 8, 16, 30, 30]);
@@ -168,7 +179,7 @@ mod tests {
         assert_eq!(refusal.kind(), Kind::Unavailable);
         assert!(refusal.retry_after_hint().is_some_and(|after| after >= Duration::from_secs(29)));
 
-        crashes.record(failure(), STABLE);
+        crashes.record("m", failure(), STABLE);
         assert!(crashes.refusal().is_none());
     }
 }

@@ -72,6 +72,19 @@ pub struct Loaded {
     pub since: Timestamp,
 }
 
+/// How the engine stands at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// The models that are ready, by name.
+    pub loaded: Vec<Loaded>,
+    /// Requests in line for a slot, also of models that are still being loaded.
+    pub waiting: usize,
+    /// Models that are left alone for a while because their process keeps ending.
+    pub backing_off: usize,
+    /// The model whose process has crashed most often in a row of late, and how often.
+    pub crash_loop: Option<(String, u32)>,
+}
+
 impl Engine {
     /// Must be called within a tokio runtime. Whether llama-server is there is seen when a model is
     /// loaded, so that a server without it still does everything else.
@@ -114,6 +127,7 @@ impl Engine {
         let key = Key::new(&entry, role);
         let keep_alive = keep_alive.unwrap_or(self.shared.settings.engine_keep_alive);
         let (visit, queue) = Visit::new(&self.shared, &key, keep_alive);
+        let lined_up = Instant::now();
         let slot = queue.enter(&entry.name.to_string()).await?;
         let asked = Instant::now();
         loop {
@@ -131,6 +145,7 @@ impl Engine {
                     return Ok(Lease {
                         client,
                         context,
+                        waited: asked - lined_up,
                         load: if loaded { Duration::ZERO } else { asked.elapsed() },
                         phase,
                         _slot: slot,
@@ -151,6 +166,20 @@ impl Engine {
         let mut list: Vec<Loaded> = table.iter().filter_map(|(key, place)| describe(key, place)).collect();
         list.sort_by(|a, b| (&a.name, a.role.as_str()).cmp(&(&b.name, b.role.as_str())));
         list
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        let loaded = self.loaded();
+        let table = self.shared.table();
+        Snapshot {
+            loaded,
+            waiting: table.values().map(|place| place.queue.waiting()).sum(),
+            crash_loop: table
+                .values()
+                .filter_map(|place| place.crashes.of_late())
+                .max_by_key(|(_, count)| *count),
+            backing_off: table.values().filter(|place| place.crashes.refusal().is_some()).count(),
+        }
     }
 
     /// Whether the model is ready in this role.

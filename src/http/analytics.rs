@@ -1,123 +1,70 @@
-//! `/analytics/*`: what the service knows about itself.
+//! `/analytics/*`: what the service knows about itself. One file for each question; here is what
+//! they share: the times that can be asked for, and how a time that was covered is told.
 
-use std::{collections::BTreeMap, sync::Arc};
+pub(super) mod alerts;
+pub(super) mod cache;
+pub(super) mod errors;
+pub(super) mod health;
+pub(super) mod live;
+pub(super) mod series;
+pub(super) mod stats;
+pub(super) mod usage;
 
-use axum::{Json, extract::State};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use std::{ops::RangeInclusive, time::SystemTime};
 
-use super::{Edge, error::Result, extract::Query};
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use crate::{
-    app::CacheReport,
-    cache::Kind,
-    error::{self, Error},
+    error::{Error, Result},
+    store::{Covered, History},
 };
 
+/// The time that all figures of an answer cover.
 #[derive(Serialize, ToSchema)]
-pub(super) struct CacheReply {
-    status: &'static str,
-    cache: CacheBody,
+pub(super) struct PeriodBody {
+    /// As it was asked for.
+    since_minutes: u64,
+    /// RFC 3339. Later than asked for when there is nothing older; beyond a day the beginning of an
+    /// hour.
+    from: String,
+    to: String,
 }
 
-#[derive(Serialize, ToSchema)]
-struct CacheBody {
-    enabled: bool,
-    /// `available`, or what is the matter.
-    status: String,
-    /// `embedded`, `redis` or `off`.
-    backend: &'static str,
-    total_keys: u64,
-    hits: u64,
-    misses: u64,
-    /// Percent of hits among hits and misses, since the start.
-    hit_rate: f64,
-    memory_used_mb: f64,
-    memory_peak_mb: f64,
-    /// On disk, or in the Redis server.
-    stored_mb: f64,
-    evictions: u64,
-    errors: u64,
-    /// By type: `embedding`, `inference`, `chat`, `vision`.
-    by_type: BTreeMap<&'static str, TypeBody>,
+impl PeriodBody {
+    fn new<T>(since_minutes: u64, covered: &Covered<T>) -> Self {
+        let from = Timestamp::from_second(covered.from.saturating_mul(60)).unwrap_or(Timestamp::UNIX_EPOCH);
+        Self { since_minutes, from: from.to_string(), to: rfc3339(covered.to) }
+    }
 }
 
-#[derive(Serialize, ToSchema)]
-struct TypeBody {
-    keys: u64,
-    hits: u64,
-    misses: u64,
-    hit_rate: f64,
+/// `since_minutes`, within what is kept.
+fn since_minutes(history: &History, given: Option<&str>, default: u64) -> Result<u64> {
+    let longest = history.retention_hours() * 60;
+    within("since_minutes", given, 1..=longest, default.min(longest))
 }
 
-#[derive(Deserialize, IntoParams)]
-pub(super) struct ClearQuery {
-    /// `embedding`, `inference`, `chat` or `vision`; everything when absent.
-    prefix: Option<String>,
-}
-
-#[derive(Serialize, ToSchema)]
-pub(super) struct ClearReply {
-    status: &'static str,
-    message: String,
-    /// Entries that were removed.
-    deleted: u64,
-}
-
-/// What the cache holds and how often it helped
-#[utoipa::path(get, path = "/analytics/cache", tag = "Analytics",
-    responses((status = 200, body = CacheReply), (status = "default", body = super::error::Problem)))]
-pub(super) async fn cache(State(edge): State<Arc<Edge>>) -> Json<CacheReply> {
-    Json(CacheReply { status: "success", cache: edge.app.cache_report().await.into() })
-}
-
-/// Clears the cache, or one type of entry
-#[utoipa::path(delete, path = "/analytics/cache", tag = "Analytics", params(ClearQuery),
-    responses((status = 200, body = ClearReply), (status = "default", body = super::error::Problem)))]
-pub(super) async fn clear_cache(
-    State(edge): State<Arc<Edge>>,
-    Query(query): Query<ClearQuery>,
-) -> Result<Json<ClearReply>> {
-    let kind = query.prefix.as_deref().map(kind).transpose()?;
-    let deleted = edge.app.cache.clear(kind).await?;
-    let what = kind.map_or("all", Kind::as_str);
-    Ok(Json(ClearReply { status: "success", message: format!("Cleared {what} entries."), deleted }))
-}
-
-/// A prefix is a text, not a pattern.
-fn kind(prefix: &str) -> error::Result<Kind> {
-    let found = Kind::ALL.into_iter().find(|kind| kind.as_str() == prefix);
-    found.ok_or_else(|| {
-        let known: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
-        Error::field("/prefix", format!("must be one of {}", known.join(", ")))
+/// A whole number of the query within a range. Read from text, so that whatever is wrong with it is
+/// answered with the range.
+fn within(name: &str, given: Option<&str>, range: RangeInclusive<u64>, default: u64) -> Result<u64> {
+    let Some(given) = given else { return Ok(default) };
+    given.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+        let (first, last) = (range.start(), range.end());
+        Error::field(format!("/{name}"), format!("must be a whole number from {first} to {last}"))
     })
 }
 
-impl From<CacheReport> for CacheBody {
-    fn from(CacheReport { enabled, backend, holdings, hits, misses }: CacheReport) -> Self {
-        let rate = |hits: u64, misses: u64| match hits + misses {
-            0 => 0.0,
-            lookups => hits as f64 * 100.0 / lookups as f64,
-        };
-        let megabytes = |bytes: u64| bytes as f64 / (1024.0 * 1024.0);
-        let by_type = Kind::ALL.into_iter().enumerate().map(|(at, kind)| {
-            let (keys, hits, misses) = (holdings.entries[at], hits[at], misses[at]);
-            (kind.as_str(), TypeBody { keys, hits, misses, hit_rate: rate(hits, misses) })
-        });
-        let (all_hits, all_misses) = (hits.iter().sum(), misses.iter().sum());
-        Self {
-            by_type: by_type.collect(),
-            enabled,
-            backend,
-            total_keys: holdings.entries.iter().sum(),
-            hits: all_hits,
-            misses: all_misses,
-            hit_rate: rate(all_hits, all_misses),
-            memory_used_mb: megabytes(holdings.memory_bytes),
-            memory_peak_mb: megabytes(holdings.memory_peak_bytes),
-            stored_mb: megabytes(holdings.stored_bytes),
-            evictions: holdings.evictions,
-            errors: holdings.errors,
-            status: holdings.status,
-        }
-    }
+/// One of a closed set of words.
+fn one_of<'a>(name: &str, given: &str, words: impl IntoIterator<Item = &'a str>) -> Result<&'a str> {
+    let words: Vec<&str> = words.into_iter().collect();
+    words
+        .iter()
+        .copied()
+        .find(|word| *word == given)
+        .ok_or_else(|| Error::field(format!("/{name}"), format!("must be one of {}", words.join(", "))))
+}
+
+fn rfc3339(at: SystemTime) -> String {
+    Timestamp::try_from(at).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
 }

@@ -9,24 +9,22 @@ use axum::{
     response::Response,
 };
 
-use super::{Edge, PUBLIC, error::Result, observe::Observation};
+use super::{Edge, PUBLIC, PUBLIC_FIGURES, error::Result};
 use crate::{
     app,
     cache::Directives,
     error::{Error, Kind},
+    telemetry::observation::Observation,
 };
 
-/// The caller of a route that needs a key, with what is noted of the request.
-pub(super) struct Caller {
-    caller: app::Caller,
-    pub(super) observation: Arc<Observation>,
-}
+/// The caller of a route that needs a key.
+pub(super) struct Caller(app::Caller);
 
 impl Deref for Caller {
     type Target = app::Caller;
 
     fn deref(&self) -> &app::Caller {
-        &self.caller
+        &self.0
     }
 }
 
@@ -35,16 +33,26 @@ pub(super) async fn require_key(
     mut request: Request,
     next: Next,
 ) -> Result<Response> {
+    let observation: &Arc<Observation> = request.extensions().get().expect("observe is around every route");
+    let presented = presented(request.headers());
+    let known = presented.and_then(|key| edge.keys.find(key));
+    if let Some(key) = known {
+        observation.key(key);
+    }
     // A path that is no route is a 404 whoever asks: there is nothing behind it to protect.
     let Some(path) = request.extensions().get::<MatchedPath>() else { return Ok(next.run(request).await) };
-    let endpoint = edge.app.metrics.endpoint(Some(path.as_str()));
-    if !PUBLIC.contains(&endpoint) {
-        let key = presented(request.headers()).ok_or_else(|| {
-            unauthorized("No API key was sent; send it as X-API-Key or Authorization: Bearer.")
-        })?;
-        let key = edge.keys.find(key).ok_or_else(|| unauthorized("The API key is wrong."))?;
-        let directives = directives(request.headers());
-        request.extensions_mut().insert(app::Caller { key, endpoint, directives });
+    let endpoint = edge.app.monitoring.metrics.endpoint(Some(path.as_str()));
+    let open = PUBLIC_FIGURES.contains(&endpoint) && !edge.analytics_require_key;
+    if !PUBLIC.contains(&endpoint) && !open {
+        let Some(key) = known else {
+            return Err(unauthorized(match presented {
+                Some(_) => "The API key is wrong.",
+                None => "No API key was sent; send it as X-API-Key or Authorization: Bearer.",
+            })
+            .into());
+        };
+        let (observation, directives) = (Arc::clone(observation), directives(request.headers()));
+        request.extensions_mut().insert(app::Caller { key, endpoint, directives, observation });
     }
     Ok(next.run(request).await)
 }
@@ -87,8 +95,6 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> std::result::Result<Self, Infallible> {
-        let caller = parts.extensions.get::<app::Caller>().expect("require_key lets no one else pass");
-        let observation = parts.extensions.get().cloned().expect("observe is around every route");
-        Ok(Self { caller: caller.clone(), observation })
+        Ok(Self(parts.extensions.get().cloned().expect("require_key lets no one else pass")))
     }
 }

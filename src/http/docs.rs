@@ -18,7 +18,7 @@ use utoipa::{
 use utoipa_swagger_ui::Config;
 
 use super::{
-    PUBLIC,
+    PUBLIC, PUBLIC_FIGURES,
     error::{Result, nothing_here},
 };
 use crate::error::{Error, Kind};
@@ -39,8 +39,15 @@ use crate::error::{Error, Kind};
         super::vision::caption,
         super::vision::ocr,
         super::vision::upload,
-        super::analytics::cache,
-        super::analytics::clear_cache,
+        super::analytics::stats::stats,
+        super::analytics::errors::errors,
+        super::analytics::alerts::alerts,
+        super::analytics::usage::usage,
+        super::analytics::series::series,
+        super::analytics::live::live,
+        super::analytics::health::health,
+        super::analytics::cache::cache,
+        super::analytics::cache::clear_cache,
     ),
     modifiers(&Keys)
 )]
@@ -59,7 +66,7 @@ impl Modify for Keys {
         let either =
             vec![SecurityRequirement::new("key", [""; 0]), SecurityRequirement::new("bearer", [""; 0])];
         for (path, item) in &mut api.paths.paths {
-            if !PUBLIC.contains(&path.as_str()) {
+            if !PUBLIC.contains(&path.as_str()) && !PUBLIC_FIGURES.contains(&path.as_str()) {
                 for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
                     operation.security = Some(either.clone());
                 }

@@ -41,13 +41,18 @@ pub struct Edge {
     pub body_memory: Arc<Semaphore>,
     /// How long a client may pause while it sends its request.
     pub request_timeout: Duration,
+    /// Whether `PUBLIC_FIGURES` need a key, too.
+    pub analytics_require_key: bool,
 }
 
 /// The routes that need no key; every other needs one.
-const PUBLIC: [&str; 6] = ["/", "/health", "/docs", "/docs/{file}", "/openapi.json", "/metrics"];
+const PUBLIC: [&str; 6] = ["/", "/health", "/docs", "/docs/{file}", "/openapi.json", "/analytics/health"];
+
+/// Those that need none unless a setting says so.
+const PUBLIC_FIGURES: [&str; 3] = ["/metrics", "/analytics/stats", "/analytics/alerts"];
 
 /// All routes. The template is what metrics, logs and documentation call the route.
-fn routes() -> [(&'static str, MethodRouter<Arc<Edge>>); 16] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Edge>>); 23] {
     [
         // Service
         ("/", get(service::root)),
@@ -70,7 +75,14 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Edge>>); 16] {
         ("/vision/ocr", post(vision::ocr)),
         ("/vision/upload", post(vision::upload)),
         // Analytics
-        ("/analytics/cache", get(analytics::cache).delete(analytics::clear_cache)),
+        ("/analytics/stats", get(analytics::stats::stats)),
+        ("/analytics/errors", get(analytics::errors::errors)),
+        ("/analytics/alerts", get(analytics::alerts::alerts)),
+        ("/analytics/usage", get(analytics::usage::usage)),
+        ("/analytics/series", get(analytics::series::series)),
+        ("/analytics/live", get(analytics::live::live)),
+        ("/analytics/health", get(analytics::health::health)),
+        ("/analytics/cache", get(analytics::cache::cache).delete(analytics::cache::clear_cache)),
     ]
 }
 

@@ -92,7 +92,7 @@ async fn read(
             let limits = edge.app.pictures.limits();
             let read = bytes(field, announced, limits.max_bytes, || {
                 let refusal = Refusal::bytes(limits);
-                edge.app.metrics.vision.refused(refusal.reason);
+                edge.app.monitoring.metrics.vision.refused(refusal.reason);
                 refusal.at("/file")
             });
             file = Some(read.await?);

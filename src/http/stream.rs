@@ -19,12 +19,12 @@ use super::{
     cached,
     caller::Caller,
     error::{Problem, Result},
-    observe::Observation,
 };
 use crate::{
     app::ChatReply,
     cache::Events,
     error::{self, Error, Kind},
+    telemetry::observation::Observation,
     types::{ChatEvent, Done, ToolCall},
     wire::{
         ollama::{ChatChunk, End, GenerateChunk, MessageChunk, ToolCallChunk},
@@ -170,7 +170,7 @@ impl SseBody {
         self.ended = true;
         self.observation.failed(error);
         out.extend_from_slice(b"event: error\n");
-        let problem = Problem::new(error, &self.observation.request_id).to_json();
+        let problem = Problem::new(error, self.observation.request_id()).to_json();
         sse::write_data(out, |out| out.extend_from_slice(&problem));
     }
 }

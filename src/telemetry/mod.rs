@@ -1,14 +1,28 @@
-//! What can be seen of the service: logs and metrics.
+//! What can be seen of the service: logs, metrics, and figures over time. Whatever is observed goes
+//! through one `Observation` for each request to every sink.
 
-mod cache;
+pub mod call;
+pub mod labels;
 pub mod logs;
 pub mod metrics;
+pub mod observation;
+pub mod rollups;
+pub mod sink;
 mod text;
-mod vision;
+pub mod traces;
+
+use std::sync::Arc;
 
 use clap::Args;
 
-use self::logs::{Format, Level};
+use self::{
+    logs::{Format, Level, RequestLines},
+    metrics::Metrics,
+    rollups::Rollups,
+    sink::{Sink, Sinks},
+    traces::{Exporter, Traces},
+};
+use crate::error::Result;
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Monitoring")]
@@ -20,4 +34,56 @@ pub struct Settings {
     /// How a log line looks: pretty or json
     #[arg(long, env = "LOG_FORMAT", default_value = "pretty", value_parser = crate::setting::word(Format::WORDS))]
     pub log_format: Format,
+    /// Whether requests are counted: metrics, figures over time, alerts
+    #[arg(long, env = "MONITORING_ENABLED", default_value = "true", action = clap::ArgAction::Set, value_parser = crate::setting::switch)]
+    pub monitoring_enabled: bool,
+    /// Whether /analytics/stats, /analytics/alerts and /metrics need a key, as the rest of /analytics does
+    #[arg(long, env = "ANALYTICS_REQUIRE_KEY", default_value = "false", action = clap::ArgAction::Set, value_parser = crate::setting::switch)]
+    pub analytics_require_key: bool,
+    #[command(flatten)]
+    pub traces: traces::Settings,
+}
+
+/// Everything that looks at requests, built once.
+pub struct Monitoring {
+    /// Whether requests are counted; the log has its lines in either case.
+    pub enabled: bool,
+    pub metrics: Arc<Metrics>,
+    pub rollups: Arc<Rollups>,
+    /// Where every observation goes.
+    pub sinks: Sinks,
+    /// The share of traces to record; none when traces are off.
+    pub traced: Option<f64>,
+}
+
+impl Monitoring {
+    /// With the exporter to run when traces are on. `routes` are the templates of all routes that exist.
+    ///
+    /// # Errors
+    /// `Setup` when the collector of traces has a URL that cannot be used.
+    pub fn new(
+        settings: &Settings,
+        routes: impl IntoIterator<Item = &'static str>,
+    ) -> Result<(Self, Option<Exporter>)> {
+        let metrics = Arc::new(Metrics::new(routes));
+        // What is not recorded takes its figures from a cache that counts nothing.
+        let cache = if settings.monitoring_enabled { Arc::clone(&metrics.cache) } else { Arc::default() };
+        let rollups = Arc::new(Rollups::new(cache));
+        let mut sinks: Vec<Arc<dyn Sink>> = vec![Arc::new(RequestLines)];
+        if settings.monitoring_enabled {
+            sinks.push(Arc::clone(&metrics) as Arc<dyn Sink>);
+            sinks.push(Arc::clone(&rollups) as Arc<dyn Sink>);
+        }
+        let traces = Traces::open(&settings.traces, Arc::clone(&metrics.traces))?;
+        let (traces, exporter) = traces.unzip();
+        sinks.extend(traces.map(|traces| Arc::new(traces) as Arc<dyn Sink>));
+        let monitoring = Self {
+            enabled: settings.monitoring_enabled,
+            metrics,
+            rollups,
+            sinks: Sinks::new(sinks),
+            traced: settings.traces.share(),
+        };
+        Ok((monitoring, exporter))
+    }
 }

@@ -1,7 +1,10 @@
 //! The text formats of metrics: Prometheus 0.0.4 and OpenMetrics 1.0. They differ in the name of a
 //! counter's family and in the last line.
 
-use std::fmt::Write;
+use std::{
+    fmt::Write,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextFormat {
@@ -38,7 +41,44 @@ impl Exposition {
     }
 
     pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        self.series(name, labels);
+        let _ = writeln!(self.out, " {value}");
+    }
+
+    /// A counter that has counted something; a series appears when there is something to say.
+    pub(super) fn counted(&mut self, name: &str, labels: &[(&str, &str)], count: &AtomicU64) {
+        let count = count.load(Relaxed);
+        if count > 0 {
+            self.sample(name, labels, count as f64);
+        }
+    }
+
+    /// A sample with an exemplar: a request's id, its seconds, and when it ended in seconds since
+    /// 1970. Only OpenMetrics has a place for it.
+    pub(super) fn sample_with(
+        &mut self,
+        name: &str,
+        labels: &[(&str, &str)],
+        value: f64,
+        (id, seconds, at): (&str, f64, f64),
+    ) {
+        if self.format == TextFormat::Prometheus {
+            return self.sample(name, labels, value);
+        }
+        self.series(name, labels);
+        let _ = write!(self.out, " {value} # ");
+        self.labels(&[("request_id", id)]);
+        let _ = writeln!(self.out, " {seconds} {at}");
+    }
+
+    fn series(&mut self, name: &str, labels: &[(&str, &str)]) {
         self.out.push_str(name);
+        if !labels.is_empty() {
+            self.labels(labels);
+        }
+    }
+
+    fn labels(&mut self, labels: &[(&str, &str)]) {
         for (index, (label, value)) in labels.iter().enumerate() {
             self.out.push(if index == 0 { '{' } else { ',' });
             self.out.push_str(label);
@@ -53,7 +93,7 @@ impl Exposition {
             }
             self.out.push('"');
         }
-        let _ = writeln!(self.out, "{} {value}", if labels.is_empty() { "" } else { "}" });
+        self.out.push('}');
     }
 
     pub(super) fn finish(mut self) -> String {

@@ -1,21 +1,25 @@
 //! Our own vocabulary, free of any vendor's JSON and of any I/O. Preconditions are types here: a
 //! `ChatRequest` that exists is one that may be sent.
 
+mod alert;
 mod chat;
 mod embed;
 mod image;
 mod keep_alive;
+mod key_id;
 mod model;
 mod secret;
 mod usage;
 
 pub use self::image::{EncodedImage, Image, ImageFile, ImageLimits, Pixels, Refusal, RefusalReason};
+pub use alert::{Alert, AlertKind, Change, Notice, Severity};
 pub use chat::{
     ChatEvent, ChatRequest, Completion, Done, FinishReason, Format, Message, Prompt, Role, Sampling, Tool,
     ToolCall,
 };
 pub use embed::{EmbedReply, EmbedRequest};
 pub use keep_alive::KeepAlive;
+pub use key_id::KeyId;
 pub use model::{Capability, Model, ModelName};
 pub use secret::Secret;
 pub use usage::{Timings, Usage};

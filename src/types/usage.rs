@@ -14,6 +14,9 @@ pub struct Usage {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timings {
     pub total: Duration,
+    /// In the line for a slot; none when the backend does not tell.
+    #[serde(default)]
+    pub queue: Option<Duration>,
     pub load: Duration,
     pub prompt_eval: Duration,
     pub eval: Duration,

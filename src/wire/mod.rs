@@ -6,7 +6,9 @@ pub mod llama;
 pub mod ndjson;
 pub mod ollama;
 pub mod openai;
+pub mod otlp;
 pub mod sse;
+pub mod webhook;
 
 use bytes::Bytes;
 

@@ -85,7 +85,8 @@ pub fn last_line(tokens: usize) -> String {
 #[derive(Default)]
 struct State {
     scripts: Mutex<Vec<(String, Script)>>,
-    requests: Mutex<Vec<(String, Vec<u8>)>>,
+    /// Path, head and body of each.
+    requests: Mutex<Vec<(String, String, Vec<u8>)>>,
     /// Connections that the other side closed before the answer was complete.
     aborted: AtomicUsize,
     chunks_sent: AtomicUsize,
@@ -149,8 +150,16 @@ impl FakeOllama {
     /// The same, byte for byte.
     pub fn bodies(&self, path: &str) -> Vec<String> {
         let requests = self.state.requests.lock().unwrap();
-        let bodies = requests.iter().filter(|(known, _)| known == path);
-        bodies.map(|(_, body)| String::from_utf8(body.clone()).unwrap()).collect()
+        let bodies = requests.iter().filter(|(known, ..)| known == path);
+        bodies.map(|(_, _, body)| String::from_utf8(body.clone()).unwrap()).collect()
+    }
+
+    /// A header of the latest request to this path.
+    pub fn header(&self, path: &str, name: &str) -> Option<String> {
+        let requests = self.state.requests.lock().unwrap();
+        let (_, head, _) = requests.iter().rev().find(|(known, ..)| known == path)?;
+        let line = head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))?;
+        Some(line.to_owned())
     }
 
     pub fn aborted(&self) -> usize {
@@ -171,7 +180,7 @@ impl Drop for FakeOllama {
 async fn connection(mut stream: TcpStream, state: Arc<State>) {
     let _ = stream.set_nodelay(true);
     let mut buffer = Vec::new();
-    while let Some((path, body)) = read_request(&mut stream, &mut buffer).await {
+    while let Some((path, head, body)) = read_request(&mut stream, &mut buffer).await {
         let script = {
             let scripts = state.scripts.lock().unwrap();
             let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
@@ -179,7 +188,7 @@ async fn connection(mut stream: TcpStream, state: Arc<State>) {
             let found = |path: &str| scripts.iter().find(|(known, _)| known == path);
             found(&with_model).or_else(|| found(&path)).map(|(_, script)| script.clone())
         };
-        state.requests.lock().unwrap().push((path, body));
+        state.requests.lock().unwrap().push((path, head, body));
         let script = script.unwrap_or_else(|| Script::error(404, "no such path"));
         if !answer(&mut stream, &script, &state).await {
             return;
@@ -187,7 +196,7 @@ async fn connection(mut stream: TcpStream, state: Arc<State>) {
     }
 }
 
-async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(String, Vec<u8>)> {
+async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(String, String, Vec<u8>)> {
     loop {
         if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
@@ -201,7 +210,7 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(S
                 let body = buffer[end + 4..end + 4 + length].to_vec();
                 let path = head.split(' ').nth(1)?.to_owned();
                 buffer.drain(..end + 4 + length);
-                return Some((path, body));
+                return Some((path, head, body));
             }
         }
         let mut piece = [0; 16 * 1024];

@@ -1,6 +1,8 @@
 //! The HTTP API against a real server on a free port, in front of a scripted Ollama.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise: that is how it fails")]
 
+mod alerts;
+mod analytics;
 mod bad_days;
 mod bad_input;
 mod cache;
@@ -8,7 +10,11 @@ mod embeddings;
 mod fake_ollama;
 mod harness;
 mod inference;
+mod kill;
+mod logs;
 mod ocr;
+mod prometheus;
 mod service;
+mod traces;
 mod vision;
 mod vision_bad_input;

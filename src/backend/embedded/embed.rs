@@ -23,7 +23,7 @@ pub(super) async fn embed(request: EmbedRequest, lease: Lease, since: Instant) -
     };
     match reply {
         Ok(mut reply) => {
-            reply.timings.load = lease.load();
+            (reply.timings.queue, reply.timings.load) = (Some(lease.waited()), lease.load());
             reply.timings.total = since.elapsed();
             Ok(reply)
         }

@@ -124,7 +124,7 @@ fn attended(
 }
 
 async fn finish(mut done: Done, past: &Past, reply: &str, lease: &Lease) -> Result<ChatEvent> {
-    done.timings.load = lease.load();
+    (done.timings.queue, done.timings.load) = (Some(lease.waited()), lease.load());
     done.context = tell(past, reply, lease.client()).await?;
     Ok(ChatEvent::Done(done))
 }

@@ -12,7 +12,7 @@ use tokio::{sync::Mutex, task::spawn_blocking};
 
 use super::{Backend, ChatStream};
 use crate::{
-    engine::{Engine, Lease, Role},
+    engine::{Engine, Lease, Role, Snapshot},
     error::{Error, Kind, Result},
     library::{Entry, Library},
     types::{ChatRequest, EmbedReply, EmbedRequest, KeepAlive, Model, ModelName},
@@ -99,6 +99,10 @@ impl Backend for Embedded {
 
     async fn version(&self) -> Result<String> {
         Ok(self.engine.locate().await?.version)
+    }
+
+    fn engine(&self) -> Option<Snapshot> {
+        Some(self.engine.snapshot())
     }
 
     async fn stop(&self) {

@@ -97,6 +97,7 @@ impl Line<'_> {
                 usage: Usage { prompt_tokens: self.prompt_eval_count, completion_tokens: self.eval_count },
                 timings: Timings {
                     total: Duration::from_nanos(self.total_duration),
+                    queue: None,
                     load: Duration::from_nanos(self.load_duration),
                     prompt_eval: Duration::from_nanos(self.prompt_eval_duration),
                     eval: Duration::from_nanos(self.eval_duration),

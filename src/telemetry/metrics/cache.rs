@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{metrics::Gauges, text::Exposition};
+use super::Gauges;
+use crate::telemetry::text::Exposition;
 
 const TYPES: [&str; 4] = ["embedding", "inference", "chat", "vision"];
 

@@ -1,0 +1,92 @@
+//! Recording one request: from its arrival to what all sinks have taken of it, on one thread and on
+//! several at once.
+
+use std::{
+    hint::black_box,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use simpleton::{
+    config::{Sources, load},
+    context::Context,
+    http::templates,
+    telemetry::{
+        Monitoring, labels,
+        observation::{Arrival, CacheOutcome, Observation},
+    },
+    types::{KeyId, Usage},
+};
+
+use crate::support::{
+    Result,
+    report::{Values, Verdicts, heading},
+};
+
+const ROUNDS: usize = 100;
+/// Fewer than wait to be collected: that is the store's task, and does not count here.
+const REQUESTS: u32 = 10_000;
+
+pub fn measure(verdicts: &mut Verdicts) -> Result<()> {
+    let threads = thread::available_parallelism()?.get();
+    heading("Recording one request");
+    let (_, config) = load(&Sources::default());
+    let config = config.map_err(|_| "the default settings do not load")?;
+    let (monitoring, _) = Monitoring::new(&config.telemetry, templates())?;
+    for threads in [1, threads.max(2)] {
+        let mut took = Values::default();
+        for round in 0..=ROUNDS {
+            let each = thread::scope(|scope| {
+                let running: Vec<_> =
+                    (0..threads).map(|_| scope.spawn(|| record_many(&monitoring))).collect();
+                running.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+            });
+            // What the store does every two seconds.
+            let unwritten = monitoring.rollups.to_write();
+            monitoring.rollups.written(&unwritten);
+            for took_each in each {
+                let took_each = took_each.map_err(|_| "a thread panicked")?;
+                if round > 0 {
+                    took.add(took_each.as_secs_f64() * 1e9 / f64::from(REQUESTS));
+                }
+            }
+        }
+        println!("  {threads} threads: median {:.0} ns, worst {:.0} ns", took.median(), took.quantile(1.0));
+        verdicts.add(
+            &format!("recording one request, {threads} threads at once"),
+            format!("{:.2} µs", took.median() / 1e3),
+            "<= 2 µs",
+            took.median() <= 2_000.0,
+        );
+    }
+    if monitoring.rollups.lost() > 0 {
+        return Err("observations were lost".into());
+    }
+    Ok(())
+}
+
+fn record_many(monitoring: &Monitoring) -> Duration {
+    let began = Instant::now();
+    for _ in 0..REQUESTS {
+        let observation = Observation::begin(
+            monitoring.sinks.clone(),
+            Arrival {
+                context: Arc::new(Context::new(None, None, None)),
+                method: labels::method("POST"),
+                endpoint: monitoring.metrics.endpoint(Some("/inference/chat")),
+                path: "/inference/chat".to_owned(),
+            },
+        );
+        observation.key(KeyId::new([1, 2, 3, 4]));
+        observation.cache(CacheOutcome::Miss);
+        observation.backend("ollama");
+        observation.received(200);
+        observation.first_token();
+        observation.usage(Usage { prompt_tokens: 7, completion_tokens: 100 });
+        observation.sent(1000);
+        observation.complete(200);
+        drop(black_box(observation));
+    }
+    began.elapsed()
+}

@@ -1,0 +1,212 @@
+//! Notices on their way to the webhook: one after the other, in their order, each until the receiver
+//! has taken it, has refused it, or an hour is over. Nobody waits for this but this.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::ledger::{Ledger, MOST_WAITING};
+use crate::{
+    client::{Client, HeaderMap, HeaderName, HeaderValue, Method, Target, Timeouts},
+    error::Result,
+    setting::host_name,
+    telemetry::metrics::Metrics,
+    types::{Notice, Secret},
+    wire::webhook::{Format, Message},
+};
+
+/// An attempt that is being made when the server stops has this long.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How attempts follow each other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// A receiver has this long for each part of an answer.
+    pub(super) patience: Duration,
+    /// Before the second attempt; doubled before each later one.
+    pub(super) first: Duration,
+    pub(super) longest: Duration,
+    /// After the first attempt.
+    pub(super) give_up: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            patience: Duration::from_secs(10),
+            first: Duration::from_secs(1),
+            longest: Duration::from_secs(300),
+            give_up: Duration::from_secs(3600),
+        }
+    }
+}
+
+impl Pace {
+    /// Between half of the pause and the whole of it, so that servers that failed together do not
+    /// come back together. `chance` is from 0 to 1.
+    fn pause(&self, attempts: u32, chance: f64) -> Duration {
+        let doubled = self.first.saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1)));
+        doubled.min(self.longest).mul_f64(f64::midpoint(1.0, chance))
+    }
+}
+
+/// Where notices go, and in which form.
+pub(super) struct Receiver {
+    pub(super) client: Client,
+    pub(super) format: Format,
+    pub(super) secret: Option<Secret>,
+    pub(super) host: String,
+}
+
+impl Receiver {
+    /// # Errors
+    /// `Setup` when the URL cannot be used.
+    pub(super) fn new(
+        url: &Secret,
+        format: Format,
+        secret: Option<Secret>,
+        patience: Duration,
+    ) -> Result<Self> {
+        let timeouts = Timeouts { connect: patience, first_byte: patience, idle: patience };
+        let client = Client::new("The alerts' webhook", Target::Endpoint(url.expose().to_owned()), timeouts)?;
+        Ok(Self { client, format, secret, host: host_name() })
+    }
+
+    async fn attempt(&self, notice: &Notice) -> Outcome {
+        let mut message = Message::new(self.format, notice, &self.host);
+        if let Some(secret) = &self.secret {
+            message.sign(secret, &notice.id(), Timestamp::now());
+        }
+        let headers: HeaderMap = message
+            .headers
+            .iter()
+            .filter_map(|(name, value)| {
+                Some((HeaderName::from_static(name), HeaderValue::try_from(value).ok()?))
+            })
+            .collect();
+        match self.client.send_with(Method::POST, "", headers, Some(message.body)).await {
+            Ok(response) => judge(response.status()),
+            Err(error) => Outcome::Failed(error.chain()),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Outcome {
+    Taken,
+    /// Asking again would not help.
+    Refused(u16),
+    Failed(String),
+}
+
+fn judge(status: u16) -> Outcome {
+    match status {
+        200..300 => Outcome::Taken,
+        408 | 425 | 429 | 500.. => Outcome::Failed(format!("it answered with status {status}")),
+        _ => Outcome::Refused(status),
+    }
+}
+
+/// The queue of notices; what is in it is kept in the ledger.
+pub(super) struct Delivery {
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) receiver: Receiver,
+    pub(super) pace: Pace,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) added: Notify,
+}
+
+impl Delivery {
+    /// Adds to the end of the queue. Never waits.
+    pub(super) fn add(&self, notices: Vec<Notice>) {
+        let mut kept = self.ledger.kept();
+        kept.waiting.extend(notices);
+        while kept.waiting.len() > MOST_WAITING {
+            kept.waiting.pop_front();
+            self.metrics.alerts.dropped.fetch_add(1, Relaxed);
+        }
+        drop(kept);
+        self.added.notify_one();
+    }
+
+    /// Delivers until `stop`. What is not delivered then is, after the next start.
+    pub(super) async fn run(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            let next = self.ledger.kept().waiting.front().cloned();
+            match next {
+                Some(notice) => self.deliver(&notice, stop).await,
+                None => {
+                    stop.run_until_cancelled(self.added.notified()).await;
+                }
+            }
+        }
+    }
+
+    async fn deliver(&self, notice: &Notice, stop: &CancellationToken) {
+        let (began, mut attempts) = (Instant::now(), 0);
+        loop {
+            attempts += 1;
+            let (alert, change) = (notice.alert.kind.as_str(), notice.change.as_str());
+            // An attempt that was cut short would have to be made again, and be one too many.
+            let farewell = async {
+                stop.cancelled().await;
+                sleep(FAREWELL).await;
+            };
+            let outcome = tokio::select! {
+                outcome = self.receiver.attempt(notice) => outcome,
+                () = farewell => return,
+            };
+            match outcome {
+                Outcome::Taken => {
+                    self.metrics.alerts.delivered.fetch_add(1, Relaxed);
+                    break;
+                }
+                Outcome::Refused(status) => {
+                    self.metrics.alerts.failed.fetch_add(1, Relaxed);
+                    tracing::warn!(alert, change, status, "the alerts' webhook refuses a notice");
+                    break;
+                }
+                Outcome::Failed(cause) if began.elapsed() >= self.pace.give_up => {
+                    self.metrics.alerts.failed.fetch_add(1, Relaxed);
+                    tracing::warn!(alert, change, attempts, "a notice could not be delivered: {cause}");
+                    break;
+                }
+                Outcome::Failed(cause) => {
+                    // Once, and not for each of many attempts.
+                    if attempts == 1 {
+                        tracing::warn!(alert, change, "a notice is not delivered yet: {cause}");
+                    }
+                    let pause = sleep(self.pace.pause(attempts, chance()));
+                    if stop.run_until_cancelled(pause).await.is_none() {
+                        return;
+                    }
+                }
+            }
+        }
+        self.done(notice);
+        self.ledger.save().await;
+    }
+
+    fn done(&self, notice: &Notice) {
+        let mut kept = self.ledger.kept();
+        // It may have had to make room meanwhile.
+        if kept.waiting.front() == Some(notice) {
+            kept.waiting.pop_front();
+        }
+    }
+}
+
+/// From 0 to 1. Without random numbers the pauses are still pauses.
+fn chance() -> f64 {
+    let mut byte = [0u8];
+    let _ = getrandom::fill(&mut byte);
+    f64::from(byte[0]) / 255.0
+}

@@ -1,0 +1,200 @@
+//! Alerts: a task looks at the service at regular intervals, whether or not anybody asks, and tells
+//! a webhook of each change once. `rules` says what is wrong, `machine` when that becomes an alert
+//! and when it is over, `ledger` what outlives a restart, `delivery` how news reaches a person.
+
+mod delivery;
+mod ledger;
+mod machine;
+mod rules;
+mod signals;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use clap::Args;
+use jiff::Timestamp;
+use tokio::{
+    sync::Notify,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+pub use self::rules::WINDOW_MINUTES;
+use self::{
+    delivery::{Delivery, Pace, Receiver},
+    ledger::Ledger,
+    machine::{Machine, Now, Policy},
+    rules::Signals,
+};
+use super::App;
+use crate::{
+    client::parse_endpoint,
+    error::Result,
+    setting::{number, whole, word},
+    telemetry::metrics::Metrics,
+    types::{Alert, AlertKind, Change, Notice, Secret},
+    wire::webhook::Format,
+};
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Alerts")]
+#[group(skip)]
+pub struct Settings {
+    /// Share of failed requests above which an alert fires, over 5 minutes: 0.1 is 10 %
+    #[arg(long, env = "ALERT_ERROR_RATE_THRESHOLD", default_value = "0.1", value_parser = number(0.0..=1.0))]
+    pub alert_error_rate_threshold: f64,
+    /// Seconds of average response time above which an alert fires, over 5 minutes
+    #[arg(long, env = "ALERT_RESPONSE_TIME_THRESHOLD", default_value = "5.0", value_parser = number(0.001..=86_400.0))]
+    pub alert_response_time_threshold: f64,
+    /// Requests in 5 minutes below which their errors and times raise no alert
+    #[arg(long, env = "ALERT_MIN_REQUESTS", default_value = "10", value_parser = whole(1..=1_000_000_u64))]
+    pub alert_min_requests: u64,
+    /// Megabytes left on the data folder's disk below which an alert fires
+    #[arg(long, env = "ALERT_DISK_FREE_MB", default_value = "1024", value_parser = whole(0..=1_000_000_000_u64))]
+    pub alert_disk_free_mb: u64,
+    /// Seconds between two looks at what alerts are about
+    #[arg(long, env = "ALERT_INTERVAL_S", default_value = "10", value_parser = whole(1..=300_u64))]
+    pub alert_interval_s: u64,
+    /// Seconds for which something must have been in order before its alert is over
+    #[arg(long, env = "ALERT_HOLD_S", default_value = "120", value_parser = whole(0..=86_400_u64))]
+    pub alert_hold_s: u64,
+    /// Where news of alerts is posted: any webhook, a topic of ntfy, an incoming webhook of Slack
+    #[arg(long, env = "ALERT_WEBHOOK_URL", value_name = "URL", hide_env_values = true, value_parser = webhook_url)]
+    pub alert_webhook_url: Option<Secret>,
+    /// Secret that news of alerts is signed with, so that the webhook knows the sender
+    #[arg(long, env = "ALERT_WEBHOOK_SECRET", value_name = "SECRET", hide_env_values = true, value_parser = webhook_secret)]
+    pub alert_webhook_secret: Option<Secret>,
+    /// What the webhook understands: json, ntfy, slack or alertmanager
+    #[arg(long, env = "ALERT_WEBHOOK_FORMAT", default_value = "json", value_parser = word(Format::WORDS))]
+    pub alert_webhook_format: Format,
+}
+
+/// The addresses of many webhooks are all that protects them.
+fn webhook_url(text: &str) -> Result<Secret, String> {
+    parse_endpoint(text).map(Secret::new)
+}
+
+fn webhook_secret(text: &str) -> Result<Secret, String> {
+    if text.len() >= 16 {
+        Ok(Secret::new(text))
+    } else {
+        Err("must have at least 16 characters; openssl rand -hex 32 makes a good one".to_owned())
+    }
+}
+
+/// What is firing, the thresholds, and the queue to the webhook.
+pub struct Alerts {
+    pub settings: Settings,
+    data_dir: PathBuf,
+    ledger: Arc<Ledger>,
+    machines: Mutex<[Machine; AlertKind::ALL.len()]>,
+    delivery: Option<Delivery>,
+    metrics: Arc<Metrics>,
+}
+
+impl Alerts {
+    /// Goes on with what was firing when the server was last stopped.
+    ///
+    /// # Errors
+    /// `Setup` when the webhook's URL cannot be used.
+    pub fn open(settings: Settings, data_dir: &Path, metrics: Arc<Metrics>) -> Result<Self> {
+        Self::at_pace(settings, data_dir, metrics, Pace::default())
+    }
+
+    fn at_pace(settings: Settings, data_dir: &Path, metrics: Arc<Metrics>, pace: Pace) -> Result<Self> {
+        let ledger = Arc::new(Ledger::open(data_dir));
+        let firing = ledger.kept().firing.clone();
+        let machine = |kind| {
+            let firing = firing.iter().find(|alert| alert.kind == kind).cloned();
+            metrics.alerts.set_firing(kind, firing.is_some());
+            Machine::new(kind, policy(kind, &settings), firing)
+        };
+        let machines = Mutex::new(AlertKind::ALL.map(machine));
+        let receiver = settings.alert_webhook_url.as_ref().map(|url| {
+            let secret = settings.alert_webhook_secret.clone();
+            Receiver::new(url, settings.alert_webhook_format, secret, pace.patience)
+        });
+        let delivery = receiver.transpose()?.map(|receiver| Delivery {
+            ledger: Arc::clone(&ledger),
+            receiver,
+            pace,
+            metrics: Arc::clone(&metrics),
+            added: Notify::new(),
+        });
+        Ok(Self { settings, data_dir: data_dir.to_owned(), ledger, machines, delivery, metrics })
+    }
+
+    /// What is wrong now, in the order of `AlertKind::ALL`.
+    pub fn firing(&self) -> Vec<Alert> {
+        let machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
+        machines.iter().filter_map(Machine::firing).cloned().collect()
+    }
+
+    /// Looks and delivers until `stop`.
+    pub async fn run(&self, app: &App, stop: CancellationToken) {
+        let deliver = async {
+            if let Some(delivery) = &self.delivery {
+                delivery.run(&stop).await;
+            }
+        };
+        tokio::join!(stop.run_until_cancelled(self.watch(app)), deliver);
+    }
+
+    async fn watch(&self, app: &App) {
+        let started = Instant::now();
+        let mut ticks = interval(Duration::from_secs(self.settings.alert_interval_s));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let signals = Signals::gather(app, &self.data_dir).await;
+            let now = Now { running: started.elapsed(), wall: Timestamp::now() };
+            let notices = self.look(&signals, now);
+            if !notices.is_empty() {
+                self.tell(notices).await;
+            }
+        }
+    }
+
+    fn look(&self, signals: &Signals, now: Now) -> Vec<Notice> {
+        let mut machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
+        let kinds = AlertKind::ALL.into_iter().zip(machines.iter_mut());
+        kinds
+            .filter_map(|(kind, machine)| {
+                let notice = machine.look(signals.reading(kind, &self.settings), now)?;
+                self.metrics.alerts.set_firing(kind, notice.change == Change::Firing);
+                Some(notice)
+            })
+            .collect()
+    }
+
+    async fn tell(&self, notices: Vec<Notice>) {
+        for Notice { alert, change, .. } in &notices {
+            let kind = alert.kind.as_str();
+            match change {
+                Change::Firing => tracing::warn!(alert = kind, "an alert fires: {}", alert.message),
+                Change::Resolved => tracing::info!(alert = kind, "an alert is over: {}", alert.message),
+            }
+        }
+        self.ledger.kept().firing = self.firing();
+        if let Some(delivery) = &self.delivery {
+            delivery.add(notices);
+        }
+        self.ledger.save().await;
+    }
+}
+
+fn policy(kind: AlertKind, settings: &Settings) -> Policy {
+    let looks = match kind {
+        // These look back over minutes, or are past the first doubt already.
+        AlertKind::HighErrorRate | AlertKind::HighResponseTime | AlertKind::EngineCrashLoop => 1,
+        // A backend that is being restarted is no alert.
+        AlertKind::BackendDown | AlertKind::CacheUnavailable | AlertKind::DiskNearlyFull => 3,
+    };
+    Policy { looks, hold: Duration::from_secs(settings.alert_hold_s) }
+}
+
+#[cfg(test)]
+mod tests;

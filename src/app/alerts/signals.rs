@@ -1,0 +1,40 @@
+//! Measuring what the rules judge. Every measurement has a limit in time, and one that fails is an
+//! unknown and not an alarm.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::{task::spawn_blocking, time::timeout};
+
+use super::{App, rules::Signals};
+use crate::app::health::Health;
+
+/// A file system over a network may take for ever.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Signals {
+    pub(super) async fn gather(app: &App, data_dir: &Path) -> Self {
+        let (health, holdings, disk_free) =
+            tokio::join!(app.health(), app.cache.holdings(), disk_free(data_dir.to_owned()));
+        let Health { backend, state } = health;
+        let recent = app.monitoring.rollups.recent(super::WINDOW_MINUTES);
+        Self {
+            requests: recent.requests,
+            errors: recent.errors,
+            response_time: recent.mean(),
+            backend: Some((backend, state.map(|_| ()))),
+            crashes: app.backend.engine().and_then(|engine| engine.crash_loop),
+            cache: (app.cache.is_enabled() && holdings.status != "available").then_some(holdings.status),
+            disk_free,
+        }
+    }
+}
+
+async fn disk_free(data_dir: PathBuf) -> Option<u64> {
+    let asked = spawn_blocking(move || rustix::fs::statvfs(&data_dir));
+    let stat = timeout(PATIENCE, asked).await.ok()?.ok()?.ok()?;
+    // What an ordinary user may still use.
+    stat.f_bavail.checked_mul(stat.f_frsize)
+}

@@ -1,0 +1,68 @@
+//! `GET /analytics/alerts`: what is wrong now. It only tells; the looking is done behind the scenes.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{app::alerts::Settings, http::Edge, types::Alert};
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct AlertsReply {
+    /// `warning` when anything is wrong, else `success`.
+    status: &'static str,
+    alerts: Vec<AlertReply>,
+    alert_count: usize,
+    thresholds: Thresholds,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct AlertReply {
+    /// `high_error_rate`, `high_response_time`, `backend_down`, `engine_crash_loop`,
+    /// `cache_unavailable` or `disk_nearly_full`.
+    r#type: &'static str,
+    /// `warning` or `critical`.
+    severity: &'static str,
+    message: String,
+    value: f64,
+    threshold: f64,
+    /// RFC 3339: when it was first seen.
+    since: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Thresholds {
+    /// Share of the last 5 minutes' requests that failed.
+    error_rate: f64,
+    /// Seconds, on average over the last 5 minutes.
+    response_time: f64,
+}
+
+/// What is wrong now
+#[utoipa::path(get, path = "/analytics/alerts", tag = "Analytics", responses((status = 200, body = AlertsReply)))]
+pub(in crate::http) async fn alerts(State(edge): State<Arc<Edge>>) -> Json<AlertsReply> {
+    let (firing, settings) = (edge.app.alerts.firing(), &edge.app.alerts.settings);
+    Json(AlertsReply::new(firing, settings))
+}
+
+impl AlertsReply {
+    fn new(firing: Vec<Alert>, settings: &Settings) -> Self {
+        Self {
+            status: if firing.is_empty() { "success" } else { "warning" },
+            alert_count: firing.len(),
+            alerts: firing.into_iter().map(AlertReply::from).collect(),
+            thresholds: Thresholds {
+                error_rate: settings.alert_error_rate_threshold,
+                response_time: settings.alert_response_time_threshold,
+            },
+        }
+    }
+}
+
+impl From<Alert> for AlertReply {
+    fn from(Alert { kind, message, value, threshold, since }: Alert) -> Self {
+        let severity = kind.severity().as_str();
+        Self { r#type: kind.as_str(), severity, message, value, threshold, since: since.to_string() }
+    }
+}

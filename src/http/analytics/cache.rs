@@ -1,0 +1,119 @@
+//! `/analytics/cache`: what the cache holds, how often it helped, and clearing it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{Json, extract::State};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::one_of;
+use crate::{
+    app::CacheReport,
+    cache::Kind,
+    error,
+    http::{Edge, error::Result, extract::Query},
+    telemetry::rollups::percent,
+};
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct CacheReply {
+    status: &'static str,
+    cache: CacheBody,
+}
+
+#[derive(Serialize, ToSchema)]
+struct CacheBody {
+    enabled: bool,
+    /// `available`, or what is the matter.
+    status: String,
+    /// `embedded`, `redis` or `off`.
+    backend: &'static str,
+    total_keys: u64,
+    hits: u64,
+    misses: u64,
+    /// Percent of hits among hits and misses, since the start.
+    hit_rate: f64,
+    memory_used_mb: f64,
+    memory_peak_mb: f64,
+    /// On disk, or in the Redis server.
+    stored_mb: f64,
+    evictions: u64,
+    errors: u64,
+    /// By type: `embedding`, `inference`, `chat`, `vision`.
+    by_type: BTreeMap<&'static str, TypeBody>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct TypeBody {
+    keys: u64,
+    hits: u64,
+    misses: u64,
+    hit_rate: f64,
+}
+
+#[derive(Deserialize, IntoParams)]
+pub(in crate::http) struct ClearQuery {
+    /// `embedding`, `inference`, `chat` or `vision`; everything when absent.
+    prefix: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct ClearReply {
+    status: &'static str,
+    message: String,
+    /// Entries that were removed.
+    deleted: u64,
+}
+
+/// What the cache holds and how often it helped
+#[utoipa::path(get, path = "/analytics/cache", tag = "Analytics",
+    responses((status = 200, body = CacheReply), (status = "default", body = crate::http::error::Problem)))]
+pub(in crate::http) async fn cache(State(edge): State<Arc<Edge>>) -> Json<CacheReply> {
+    Json(CacheReply { status: "success", cache: edge.app.cache_report().await.into() })
+}
+
+/// Clears the cache, or one type of entry
+#[utoipa::path(delete, path = "/analytics/cache", tag = "Analytics", params(ClearQuery),
+    responses((status = 200, body = ClearReply), (status = "default", body = crate::http::error::Problem)))]
+pub(in crate::http) async fn clear_cache(
+    State(edge): State<Arc<Edge>>,
+    Query(query): Query<ClearQuery>,
+) -> Result<Json<ClearReply>> {
+    let kind = query.prefix.as_deref().map(kind).transpose()?.flatten();
+    let deleted = edge.app.cache.clear(kind).await?;
+    let what = kind.map_or("all", Kind::as_str);
+    Ok(Json(ClearReply { status: "success", message: format!("Cleared {what} entries."), deleted }))
+}
+
+/// A prefix is a text, not a pattern.
+fn kind(prefix: &str) -> error::Result<Option<Kind>> {
+    let word = one_of("prefix", prefix, Kind::ALL.map(Kind::as_str))?;
+    Ok(Kind::ALL.into_iter().find(|kind| kind.as_str() == word))
+}
+
+impl From<CacheReport> for CacheBody {
+    fn from(CacheReport { enabled, backend, holdings, hits, misses }: CacheReport) -> Self {
+        let rate = |hits: u64, misses: u64| percent(hits, hits + misses);
+        let megabytes = |bytes: u64| bytes as f64 / (1024.0 * 1024.0);
+        let by_type = Kind::ALL.into_iter().enumerate().map(|(at, kind)| {
+            let (keys, hits, misses) = (holdings.entries[at], hits[at], misses[at]);
+            (kind.as_str(), TypeBody { keys, hits, misses, hit_rate: rate(hits, misses) })
+        });
+        let (all_hits, all_misses) = (hits.iter().sum(), misses.iter().sum());
+        Self {
+            by_type: by_type.collect(),
+            enabled,
+            backend,
+            total_keys: holdings.entries.iter().sum(),
+            hits: all_hits,
+            misses: all_misses,
+            hit_rate: rate(all_hits, all_misses),
+            memory_used_mb: megabytes(holdings.memory_bytes),
+            memory_peak_mb: megabytes(holdings.memory_peak_bytes),
+            stored_mb: megabytes(holdings.stored_bytes),
+            evictions: holdings.evictions,
+            errors: holdings.errors,
+            status: holdings.status,
+        }
+    }
+}

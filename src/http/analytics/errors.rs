@@ -1,0 +1,78 @@
+//! `/analytics/errors`: the latest failed requests.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::within;
+use crate::{
+    http::{Edge, error::Result, extract::Query},
+    telemetry::rollups::FailureRecord,
+};
+
+#[derive(Deserialize, IntoParams)]
+pub(in crate::http) struct ErrorsQuery {
+    /// How many; 10 when absent.
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
+    limit: Option<String>,
+    /// `false` leaves out what was refused to requests without a key.
+    strangers: Option<bool>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct ErrorsReply {
+    status: &'static str,
+    /// The newest first.
+    errors: Vec<ErrorBody>,
+    count: usize,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ErrorBody {
+    /// RFC 3339.
+    timestamp: String,
+    request_id: String,
+    method: String,
+    path: String,
+    /// HTTP's; of a stream that broke off, the one that it began with.
+    status: u16,
+    /// One sentence, without anything that the caller or a backend has said.
+    error: String,
+    /// As `error_type` in the metrics.
+    kind: String,
+    /// Whether it was refused to a request without a key.
+    stranger: bool,
+}
+
+/// The latest failed requests
+#[utoipa::path(get, path = "/analytics/errors", tag = "Analytics", params(ErrorsQuery),
+    responses((status = 200, body = ErrorsReply), (status = "default", body = crate::http::error::Problem)))]
+pub(in crate::http) async fn errors(
+    State(edge): State<Arc<Edge>>,
+    Query(query): Query<ErrorsQuery>,
+) -> Result<Json<ErrorsReply>> {
+    let limit = within("limit", query.limit.as_deref(), 1..=1000, 10)?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let failures = edge.app.history.failures(limit, query.strangers.unwrap_or(true)).await;
+    let errors: Vec<ErrorBody> = failures.into_iter().map(ErrorBody::from).collect();
+    Ok(Json(ErrorsReply { status: "success", count: errors.len(), errors }))
+}
+
+impl From<FailureRecord> for ErrorBody {
+    fn from(failure: FailureRecord) -> Self {
+        let at = Timestamp::from_millisecond(failure.at_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+        Self {
+            timestamp: at.to_string(),
+            request_id: failure.request_id,
+            method: failure.method,
+            path: failure.path,
+            status: failure.status,
+            error: failure.message,
+            kind: failure.kind,
+            stranger: failure.stranger,
+        }
+    }
+}

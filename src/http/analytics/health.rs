@@ -1,0 +1,87 @@
+//! `/analytics/health`: whether what is told under `/analytics` is whole.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::rfc3339;
+use crate::http::Edge;
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct AnalyticsHealthReply {
+    /// `healthy`, or `degraded` when figures may be lost at a restart or have been.
+    status: &'static str,
+    components: AnalyticsComponents,
+}
+
+#[derive(Serialize, ToSchema)]
+struct AnalyticsComponents {
+    monitoring: MonitoringBody,
+    cache: CacheComponent,
+    storage: StorageBody,
+}
+
+#[derive(Serialize, ToSchema)]
+struct MonitoringBody {
+    /// `enabled`, or `disabled` by `MONITORING_ENABLED`: then nothing is counted.
+    status: &'static str,
+    requests_in_progress: u64,
+    /// Observations that could not be taken in, since the start.
+    lost: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+struct CacheComponent {
+    /// `available`, or what is the matter.
+    status: String,
+    /// `embedded`, `redis` or `off`.
+    backend: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+struct StorageBody {
+    /// `available` or `degraded`.
+    status: &'static str,
+    /// What is the matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'static str>,
+    /// Attempts to write or read that failed, since the start.
+    errors: u64,
+    /// On disk.
+    bytes: u64,
+    /// When something was written last, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written_at: Option<String>,
+    retention_hours: u64,
+}
+
+/// Whether what is told under /analytics is whole
+#[utoipa::path(get, path = "/analytics/health", tag = "Analytics",
+    responses((status = 200, body = AnalyticsHealthReply)))]
+pub(in crate::http) async fn health(State(edge): State<Arc<Edge>>) -> Json<AnalyticsHealthReply> {
+    let (monitoring, history) = (&edge.app.monitoring, &edge.app.history);
+    let standing = history.standing();
+    let cache = edge.app.cache.holdings().await.status;
+    let whole = standing.trouble.is_none() && (cache == "available" || !edge.app.cache.is_enabled());
+    Json(AnalyticsHealthReply {
+        status: if whole { "healthy" } else { "degraded" },
+        components: AnalyticsComponents {
+            monitoring: MonitoringBody {
+                status: if monitoring.enabled { "enabled" } else { "disabled" },
+                requests_in_progress: monitoring.metrics.in_progress(),
+                lost: monitoring.rollups.lost(),
+            },
+            cache: CacheComponent { status: cache, backend: edge.app.cache.store_name() },
+            storage: StorageBody {
+                status: if standing.trouble.is_none() { "available" } else { "degraded" },
+                detail: standing.trouble,
+                errors: standing.errors,
+                bytes: standing.bytes,
+                written_at: standing.written_at.map(rfc3339),
+                retention_hours: history.retention_hours(),
+            },
+        },
+    })
+}

@@ -1,0 +1,96 @@
+//! `/analytics/live`: what is going on now, once a second, for as long as somebody watches.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderName, HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use tokio::time::{MissedTickBehavior, interval};
+use utoipa::ToSchema;
+
+use super::{alerts::AlertReply, rfc3339};
+use crate::{
+    http::{Edge, caller::Caller},
+    telemetry::rollups::percent,
+    wire::sse,
+};
+
+/// Rates are those of so many seconds, the one that is not over left out.
+const SECONDS: u64 = 10;
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct LiveEvent {
+    /// RFC 3339.
+    timestamp: String,
+    requests_in_progress: u64,
+    /// Requests in line for a slot of the embedded engine.
+    requests_waiting: usize,
+    // The rest is of the last 10 seconds.
+    requests_per_second: f64,
+    /// Percent.
+    error_rate: f64,
+    /// Seconds, of the requests that ended.
+    avg_response_time: f64,
+    prompt_tokens_per_second: f64,
+    completion_tokens_per_second: f64,
+    /// Percent; null when nothing was looked up.
+    cache_hit_rate: Option<f64>,
+    /// What is wrong now, as in `/analytics/alerts`.
+    alerts: Vec<AlertReply>,
+}
+
+/// What is going on now, as server-sent events, one each second
+#[utoipa::path(get, path = "/analytics/live", tag = "Analytics",
+    responses((status = 200, body = LiveEvent, content_type = "text/event-stream"),
+        (status = "default", body = crate::http::error::Problem)))]
+pub(in crate::http) async fn live(State(edge): State<Arc<Edge>>, caller: Caller) -> Response {
+    // It ends when somebody has seen enough, which is neither a failure nor a slow reply.
+    caller.observation.endless();
+    let events = async_stream::stream! {
+        let mut ticks = interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                () = edge.app.stopping.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            let mut event = Vec::with_capacity(512);
+            let now = LiveEvent::now(&edge);
+            sse::write_data(&mut event, |out| {
+                serde_json::to_writer(out, &now).expect("numbers and texts, and a Vec takes them all");
+            });
+            yield Ok::<_, std::convert::Infallible>(Bytes::from(event));
+        }
+    };
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    (headers, Body::from_stream(events)).into_response()
+}
+
+impl LiveEvent {
+    fn now(edge: &Edge) -> Self {
+        let monitoring = &edge.app.monitoring;
+        let recent = monitoring.rollups.last_seconds(SECONDS);
+        let each_second = |count: u64| count as f64 / SECONDS as f64;
+        let lookups = recent.cache_hits + recent.cache_misses;
+        Self {
+            timestamp: rfc3339(monitoring.rollups.now()),
+            requests_in_progress: monitoring.metrics.in_progress(),
+            requests_waiting: edge.app.waiting(),
+            requests_per_second: each_second(recent.requests),
+            error_rate: recent.error_rate() * 100.0,
+            avg_response_time: recent.mean().as_secs_f64(),
+            prompt_tokens_per_second: each_second(recent.prompt_tokens),
+            completion_tokens_per_second: each_second(recent.completion_tokens),
+            cache_hit_rate: (lookups > 0).then(|| percent(recent.cache_hits, lookups)),
+            alerts: edge.app.alerts.firing().into_iter().map(AlertReply::from).collect(),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! `/analytics/usage`: who used what, over a time.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{PeriodBody, one_of, since_minutes};
+use crate::{
+    http::{Edge, error::Result, extract::Query},
+    telemetry::rollups::Figures,
+    types::KeyId,
+};
+
+#[derive(Deserialize, IntoParams)]
+pub(in crate::http) struct UsageQuery {
+    /// Minutes back from now, at most what is kept; everything that is kept when absent.
+    #[param(value_type = Option<u64>, minimum = 1)]
+    since_minutes: Option<String>,
+    /// `key` (when absent), `model` or `endpoint`.
+    by: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct UsageReply {
+    status: &'static str,
+    period: PeriodBody,
+    by: &'static str,
+    /// The one with the most tokens first.
+    usage: Vec<UsageBody>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct UsageBody {
+    /// Of a key, the first 8 hexadecimal digits of its SHA-256.
+    name: String,
+    /// Of a model, the calls that it has answered: what the cache knew is no call.
+    requests: u64,
+    errors: u64,
+    /// What models have read and written.
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    /// Of requests' and replies' bodies; not known by model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_in: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_out: Option<u64>,
+}
+
+/// Who used what, over a time
+#[utoipa::path(get, path = "/analytics/usage", tag = "Analytics", params(UsageQuery),
+    responses((status = 200, body = UsageReply), (status = "default", body = crate::http::error::Problem)))]
+pub(in crate::http) async fn usage(
+    State(edge): State<Arc<Edge>>,
+    Query(query): Query<UsageQuery>,
+) -> Result<Json<UsageReply>> {
+    let by = one_of("by", query.by.as_deref().unwrap_or("key"), ["key", "model", "endpoint"])?;
+    let since = since_minutes(&edge.app.history, query.since_minutes.as_deref(), u64::MAX)?;
+    let covered = edge.app.history.figures(since).await;
+    let mut usage = match by {
+        "key" => by_key(&covered.figures),
+        "model" => by_model(&covered.figures),
+        _ => by_endpoint(&covered.figures),
+    };
+    usage.sort_by_key(|usage| {
+        std::cmp::Reverse((usage.prompt_tokens + usage.completion_tokens, usage.requests))
+    });
+    Ok(Json(UsageReply { status: "success", period: PeriodBody::new(since, &covered), by, usage }))
+}
+
+fn by_key(figures: &Figures) -> Vec<UsageBody> {
+    let keys = figures.keys.iter().map(|(id, key)| UsageBody {
+        name: KeyId::new(*id).to_string(),
+        requests: key.requests,
+        errors: key.errors,
+        prompt_tokens: key.prompt_tokens,
+        completion_tokens: key.completion_tokens,
+        bytes_in: Some(key.bytes_in),
+        bytes_out: Some(key.bytes_out),
+    });
+    keys.collect()
+}
+
+fn by_model(figures: &Figures) -> Vec<UsageBody> {
+    let models = figures.models.iter().map(|(name, model)| UsageBody {
+        name: name.to_string(),
+        requests: model.requests,
+        errors: model.errors,
+        prompt_tokens: model.prompt_tokens,
+        completion_tokens: model.completion_tokens,
+        bytes_in: None,
+        bytes_out: None,
+    });
+    models.collect()
+}
+
+fn by_endpoint(figures: &Figures) -> Vec<UsageBody> {
+    let endpoints = figures.endpoints.iter().map(|((method, route), endpoint)| UsageBody {
+        name: format!("{method} {route}"),
+        requests: endpoint.durations.count,
+        errors: endpoint.errors,
+        prompt_tokens: endpoint.prompt_tokens,
+        completion_tokens: endpoint.completion_tokens,
+        bytes_in: Some(endpoint.bytes_in),
+        bytes_out: Some(endpoint.bytes_out),
+    });
+    endpoints.collect()
+}

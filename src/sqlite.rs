@@ -1,0 +1,162 @@
+//! SQLite files that the server can do without: how one is opened, what a failure means, and how one
+//! that cannot be read is set aside. What is in a file is its owner's business.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions, Connection, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+use tokio::fs;
+
+/// How long a statement waits for another process that is at the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The log is cut back to this size when it has been copied into the file.
+const LOG_BYTES: u64 = 4 << 20;
+
+/// What a failure of SQLite means to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// There is no room; waiting helps.
+    Full,
+    /// The file is not what we wrote; only a new one helps.
+    Damaged,
+    /// Anything else: no permission, a failing disk, a lock.
+    Refused,
+}
+
+impl Fault {
+    /// Primary result codes: <https://www.sqlite.org/rescode.html>.
+    pub(crate) fn of(error: &sqlx::Error) -> Self {
+        // Our statements are fixed: SQLite finding them wrong (1), a constraint broken (19) or a
+        // column of another type (decode errors) means that the file is not ours any more.
+        const DAMAGED: [i32; 5] = [1, 11, 19, 20, 26];
+        const FULL: i32 = 13;
+        // The file ends before it should.
+        const SHORT_READ: i32 = 522;
+        if let sqlx::Error::Io(error) = error {
+            return if error.kind() == io::ErrorKind::StorageFull { Self::Full } else { Self::Refused };
+        }
+        let Some(database) = error.as_database_error() else {
+            let decode = matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. });
+            return if decode { Self::Damaged } else { Self::Refused };
+        };
+        let extended = database.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or_default();
+        match extended & 0xff {
+            FULL => Self::Full,
+            _ if extended == SHORT_READ => Self::Damaged,
+            code if DAMAGED.contains(&code) => Self::Damaged,
+            _ => Self::Refused,
+        }
+    }
+}
+
+/// One file, and what makes it ours.
+#[derive(Clone, Debug)]
+pub(crate) struct SqliteFile {
+    pub(crate) path: PathBuf,
+    /// Statements that make the tables of a new file.
+    pub(crate) schema: &'static str,
+    /// Kept in the file; one of another version is set aside.
+    pub(crate) version: u32,
+}
+
+impl SqliteFile {
+    /// Opens the file, a new one when there is none. One that cannot be read is set aside first.
+    ///
+    /// # Errors
+    /// Whatever keeps a new file from being made, such as a full disk.
+    pub(crate) async fn open(&self) -> sqlx::Result<SqliteConnection> {
+        match self.open_as_is().await {
+            Err(error) if Fault::of(&error) == Fault::Damaged => {
+                self.set_aside(&error).await?;
+                self.open_as_is().await
+            }
+            opened => opened,
+        }
+    }
+
+    /// Renames the file, which must not be open, and forgets any older one set aside: one is enough
+    /// to find out what happened.
+    pub(crate) async fn set_aside(&self, error: &sqlx::Error) -> io::Result<()> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let mark = format!("{name}.damaged-");
+        let mut folder = fs::read_dir(self.path.parent().unwrap_or(Path::new("."))).await?;
+        let mut older = Vec::new();
+        while let Some(entry) = folder.next_entry().await? {
+            if entry.file_name().to_string_lossy().starts_with(&mark) {
+                older.push(entry.path());
+            }
+        }
+        let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+        let to = self.path.with_file_name(format!("{mark}{now}"));
+        fs::rename(&self.path, &to).await?;
+        // The log belongs to the old file; with a new one SQLite would take it for its own.
+        remove(&self.beside("-wal")).await?;
+        remove(&self.beside("-shm")).await?;
+        for path in older.into_iter().filter(|path| *path != to) {
+            remove(&path).await?;
+        }
+        tracing::warn!(%error, set_aside_as = %to.display(), "{name} cannot be read; it is set aside");
+        Ok(())
+    }
+
+    /// Bytes on disk, the log included.
+    pub(crate) async fn bytes(&self) -> u64 {
+        let mut bytes = 0;
+        for path in [self.path.clone(), self.beside("-wal")] {
+            bytes += fs::metadata(path).await.map_or(0, |file| file.len());
+        }
+        bytes
+    }
+
+    async fn open_as_is(&self) -> sqlx::Result<SqliteConnection> {
+        // No memory map: a file that another process truncates would end this one with SIGBUS.
+        let options = SqliteConnectOptions::new()
+            .filename(&self.path)
+            .create_if_missing(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .disable_statement_logging()
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .pragma("journal_size_limit", LOG_BYTES.to_string());
+        let mut connection = SqliteConnection::connect_with(&options).await?;
+        self.prepare(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// Makes the tables of a new file, and refuses one of another version or of another program.
+    async fn prepare(&self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
+        // Several servers may open a new file at once: only one of them finds it empty.
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let version: u32 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *transaction).await?;
+        let tables: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(&mut *transaction).await?;
+        if version == 0 && tables == 0 {
+            sqlx::raw_sql(self.schema).execute(&mut *transaction).await?;
+            let mark = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {}", self.version));
+            sqlx::raw_sql(mark).execute(&mut *transaction).await?;
+        } else if version != self.version || tables == 0 {
+            return Err(sqlx::Error::Decode(format!("the file has version {version}").into()));
+        }
+        transaction.commit().await
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(suffix);
+        PathBuf::from(name)
+    }
+}
+
+async fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,238 @@
+//! What has been observed, over time: minutes for a day, hours for the whole retention, and failed
+//! requests. One task owns the file; whoever asks gets what is in it together with what is not
+//! written yet. Without a usable file everything goes on in memory, and `status` says why.
+
+mod tables;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use clap::Args;
+use sqlx::SqliteConnection;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::spawn_blocking,
+    time::{Instant, timeout},
+};
+
+use self::{
+    tables::{MINUTES_OF_A_DAY, Span},
+    writer::{Found, Job, Writer},
+};
+use crate::{
+    setting::whole,
+    sqlite::{Fault, SqliteFile},
+    telemetry::rollups::{FailureRecord, Figures, Minute, Rollups},
+};
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Monitoring")]
+#[group(skip)]
+pub struct Settings {
+    /// Hours that figures and failed requests are kept for /analytics
+    #[arg(long, env = "METRICS_RETENTION_HOURS", default_value = "168", value_parser = whole(1..=8784_u64))]
+    pub metrics_retention_hours: u64,
+    /// File for them instead of one in the data folder; servers on one machine that share it add up
+    #[arg(long, env = "METRICS_FILE", value_name = "FILE")]
+    pub metrics_file: Option<PathBuf>,
+}
+
+/// How long an answer waits for the file before it goes on with what is in memory.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a stop waits for the last write.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+pub struct History {
+    rollups: Arc<Rollups>,
+    retention_hours: u64,
+    jobs: mpsc::Sender<Job>,
+    standing: Arc<Mutex<Standing>>,
+}
+
+/// How the file stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Why it cannot be used now; none when it can.
+    pub trouble: Option<&'static str>,
+    /// Attempts that failed, since the start.
+    pub errors: u64,
+    /// On disk.
+    pub bytes: u64,
+    pub written_at: Option<SystemTime>,
+}
+
+/// Figures, and the time that they cover.
+#[derive(Clone, Debug)]
+pub struct Covered<T> {
+    /// The first minute of it.
+    pub from: Minute,
+    pub to: SystemTime,
+    pub figures: T,
+}
+
+impl<T> Covered<T> {
+    /// Minutes that are covered; at least a second's worth.
+    pub fn minutes(&self) -> f64 {
+        let from = SystemTime::UNIX_EPOCH + Duration::from_secs(self.from.unsigned_abs() * 60);
+        (self.to.duration_since(from).unwrap_or_default().as_secs_f64() / 60.0).max(1.0 / 60.0)
+    }
+}
+
+impl History {
+    /// Returns at once: the file is opened behind the scenes. Must be called within a tokio runtime.
+    pub fn open(settings: &Settings, data_dir: &Path, rollups: Arc<Rollups>) -> Self {
+        let path = settings.metrics_file.clone().unwrap_or_else(|| data_dir.join("state").join("history.db"));
+        Self::over(tables::file(path), None, settings.metrics_retention_hours, rollups)
+    }
+
+    fn over(
+        file: SqliteFile,
+        connection: Option<SqliteConnection>,
+        retention_hours: u64,
+        rollups: Arc<Rollups>,
+    ) -> Self {
+        let (sender, jobs) = mpsc::channel(64);
+        let standing = Arc::<Mutex<Standing>>::default();
+        let writer = Writer {
+            file,
+            retention_hours,
+            rollups: Arc::clone(&rollups),
+            standing: Arc::clone(&standing),
+            connection,
+            next_upkeep: Instant::now(),
+        };
+        tokio::spawn(writer.run(jobs));
+        Self { rollups, retention_hours, jobs: sender, standing }
+    }
+
+    pub fn retention_hours(&self) -> u64 {
+        self.retention_hours
+    }
+
+    pub fn standing(&self) -> Standing {
+        lock(&self.standing).clone()
+    }
+
+    /// Everything that happened in the last `minutes`. Beyond a day the beginning is that of an
+    /// hour, and it is never before the oldest figures that there are.
+    pub async fn figures(&self, minutes: u64) -> Covered<Figures> {
+        let now = self.rollups.now();
+        let span = Span::coarse(now, minutes);
+        let found = self.find(span).await;
+        let merged = spawn_blocking(move || {
+            let mut sum = Figures::default();
+            found.each(span.from, |_, figures| sum.merge(figures));
+            (found.begins(), sum)
+        });
+        let (oldest, figures) = merged.await.unwrap_or_default();
+        let from = oldest.map_or(minute_of(now), |oldest| oldest.max(span.from)).max(span.from);
+        Covered { from, to: now, figures }
+    }
+
+    /// The last `minutes` in steps, each with its first minute; steps in which nothing happened are
+    /// empty. Beyond a day a step is a number of whole hours.
+    pub async fn series(&self, minutes: u64, step: u64) -> Covered<Vec<(Minute, Figures)>> {
+        let now = self.rollups.now();
+        let step = i64::try_from(step).unwrap_or(i64::MAX).max(1);
+        let span =
+            if minutes > MINUTES_OF_A_DAY { Span::coarse(now, minutes) } else { Span::fine(now, minutes) };
+        // Steps lie on multiples of themselves, so that a later call has the same ones.
+        let span = span.in_steps_of(step);
+        let (first, found) = (span.from, self.find(span).await);
+        let last = minute_of(now);
+        let steps = spawn_blocking(move || {
+            let mut steps: BTreeMap<Minute, Figures> = BTreeMap::new();
+            let mut start = first;
+            while start <= last {
+                steps.insert(start, Figures::default());
+                start += step;
+            }
+            found.each(first, |minute, figures| {
+                // What a clock that was put back left in the future is told of at the end.
+                let start = (minute - minute.rem_euclid(step)).min(last - last.rem_euclid(step));
+                steps.entry(start).or_default().merge(figures);
+            });
+            steps.into_iter().collect()
+        });
+        Covered { from: first, to: now, figures: steps.await.unwrap_or_default() }
+    }
+
+    /// The latest failed requests, the newest first.
+    pub async fn failures(&self, limit: usize, strangers: bool) -> Vec<FailureRecord> {
+        let mut failures = self.rollups.unwritten().failures;
+        failures.retain(|failure| strangers || !failure.stranger);
+        failures.reverse();
+        let (reply, answer) = oneshot::channel();
+        let written = self.ask(Job::Failures { limit, strangers, reply }, answer).await.unwrap_or_default();
+        let unwritten: Vec<FailureRecord> =
+            failures.into_iter().filter(|failure| !written.contains(failure)).collect();
+        unwritten.into_iter().chain(written).take(limit).collect()
+    }
+
+    /// Writes what is not written, and ends.
+    pub async fn stop(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.jobs.send(Job::Stop { reply }).await.is_ok() && timeout(STOP_PATIENCE, done).await.is_err() {
+            tracing::warn!("figures of the last seconds could not be written before the end");
+        }
+    }
+
+    async fn find(&self, span: Span) -> Found {
+        let (reply, answer) = oneshot::channel();
+        match self.ask(Job::Figures { span, reply }, answer).await {
+            Some(found) => found,
+            None => Found { parts: self.rollups.unwritten().parts, ..Found::default() },
+        }
+    }
+
+    async fn ask<T>(&self, job: Job, answer: oneshot::Receiver<T>) -> Option<T> {
+        let asked = async {
+            self.jobs.send(job).await.ok()?;
+            answer.await.ok()
+        };
+        let answered = timeout(PATIENCE, asked).await;
+        if answered.is_err() {
+            note(&self.standing, Some("the disk does not answer: figures are those in memory"), None);
+        }
+        answered.ok().flatten()
+    }
+}
+
+fn lock(standing: &Mutex<Standing>) -> std::sync::MutexGuard<'_, Standing> {
+    standing.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Notes how the file is, and says so once when that is news.
+fn note(standing: &Mutex<Standing>, trouble: Option<&'static str>, error: Option<&sqlx::Error>) {
+    let mut standing = lock(standing);
+    standing.errors += u64::from(error.is_some());
+    if std::mem::replace(&mut standing.trouble, trouble) == trouble {
+        return;
+    }
+    match (trouble, error) {
+        (None, _) => tracing::info!("figures can be written again"),
+        (Some(trouble), Some(error)) => tracing::warn!(%error, "figures: {trouble}"),
+        (Some(trouble), None) => tracing::warn!("figures: {trouble}"),
+    }
+}
+
+fn trouble(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Full => "the disk is full: new figures are in memory only",
+        Fault::Damaged => "the file is damaged and cannot be replaced: new figures are in memory only",
+        Fault::Refused => "the file cannot be written to: new figures are in memory only",
+    }
+}
+
+fn minute_of(at: SystemTime) -> Minute {
+    let seconds = at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    i64::try_from(seconds / 60).unwrap_or(0)
+}

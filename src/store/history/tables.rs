@@ -1,0 +1,263 @@
+//! What is in the file, and every statement that touches it.
+
+use std::{path::PathBuf, time::SystemTime};
+
+use sqlx::{Connection, FromRow, Row, SqliteConnection, sqlite::SqliteRow};
+
+use super::minute_of;
+use crate::{
+    sqlite::SqliteFile,
+    telemetry::rollups::{FailureRecord, Figures, Minute, Part},
+};
+
+/// `minute.start` and `hour.start` are minutes since 1970. `minute.id` is that of the part, so that
+/// to write one again replaces it. `folded` minutes are in the row of their hour, too.
+const SCHEMA: &str = "
+    CREATE TABLE minute (
+        id INTEGER PRIMARY KEY,
+        start INTEGER NOT NULL,
+        folded INTEGER NOT NULL DEFAULT 0,
+        figures BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX minute_by_start ON minute (start);
+    CREATE INDEX minute_not_folded ON minute (start) WHERE folded = 0;
+    CREATE TABLE hour (start INTEGER PRIMARY KEY, figures BLOB NOT NULL) STRICT;
+    CREATE TABLE failure (
+        id INTEGER PRIMARY KEY,
+        at_ms INTEGER NOT NULL,
+        request_id TEXT NOT NULL,
+        method TEXT NOT NULL,
+        path TEXT NOT NULL,
+        status INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        message TEXT NOT NULL,
+        stranger INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX failure_by_stranger ON failure (stranger, id);
+";
+
+pub(super) const MINUTES_OF_A_DAY: u64 = 1440;
+const DAY: Minute = 1440;
+const HOUR: Minute = 60;
+
+/// An hour is folded when it has been over for this long: by then everybody has written it.
+const SETTLED: Minute = 10;
+
+/// Failed requests that are kept of callers with a key, and of strangers.
+const FAILURES: i64 = 10_000;
+const REFUSALS: i64 = 1_000;
+
+pub(super) fn file(path: PathBuf) -> SqliteFile {
+    SqliteFile { path, schema: SCHEMA, version: 1 }
+}
+
+/// Which rows make up a time: minutes before `edge`, whole hours from there on. What lies up to a
+/// day ahead belongs to it: a clock that was put back must not hide what has happened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) from: Minute,
+    edge: Minute,
+    until: Minute,
+}
+
+impl Span {
+    /// As few rows as possible.
+    pub(super) fn coarse(now: SystemTime, minutes: u64) -> Self {
+        let now = minute_of(now);
+        let from = now - Minute::try_from(minutes).unwrap_or(now).min(now);
+        if from < now - DAY {
+            let from = from - from.rem_euclid(HOUR);
+            return Self { from, edge: from, until: now + DAY };
+        }
+        Self { from, edge: from + (-from).rem_euclid(HOUR), until: now + DAY }
+    }
+
+    /// Begins earlier, at a multiple of `step`.
+    pub(super) fn in_steps_of(self, step: Minute) -> Self {
+        let from = self.from - self.from.rem_euclid(step);
+        let edge = if self.edge == self.from { from } else { self.edge };
+        Self { from, edge, ..self }
+    }
+
+    /// Every minute by itself; they are there for a day.
+    pub(super) fn fine(now: SystemTime, minutes: u64) -> Self {
+        let span = Self::coarse(now, minutes);
+        Self { edge: span.until + 1, ..span }
+    }
+}
+
+/// Figures as they are in the file, with the first minute that they are of.
+pub(super) struct FiguresRow {
+    /// Of a minute's part; 0 for an hour.
+    pub(super) id: i64,
+    pub(super) start: Minute,
+    pub(super) figures: Vec<u8>,
+}
+
+impl FromRow<'_, SqliteRow> for FiguresRow {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        Ok(Self { id: row.try_get(0)?, start: row.try_get(1)?, figures: row.try_get(2)? })
+    }
+}
+
+pub(super) async fn figures(connection: &mut SqliteConnection, span: Span) -> sqlx::Result<Vec<FiguresRow>> {
+    sqlx::query_as(
+        "SELECT id, start, figures FROM minute WHERE start >= ?1 AND start < ?2 AND start <= ?3
+         UNION ALL SELECT 0, start, figures FROM hour WHERE start >= ?2 AND start <= ?3
+         UNION ALL SELECT id, start, figures FROM minute WHERE folded = 0 AND start >= ?2 AND start <= ?3",
+    )
+    .bind(span.from)
+    .bind(span.edge)
+    .bind(span.until)
+    .fetch_all(connection)
+    .await
+}
+
+/// The first minute of which there is anything.
+pub(super) async fn oldest(connection: &mut SqliteConnection) -> sqlx::Result<Option<Minute>> {
+    // min() passes over nulls only as an aggregate.
+    let oldest = "SELECT min(start) FROM (SELECT min(start) AS start FROM minute
+                  UNION ALL SELECT min(start) FROM hour)";
+    sqlx::query_scalar(oldest).fetch_one(connection).await
+}
+
+/// All in one transaction.
+pub(super) async fn write(
+    connection: &mut SqliteConnection,
+    parts: &[Part],
+    failures: &[FailureRecord],
+) -> sqlx::Result<()> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    for part in parts {
+        sqlx::query(
+            "INSERT INTO minute (id, start, figures) VALUES (?1, ?2, ?3)
+             ON CONFLICT (id) DO UPDATE SET figures = excluded.figures",
+        )
+        .bind(part.id)
+        .bind(part.minute)
+        .bind(part.figures.to_bytes())
+        .execute(&mut *transaction)
+        .await?;
+    }
+    for failure in failures {
+        sqlx::query(
+            "INSERT INTO failure (at_ms, request_id, method, path, status, kind, message, stranger)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )
+        .bind(failure.at_ms)
+        .bind(&failure.request_id)
+        .bind(&failure.method)
+        .bind(&failure.path)
+        .bind(failure.status)
+        .bind(&failure.kind)
+        .bind(&failure.message)
+        .bind(failure.stranger)
+        .execute(&mut *transaction)
+        .await?;
+    }
+    transaction.commit().await
+}
+
+/// The latest, the newest first.
+pub(super) async fn failures(
+    connection: &mut SqliteConnection,
+    limit: usize,
+    strangers: bool,
+) -> sqlx::Result<Vec<FailureRecord>> {
+    let rows = sqlx::query(
+        "SELECT at_ms, request_id, method, path, status, kind, message, stranger FROM failure
+         WHERE stranger <= ?2 ORDER BY id DESC LIMIT ?1",
+    )
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .bind(strangers)
+    .fetch_all(connection)
+    .await?;
+    let record = |row: &SqliteRow| {
+        Ok(FailureRecord {
+            at_ms: row.try_get(0)?,
+            request_id: row.try_get(1)?,
+            method: row.try_get(2)?,
+            path: row.try_get(3)?,
+            status: row.try_get(4)?,
+            kind: row.try_get(5)?,
+            message: row.try_get(6)?,
+            stranger: row.try_get(7)?,
+        })
+    };
+    rows.iter().map(record).collect()
+}
+
+/// Adds the minutes of hours that are over to the rows of their hours.
+pub(super) async fn fold(connection: &mut SqliteConnection, now: SystemTime) -> sqlx::Result<()> {
+    let settled = minute_of(now) - SETTLED;
+    let before = settled - settled.rem_euclid(HOUR);
+    loop {
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let first: Option<Minute> =
+            sqlx::query_scalar("SELECT min(start) FROM minute WHERE folded = 0 AND start < ?1")
+                .bind(before)
+                .fetch_one(&mut *transaction)
+                .await?;
+        let Some(first) = first else { return Ok(()) };
+        let start = first - first.rem_euclid(HOUR);
+        let rows: Vec<Vec<u8>> = sqlx::query_scalar(
+            "SELECT figures FROM hour WHERE start = ?1
+             UNION ALL SELECT figures FROM minute WHERE folded = 0 AND start >= ?1 AND start < ?1 + 60",
+        )
+        .bind(start)
+        .fetch_all(&mut *transaction)
+        .await?;
+        let mut sum = Figures::default();
+        for row in rows {
+            let figures = Figures::from_bytes(&row)
+                .ok_or_else(|| sqlx::Error::Decode("a row does not hold figures".into()))?;
+            sum.merge(&figures);
+        }
+        sqlx::query(
+            "INSERT INTO hour (start, figures) VALUES (?1, ?2)
+                     ON CONFLICT (start) DO UPDATE SET figures = excluded.figures",
+        )
+        .bind(start)
+        .bind(sum.to_bytes())
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query("UPDATE minute SET folded = 1 WHERE folded = 0 AND start >= ?1 AND start < ?1 + 60")
+            .bind(start)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+    }
+}
+
+/// Removes what is older than it is to be kept.
+pub(super) async fn expire(
+    connection: &mut SqliteConnection,
+    now: SystemTime,
+    retention_hours: u64,
+) -> sqlx::Result<()> {
+    let now = minute_of(now);
+    let kept = Minute::try_from(retention_hours).unwrap_or(Minute::MAX / HOUR).saturating_mul(HOUR);
+    // An hour goes when all of it is too old.
+    let hours = now.saturating_sub(kept).saturating_sub(HOUR);
+    // A minute that is not folded yet is the only one to know.
+    let minutes = (now - DAY - HOUR).max(hours);
+    for (sql, before) in [
+        ("DELETE FROM minute WHERE start < ?1 AND folded = 1", minutes),
+        ("DELETE FROM minute WHERE start < ?1", hours),
+        ("DELETE FROM hour WHERE start < ?1", hours),
+        ("DELETE FROM failure WHERE at_ms < ?1 * 60000", hours),
+    ] {
+        sqlx::query(sql).bind(before).execute(&mut *connection).await?;
+    }
+    for (stranger, most) in [(false, FAILURES), (true, REFUSALS)] {
+        sqlx::query(
+            "DELETE FROM failure WHERE stranger = ?1 AND id <=
+             (SELECT id FROM failure WHERE stranger = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+        )
+        .bind(stranger)
+        .bind(most)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! The task that owns the file: it writes what has been added up every two seconds, answers who
+//! asks, folds minutes into hours and removes what is old.
+
+use std::{
+    collections::HashSet,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use sqlx::{Connection, SqliteConnection};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use super::{
+    Standing, lock, note,
+    tables::{self, FiguresRow, Span},
+    trouble,
+};
+use crate::{
+    sqlite::{Fault, SqliteFile},
+    telemetry::rollups::{FailureRecord, Figures, Minute, Part, Rollups},
+};
+
+/// After a kill what is younger is lost.
+const WRITE: Duration = Duration::from_secs(2);
+
+const UPKEEP: Duration = Duration::from_secs(60);
+
+pub(super) enum Job {
+    Figures { span: Span, reply: oneshot::Sender<Found> },
+    Failures { limit: usize, strangers: bool, reply: oneshot::Sender<Vec<FailureRecord>> },
+    Stop { reply: oneshot::Sender<()> },
+}
+
+/// What makes up a time: rows of the file, and what is in memory.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) rows: Vec<FiguresRow>,
+    pub(super) parts: Vec<Part>,
+    pub(super) oldest: Option<Minute>,
+}
+
+impl Found {
+    /// Shows everything from this minute on, each with its first minute.
+    pub(super) fn each(&self, from: Minute, mut show: impl FnMut(Minute, &Figures)) {
+        // A part in memory knows more than its row.
+        let parts: HashSet<i64> = self.parts.iter().map(|part| part.id).collect();
+        for row in self.rows.iter().filter(|row| row.id == 0 || !parts.contains(&row.id)) {
+            // A row that does not read is damage that SQLite does not see; the others still count.
+            if let Some(figures) = Figures::from_bytes(&row.figures) {
+                show(row.start, &figures);
+            }
+        }
+        for part in self.parts.iter().filter(|part| part.minute >= from) {
+            show(part.minute, &part.figures);
+        }
+    }
+
+    /// The first minute of which there is anything.
+    pub(super) fn begins(&self) -> Option<Minute> {
+        self.parts.iter().map(|part| part.minute).chain(self.oldest).min()
+    }
+}
+
+pub(super) struct Writer {
+    pub(super) file: SqliteFile,
+    pub(super) retention_hours: u64,
+    pub(super) rollups: Arc<Rollups>,
+    pub(super) standing: Arc<Mutex<Standing>>,
+    pub(super) connection: Option<SqliteConnection>,
+    pub(super) next_upkeep: Instant,
+}
+
+impl Writer {
+    pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut ticks = interval(WRITE);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                job = jobs.recv() => match job {
+                    Some(Job::Figures { span, reply }) => {
+                        // Who has lost patience wants no answer.
+                        let _ = reply.send(self.find(span).await);
+                    }
+                    Some(Job::Failures { limit, strangers, reply }) => {
+                        let _ = reply.send(self.failures(limit, strangers).await);
+                    }
+                    Some(Job::Stop { reply }) => {
+                        self.write().await;
+                        self.close().await;
+                        let _ = reply.send(());
+                        return;
+                    }
+                    // Nobody can ask any more: the server has ended without a stop.
+                    None => return self.close().await,
+                },
+                _ = ticks.tick() => {
+                    self.write().await;
+                    if self.next_upkeep <= Instant::now() {
+                        self.upkeep().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes what has changed. What cannot be written stays in memory for the next time.
+    async fn write(&mut self) {
+        let is_new = self.connection.is_none();
+        if let Err(error) = self.open().await {
+            return self.failed(&error).await;
+        }
+        // After a failure nothing is assumed of what the file holds.
+        let written = if is_new { self.rollups.unwritten() } else { self.rollups.to_write() };
+        let Some(connection) = &mut self.connection else { return };
+        if !written.parts.is_empty() || !written.failures.is_empty() {
+            if let Err(error) = tables::write(connection, &written.parts, &written.failures).await {
+                return self.failed(&error).await;
+            }
+            self.rollups.written(&written);
+            lock(&self.standing).written_at = Some(SystemTime::now());
+        }
+        note(&self.standing, None, None);
+    }
+
+    async fn find(&mut self, span: Span) -> Found {
+        // First memory, then the file: what is written in between is in both, and found out by its id.
+        let parts = self.rollups.unwritten().parts;
+        let read = async {
+            self.open().await?;
+            let Some(connection) = &mut self.connection else { return Ok((Vec::new(), None)) };
+            sqlx::Result::Ok((tables::figures(connection, span).await?, tables::oldest(connection).await?))
+        };
+        match read.await {
+            Ok((rows, oldest)) => Found { rows, parts, oldest },
+            Err(error) => {
+                self.failed(&error).await;
+                Found { parts, ..Found::default() }
+            }
+        }
+    }
+
+    async fn failures(&mut self, limit: usize, strangers: bool) -> Vec<FailureRecord> {
+        let read = async {
+            self.open().await?;
+            let Some(connection) = &mut self.connection else { return Ok(Vec::new()) };
+            tables::failures(connection, limit, strangers).await
+        };
+        match read.await {
+            Ok(failures) => failures,
+            Err(error) => {
+                self.failed(&error).await;
+                Vec::new()
+            }
+        }
+    }
+
+    async fn upkeep(&mut self) {
+        self.next_upkeep = Instant::now() + UPKEEP;
+        let now = self.rollups.now();
+        let Some(connection) = &mut self.connection else { return };
+        let kept = async {
+            tables::fold(connection, now).await?;
+            tables::expire(connection, now, self.retention_hours).await
+        };
+        if let Err(error) = kept.await {
+            self.failed(&error).await;
+        }
+        lock(&self.standing).bytes = self.file.bytes().await;
+    }
+
+    async fn open(&mut self) -> sqlx::Result<()> {
+        if self.connection.is_none() {
+            let folder = self.file.path.parent().unwrap_or(Path::new("."));
+            tokio::fs::create_dir_all(folder).await?;
+            self.connection = Some(self.file.open().await?);
+            self.next_upkeep = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Whatever it was, the next attempt begins with a new connection, and with a new file when this
+    /// one is damaged.
+    async fn failed(&mut self, error: &sqlx::Error) {
+        self.close().await;
+        let fault = Fault::of(error);
+        let replaced = fault == Fault::Damaged && self.file.set_aside(error).await.is_ok();
+        let trouble = if replaced { "the file was damaged; a new one is begun" } else { trouble(fault) };
+        note(&self.standing, Some(trouble), Some(error));
+    }
+
+    async fn close(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::debug!(%error, "the file of figures was closed with an error");
+        }
+    }
+}

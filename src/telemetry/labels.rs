@@ -1,0 +1,76 @@
+//! The closed sets that labels come from: whatever strangers send, there are no more values than
+//! these.
+
+use crate::error::Kind;
+
+/// What a path is counted under when it is no route of ours.
+pub const UNMATCHED: &str = "unmatched";
+
+/// What a model is counted under when the backend does not list it.
+pub const OTHER_MODEL: &str = "other";
+
+/// The log and metrics status of a request whose client left before the reply was complete.
+pub const CLIENT_LEFT: u16 = 499;
+
+pub(super) const METHODS: [&str; 8] = ["GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH", "other"];
+
+/// The method as a constant, `other` for what is none of HTTP's.
+pub fn method(name: &str) -> &'static str {
+    METHODS.into_iter().find(|known| *known == name).unwrap_or(METHODS[METHODS.len() - 1])
+}
+
+pub(super) const ERROR_TYPES: [&str; 16] = [
+    "malformed",
+    "unauthorized",
+    "forbidden",
+    "not_found",
+    "method_not_allowed",
+    "unsupported_media_type",
+    "too_large",
+    "request_timeout",
+    "invalid",
+    "busy",
+    "bad_gateway",
+    "unavailable",
+    "gateway_timeout",
+    "setup",
+    "internal",
+    "client_left",
+];
+
+/// The value of the label `error_type` for a request whose client left.
+pub const LEFT: &str = "client_left";
+
+/// The value of the label `error_type`.
+pub fn error_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Malformed => "malformed",
+        Kind::Unauthorized => "unauthorized",
+        Kind::Forbidden => "forbidden",
+        Kind::NotFound => "not_found",
+        Kind::MethodNotAllowed => "method_not_allowed",
+        Kind::UnsupportedMediaType => "unsupported_media_type",
+        Kind::TooLarge => "too_large",
+        Kind::RequestTimeout => "request_timeout",
+        Kind::Invalid => "invalid",
+        Kind::Busy => "busy",
+        Kind::BadGateway => "bad_gateway",
+        Kind::Unavailable => "unavailable",
+        Kind::GatewayTimeout => "gateway_timeout",
+        Kind::Setup => "setup",
+        Kind::Internal => "internal",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_error_is_counted() {
+        for kind in [Kind::Malformed, Kind::Setup, Kind::Internal, Kind::Busy, Kind::GatewayTimeout] {
+            assert!(ERROR_TYPES.contains(&error_type(kind)));
+        }
+        assert!(ERROR_TYPES.contains(&LEFT));
+    }
+}

@@ -1,0 +1,127 @@
+//! Log lines on standard error, pretty for people or JSON for machines.
+
+mod line;
+mod writer;
+
+use std::{
+    io::{IsTerminal, Stderr},
+    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
+use self::{
+    line::{Json, Pretty},
+    writer::Lines,
+};
+use super::{
+    Settings,
+    observation::{CacheOutcome, Observed},
+    sink::Sink,
+};
+use crate::context::at_once;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Level {
+    /// With Python's names, which the settings of the service before us used.
+    pub const WORDS: &'static [(&'static str, Self)] = &[
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+        ("warning", Self::Warn),
+        ("critical", Self::Error),
+    ];
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Pretty,
+    Json,
+}
+
+impl Format {
+    pub const WORDS: &'static [(&'static str, Self)] = &[("pretty", Self::Pretty), ("json", Self::Json)];
+}
+
+/// Starts logging for the whole process. A second call does nothing.
+pub fn start(settings: &Settings) {
+    // Our own lines at the chosen level; libraries speak up only when something is wrong.
+    let (libraries, ours) = match settings.log_level {
+        Level::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
+        Level::Warn => (LevelFilter::WARN, LevelFilter::WARN),
+        Level::Info => (LevelFilter::WARN, LevelFilter::INFO),
+        Level::Debug => (LevelFilter::WARN, LevelFilter::DEBUG),
+        Level::Trace => (LevelFilter::DEBUG, LevelFilter::TRACE),
+    };
+    let filter = Targets::new().with_default(libraries).with_target("simpleton", ours);
+    let colours = std::io::stderr().is_terminal();
+    let writer = LINES.get_or_init(|| Lines::new(std::io::stderr())).clone();
+    let lines = fmt::layer().with_writer(writer);
+    let registry = tracing_subscriber::registry().with(filter);
+    // An error only says that logging has been started before.
+    let _ = match settings.log_format {
+        Format::Pretty => registry.with(lines.event_format(Pretty { colours })).try_init(),
+        Format::Json => registry.with(lines.event_format(Json)).try_init(),
+    };
+}
+
+/// Standard error, once logging has started.
+static LINES: OnceLock<Lines<Stderr>> = OnceLock::new();
+
+/// Waits a moment for lines that nobody has read yet; to be called at the end of the process.
+pub fn finish() {
+    if let Some(lines) = LINES.get() {
+        lines.finish(Duration::from_secs(1));
+    }
+}
+
+/// Lines that nobody will read, since the start.
+pub fn dropped() -> u64 {
+    writer::DROPPED.load(Relaxed)
+}
+
+/// One line for each request, at its end. Of what was asked and answered it has figures only.
+pub struct RequestLines;
+
+impl Sink for RequestLines {
+    fn request_ended(&self, observed: &Observed) {
+        let Observed { context, method, path, endpoint, status, .. } = observed;
+        let milliseconds = |time: Duration| time.as_micros() as f64 / 1e3;
+        at_once(Arc::clone(context), || {
+            tracing::info!(
+                method,
+                path,
+                endpoint,
+                status,
+                duration_ms = milliseconds(observed.duration),
+                first_token_ms = observed.first_token.map(milliseconds),
+                queue_ms = observed.queue.map(milliseconds),
+                key_id = observed.key.map(tracing::field::display),
+                model = observed.model.as_deref(),
+                cache = observed.cache.map(CacheOutcome::as_str),
+                prompt_tokens = observed.usage.map(|usage| usage.prompt_tokens),
+                completion_tokens = observed.usage.map(|usage| usage.completion_tokens),
+                bytes_in = observed.bytes_in,
+                bytes_out = observed.bytes_out,
+                error = observed.error.as_ref().map(|error| error.kind),
+                "request"
+            );
+        });
+    }
+}

@@ -1,0 +1,38 @@
+//! The metrics of alerts: which are firing, and what became of the notices about them.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use crate::{telemetry::text::Exposition, types::AlertKind};
+
+#[derive(Default)]
+pub struct AlertMetrics {
+    /// In the order of `AlertKind::ALL`.
+    firing: [AtomicBool; AlertKind::ALL.len()],
+    /// Notices that the webhook has taken.
+    pub delivered: AtomicU64,
+    /// Refused by the webhook, or not taken for an hour.
+    pub failed: AtomicU64,
+    /// Not even tried: too many were waiting.
+    pub dropped: AtomicU64,
+}
+
+impl AlertMetrics {
+    pub fn set_firing(&self, kind: AlertKind, firing: bool) {
+        self.firing[kind as usize].store(firing, Relaxed);
+    }
+
+    pub(super) fn render(&self, out: &mut Exposition) {
+        out.family("simpleton_alert_firing", "gauge", "Whether an alert is firing.");
+        for (kind, firing) in AlertKind::ALL.iter().zip(&self.firing) {
+            let firing = f64::from(u8::from(firing.load(Relaxed)));
+            out.sample("simpleton_alert_firing", &[("alert", kind.as_str())], firing);
+        }
+        let name = "simpleton_alert_notices_total";
+        out.family(name, "counter", "Notices for the alerts' webhook, by what became of them.");
+        for (outcome, count) in
+            [("delivered", &self.delivered), ("failed", &self.failed), ("dropped", &self.dropped)]
+        {
+            out.sample(name, &[("outcome", outcome)], count.load(Relaxed) as f64);
+        }
+    }
+}

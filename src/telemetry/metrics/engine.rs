@@ -1,0 +1,45 @@
+//! What the embedded engine holds now, and which parts of the service are left alone for a while
+//! because they keep failing.
+
+use super::Gauges;
+use crate::telemetry::text::Exposition;
+
+/// A model that the engine has loaded, in one role.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelGauge {
+    pub name: String,
+    /// `chat` or `embed`.
+    pub role: &'static str,
+    pub slots: usize,
+    pub slots_busy: usize,
+    /// An estimate.
+    pub memory_bytes: u64,
+}
+
+pub(super) fn render(out: &mut Exposition, gauges: &Gauges) {
+    out.family("simpleton_models_loaded", "gauge", "Models that the embedded engine has loaded.");
+    out.sample("simpleton_models_loaded", &[], gauges.models.len() as f64);
+    for (name, help, value) in [
+        (
+            "simpleton_model_memory_bytes",
+            "Memory that a loaded model takes, estimated.",
+            (|model| model.memory_bytes as f64) as fn(&ModelGauge) -> f64,
+        ),
+        ("simpleton_model_slots", "Requests that a loaded model can answer at once.", |model| {
+            model.slots as f64
+        }),
+        ("simpleton_model_slots_busy", "Slots of a loaded model that are taken.", |model| {
+            model.slots_busy as f64
+        }),
+    ] {
+        out.family(name, "gauge", help);
+        for model in &gauges.models {
+            out.sample(name, &[("model", &model.name), ("role", model.role)], value(model));
+        }
+    }
+    let name = "simpleton_breaker_open";
+    out.family(name, "gauge", "Whether a part is left alone for a while because it keeps failing.");
+    for (breaker, open) in &gauges.breakers {
+        out.sample(name, &[("breaker", breaker)], f64::from(u8::from(*open)));
+    }
+}

@@ -1,0 +1,168 @@
+//! Every metric of the service in one struct, split by what it is about. Recording is a few relaxed
+//! atomic additions; labels come from closed sets (routes that exist, statuses, models that the
+//! backend lists), so that the number of series does not depend on what strangers send.
+
+mod alerts;
+mod cache;
+mod engine;
+mod histogram;
+mod http;
+mod llm;
+mod process;
+mod table;
+mod traces;
+mod vision;
+
+use std::sync::Arc;
+
+use self::{alerts::AlertMetrics, http::HttpMetrics, llm::LlmMetrics, vision::VisionMetrics};
+pub use self::{cache::CacheMetrics, engine::ModelGauge, process::resident_bytes, traces::TraceMetrics};
+pub use super::text::TextFormat;
+use super::{call::Call, logs, observation::Observed, sink::Sink, text::Exposition};
+
+/// What is measured when somebody looks, and not counted as it happens.
+#[derive(Clone, Debug, Default)]
+pub struct Gauges {
+    /// By type: embedding, inference, chat, vision.
+    pub cache_entries: [u64; 4],
+    pub cache_memory_bytes: u64,
+    pub cache_stored_bytes: u64,
+    pub cache_evictions: u64,
+    pub cache_errors: u64,
+    pub cache_available: bool,
+    /// Requests in line for a slot of the embedded engine.
+    pub waiting: usize,
+    /// Loaded in the embedded engine.
+    pub models: Vec<ModelGauge>,
+    /// Which parts can be left alone for a while, and whether they are now.
+    pub breakers: Vec<(&'static str, bool)>,
+    /// Observations that were lost because nobody collected them in time.
+    pub lost: u64,
+}
+
+pub struct Metrics {
+    http: HttpMetrics,
+    llm: LlmMetrics,
+    pub cache: Arc<CacheMetrics>,
+    pub vision: VisionMetrics,
+    pub alerts: AlertMetrics,
+    pub traces: Arc<TraceMetrics>,
+}
+
+impl Metrics {
+    /// `routes` are the templates of all routes that exist.
+    pub fn new(routes: impl IntoIterator<Item = &'static str>) -> Self {
+        let routes: Vec<&'static str> = routes.into_iter().collect();
+        Self {
+            http: HttpMetrics::new(routes.iter().copied()),
+            llm: LlmMetrics::new(routes.iter().copied()),
+            cache: Arc::default(),
+            vision: VisionMetrics::default(),
+            alerts: AlertMetrics::default(),
+            traces: Arc::default(),
+        }
+    }
+
+    /// The route template as a constant, `labels::UNMATCHED` for what is no route. A path with one
+    /// trailing slash more or less is the same route.
+    pub fn endpoint(&self, matched: Option<&str>) -> &'static str {
+        self.http.endpoint(matched)
+    }
+
+    /// Requests whose reply has not ended.
+    pub fn in_progress(&self) -> u64 {
+        self.http.in_progress()
+    }
+
+    /// Everything, in one of the text formats.
+    pub fn render(&self, format: TextFormat, gauges: &Gauges) -> String {
+        let mut out = Exposition::new(format);
+        self.http.render(&mut out);
+        self.llm.render(&mut out, gauges);
+        engine::render(&mut out, gauges);
+        self.cache.render(&mut out, gauges);
+        self.vision.render(&mut out);
+        self.alerts.render(&mut out);
+        self.traces.render(&mut out);
+        let name = "simpleton_observations_lost_total";
+        out.family(name, "counter", "Observations that are missing in /analytics: nobody came in time.");
+        out.sample(name, &[], gauges.lost as f64);
+        let name = "simpleton_log_lines_dropped_total";
+        out.family(name, "counter", "Log lines that are missing: nobody read standard error.");
+        out.sample(name, &[], logs::dropped() as f64);
+        process::render(&mut out);
+        out.family("simpleton_build_info", "gauge", "The version that is running.");
+        out.sample("simpleton_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+        out.finish()
+    }
+}
+
+impl Sink for Metrics {
+    fn request_began(&self) {
+        self.http.began();
+    }
+
+    fn request_ended(&self, observed: &Observed) {
+        self.http.ended(observed);
+    }
+
+    fn call_began(&self) {
+        self.llm.began();
+    }
+
+    fn call_ended(&self, call: &Call) {
+        self.llm.ended(call);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        context::Context,
+        telemetry::{
+            labels,
+            observation::{Arrival, Observation},
+            sink::Sinks,
+        },
+    };
+
+    #[test]
+    fn series_come_from_closed_sets_only() {
+        let metrics = Arc::new(Metrics::new(["/a"]));
+        let sinks = Sinks::new(vec![Arc::clone(&metrics) as Arc<dyn Sink>]);
+        for n in 0..100 {
+            let path = format!("/nowhere/{n}");
+            let observation = Observation::begin(
+                sinks.clone(),
+                Arrival {
+                    context: Arc::new(Context::new(Some(&format!("request-{n}")), None, None)),
+                    method: labels::method(&format!("BREW{n}")),
+                    endpoint: metrics.endpoint(Some(&path)),
+                    path,
+                },
+            );
+            observation.complete(404);
+        }
+        let text = metrics.render(TextFormat::Prometheus, &Gauges::default());
+        assert!(text.contains(
+            "simpleton_requests_total{method=\"other\",endpoint=\"unmatched\",status=\"404\"} 100\n"
+        ));
+        assert_eq!(text.lines().filter(|line| line.starts_with("simpleton_requests_total")).count(), 1);
+        assert!(text.contains(
+            "simpleton_request_duration_seconds_count{method=\"other\",endpoint=\"unmatched\"} 100\n"
+        ));
+        assert!(text.contains("simpleton_requests_in_progress 0\n"));
+        assert!(!text.contains("request-"), "exemplars are OpenMetrics' only");
+        let text = metrics.render(TextFormat::OpenMetrics, &Gauges::default());
+        let exemplar = "le=\"0.001\"} 100 # {request_id=\"request-0\"} ";
+        assert!(text.contains(exemplar), "{text}");
+    }
+
+    #[test]
+    fn openmetrics_names_counters_without_total_and_ends_with_eof() {
+        let text = Metrics::new([]).render(TextFormat::OpenMetrics, &Gauges::default());
+        assert!(text.contains("# TYPE simpleton_llm_requests counter\n"));
+        assert!(text.ends_with("# EOF\n"));
+    }
+}

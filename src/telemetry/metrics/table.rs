@@ -1,0 +1,67 @@
+//! A few named things that are only ever added, found without a lock.
+
+use std::sync::OnceLock;
+
+/// As many names as become labels; more are counted together.
+const NAMES: usize = 128;
+
+pub(super) struct Table<T> {
+    entries: Box<[OnceLock<(Box<str>, T)>]>,
+    /// For those that found no room.
+    rest: (Box<str>, T),
+}
+
+impl<T: Default> Table<T> {
+    pub(super) fn new() -> Self {
+        let entries = (0..NAMES).map(|_| OnceLock::new()).collect();
+        Self { entries, rest: (crate::telemetry::labels::OTHER_MODEL.into(), T::default()) }
+    }
+
+    /// The entry of this name, made when there is none.
+    pub(super) fn entry(&self, name: &str) -> &T {
+        for entry in &self.entries {
+            // Whoever comes first to a free place gets it; the others look at what is there then.
+            let (known, value) = entry.get_or_init(|| (name.into(), T::default()));
+            if **known == *name {
+                return value;
+            }
+        }
+        &self.rest.1
+    }
+
+    /// By name.
+    pub(super) fn list(&self) -> Vec<(&str, &T)> {
+        let full = self.entries.iter().all(|entry| entry.get().is_some());
+        let entries = self.entries.iter().filter_map(OnceLock::get).chain(full.then_some(&self.rest));
+        let mut list: Vec<(&str, &T)> = entries.map(|(name, value)| (&**name, value)).collect();
+        list.sort_unstable_by_key(|(name, _)| *name);
+        list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    use super::*;
+
+    #[test]
+    fn names_are_bounded_and_each_is_there_once() {
+        let table = Table::<AtomicU64>::new();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for n in 0..NAMES + 50 {
+                        table.entry(&format!("model-{n}")).fetch_add(1, Relaxed);
+                    }
+                });
+            }
+        });
+        let list = table.list();
+        assert_eq!(list.len(), NAMES + 1);
+        let counted =
+            |name: &str| list.iter().find(|(known, _)| *known == name).map(|(_, n)| n.load(Relaxed));
+        assert_eq!(list.iter().map(|(_, n)| n.load(Relaxed)).sum::<u64>(), 4 * (NAMES as u64 + 50));
+        assert_eq!(counted("other"), Some(200));
+    }
+}

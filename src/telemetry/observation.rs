@@ -1,0 +1,305 @@
+//! One observation for each request. Whoever handles the request notes what it knows on a shared
+//! `Observation`, without a lock; when the reply's last byte has been passed on, or the client has
+//! left, it becomes one plain value, `Observed`, that every sink gets once. It knows no HTTP.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU16, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use super::{
+    labels::{CLIENT_LEFT, LEFT, error_type},
+    sink::Sinks,
+};
+use crate::{
+    context::{Context, at_once},
+    error::{Error, Kind},
+    types::{KeyId, Usage},
+};
+
+/// What is known of a request when it arrives.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Its id, and its place in a trace.
+    pub context: Arc<Context>,
+    /// From `labels::method`.
+    pub method: &'static str,
+    /// The route's template, `labels::UNMATCHED` for none.
+    pub endpoint: &'static str,
+    /// As it was sent, without the query.
+    pub path: String,
+}
+
+/// How the cache had a part in an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheOutcome {
+    Hit,
+    Miss,
+    Refreshed,
+    Collapsed,
+    Partial,
+    Bypass,
+}
+
+impl CacheOutcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Refreshed => "refreshed",
+            Self::Collapsed => "collapsed",
+            Self::Partial => "partial",
+            Self::Bypass => "bypass",
+        }
+    }
+}
+
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// From `labels::error_type`.
+    pub kind: &'static str,
+    /// One sentence without anything that the caller or a backend has said.
+    pub message: String,
+}
+
+/// A request whose reply has ended, or whose client has left.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    pub context: Arc<Context>,
+    pub method: &'static str,
+    pub endpoint: &'static str,
+    pub path: String,
+    /// `labels::CLIENT_LEFT` when the client left before the last byte.
+    pub status: u16,
+    /// None for a stranger: no key, or a wrong one.
+    pub key: Option<KeyId>,
+    /// A model that the backend lists.
+    pub model: Option<Arc<str>>,
+    /// None when no backend was asked.
+    pub backend: Option<&'static str>,
+    pub cache: Option<CacheOutcome>,
+    /// Time in the line for a slot; none when it is not known.
+    pub queue: Option<Duration>,
+    /// From the request's head to the first event of the answer.
+    pub first_token: Option<Duration>,
+    /// From the request's head to the last byte of the reply; to its beginning when it has no end.
+    pub duration: Duration,
+    /// What the answer says of itself, also when it was known or made for somebody else: models'
+    /// work is counted by `Call`.
+    pub usage: Option<Usage>,
+    /// Of the bodies.
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub error: Option<Failure>,
+    /// By the wall clock, which may be put back at any time.
+    pub ended_at: SystemTime,
+    /// By the clock that only goes forward.
+    pub ended: Instant,
+}
+
+/// What a request is in the service's own record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Answered,
+    /// It counts for the error rate.
+    Failed,
+    /// Refused, and nobody's that has a key: counted apart, so that somebody who tries paths and keys
+    /// makes the service look neither worse nor better.
+    Stranger,
+    Left,
+}
+
+impl Observed {
+    pub fn request_id(&self) -> &str {
+        &self.context.request_id
+    }
+
+    pub fn client_left(&self) -> bool {
+        self.status == CLIENT_LEFT
+    }
+
+    pub fn outcome(&self) -> Outcome {
+        match self.status {
+            CLIENT_LEFT => Outcome::Left,
+            400..=499 if self.key.is_none() => Outcome::Stranger,
+            400.. => Outcome::Failed,
+            // A stream that broke off has had its status long before.
+            _ if self.error.is_some() => Outcome::Failed,
+            _ => Outcome::Answered,
+        }
+    }
+}
+
+/// What is noted of a request that is being handled. Dropping the last reference ends it, so it is
+/// held by the request and its reply and by nothing that may outlive them.
+pub struct Observation {
+    arrival: Arrival,
+    started: Instant,
+    sinks: Sinks,
+    key: OnceLock<KeyId>,
+    model: OnceLock<Arc<str>>,
+    backend: OnceLock<&'static str>,
+    cache: OnceLock<CacheOutcome>,
+    queue: OnceLock<Duration>,
+    first_token: OnceLock<Duration>,
+    usage: OnceLock<Usage>,
+    error: OnceLock<Failure>,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    /// 0 until the reply is complete.
+    status: AtomicU16,
+    /// Set for a reply without an end.
+    measured: OnceLock<Duration>,
+}
+
+impl Observation {
+    pub fn begin(sinks: Sinks, arrival: Arrival) -> Arc<Self> {
+        sinks.request_began();
+        Arc::new(Self {
+            arrival,
+            started: Instant::now(),
+            sinks,
+            key: OnceLock::new(),
+            model: OnceLock::new(),
+            backend: OnceLock::new(),
+            cache: OnceLock::new(),
+            queue: OnceLock::new(),
+            first_token: OnceLock::new(),
+            usage: OnceLock::new(),
+            error: OnceLock::new(),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            status: AtomicU16::new(0),
+            measured: OnceLock::new(),
+        })
+    }
+
+    pub fn request_id(&self) -> &str {
+        &self.arrival.context.request_id
+    }
+
+    pub fn method(&self) -> &'static str {
+        self.arrival.method
+    }
+
+    pub fn endpoint(&self) -> &'static str {
+        self.arrival.endpoint
+    }
+
+    // Of everything that is noted, the first word counts.
+
+    pub fn key(&self, key: KeyId) {
+        let _ = self.key.set(key);
+    }
+
+    /// One that the backend lists: it may become a label.
+    pub fn model(&self, model: Arc<str>) {
+        let _ = self.model.set(model);
+    }
+
+    pub fn backend(&self, name: &'static str) {
+        let _ = self.backend.set(name);
+    }
+
+    pub fn cache(&self, outcome: CacheOutcome) {
+        let _ = self.cache.set(outcome);
+    }
+
+    pub fn queue(&self, waited: Duration) {
+        let _ = self.queue.set(waited);
+    }
+
+    /// The first event of the answer is there.
+    pub fn first_token(&self) {
+        let _ = self.first_token.set(self.started.elapsed());
+    }
+
+    pub fn usage(&self, usage: Usage) {
+        let _ = self.usage.set(usage);
+    }
+
+    pub fn received(&self, bytes: usize) {
+        self.bytes_in.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub fn sent(&self, bytes: usize) {
+        self.bytes_out.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// The reply has been passed on whole.
+    pub fn complete(&self, status: u16) {
+        self.status.store(status, Relaxed);
+    }
+
+    /// The reply goes on until the client has seen enough: it is complete as soon as it begins, and
+    /// its duration is that to its beginning.
+    pub fn endless(&self) {
+        let _ = self.measured.set(self.started.elapsed());
+        self.complete(200);
+    }
+
+    /// Notes and logs a failure. This is the boundary: causes are logged here and nowhere else.
+    pub fn failed(&self, error: &Error) {
+        let failure = Failure { kind: error_type(error.kind()), message: error.summary() };
+        if self.error.set(failure).is_err() {
+            return;
+        }
+        let (endpoint, cause) = (self.endpoint(), error.chain());
+        at_once(Arc::clone(&self.arrival.context), || match error.kind() {
+            Kind::Internal => tracing::error!(endpoint, "a request failed: {cause}"),
+            Kind::BadGateway | Kind::Unavailable | Kind::GatewayTimeout | Kind::Setup => {
+                tracing::warn!(endpoint, "a request failed: {cause}");
+            }
+            _ => tracing::debug!(endpoint, "a request was refused: {cause}"),
+        });
+    }
+
+    fn observed(&mut self) -> Observed {
+        let (status, error) = match *self.status.get_mut() {
+            0 => {
+                let message = "The client left before the reply was complete.".to_owned();
+                (CLIENT_LEFT, Some(Failure { kind: LEFT, message }))
+            }
+            status => (status, self.error.take()),
+        };
+        let ended = Instant::now();
+        Observed {
+            context: Arc::clone(&self.arrival.context),
+            method: self.arrival.method,
+            endpoint: self.arrival.endpoint,
+            path: std::mem::take(&mut self.arrival.path),
+            status,
+            key: self.key.take(),
+            model: self.model.take(),
+            backend: self.backend.take(),
+            cache: self.cache.take(),
+            queue: self.queue.take(),
+            first_token: self.first_token.take(),
+            duration: self.measured.take().unwrap_or(ended - self.started),
+            usage: self.usage.take(),
+            bytes_in: *self.bytes_in.get_mut(),
+            bytes_out: *self.bytes_out.get_mut(),
+            error,
+            ended_at: SystemTime::now(),
+            ended,
+        }
+    }
+}
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        let observed = self.observed();
+        self.sinks.request_ended(&observed);
+    }
+}
+
+impl fmt::Debug for Observation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observation").field("arrival", &self.arrival).finish_non_exhaustive()
+    }
+}

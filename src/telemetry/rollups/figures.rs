@@ -1,0 +1,223 @@
+//! What happened in a period, added up. Figures of two periods, or of two servers, make those of
+//! both by `merge`; as bytes they are a few kilobytes for a busy minute.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde::{Deserialize, Serialize};
+
+use super::{CallRecord, Durations, RequestRecord};
+use crate::telemetry::observation::Outcome;
+
+/// Raised whenever older bytes cannot be read any more.
+const FORM: u8 = 1;
+
+type Name = Cow<'static, str>;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// By method and route template.
+    pub endpoints: BTreeMap<(Name, Name), EndpointFigures>,
+    /// By name.
+    pub models: BTreeMap<Name, ModelFigures>,
+    /// By the key's id.
+    pub keys: BTreeMap<[u8; 4], KeyFigures>,
+    /// By type: embedding, inference, chat, vision.
+    pub cache_hits: [u64; 4],
+    pub cache_misses: [u64; 4],
+    /// What strangers were refused, by status. It is in none of the other figures.
+    pub strangers: BTreeMap<u16, u64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EndpointFigures {
+    /// Those that count for the error rate.
+    pub errors: u64,
+    pub statuses: BTreeMap<u16, u64>,
+    /// Of all requests, also of those whose client left.
+    pub durations: Durations,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    /// What models have read and written for it.
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelFigures {
+    /// Answered to the end.
+    pub requests: u64,
+    pub errors: u64,
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
+    pub first_token: Durations,
+    pub per_token: Durations,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KeyFigures {
+    pub requests: u64,
+    pub errors: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
+}
+
+impl Figures {
+    pub(super) fn request(&mut self, request: &RequestRecord) {
+        if request.outcome == Outcome::Stranger {
+            *self.strangers.entry(request.status).or_default() += 1;
+            return;
+        }
+        let errors = u64::from(request.outcome == Outcome::Failed);
+        let endpoint = self.endpoint(request.method, request.endpoint);
+        endpoint.errors += errors;
+        *endpoint.statuses.entry(request.status).or_default() += 1;
+        endpoint.durations.add(request.duration);
+        endpoint.bytes_in += request.bytes_in;
+        endpoint.bytes_out += request.bytes_out;
+        if let Some(key) = request.key {
+            let key = self.keys.entry(key.to_bytes()).or_default();
+            key.requests += 1;
+            key.errors += errors;
+            key.bytes_in += request.bytes_in;
+            key.bytes_out += request.bytes_out;
+        }
+    }
+
+    pub(super) fn call(&mut self, call: &CallRecord) {
+        let usage = call.usage.unwrap_or_default();
+        let (prompt, completion) = (usage.prompt_tokens, usage.completion_tokens);
+        let model = match self.models.get_mut(&*call.model) {
+            Some(model) => model,
+            None => self.models.entry(call.model.to_string().into()).or_default(),
+        };
+        model.requests += u64::from(call.usage.is_some());
+        model.errors += u64::from(call.failed);
+        model.prompt_tokens += prompt;
+        model.completion_tokens += completion;
+        call.first_token.into_iter().for_each(|took| model.first_token.add(took));
+        call.per_token.into_iter().for_each(|took| model.per_token.add(took));
+        let key = self.keys.entry(call.key.to_bytes()).or_default();
+        key.prompt_tokens += prompt;
+        key.completion_tokens += completion;
+        let endpoint = self.endpoint(call.method, call.endpoint);
+        endpoint.prompt_tokens += prompt;
+        endpoint.completion_tokens += completion;
+    }
+
+    fn endpoint(&mut self, method: &'static str, endpoint: &'static str) -> &mut EndpointFigures {
+        self.endpoints.entry((method.into(), endpoint.into())).or_default()
+    }
+
+    pub(super) fn lookups(&mut self, hits: [u64; 4], misses: [u64; 4]) {
+        for at in 0..4 {
+            self.cache_hits[at] += hits[at];
+            self.cache_misses[at] += misses[at];
+        }
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        for (name, endpoint) in &other.endpoints {
+            self.endpoints.entry(name.clone()).or_default().merge(endpoint);
+        }
+        for (name, model) in &other.models {
+            self.models.entry(name.clone()).or_default().merge(model);
+        }
+        for (id, key) in &other.keys {
+            self.keys.entry(*id).or_default().merge(key);
+        }
+        self.lookups(other.cache_hits, other.cache_misses);
+        for (status, count) in &other.strangers {
+            *self.strangers.entry(*status).or_default() += count;
+        }
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        postcard::to_extend(self, vec![FORM]).expect("figures are plain data, and a Vec takes them all")
+    }
+
+    /// None when these bytes are no figures.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        postcard::from_bytes(bytes.strip_prefix(&[FORM])?).ok()
+    }
+
+    /// The durations of all requests.
+    pub fn durations(&self) -> Durations {
+        let mut all = Durations::default();
+        self.endpoints.values().for_each(|endpoint| all.merge(&endpoint.durations));
+        all
+    }
+
+    pub fn errors(&self) -> u64 {
+        self.endpoints.values().map(|endpoint| endpoint.errors).sum()
+    }
+
+    pub fn requests(&self) -> u64 {
+        self.endpoints.values().map(|endpoint| endpoint.durations.count).sum()
+    }
+
+    /// Percent of errors among requests.
+    pub fn error_rate(&self) -> f64 {
+        percent(self.errors(), self.requests())
+    }
+
+    /// Percent of hits among hits and misses of the cache.
+    pub fn hit_rate(&self) -> f64 {
+        let hits = self.cache_hits.iter().sum();
+        percent(hits, hits + self.cache_misses.iter().sum::<u64>())
+    }
+
+    /// Read and written by all models.
+    pub fn tokens(&self) -> (u64, u64) {
+        let models = self.models.values();
+        models.fold((0, 0), |(prompt, completion), model| {
+            (prompt + model.prompt_tokens, completion + model.completion_tokens)
+        })
+    }
+}
+
+/// 0 when there is nothing to be a part of.
+pub fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
+}
+
+impl EndpointFigures {
+    fn merge(&mut self, other: &Self) {
+        let Self { errors, statuses, durations, bytes_in, bytes_out, prompt_tokens, completion_tokens } =
+            other;
+        self.errors += errors;
+        for (status, count) in statuses {
+            *self.statuses.entry(*status).or_default() += count;
+        }
+        self.durations.merge(durations);
+        self.bytes_in += bytes_in;
+        self.bytes_out += bytes_out;
+        self.prompt_tokens += prompt_tokens;
+        self.completion_tokens += completion_tokens;
+    }
+}
+
+impl ModelFigures {
+    fn merge(&mut self, other: &Self) {
+        let Self { requests, errors, prompt_tokens, completion_tokens, first_token, per_token } = other;
+        self.requests += requests;
+        self.errors += errors;
+        self.prompt_tokens += prompt_tokens;
+        self.completion_tokens += completion_tokens;
+        self.first_token.merge(first_token);
+        self.per_token.merge(per_token);
+    }
+}
+
+impl KeyFigures {
+    fn merge(&mut self, other: &Self) {
+        let Self { requests, errors, bytes_in, bytes_out, prompt_tokens, completion_tokens } = other;
+        self.requests += requests;
+        self.errors += errors;
+        self.bytes_in += bytes_in;
+        self.bytes_out += bytes_out;
+        self.prompt_tokens += prompt_tokens;
+        self.completion_tokens += completion_tokens;
+    }
+}

@@ -1,0 +1,114 @@
+//! The last hour in slots of a second, by the clock that only goes forward: what alerts and the live
+//! view look at. A wall clock that is put back changes nothing here.
+
+use std::time::{Duration, Instant};
+
+use super::Record;
+use crate::telemetry::observation::Outcome;
+
+/// Seconds that are remembered.
+const SLOTS: u64 = 3600;
+
+/// What happened in the last while. All figures cover the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recent {
+    /// Without what strangers were refused.
+    pub requests: u64,
+    /// Those that count for the error rate.
+    pub errors: u64,
+    /// The durations of all `requests` together.
+    pub duration: Duration,
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
+    /// Lookups of the cache.
+    pub cache_hits: u64,
+    pub cache_misses: u64,
+}
+
+impl Recent {
+    /// The mean duration of a request; zero when there was none.
+    pub fn mean(&self) -> Duration {
+        u32::try_from(self.requests).ok().filter(|n| *n > 0).map_or(Duration::ZERO, |n| self.duration / n)
+    }
+
+    /// Errors among requests, 0 to 1; 0 when there was none.
+    pub fn error_rate(&self) -> f64 {
+        if self.requests == 0 { 0.0 } else { self.errors as f64 / self.requests as f64 }
+    }
+
+    fn add(&mut self, other: &Self) {
+        let Self { requests, errors, duration, prompt_tokens, completion_tokens, cache_hits, cache_misses } =
+            other;
+        self.requests += requests;
+        self.errors += errors;
+        self.duration += *duration;
+        self.prompt_tokens += prompt_tokens;
+        self.completion_tokens += completion_tokens;
+        self.cache_hits += cache_hits;
+        self.cache_misses += cache_misses;
+    }
+}
+
+pub(super) struct Window {
+    began: Instant,
+    /// The second that a slot holds, and what happened in it.
+    slots: Vec<(u64, Recent)>,
+}
+
+impl Window {
+    pub(super) fn new(began: Instant) -> Self {
+        Self { began, slots: vec![(0, Recent::default()); SLOTS as usize] }
+    }
+
+    pub(super) fn add(&mut self, record: &Record) {
+        let (ended, happened) = match record {
+            Record::Request(request) => {
+                if request.outcome == Outcome::Stranger {
+                    return;
+                }
+                let errors = u64::from(request.outcome == Outcome::Failed);
+                let happened =
+                    Recent { requests: 1, errors, duration: request.duration, ..Recent::default() };
+                (request.ended, happened)
+            }
+            Record::Call(call) => {
+                let usage = call.usage.unwrap_or_default();
+                let (prompt_tokens, completion_tokens) = (usage.prompt_tokens, usage.completion_tokens);
+                (call.ended, Recent { prompt_tokens, completion_tokens, ..Recent::default() })
+            }
+        };
+        self.happened(ended, &happened);
+    }
+
+    pub(super) fn lookups(&mut self, at: Instant, cache_hits: u64, cache_misses: u64) {
+        self.happened(at, &Recent { cache_hits, cache_misses, ..Recent::default() });
+    }
+
+    fn happened(&mut self, at: Instant, happened: &Recent) {
+        let second = self.second(at);
+        let slot = &mut self.slots[(second % SLOTS) as usize];
+        if slot.0 < second {
+            *slot = (second, Recent::default());
+        }
+        if slot.0 == second {
+            slot.1.add(happened);
+        }
+    }
+
+    /// The sum of the last `seconds`, the current one included; an hour at most.
+    pub(super) fn recent(&self, now: Instant, seconds: u64) -> Recent {
+        let now = self.second(now);
+        let mut sum = Recent::default();
+        for second in (now + 1).saturating_sub(seconds.min(SLOTS))..=now {
+            let slot = &self.slots[(second % SLOTS) as usize];
+            if slot.0 == second {
+                sum.add(&slot.1);
+            }
+        }
+        sum
+    }
+
+    fn second(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.began).as_secs()
+    }
+}

@@ -1,0 +1,45 @@
+//! Where observations go: metrics, rollups, log lines, traces. To observe nothing is to have no
+//! sinks.
+
+use std::sync::Arc;
+
+use super::{call::Call, observation::Observed};
+
+/// Called on the thread that has just passed on a reply's last byte: what takes longer than a
+/// microsecond or waits for anything is done elsewhere.
+pub trait Sink: Send + Sync + 'static {
+    fn request_began(&self) {}
+
+    /// Once for each request that began.
+    fn request_ended(&self, _: &Observed) {}
+
+    fn call_began(&self) {}
+
+    /// Once for each call that began.
+    fn call_ended(&self, _: &Call) {}
+}
+
+#[derive(Clone)]
+pub struct Sinks(Arc<[Arc<dyn Sink>]>);
+
+impl Sinks {
+    pub fn new(sinks: Vec<Arc<dyn Sink>>) -> Self {
+        Self(sinks.into())
+    }
+
+    pub(super) fn request_began(&self) {
+        self.0.iter().for_each(|sink| sink.request_began());
+    }
+
+    pub(super) fn request_ended(&self, observed: &Observed) {
+        self.0.iter().for_each(|sink| sink.request_ended(observed));
+    }
+
+    pub(super) fn call_began(&self) {
+        self.0.iter().for_each(|sink| sink.call_began());
+    }
+
+    pub(super) fn call_ended(&self, call: &Call) {
+        self.0.iter().for_each(|sink| sink.call_ended(call));
+    }
+}

@@ -1,0 +1,118 @@
+//! Sends spans to the collector in batches, off every request's path.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc::Receiver,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    client::{Client, HeaderMap, Method},
+    telemetry::metrics::TraceMetrics,
+    wire::otlp::{Attribute, Span, export},
+};
+
+/// Spans of one export.
+const BATCH: usize = 512;
+/// How long a span waits for others.
+const LINGER: Duration = Duration::from_secs(1);
+const ATTEMPTS: u32 = 5;
+/// What is still to be sent when the server stops gets this long.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+pub struct Exporter {
+    pub(super) client: Client,
+    pub(super) headers: HeaderMap,
+    pub(super) resource: Vec<Attribute>,
+    pub(super) spans: Receiver<Span>,
+    pub(super) metrics: Arc<TraceMetrics>,
+    /// Before the second attempt; doubled before each later one.
+    pub(super) pause: Duration,
+}
+
+impl Exporter {
+    /// Exports until `stop`, and then what is left.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut is_well = true;
+        loop {
+            let batch = tokio::select! {
+                batch = batch(&mut self.spans) => batch,
+                () = stop.cancelled() => break,
+            };
+            tokio::select! {
+                () = self.send(&batch, &mut is_well) => {}
+                () = stop.cancelled() => {
+                    self.metrics.failed.fetch_add(batch.len() as u64, Relaxed);
+                    break;
+                }
+            }
+        }
+        self.spans.close();
+        let mut rest = Vec::new();
+        while let Ok(span) = self.spans.try_recv() {
+            rest.push(span);
+        }
+        if !rest.is_empty() && timeout(FAREWELL, self.send(&rest, &mut is_well)).await.is_err() {
+            self.metrics.failed.fetch_add(rest.len() as u64, Relaxed);
+        }
+    }
+
+    /// Sends one batch, again and again when the collector may take it later.
+    async fn send(&self, spans: &[Span], is_well: &mut bool) {
+        let body = export(&self.resource, spans);
+        let mut pause = self.pause;
+        for attempt in 1..=ATTEMPTS {
+            let sent =
+                self.client.send_with(Method::POST, "/v1/traces", self.headers.clone(), Some(body.clone()));
+            let cause = match sent.await {
+                Ok(response) if response.is_success() => {
+                    self.metrics.exported.fetch_add(spans.len() as u64, Relaxed);
+                    if !std::mem::replace(is_well, true) {
+                        tracing::info!("the OpenTelemetry collector takes traces again");
+                    }
+                    return;
+                }
+                Ok(response) => {
+                    let status = response.status();
+                    // The specification names these: all others will not change.
+                    let later = matches!(status, 429 | 502 | 503 | 504);
+                    (later, format!("it answered with status {status}"))
+                }
+                Err(error) => (true, error.chain()),
+            };
+            // Once, and not for each of many batches.
+            if std::mem::replace(is_well, false) {
+                tracing::warn!("the OpenTelemetry collector does not take traces: {}", cause.1);
+            }
+            if !cause.0 || attempt == ATTEMPTS {
+                break;
+            }
+            sleep(pause).await;
+            pause *= 2;
+        }
+        self.metrics.failed.fetch_add(spans.len() as u64, Relaxed);
+    }
+}
+
+/// What has come until a batch is full or the first of it has waited long enough.
+async fn batch(spans: &mut Receiver<Span>) -> Vec<Span> {
+    let mut batch = Vec::with_capacity(BATCH);
+    if spans.recv_many(&mut batch, BATCH).await == 0 {
+        // Nobody is left to send any.
+        return std::future::pending().await;
+    }
+    let until = Instant::now() + LINGER;
+    while batch.len() < BATCH {
+        let room = BATCH - batch.len();
+        match timeout_at(until, spans.recv_many(&mut batch, room)).await {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+    }
+    batch
+}

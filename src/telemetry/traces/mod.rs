@@ -1,0 +1,129 @@
+//! Traces: one span for each request and one for each call of a model, exported as OTLP over HTTP
+//! to the collector that `OTEL_EXPORTER_OTLP_ENDPOINT` names. Without one there is no sink and no
+//! task, and a request costs nothing more. See docs/adr/0008.
+
+mod exporter;
+mod spans;
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use clap::Args;
+use tokio::sync::mpsc::{Sender, channel};
+
+pub use self::exporter::Exporter;
+use super::{call::Call, metrics::TraceMetrics, observation::Observed, sink::Sink};
+use crate::{
+    client::{CONTENT_TYPE, Client, HeaderMap, HeaderName, HeaderValue, Target, Timeouts, parse_url},
+    error::Result,
+    setting::number,
+    types::Secret,
+    wire::otlp::{Attribute, Span},
+};
+
+/// The names are those of OpenTelemetry:
+/// <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Traces")]
+#[group(skip)]
+pub struct Settings {
+    /// An OpenTelemetry collector to send traces to, such as http://localhost:4318; none are made without
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = parse_url)]
+    pub otel_exporter_otlp_endpoint: Option<String>,
+    /// Headers for the collector, such as a key: name=value, separated by commas
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_HEADERS", value_delimiter = ',', hide_env_values = true, value_parser = header)]
+    pub otel_exporter_otlp_headers: Vec<Header>,
+    /// What the collector is to call this server
+    #[arg(long, env = "OTEL_SERVICE_NAME", default_value = "simpleton")]
+    pub otel_service_name: String,
+    /// Share of the traces to record that nobody began before us
+    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", default_value = "1.0", value_parser = number(0.0..=1.0))]
+    pub otel_traces_sampler_arg: f64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Header {
+    name: HeaderName,
+    value: Secret,
+}
+
+fn header(text: &str) -> Result<Header, String> {
+    let wrong = || "must be name=value, separated by commas".to_owned();
+    let (name, value) = text.trim().split_once('=').ok_or_else(wrong)?;
+    let name = HeaderName::try_from(name.trim()).map_err(|_| wrong())?;
+    HeaderValue::try_from(value.trim()).map_err(|_| wrong())?;
+    Ok(Header { name, value: Secret::new(value.trim()) })
+}
+
+impl Settings {
+    /// The share of traces to record; none when traces are off.
+    pub fn share(&self) -> Option<f64> {
+        self.otel_exporter_otlp_endpoint.as_ref().map(|_| self.otel_traces_sampler_arg)
+    }
+}
+
+/// Spans that wait for the exporter. More are dropped and counted: a collector that is slow or away
+/// costs traces and nothing else.
+const ROOM: usize = 4096;
+/// For each part of the collector's answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Makes a span of whatever was observed in a trace that is recorded.
+pub struct Traces {
+    spans: Sender<Span>,
+    metrics: Arc<TraceMetrics>,
+}
+
+impl Traces {
+    /// The sink, and the exporter that sends what it gets; nothing when traces are off.
+    ///
+    /// # Errors
+    /// `Setup` when the collector's URL cannot be used.
+    pub fn open(settings: &Settings, metrics: Arc<TraceMetrics>) -> Result<Option<(Self, Exporter)>> {
+        let Some(url) = &settings.otel_exporter_otlp_endpoint else { return Ok(None) };
+        let timeouts = Timeouts { connect: PATIENCE, first_byte: PATIENCE, idle: PATIENCE };
+        let client = Client::new("The OpenTelemetry collector", Target::Url(url.clone()), timeouts)?;
+        let mut headers: HeaderMap = settings
+            .otel_exporter_otlp_headers
+            .iter()
+            .filter_map(|Header { name, value }| {
+                Some((name.clone(), HeaderValue::try_from(value.expose()).ok()?))
+            })
+            .collect();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let resource = vec![
+            Attribute::new("service.name", settings.otel_service_name.as_str()),
+            Attribute::new("service.version", env!("CARGO_PKG_VERSION")),
+            Attribute::new("host.name", crate::setting::host_name()),
+        ];
+        let (sender, spans) = channel(ROOM);
+        let traces = Self { spans: sender, metrics: Arc::clone(&metrics) };
+        let pause = Duration::from_secs(1);
+        Ok(Some((traces, Exporter { client, headers, resource, spans, metrics, pause })))
+    }
+
+    fn add(&self, span: impl FnOnce() -> Span) {
+        match self.spans.try_reserve() {
+            Ok(room) => room.send(span()),
+            Err(_) => {
+                self.metrics.dropped.fetch_add(1, Relaxed);
+            }
+        }
+    }
+}
+
+impl Sink for Traces {
+    fn request_ended(&self, observed: &Observed) {
+        if observed.context.trace.recorded {
+            self.add(|| spans::of_request(observed));
+        }
+    }
+
+    fn call_ended(&self, call: &Call) {
+        if let Some(context) = call.context.as_deref().filter(|context| context.trace.recorded) {
+            self.add(|| spans::of_call(call, context));
+        }
+    }
+}

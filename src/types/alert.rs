@@ -1,0 +1,123 @@
+//! What can be wrong with the service, and the news that it has become so or is over.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The names are those of the API, of metrics and of what a webhook gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertKind {
+    /// Too many of the last requests failed.
+    HighErrorRate,
+    /// The last requests took too long on average.
+    HighResponseTime,
+    /// The backend does not answer.
+    BackendDown,
+    /// A model's process ends again and again.
+    EngineCrashLoop,
+    /// The cache's store cannot be used; answers are made without it.
+    CacheUnavailable,
+    /// The data folder's disk has little room left.
+    DiskNearlyFull,
+}
+
+impl AlertKind {
+    pub const ALL: [Self; 6] = [
+        Self::HighErrorRate,
+        Self::HighResponseTime,
+        Self::BackendDown,
+        Self::EngineCrashLoop,
+        Self::CacheUnavailable,
+        Self::DiskNearlyFull,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HighErrorRate => "high_error_rate",
+            Self::HighResponseTime => "high_response_time",
+            Self::BackendDown => "backend_down",
+            Self::EngineCrashLoop => "engine_crash_loop",
+            Self::CacheUnavailable => "cache_unavailable",
+            Self::DiskNearlyFull => "disk_nearly_full",
+        }
+    }
+
+    /// For people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::HighErrorRate => "High error rate",
+            Self::HighResponseTime => "High response time",
+            Self::BackendDown => "Backend down",
+            Self::EngineCrashLoop => "A model keeps crashing",
+            Self::CacheUnavailable => "Cache unavailable",
+            Self::DiskNearlyFull => "Disk nearly full",
+        }
+    }
+
+    /// Critical is what requests fail by; the rest makes them slow, or fail later.
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::HighErrorRate | Self::BackendDown | Self::EngineCrashLoop => Severity::Critical,
+            Self::HighResponseTime | Self::CacheUnavailable | Self::DiskNearlyFull => Severity::Warning,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    Warning,
+    Critical,
+}
+
+impl Severity {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// Something that is wrong now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alert {
+    pub kind: AlertKind,
+    /// One plain sentence with the figures.
+    pub message: String,
+    pub value: f64,
+    pub threshold: f64,
+    /// When it was first seen.
+    pub since: Timestamp,
+}
+
+/// One change of an alert's state, which is delivered once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    pub alert: Alert,
+    pub at: Timestamp,
+    pub change: Change,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    Firing,
+    Resolved,
+}
+
+impl Change {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Firing => "firing",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
+impl Notice {
+    /// The same for every attempt to deliver this change, and different for every other change.
+    pub fn id(&self) -> String {
+        let Self { alert, change, .. } = self;
+        format!("{}-{}-{}", alert.kind.as_str(), alert.since.as_millisecond(), change.as_str())
+    }
+}

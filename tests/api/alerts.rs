@@ -1,0 +1,129 @@
+//! Alerts as a client and a webhook see them.
+
+use serde_json::{Value, json};
+
+use crate::{
+    fake_ollama::{FakeOllama, Script, Step},
+    harness::{TestServer, eventually, json as body, start, start_with},
+};
+
+const QUICK: [(&str, &str); 2] = [("ALERT_INTERVAL_S", "1"), ("ALERT_HOLD_S", "1")];
+
+async fn alerts(server: &TestServer) -> Value {
+    body(server.get("/analytics/alerts").send().await.unwrap()).await
+}
+
+async fn types(server: &TestServer) -> Vec<String> {
+    let alerts = alerts(server).await;
+    assert_eq!(alerts["alert_count"], alerts["alerts"].as_array().unwrap().len());
+    let alerts = alerts["alerts"].as_array().unwrap();
+    alerts.iter().map(|alert| alert["type"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A webhook, which answers with an empty 200.
+async fn webhook() -> (FakeOllama, String) {
+    let webhook = FakeOllama::start().await;
+    webhook.on("/hook?token=hush", Script::ok(vec![]));
+    let url = format!("{}/hook?token=hush", webhook.url());
+    (webhook, url)
+}
+
+/// Alert and state of what the webhook has got, in order.
+fn told(webhook: &FakeOllama) -> Vec<String> {
+    let text = |event: &Value, name: &str| event["data"][name].as_str().unwrap().to_owned();
+    let events = webhook.requests("/hook?token=hush");
+    events.iter().map(|event| format!("{} {}", text(event, "alert"), text(event, "state"))).collect()
+}
+
+#[tokio::test]
+async fn without_an_alert_the_answer_is_a_success_with_the_thresholds() {
+    let settings = [("ALERT_ERROR_RATE_THRESHOLD", "0.25"), ("ALERT_RESPONSE_TIME_THRESHOLD", "2.5")];
+    let server = start_with(&settings).await;
+    let expected = json!({
+        "status": "success", "alerts": [], "alert_count": 0,
+        "thresholds": {"error_rate": 0.25, "response_time": 2.5},
+    });
+    assert_eq!(alerts(&server).await, expected);
+    assert_eq!(alerts(&start().await).await["thresholds"], json!({"error_rate": 0.1, "response_time": 5.0}));
+}
+
+#[tokio::test]
+async fn failing_requests_raise_an_alert_that_nobody_has_to_ask_for() {
+    let (webhook, url) = webhook().await;
+    let server = start_with(&[QUICK[0], QUICK[1], ("ALERT_WEBHOOK_URL", &url)]).await;
+    server.ollama.on("/api/chat", Script::error(500, "no"));
+    let hello = json!({"messages": [{"role": "user", "content": "hi"}]});
+    for _ in 0..12 {
+        assert_eq!(server.post("/inference/chat", &hello).send().await.unwrap().status(), 502);
+    }
+    // The webhook is told although nobody has asked for alerts.
+    eventually("the webhook is told", async || !told(&webhook).is_empty()).await;
+    let answer = alerts(&server).await;
+    assert_eq!(answer["status"], "warning");
+    let alert = &answer["alerts"][0];
+    let mut fields: Vec<&String> = alert.as_object().unwrap().keys().collect();
+    fields.sort_unstable();
+    assert_eq!(fields, ["message", "severity", "since", "threshold", "type", "value"]);
+    assert_eq!((&alert["type"], &alert["severity"]), (&json!("high_error_rate"), &json!("critical")));
+    assert!(alert["value"].as_f64().unwrap() > 0.9 && alert["threshold"] == 0.1, "{alert}");
+    assert!(alert["message"].as_str().unwrap().contains("(threshold 10.0 %)"), "{alert}");
+    assert_eq!(server.metric("simpleton_alert_firing{alert=\"high_error_rate\"}").await, 1.0);
+    // Looks go on; the change is told once.
+    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    assert_eq!(told(&webhook), ["high_error_rate firing"]);
+    assert_eq!(server.metric("simpleton_alert_notices_total{outcome=\"delivered\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn strangers_raise_no_alert() {
+    let server = start_with(&QUICK).await;
+    for n in 0..50 {
+        server.get(&format!("/nowhere/{n}")).send().await.unwrap();
+        server.client.post(server.url("/inference/chat")).body("{}").send().await.unwrap();
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    assert_eq!(types(&server).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_backend_that_goes_and_comes_back_is_told_twice_and_not_again_after_a_restart() {
+    let (webhook, url) = webhook().await;
+    let folder = tempfile::tempdir().unwrap();
+    let settings =
+        [QUICK[0], QUICK[1], ("ALERT_WEBHOOK_URL", &url), ("DATA_DIR", folder.path().to_str().unwrap())];
+    let server = start_with(&settings).await;
+    server.ollama.on("/api/version", Script::error(500, "no"));
+    eventually("the webhook is told", async || told(&webhook) == ["backend_down firing"]).await;
+    let since = alerts(&server).await["alerts"][0]["since"].clone();
+    server.stop().await;
+
+    // The same after a restart: its fake backend answers again, and until that has held, it goes on.
+    let server = start_with(&settings).await;
+    server.ollama.on("/api/version", Script::error(500, "no"));
+    assert_eq!(alerts(&server).await["alerts"][0]["since"], since);
+    tokio::time::sleep(std::time::Duration::from_millis(3500)).await;
+    assert_eq!(told(&webhook), ["backend_down firing"], "nothing is told anew");
+    server.ollama.on("/api/version", Script::ok(vec![Step::Send(json!({"version": "1"}).to_string())]));
+    eventually("it is over", async || types(&server).await.is_empty()).await;
+    eventually("the end is told", async || told(&webhook).len() > 1).await;
+    assert_eq!(told(&webhook), ["backend_down firing", "backend_down resolved"]);
+}
+
+#[tokio::test]
+async fn a_webhook_that_hangs_delays_neither_requests_nor_the_end() {
+    let webhook = FakeOllama::start().await;
+    webhook.on("/hook", Script { status: 200, steps: Vec::new(), delay: None });
+    let url = format!("{}/hook", webhook.url());
+    let server =
+        start_with(&[QUICK[0], ("ALERT_WEBHOOK_URL", &url), ("ALERT_DISK_FREE_MB", "1000000000")]).await;
+    eventually("it is being told", async || !webhook.requests("/hook").is_empty()).await;
+    assert_eq!(types(&server).await, ["disk_nearly_full"]);
+    tokio::time::timeout(std::time::Duration::from_secs(8), server.stop()).await.expect("it does not wait");
+}
+
+#[tokio::test]
+async fn a_cache_without_its_redis_is_an_alert() {
+    let settings = [QUICK[0], ("CACHE_ENABLED", "true"), ("REDIS_URL", "redis://127.0.0.1:1")];
+    let server = start_with(&settings).await;
+    eventually("it fires", async || types(&server).await == ["cache_unavailable"]).await;
+}
