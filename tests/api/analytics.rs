@@ -337,7 +337,7 @@ async fn clients_that_leave_are_counted_once_and_leave_nothing_behind() {
         // Spread over the whole life of a request: before the head, within the stream, late.
         let stay = Duration::from_micros(n.wrapping_mul(7_919) % 60_000);
         let reply = tokio::time::timeout(stay, async {
-            let mut reply = server.post("/inference/chat", &hello(n % 2 == 0)).send().await.unwrap();
+            let mut reply = server.post("/inference/chat", &hello(n.is_multiple_of(2))).send().await.unwrap();
             while reply.chunk().await.unwrap().is_some() {}
         });
         assert!(reply.await.is_err(), "the reply has no end");
