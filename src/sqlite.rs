@@ -9,7 +9,7 @@ use std::{
 
 use sqlx::{
     ConnectOptions, Connection, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use tokio::fs;
 
@@ -18,6 +18,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The log is cut back to this size when it has been copied into the file.
 const LOG_BYTES: u64 = 4 << 20;
+
+/// The operating system keeps what is read often, too.
+const CACHE_KILOBYTES: u32 = 512;
 
 /// What a failure of SQLite means to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +127,8 @@ impl SqliteFile {
             .disable_statement_logging()
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
+            .pragma("cache_size", format!("-{CACHE_KILOBYTES}"))
             .pragma("journal_size_limit", LOG_BYTES.to_string());
         let mut connection = SqliteConnection::connect_with(&options).await?;
         self.prepare(&mut connection).await?;

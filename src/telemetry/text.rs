@@ -1,10 +1,7 @@
 //! The text formats of metrics: Prometheus 0.0.4 and OpenMetrics 1.0. They differ in the name of a
 //! counter's family and in the last line.
 
-use std::{
-    fmt::Write,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::fmt::Write;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextFormat {
@@ -46,8 +43,7 @@ impl Exposition {
     }
 
     /// A counter that has counted something; a series appears when there is something to say.
-    pub(super) fn counted(&mut self, name: &str, labels: &[(&str, &str)], count: &AtomicU64) {
-        let count = count.load(Relaxed);
+    pub(super) fn counted(&mut self, name: &str, labels: &[(&str, &str)], count: u64) {
         if count > 0 {
             self.sample(name, labels, count as f64);
         }

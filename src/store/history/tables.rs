@@ -47,6 +47,9 @@ const SETTLED: Minute = 10;
 const FAILURES: i64 = 10_000;
 const REFUSALS: i64 = 1_000;
 
+/// Pages that may lie idle in the file; they are used again.
+const FREE_PAGES: i64 = 256;
+
 pub(super) fn file(path: PathBuf) -> SqliteFile {
     SqliteFile { path, schema: SCHEMA, version: 1 }
 }
@@ -258,6 +261,11 @@ pub(super) async fn expire(
         .bind(most)
         .execute(&mut *connection)
         .await?;
+    }
+    // What has been removed is given back, when it is worth it.
+    let free: i64 = sqlx::query_scalar("PRAGMA freelist_count").fetch_one(&mut *connection).await?;
+    if free > FREE_PAGES {
+        sqlx::raw_sql("PRAGMA incremental_vacuum").execute(&mut *connection).await?;
     }
     Ok(())
 }

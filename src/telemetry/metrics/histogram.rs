@@ -56,22 +56,24 @@ impl Histogram {
         &self.buckets[self.bounds.partition_point(|bound| *bound < seconds)]
     }
 
-    /// The samples of one set of labels.
-    pub(super) fn render(&self, out: &mut Exposition, name: &str, labels: &[(&str, &str)]) {
+    /// The samples of one set of labels, of all these together; they have the same bounds.
+    pub(super) fn render(copies: &[&Self], out: &mut Exposition, name: &str, labels: &[(&str, &str)]) {
+        let Some(first) = copies.first() else { return };
         let bucket_name = format!("{name}_bucket");
         let mut count = 0;
-        let bounds = self.bounds.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
-        for (bucket, bound) in self.buckets.iter().zip(bounds) {
-            count += bucket.count.load(Relaxed);
+        let bounds = first.bounds.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+        for (at, bound) in bounds.enumerate() {
+            count += copies.iter().map(|copy| copy.buckets[at].count.load(Relaxed)).sum::<u64>();
             let labels: Vec<_> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
-            match bucket.exemplar.read() {
+            match copies.iter().find_map(|copy| copy.buckets[at].exemplar.read()) {
                 Some((id, seconds, at)) => {
                     out.sample_with(&bucket_name, &labels, count as f64, (&id, seconds, at));
                 }
                 None => out.sample(&bucket_name, &labels, count as f64),
             }
         }
-        out.sample(&format!("{name}_sum"), labels, self.sum_ns.load(Relaxed) as f64 / 1e9);
+        let sum_ns: u64 = copies.iter().map(|copy| copy.sum_ns.load(Relaxed)).sum();
+        out.sample(&format!("{name}_sum"), labels, sum_ns as f64 / 1e9);
         out.sample(&format!("{name}_count"), labels, count as f64);
     }
 }
@@ -138,19 +140,20 @@ mod tests {
 
     #[test]
     fn an_exemplar_is_one_request_whole_whatever_runs_at_once() {
-        let exemplar = Exemplar::default();
+        let (exemplar, writing) = (Exemplar::default(), AtomicU64::new(2));
         let id = |n: u64| format!("{n:08}").repeat(4);
         std::thread::scope(|scope| {
-            for thread in 0..4 {
-                let exemplar = &exemplar;
+            for thread in 0..2 {
+                let (exemplar, writing) = (&exemplar, &writing);
                 scope.spawn(move || {
-                    for n in (thread..40_000).step_by(4) {
+                    for n in (thread..200_000).step_by(2) {
                         let at = UNIX_EPOCH + Duration::from_secs(2 * n + 10);
                         exemplar.offer(&id(n), Duration::from_nanos(n), at);
                     }
+                    writing.fetch_sub(1, Relaxed);
                 });
             }
-            for _ in 0..20_000 {
+            while writing.load(Relaxed) > 0 {
                 if let Some((read, seconds, at)) = exemplar.read() {
                     let n = (seconds * 1e9).round() as u64;
                     assert_eq!((read, at), (id(n), (2 * n + 10) as f64));

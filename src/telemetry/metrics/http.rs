@@ -8,16 +8,22 @@ use std::{
     },
 };
 
-use super::histogram::{Histogram, SECONDS};
+use super::{
+    histogram::{Histogram, SECONDS},
+    stripe::Striped,
+};
 use crate::telemetry::{
     labels::{ERROR_TYPES, METHODS, UNMATCHED},
     observation::Observed,
     text::Exposition,
 };
 
-pub(super) struct HttpMetrics {
+pub(super) struct HttpMetrics(Striped<Counters>);
+
+struct Counters {
     /// By template.
     routes: HashMap<&'static str, Route>,
+    /// Begun minus ended on this thread; a request may end on another one.
     in_progress: AtomicI64,
 }
 
@@ -44,33 +50,41 @@ impl Default for Endpoint {
 }
 
 impl HttpMetrics {
-    pub(super) fn new(routes: impl Iterator<Item = &'static str>) -> Self {
-        Self {
-            routes: routes.chain([UNMATCHED]).map(|route| (route, Route::default())).collect(),
+    pub(super) fn new(routes: &[&'static str]) -> Self {
+        Self(Striped::new(|| Counters {
+            routes: routes
+                .iter()
+                .copied()
+                .chain([UNMATCHED])
+                .map(|route| (route, Route::default()))
+                .collect(),
             in_progress: AtomicI64::new(0),
-        }
+        }))
     }
 
     pub(super) fn endpoint(&self, matched: Option<&str>) -> &'static str {
         let Some(matched) = matched else { return UNMATCHED };
-        let found = self.routes.get_key_value(matched).or_else(|| match matched.strip_suffix('/') {
-            Some(without) => self.routes.get_key_value(without),
-            None => self.routes.get_key_value(format!("{matched}/").as_str()),
+        let routes = &self.0.mine().routes;
+        let found = routes.get_key_value(matched).or_else(|| match matched.strip_suffix('/') {
+            Some(without) => routes.get_key_value(without),
+            None => routes.get_key_value(format!("{matched}/").as_str()),
         });
         found.map_or(UNMATCHED, |(template, _)| template)
     }
 
     pub(super) fn began(&self) {
-        self.in_progress.fetch_add(1, Relaxed);
+        self.0.mine().in_progress.fetch_add(1, Relaxed);
     }
 
     pub(super) fn in_progress(&self) -> u64 {
-        u64::try_from(self.in_progress.load(Relaxed)).unwrap_or(0)
+        let sum: i64 = self.0.all().iter().map(|counters| counters.in_progress.load(Relaxed)).sum();
+        u64::try_from(sum).unwrap_or(0)
     }
 
     pub(super) fn ended(&self, observed: &Observed) {
-        self.in_progress.fetch_sub(1, Relaxed);
-        let Some(route) = self.routes.get(observed.endpoint) else { return };
+        let counters = self.0.mine();
+        counters.in_progress.fetch_sub(1, Relaxed);
+        let Some(route) = counters.routes.get(observed.endpoint) else { return };
         route.received_bytes.fetch_add(observed.bytes_in, Relaxed);
         route.sent_bytes.fetch_add(observed.bytes_out, Relaxed);
         let method = METHODS.iter().position(|known| *known == observed.method).unwrap_or(METHODS.len() - 1);
@@ -83,42 +97,60 @@ impl HttpMetrics {
         }
     }
 
+    /// Every route by name, as each thread has counted it.
+    fn routes(&self) -> Vec<(&'static str, Vec<&Route>)> {
+        let mut names: Vec<&'static str> = self.0.mine().routes.keys().copied().collect();
+        names.sort_unstable();
+        let copies = |name| self.0.all().iter().filter_map(|counters| counters.routes.get(name)).collect();
+        names.into_iter().map(|name| (name, copies(name))).collect()
+    }
+
     pub(super) fn render(&self, out: &mut Exposition) {
-        let mut routes: Vec<(&str, &Route)> =
-            self.routes.iter().map(|(name, route)| (*name, route)).collect();
-        routes.sort_unstable_by_key(|(name, _)| *name);
-        let endpoints: Vec<(&str, &str, &Endpoint)> = routes
-            .iter()
-            .flat_map(|(name, route)| {
-                let methods = METHODS.iter().zip(&route.methods);
-                methods.filter_map(|(method, endpoint)| Some((*name, *method, &**endpoint.get()?)))
-            })
-            .collect();
-        render_endpoints(out, &endpoints);
+        let routes = self.routes();
+        render_endpoints(out, &routes);
         out.family("simpleton_requests_in_progress", "gauge", "Requests whose reply has not ended.");
         out.sample("simpleton_requests_in_progress", &[], self.in_progress() as f64);
         out.family("simpleton_errors_total", "counter", "Requests that failed, by kind of error.");
-        for (name, route) in &routes {
-            for (error, count) in ERROR_TYPES.iter().zip(&route.errors) {
-                out.counted("simpleton_errors_total", &[("endpoint", name), ("error_type", error)], count);
+        for (name, copies) in &routes {
+            for (at, error) in ERROR_TYPES.iter().enumerate() {
+                let labels = [("endpoint", *name), ("error_type", *error)];
+                out.counted("simpleton_errors_total", &labels, sum(copies, |route| &route.errors[at]));
             }
         }
         out.family("simpleton_request_bytes_total", "counter", "Bytes of requests' bodies.");
-        for (name, route) in &routes {
-            out.counted("simpleton_request_bytes_total", &[("endpoint", name)], &route.received_bytes);
+        for (name, copies) in &routes {
+            let bytes = sum(copies, |route| &route.received_bytes);
+            out.counted("simpleton_request_bytes_total", &[("endpoint", name)], bytes);
         }
         out.family("simpleton_response_bytes_total", "counter", "Bytes of replies' bodies.");
-        for (name, route) in &routes {
-            out.counted("simpleton_response_bytes_total", &[("endpoint", name)], &route.sent_bytes);
+        for (name, copies) in &routes {
+            let bytes = sum(copies, |route| &route.sent_bytes);
+            out.counted("simpleton_response_bytes_total", &[("endpoint", name)], bytes);
         }
     }
 }
 
-fn render_endpoints(out: &mut Exposition, endpoints: &[(&str, &str, &Endpoint)]) {
+fn sum<T>(copies: &[&T], counter: impl Fn(&T) -> &AtomicU64) -> u64 {
+    copies.iter().map(|copy| counter(copy).load(Relaxed)).sum()
+}
+
+fn render_endpoints(out: &mut Exposition, routes: &[(&str, Vec<&Route>)]) {
+    let methods = METHODS.iter().enumerate();
+    let endpoints: Vec<(&str, &str, Vec<&Endpoint>)> = routes
+        .iter()
+        .flat_map(|(name, copies)| {
+            methods.clone().map(move |(at, method)| {
+                let made = copies.iter().filter_map(|route| route.methods[at].get().map(|made| &**made));
+                (*name, *method, made.collect::<Vec<_>>())
+            })
+        })
+        .filter(|(_, _, copies)| !copies.is_empty())
+        .collect();
     out.family("simpleton_requests_total", "counter", "Requests by method, route template and status.");
-    for (route, method, endpoint) in endpoints {
-        for (at, count) in endpoint.statuses.iter().enumerate() {
-            if count.load(Relaxed) > 0 {
+    for (route, method, copies) in &endpoints {
+        for at in 0..500 {
+            let count = sum(copies, |endpoint| &endpoint.statuses[at]);
+            if count > 0 {
                 let status = (at + 100).to_string();
                 let labels = [("method", *method), ("endpoint", *route), ("status", &status)];
                 out.counted("simpleton_requests_total", &labels, count);
@@ -127,7 +159,8 @@ fn render_endpoints(out: &mut Exposition, endpoints: &[(&str, &str, &Endpoint)])
     }
     let name = "simpleton_request_duration_seconds";
     out.family(name, "histogram", "Time from a request's head to the last byte of its reply.");
-    for (route, method, endpoint) in endpoints {
-        endpoint.duration.render(out, name, &[("method", *method), ("endpoint", *route)]);
+    for (route, method, copies) in &endpoints {
+        let copies: Vec<&Histogram> = copies.iter().map(|endpoint| &endpoint.duration).collect();
+        Histogram::render(&copies, out, name, &[("method", *method), ("endpoint", *route)]);
     }
 }

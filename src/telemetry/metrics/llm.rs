@@ -102,7 +102,7 @@ impl LlmMetrics {
         ] {
             out.family(name, "histogram", help);
             for (model, metrics) in &models {
-                histogram(metrics).render(out, name, &[("model", model)]);
+                Histogram::render(&[histogram(metrics)], out, name, &[("model", model)]);
             }
         }
         let (begun, waiting) = (self.running.load(Relaxed) as f64, gauges.waiting as f64);
@@ -121,7 +121,7 @@ impl LlmMetrics {
             for (route, at) in &routes {
                 let Some(requests) = model.requests.get(*at) else { continue };
                 let labels = [("model", *name), ("endpoint", *route)];
-                out.counted("simpleton_llm_requests_total", &labels, requests);
+                out.counted("simpleton_llm_requests_total", &labels, requests.load(Relaxed));
             }
         }
         // The brief counts tokens by model, whichever endpoint they came by.
@@ -144,7 +144,7 @@ impl LlmMetrics {
         for (name, backend) in self.backends.list() {
             for (error, count) in ERROR_TYPES.iter().zip(&backend.errors) {
                 let labels = [("backend", name), ("error_type", *error)];
-                out.counted("simpleton_upstream_errors_total", &labels, count);
+                out.counted("simpleton_upstream_errors_total", &labels, count.load(Relaxed));
             }
         }
     }

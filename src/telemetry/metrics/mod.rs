@@ -9,6 +9,7 @@ mod histogram;
 mod http;
 mod llm;
 mod process;
+mod stripe;
 mod table;
 mod traces;
 mod vision;
@@ -54,7 +55,7 @@ impl Metrics {
     pub fn new(routes: impl IntoIterator<Item = &'static str>) -> Self {
         let routes: Vec<&'static str> = routes.into_iter().collect();
         Self {
-            http: HttpMetrics::new(routes.iter().copied()),
+            http: HttpMetrics::new(&routes),
             llm: LlmMetrics::new(routes.iter().copied()),
             cache: Arc::default(),
             vision: VisionMetrics::default(),

@@ -2,40 +2,53 @@
 
 use std::sync::OnceLock;
 
+use crate::telemetry::labels::OTHER_MODEL;
+
 /// As many names as become labels; more are counted together.
 const NAMES: usize = 128;
 
 pub(super) struct Table<T> {
-    entries: Box<[OnceLock<(Box<str>, T)>]>,
+    places: Box<[OnceLock<Entry<T>>]>,
     /// For those that found no room.
-    rest: (Box<str>, T),
+    rest: Entry<T>,
+}
+
+struct Entry<T> {
+    name: Box<str>,
+    value: T,
 }
 
 impl<T: Default> Table<T> {
     pub(super) fn new() -> Self {
-        let entries = (0..NAMES).map(|_| OnceLock::new()).collect();
-        Self { entries, rest: (crate::telemetry::labels::OTHER_MODEL.into(), T::default()) }
+        let places = (0..NAMES).map(|_| OnceLock::new()).collect();
+        Self { places, rest: Entry::new(OTHER_MODEL) }
     }
 
-    /// The entry of this name, made when there is none.
+    /// The value of this name, made when there is none.
     pub(super) fn entry(&self, name: &str) -> &T {
-        for entry in &self.entries {
+        for place in &self.places {
             // Whoever comes first to a free place gets it; the others look at what is there then.
-            let (known, value) = entry.get_or_init(|| (name.into(), T::default()));
-            if **known == *name {
-                return value;
+            let entry = place.get_or_init(|| Entry::new(name));
+            if *entry.name == *name {
+                return &entry.value;
             }
         }
-        &self.rest.1
+        &self.rest.value
     }
 
     /// By name.
     pub(super) fn list(&self) -> Vec<(&str, &T)> {
-        let full = self.entries.iter().all(|entry| entry.get().is_some());
-        let entries = self.entries.iter().filter_map(OnceLock::get).chain(full.then_some(&self.rest));
-        let mut list: Vec<(&str, &T)> = entries.map(|(name, value)| (&**name, value)).collect();
+        let full = self.places.iter().all(|place| place.get().is_some());
+        let entries = self.places.iter().filter_map(OnceLock::get).chain(full.then_some(&self.rest));
+        let mut list: Vec<(&str, &T)> = entries.map(|entry| (&*entry.name, &entry.value)).collect();
         list.sort_unstable_by_key(|(name, _)| *name);
         list
+    }
+}
+
+impl<T: Default> Entry<T> {
+    fn new(name: &str) -> Self {
+        Self { name: name.into(), value: T::default() }
     }
 }
 

@@ -2,11 +2,11 @@
 //! constant ratio, so that the error is relative: DDSketch (Masson, Rim, Lee: "DDSketch: a fast and
 //! fully-mergeable quantile sketch with relative-error guarantees", VLDB 2019).
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::LazyLock, time::Duration};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error, SeqAccess, Visitor},
+    de::{Error, Visitor},
 };
 
 /// How far a quantile may be from the true one.
@@ -41,7 +41,7 @@ impl Durations {
         self.max_ns = self.max_ns.max(ns);
         self.count += 1;
         self.sum_ns = self.sum_ns.saturating_add(ns);
-        self.buckets.add(bucket(ns), 1);
+        self.buckets.add(bucket(ns));
     }
 
     pub fn merge(&mut self, other: &Self) {
@@ -52,9 +52,7 @@ impl Durations {
         self.max_ns = self.max_ns.max(other.max_ns);
         self.count += other.count;
         self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
-        for (at, count) in other.buckets.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            self.buckets.add(other.buckets.first + at, *count);
-        }
+        self.buckets.merge(&other.buckets);
     }
 
     /// Seconds; 0 when there are none, as with the others below.
@@ -90,7 +88,8 @@ impl Durations {
 }
 
 fn bucket(ns: u64) -> usize {
-    if ns <= 1 { 0 } else { ((ns as f64).ln() / RATIO.ln()).ceil() as usize }
+    static LN_RATIO: LazyLock<f64> = LazyLock::new(|| RATIO.ln());
+    if ns <= 1 { 0 } else { ((ns as f64).ln() / *LN_RATIO).ceil() as usize }
 }
 
 /// The value whose relative distance to both bounds is the same.
@@ -99,66 +98,116 @@ fn middle(bucket: usize) -> f64 {
 }
 
 impl Buckets {
-    fn add(&mut self, bucket: usize, count: u64) {
+    fn add(&mut self, bucket: usize) {
+        self.reach(bucket, bucket + 1);
+        self.counts[bucket - self.first] += 1;
+    }
+
+    fn merge(&mut self, other: &Self) {
+        if other.counts.is_empty() {
+            return;
+        }
+        self.reach(other.first, other.first + other.counts.len());
+        let ours = &mut self.counts[other.first - self.first..];
+        for (ours, theirs) in ours.iter_mut().zip(&other.counts) {
+            *ours += theirs;
+        }
+    }
+
+    /// Makes room for the buckets from `first` to before `end`.
+    fn reach(&mut self, first: usize, end: usize) {
         if self.counts.is_empty() {
-            self.first = bucket;
+            self.first = first;
         }
-        if bucket < self.first {
-            let missing = self.first - bucket;
-            self.counts.splice(0..0, std::iter::repeat_n(0, missing));
-            self.first = bucket;
+        if first < self.first {
+            self.counts.splice(0..0, std::iter::repeat_n(0, self.first - first));
+            self.first = first;
         }
-        let at = bucket - self.first;
-        if at >= self.counts.len() {
-            self.counts.resize(at + 1, 0);
+        if end - self.first > self.counts.len() {
+            self.counts.resize(end - self.first, 0);
         }
-        self.counts[at] += count;
+    }
+
+    /// The first bucket, how many there are, and their counts; a count of zero is followed by the
+    /// number of zeros. A week is hundreds of thousands of counts, so this is done by hand.
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(16 + self.counts.len());
+        write_number(&mut bytes, self.first as u64);
+        write_number(&mut bytes, self.counts.len() as u64);
+        let mut rest = self.counts.as_slice();
+        while let Some(count) = rest.first() {
+            write_number(&mut bytes, *count);
+            let same = if *count == 0 { rest.iter().take_while(|count| **count == 0).count() } else { 1 };
+            if *count == 0 {
+                write_number(&mut bytes, same as u64);
+            }
+            rest = &rest[same..];
+        }
+        bytes
+    }
+
+    fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
+        let first = usize::try_from(read_number(&mut bytes)?).ok()?;
+        let len = usize::try_from(read_number(&mut bytes)?).ok()?;
+        if first.checked_add(len)? > BUCKETS {
+            return None;
+        }
+        let mut counts = vec![0; len];
+        let mut at = 0;
+        while at < len {
+            let count = read_number(&mut bytes)?;
+            counts[at] = count;
+            at += if count == 0 { usize::try_from(read_number(&mut bytes)?).ok()?.max(1) } else { 1 };
+        }
+        (at == len && bytes.is_empty()).then_some(Self { first, counts })
     }
 }
 
-/// Pairs of a bucket's distance to the one before and its count; empty ones are left out.
+/// Seven bits in each byte, the lowest first; all but the last have the highest bit set (LEB128).
+fn write_number(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+fn read_number(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
 impl Serialize for Buckets {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let filled = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
-        let mut next = 0;
-        let pairs: Vec<(usize, u64)> = filled
-            .map(|(at, count)| {
-                let gap = self.first + at - next;
-                next = self.first + at + 1;
-                (gap, *count)
-            })
-            .collect();
-        serializer.collect_seq(pairs)
+        serializer.serialize_bytes(&self.to_bytes())
     }
 }
 
 impl<'de> Deserialize<'de> for Buckets {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(Pairs)
+        deserializer.deserialize_bytes(BucketBytes)
     }
 }
 
-struct Pairs;
+struct BucketBytes;
 
-impl<'de> Visitor<'de> for Pairs {
+impl Visitor<'_> for BucketBytes {
     type Value = Buckets;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("pairs of a distance and a count")
+        f.write_str("counts of buckets")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut pairs: A) -> Result<Buckets, A::Error> {
-        let mut buckets = Buckets::default();
-        let mut next = 0_usize;
-        while let Some((gap, count)) = pairs.next_element::<(usize, u64)>()? {
-            let bucket = next.saturating_add(gap);
-            if bucket >= BUCKETS {
-                return Err(A::Error::custom("a bucket that does not exist"));
-            }
-            buckets.add(bucket, count);
-            next = bucket + 1;
-        }
-        Ok(buckets)
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Buckets, E> {
+        Buckets::from_bytes(bytes).ok_or_else(|| E::custom("these are no counts of buckets"))
     }
 }
 
@@ -195,8 +244,8 @@ mod tests {
 
         #[test]
         fn foreign_bytes_are_refused_or_read_and_take_little_room(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            if let Ok(durations) = postcard::from_bytes::<Durations>(&bytes) {
-                prop_assert!(durations.buckets.counts.len() <= BUCKETS);
+            if let Some(buckets) = Buckets::from_bytes(&bytes) {
+                prop_assert!(buckets.first + buckets.counts.len() <= BUCKETS);
             }
         }
     }

@@ -119,10 +119,17 @@ impl Figures {
 
     pub fn merge(&mut self, other: &Self) {
         for (name, endpoint) in &other.endpoints {
-            self.endpoints.entry(name.clone()).or_default().merge(endpoint);
+            // Not by `entry`, which would copy every name of every minute.
+            match self.endpoints.get_mut(name) {
+                Some(ours) => ours.merge(endpoint),
+                None => _ = self.endpoints.insert(name.clone(), endpoint.clone()),
+            }
         }
         for (name, model) in &other.models {
-            self.models.entry(name.clone()).or_default().merge(model);
+            match self.models.get_mut(name) {
+                Some(ours) => ours.merge(model),
+                None => _ = self.models.insert(name.clone(), model.clone()),
+            }
         }
         for (id, key) in &other.keys {
             self.keys.entry(*id).or_default().merge(key);

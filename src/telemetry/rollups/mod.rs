@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 pub use self::{
     durations::Durations,
@@ -33,8 +33,11 @@ use super::{
 };
 use crate::types::{KeyId, Usage};
 
-/// Records that may wait to be collected, which happens every second. More are lost, and counted.
+/// Records that may wait to be collected. More are lost, and counted.
 const WAITING: usize = 64 * 1024;
+
+/// Each time so many more wait, somebody is called to collect them: they take no memory to speak of.
+const CROWD: usize = 256;
 
 /// Characters of a failed request's path that are kept.
 const PATH_CHARS: usize = 200;
@@ -43,7 +46,8 @@ const PATH_CHARS: usize = 200;
 #[derive(Debug)]
 enum Record {
     Request(RequestRecord),
-    Call(CallRecord),
+    /// Boxed, for a call costs a thousand times more anyway, and most requests need none.
+    Call(Box<CallRecord>),
 }
 
 #[derive(Debug)]
@@ -81,6 +85,7 @@ pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 pub struct Rollups {
     records: mpsc::Sender<Record>,
     lost: AtomicU64,
+    crowded: Notify,
     clock: Clock,
     cache: Arc<CacheMetrics>,
     /// Nobody who handles a request takes this lock.
@@ -111,7 +116,14 @@ impl Rollups {
             hits: [0; 4],
             misses: [0; 4],
         };
-        Self { records: sender, lost: AtomicU64::new(0), clock, cache, collector: Mutex::new(collector) }
+        Self {
+            records: sender,
+            lost: AtomicU64::new(0),
+            crowded: Notify::new(),
+            clock,
+            cache,
+            collector: Mutex::new(collector),
+        }
     }
 
     /// What happened in the last `minutes`, an hour at most. All figures cover the same time.
@@ -145,6 +157,15 @@ impl Rollups {
         self.collected().pending.unwritten(true)
     }
 
+    /// Completes when many records wait to be collected.
+    pub async fn crowded(&self) {
+        self.crowded.notified().await;
+    }
+
+    pub fn collect(&self) {
+        drop(self.collected());
+    }
+
     /// This has been written.
     pub fn written(&self, written: &Unwritten) {
         let now = self.now();
@@ -165,6 +186,9 @@ impl Rollups {
     fn record(&self, record: Record) {
         if self.records.try_send(record).is_err() {
             self.lost.fetch_add(1, Relaxed);
+        }
+        if self.records.capacity().is_multiple_of(CROWD) {
+            self.crowded.notify_one();
         }
     }
 }
@@ -211,7 +235,7 @@ impl Sink for Rollups {
     }
 
     fn call_ended(&self, call: &Call) {
-        self.record(Record::Call(CallRecord {
+        self.record(Record::Call(Box::new(CallRecord {
             model: Arc::clone(&call.model),
             method: call.method,
             endpoint: call.endpoint,
@@ -222,7 +246,7 @@ impl Sink for Rollups {
             failed: call.error.is_some_and(|error| error != LEFT),
             ended: call.ended,
             ended_at: call.ended_at,
-        }));
+        })));
     }
 }
 

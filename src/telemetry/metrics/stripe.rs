@@ -1,0 +1,38 @@
+//! Counters of which every thread has its own copy, for cores that count in the same place wait for
+//! each other's caches. Whoever looks adds the copies up.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread::available_parallelism,
+};
+
+/// More threads than this share copies.
+const MOST: usize = 32;
+
+pub(super) struct Striped<T>(Box<[T]>);
+
+impl<T> Striped<T> {
+    pub(super) fn new(make: impl Fn() -> T) -> Self {
+        let copies = available_parallelism().map_or(MOST, usize::from).min(MOST);
+        Self((0..copies).map(|_| make()).collect())
+    }
+
+    /// This thread's copy.
+    pub(super) fn mine(&self) -> &T {
+        &self.0[place() % self.0.len()]
+    }
+
+    pub(super) fn all(&self) -> &[T] {
+        &self.0
+    }
+}
+
+/// Threads are numbered as they come.
+fn place() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static MINE: usize = NEXT.fetch_add(1, Relaxed);
+    }
+    // A thread that is ending has lost its number, and any copy will do.
+    MINE.try_with(|mine| *mine).unwrap_or(0)
+}
