@@ -8,6 +8,7 @@ use std::{
 };
 
 use simpleton::{
+    context::Context,
     store::{self, History},
     telemetry::{
         observation::Observed,
