@@ -20,7 +20,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 const LOG_BYTES: u64 = 4 << 20;
 
 /// The operating system keeps what is read often, too.
-const CACHE_KILOBYTES: u32 = 512;
+const CACHE_KILOBYTES: u32 = 256;
 
 /// What a failure of SQLite means to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

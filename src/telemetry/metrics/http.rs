@@ -77,7 +77,7 @@ impl HttpMetrics {
     }
 
     pub(super) fn in_progress(&self) -> u64 {
-        let sum: i64 = self.0.all().iter().map(|counters| counters.in_progress.load(Relaxed)).sum();
+        let sum: i64 = self.0.all().map(|counters| counters.in_progress.load(Relaxed)).sum();
         u64::try_from(sum).unwrap_or(0)
     }
 
@@ -101,7 +101,7 @@ impl HttpMetrics {
     fn routes(&self) -> Vec<(&'static str, Vec<&Route>)> {
         let mut names: Vec<&'static str> = self.0.mine().routes.keys().copied().collect();
         names.sort_unstable();
-        let copies = |name| self.0.all().iter().filter_map(|counters| counters.routes.get(name)).collect();
+        let copies = |name| self.0.all().filter_map(|counters| counters.routes.get(name)).collect();
         names.into_iter().map(|name| (name, copies(name))).collect()
     }
 

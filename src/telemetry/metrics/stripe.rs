@@ -9,21 +9,25 @@ use std::{
 /// More threads than this share copies.
 const MOST: usize = 32;
 
-pub(super) struct Striped<T>(Box<[T]>);
+pub(super) struct Striped<T>(Box<[Apart<T>]>);
+
+/// On cache lines of its own. Two, for processors fetch the next one, too.
+#[repr(align(128))]
+struct Apart<T>(T);
 
 impl<T> Striped<T> {
     pub(super) fn new(make: impl Fn() -> T) -> Self {
         let copies = available_parallelism().map_or(MOST, usize::from).min(MOST);
-        Self((0..copies).map(|_| make()).collect())
+        Self((0..copies).map(|_| Apart(make())).collect())
     }
 
     /// This thread's copy.
     pub(super) fn mine(&self) -> &T {
-        &self.0[place() % self.0.len()]
+        &self.0[place() % self.0.len()].0
     }
 
-    pub(super) fn all(&self) -> &[T] {
-        &self.0
+    pub(super) fn all(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|Apart(copy)| copy)
     }
 }
 
