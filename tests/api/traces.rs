@@ -80,7 +80,10 @@ async fn a_callers_trace_goes_through_to_the_backend_and_the_collector() {
     );
     let everything = format!("{:?}", collector.requests("/v1/traces"));
     assert!(!everything.contains("a-secret-prompt") && !everything.contains(crate::harness::KEY));
-    assert_eq!(server.metric("simpleton_trace_spans_total{outcome=\"exported\"}").await, 4.0);
+    eventually("they are counted", async || {
+        server.metric("simpleton_trace_spans_total{outcome=\"exported\"}").await == 4.0
+    })
+    .await;
 }
 
 #[tokio::test]
