@@ -8,7 +8,7 @@ use tokio_util::sync::DropGuard;
 
 use crate::{
     app::{
-        self, App,
+        self, App, Parts,
         alerts::Alerts,
         keys::{Keys, NewKey},
         prompts::Prompts,
@@ -52,15 +52,8 @@ impl Server {
         let rollups = Arc::clone(&monitoring.rollups);
         let history = History::open(&config.history, data_dir.path(), rollups);
         let alerts = Alerts::open(config.alerts.clone(), data_dir.path(), Arc::clone(&monitoring.metrics))?;
-        let app = Arc::new(App::new(
-            backend,
-            config_of_product(config),
-            prompts,
-            cache,
-            monitoring,
-            history,
-            alerts,
-        ));
+        let parts = Parts { backend, cache, monitoring, history, alerts, prompts };
+        let app = Arc::new(App::new(parts, config_of_product(config)));
         let background = app.start(exporter);
         let edge = Arc::new(Edge {
             app: Arc::clone(&app),

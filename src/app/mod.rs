@@ -58,6 +58,16 @@ pub struct Settings<'a> {
     pub ocr: &'a ocr::Settings,
 }
 
+/// What the product is made of, each opened by its own module.
+pub struct Parts {
+    pub backend: Arc<dyn Backend>,
+    pub cache: Cache,
+    pub monitoring: Monitoring,
+    pub history: History,
+    pub alerts: Alerts,
+    pub prompts: Prompts,
+}
+
 /// On whose behalf something is done, and by which endpoint it came.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -71,15 +81,8 @@ pub struct Caller {
 }
 
 impl App {
-    pub fn new(
-        backend: Arc<dyn Backend>,
-        settings: Settings<'_>,
-        prompts: Prompts,
-        cache: Cache,
-        monitoring: Monitoring,
-        history: History,
-        alerts: Alerts,
-    ) -> Self {
+    pub fn new(parts: Parts, settings: Settings<'_>) -> Self {
+        let Parts { backend, cache, monitoring, history, alerts, prompts } = parts;
         Self {
             models: Models::new(Arc::clone(&backend), settings.models.clone()),
             pictures: Pictures::new(settings.pictures, Arc::clone(&monitoring.metrics)),
