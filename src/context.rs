@@ -36,30 +36,19 @@ tokio::task_local! {
     static CURRENT: Arc<Context>;
 }
 
-/// The request for which the present task is at work.
-pub fn current() -> Option<Arc<Context>> {
-    CURRENT.try_with(Arc::clone).ok()
-}
-
 /// What `look` makes of the request for which the present task is at work.
 pub fn with_current<T>(look: impl FnOnce(&Context) -> T) -> Option<T> {
     CURRENT.try_with(|context| look(context)).ok()
 }
 
 /// The future, at work for this request.
-pub async fn within<F: Future>(context: impl Into<Option<Arc<Context>>>, future: F) -> F::Output {
-    match context.into() {
-        Some(context) => CURRENT.scope(context, future).await,
-        None => future.await,
-    }
+pub fn within<F: Future>(context: Arc<Context>, future: F) -> impl Future<Output = F::Output> {
+    CURRENT.scope(context, future)
 }
 
 /// The same for what is done at once.
-pub fn at_once<T>(context: impl Into<Option<Arc<Context>>>, work: impl FnOnce() -> T) -> T {
-    match context.into() {
-        Some(context) => CURRENT.sync_scope(context, work),
-        None => work(),
-    }
+pub fn at_once<T>(context: Arc<Context>, work: impl FnOnce() -> T) -> T {
+    CURRENT.sync_scope(context, work)
 }
 
 impl Context {
@@ -229,7 +218,7 @@ mod tests {
         assert_eq!(id(), None);
         let seen = within(Arc::clone(&context), async {
             tokio::task::yield_now().await;
-            let other = tokio::spawn(async { current().is_none() });
+            let other = tokio::spawn(async { with_current(|_| ()).is_none() });
             (id(), other.await.expect("no panic"))
         });
         assert_eq!(seen.await, (Some("r-1".to_owned()), true));

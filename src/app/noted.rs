@@ -11,7 +11,6 @@ use futures_util::Stream;
 use super::{App, Caller, models::Identity};
 use crate::{
     cache::{Events, Served},
-    context,
     error::Result,
     telemetry::{
         call::{CallFrom, RunningCall},
@@ -36,7 +35,7 @@ impl App {
             method: caller.observation.method(),
             endpoint: caller.endpoint,
             key: caller.key,
-            context: context::current(),
+            context: caller.observation.context(),
         };
         move || RunningCall::begin(sinks, model, listed, from)
     }

@@ -39,7 +39,7 @@ pub struct Call {
     pub ended_at: SystemTime,
     pub ended: Instant,
     /// The request that began it, with a span of the call's own.
-    pub context: Option<Arc<Context>>,
+    pub context: Arc<Context>,
 }
 
 impl Call {
@@ -68,7 +68,7 @@ pub struct CallFrom {
     pub endpoint: &'static str,
     pub key: KeyId,
     /// The request that began it.
-    pub context: Option<Arc<Context>>,
+    pub context: Arc<Context>,
 }
 
 impl RunningCall {
@@ -89,14 +89,14 @@ impl RunningCall {
             error: None,
             ended_at: SystemTime::UNIX_EPOCH,
             ended: began,
-            context: from.context.map(|request| request.child()),
+            context: from.context.child(),
         };
         Self { call, listed, began, sinks }
     }
 
     /// What is done for the call is to be done within this.
-    pub fn context(&self) -> Option<Arc<Context>> {
-        self.call.context.clone()
+    pub fn context(&self) -> Arc<Context> {
+        Arc::clone(&self.call.context)
     }
 
     /// An event of the answer is there; the first one counts.

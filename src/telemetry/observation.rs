@@ -179,6 +179,10 @@ impl Observation {
         })
     }
 
+    pub fn context(&self) -> Arc<Context> {
+        Arc::clone(&self.arrival.context)
+    }
+
     pub fn request_id(&self) -> &str {
         &self.arrival.context.request_id
     }

@@ -109,7 +109,7 @@ fn request(status: u16, duration: Duration, ended_at: SystemTime) -> Observed {
 
 fn call(ended_at: SystemTime) -> Call {
     Call {
-        context: None,
+        context: Arc::new(Context::new(None, None, None)),
         model: "qwen2.5:7b".into(),
         backend: "ollama",
         method: "POST",

@@ -122,8 +122,8 @@ impl Sink for Traces {
     }
 
     fn call_ended(&self, call: &Call) {
-        if let Some(context) = call.context.as_deref().filter(|context| context.trace.recorded) {
-            self.add(|| spans::of_call(call, context));
+        if call.context.trace.recorded {
+            self.add(|| spans::of_call(call));
         }
     }
 }

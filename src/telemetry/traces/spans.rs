@@ -50,8 +50,8 @@ pub(super) fn of_request(observed: &Observed) -> Span {
         .with(attributes, status)
 }
 
-/// The span of a call of a model; `context` is the call's own.
-pub(super) fn of_call(call: &Call, context: &Context) -> Span {
+/// The span of a call of a model.
+pub(super) fn of_call(call: &Call) -> Span {
     let operation = operation(call.endpoint);
     let mut attributes = vec![
         Attribute::new("gen_ai.operation.name", operation),
@@ -69,7 +69,7 @@ pub(super) fn of_call(call: &Call, context: &Context) -> Span {
     }
     let status = call.error.map_or_else(Status::unset, Status::error);
     let name = format!("{operation} {}", call.model);
-    span(context, name, SpanKind::Client, call.ended_at, call.duration).with(attributes, status)
+    span(&call.context, name, SpanKind::Client, call.ended_at, call.duration).with(attributes, status)
 }
 
 /// As the conventions call what the routes do.
