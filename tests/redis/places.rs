@@ -10,7 +10,7 @@ use std::{
 use simpleton::cache::{Kind, Store};
 
 use crate::server::{
-    Server, available, eventually, finds, free_port, get, key, name, open, put, within, written,
+    SOON, Server, available, eventually, finds, free_port, get, key, name, open, put, within, written,
 };
 
 /// Servers take seconds to agree with each other, and more on a busy machine.
@@ -155,8 +155,12 @@ async fn cluster() {
     for server in &servers {
         assert_ne!(server.cli(&["dbsize"]), "0", "entries are spread over the servers");
     }
-    let found = two.get(&keys).await;
-    assert_eq!(found.iter().flatten().count(), 300);
+    // On a busy machine a look at three servers may take longer than a request would wait.
+    let start = Instant::now();
+    while two.get(&keys).await.iter().flatten().count() < 300 {
+        assert!(start.elapsed() < SOON, "the other server does not find all of them");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 
     put(&two, keys[0], "b");
     finds(&one, keys[0], "b").await;
@@ -180,7 +184,8 @@ async fn cluster() {
         two.get(&[key(Kind::Vision, number)]).await;
     }
     let all = start.elapsed();
-    assert!(all < Duration::from_millis(400), "{all:?}");
+    // Were each to wait for the dead server, it would take 6 s.
+    assert!(all < Duration::from_secs(2), "{all:?}");
 }
 
 async fn cluster_of_three() -> Vec<Server> {
