@@ -7,21 +7,26 @@ use futures_util::future::try_join_all;
 use super::chat;
 use crate::support::{
     Result,
-    children::Simpleton,
+    children::{KEY, Simpleton},
     client::Connection,
     report::{Verdicts, heading},
 };
 
 const DISTINCT: u64 = 100_000;
 const CONNECTIONS: u64 = 32;
-const REPORTS: u64 = 10;
+const REPORTS: u64 = 8;
+const MEMORY_MB: u64 = 16;
 
 pub async fn measure(folder: &Path, upstream: SocketAddr, verdicts: &mut Verdicts) -> Result<()> {
     let requests: u64 = std::env::var("SOAK").ok().and_then(|n| n.parse().ok()).unwrap_or(200_000);
-    heading(&format!("{requests} requests over {DISTINCT} questions, 16 MB of memory for entries"));
+    heading(&format!("{requests} requests over {DISTINCT} questions, {MEMORY_MB} MB of memory for entries"));
     let url = format!("http://{upstream}");
-    let variables = [("OLLAMA_BASE_URL", url.as_str()), ("CACHE_MAX_MEMORY_MB", "16"), ("LOG_LEVEL", "warn")];
+    let memory = MEMORY_MB.to_string();
+    let variables =
+        [("OLLAMA_BASE_URL", url.as_str()), ("CACHE_MAX_MEMORY_MB", memory.as_str()), ("LOG_LEVEL", "warn")];
     let simpleton = Simpleton::start(&folder.join("soak"), &variables)?;
+    let start = resident_mb(simpleton.program.pid())?;
+    println!("  {:>3} %  {start:>6.1} MB", 0);
     let mut resident = Vec::new();
     for part in 0..REPORTS {
         let began = Instant::now();
@@ -35,9 +40,24 @@ pub async fn measure(folder: &Path, upstream: SocketAddr, verdicts: &mut Verdict
         );
         resident.push(now);
     }
-    let (middle, end) = (resident[resident.len() / 2], resident[resident.len() - 1]);
+    let (middle, end) = (resident[resident.len() / 2 - 1], resident[resident.len() - 1]);
     let growth = end - middle;
     verdicts.add("memory grown in the second half", format!("{growth:.1} MB"), "< 5 MB", growth < 5.0);
+    clear(&simpleton, verdicts).await
+}
+
+/// All that has gathered is of one type.
+async fn clear(simpleton: &Simpleton, verdicts: &mut Verdicts) -> Result<()> {
+    let request = format!(
+        "DELETE /analytics/cache?prefix=chat HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\n\r\n"
+    );
+    let mut connection = Connection::open(&chat("soak", simpleton, "").address).await?;
+    let began = Instant::now();
+    let reply = String::from_utf8_lossy(connection.call(request.as_bytes()).await?).into_owned();
+    let took = began.elapsed().as_secs_f64();
+    let (_, body) = reply.split_once("\r\n\r\n").ok_or("no body")?;
+    println!("  {body}");
+    verdicts.add("a clear of all that has gathered", format!("{took:.2} s"), "< 1 s", took < 1.0);
     Ok(())
 }
 

@@ -274,8 +274,9 @@ impl Disk {
                 entries.insert(key, entry);
             }
         }
-        if !used.is_empty() {
-            // When the queue is full the rows only stay where they are in the order.
+        // Only while little waits: without it the rows stay where they are in the order, and with it a
+        // disk that is read a lot would be written to as much, and a clear would wait for that.
+        if !used.is_empty() && self.standing.queued_bytes.load(Ordering::Relaxed) < self.queue_bytes / 16 {
             self.queue(Job::Used(used));
         }
         entries

@@ -48,7 +48,8 @@ impl Job {
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Self::Write(_, entry) => entry.value.len() as u64 + ENTRY_OVERHEAD_BYTES,
-            Self::Used(ids) => 64 + 8 * ids.len() as u64,
+            // Little memory, but as much work as a small entry.
+            Self::Used(ids) => ids.len() as u64 * ENTRY_OVERHEAD_BYTES,
             Self::Clear(_) | Self::Damaged(_) | Self::Stop(_) => 0,
         }
     }
