@@ -155,7 +155,7 @@ async fn cluster() {
     for server in &servers {
         assert_ne!(server.cli(&["dbsize"]), "0", "entries are spread over the servers");
     }
-    // On a busy machine a look at three servers may take longer than a request would wait.
+    // A look that takes a busy machine longer than a request waits is a miss, and may be one of them.
     let start = Instant::now();
     while two.get(&keys).await.iter().flatten().count() < 300 {
         assert!(start.elapsed() < SOON, "the other server does not find all of them");
@@ -184,8 +184,7 @@ async fn cluster() {
         two.get(&[key(Kind::Vision, number)]).await;
     }
     let all = start.elapsed();
-    // Were each to wait for the dead server, it would take 6 s.
-    assert!(all < Duration::from_secs(2), "{all:?}");
+    assert!(all < Duration::from_millis(400), "{all:?}");
 }
 
 async fn cluster_of_three() -> Vec<Server> {

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use redis::{
-    AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, ProtocolVersion, PushInfo, RedisResult, Value,
+    AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, ProtocolVersion, PushInfo, RedisResult,
+    RetryMethod, Value,
     aio::MultiplexedConnection,
     cluster::ClusterClient,
     cluster_async::ClusterConnection,
@@ -98,14 +99,17 @@ impl Connection {
     }
 
     /// Runs commands together and gives each one's own result.
+    ///
+    /// # Errors
+    /// The first that is broken: the others may then have been carried out or not.
     pub(super) async fn run_all(&mut self, commands: Vec<Cmd>) -> RedisResult<Vec<RedisResult<Value>>> {
-        match self {
+        let results: Vec<RedisResult<Value>> = match self {
             Self::One(connection) => {
                 let mut pipeline = Pipeline::with_capacity(commands.len());
                 for command in commands {
                     pipeline.add_command(command);
                 }
-                pipeline.ignore_errors().query_async(connection).await
+                pipeline.ignore_errors().query_async(connection).await?
             }
             // A cluster's pipeline may hold one slot only, and ours are spread over all of them.
             Self::Cluster(connection) => {
@@ -113,13 +117,12 @@ impl Connection {
                     let mut connection = connection.clone();
                     async move { command.query_async::<Value>(&mut connection).await }
                 });
-                let results = join_all(calls).await;
-                match results.iter().find_map(|result| result.as_ref().err().filter(|error| is_broken(error)))
-                {
-                    Some(error) => Err(error.clone()),
-                    None => Ok(results),
-                }
+                join_all(calls).await
             }
+        };
+        match results.iter().find_map(|result| result.as_ref().err().filter(|error| is_broken(error))) {
+            Some(error) => Err(error.clone()),
+            None => Ok(results),
         }
     }
 
@@ -167,10 +170,15 @@ impl Connection {
     }
 }
 
-/// Whether an error says that the connection or the server is gone, and not that one command was
-/// refused.
+/// Whether an error says that the connection or the server is gone or not the right one just now, and
+/// not that one command was refused. While a cluster's lost sockets are replaced, a command may end up
+/// at a server that only knows where it belongs.
 pub(super) fn is_broken(error: &redis::RedisError) -> bool {
-    error.is_io_error() || error.is_unrecoverable_error()
+    let elsewhere_or_later = matches!(
+        error.retry_method(),
+        RetryMethod::MovedRedirect | RetryMethod::AskRedirect | RetryMethod::WaitAndRetry
+    );
+    elsewhere_or_later || error.is_io_error() || error.is_unrecoverable_error()
 }
 
 pub(super) async fn within<T>(
@@ -191,5 +199,24 @@ fn says(value: &Value, word: &str) -> bool {
         Value::Array(values) | Value::Set(values) => values.iter().any(|value| says(value, word)),
         Value::Map(pairs) => pairs.iter().any(|(key, value)| says(key, word) || says(value, word)),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::{ErrorKind, RedisError, ServerErrorKind as Server};
+
+    use super::*;
+
+    #[test]
+    fn what_another_server_or_a_later_moment_would_take_is_not_refused() {
+        let broken = |kind: ErrorKind| is_broken(&RedisError::from((kind, "so it is")));
+        for kind in [Server::Moved, Server::Ask, Server::TryAgain, Server::ClusterDown, Server::BusyLoading] {
+            assert!(broken(ErrorKind::Server(kind)), "{kind:?}");
+        }
+        assert!(broken(ErrorKind::Io) && broken(ErrorKind::ClusterConnectionNotFound));
+        for kind in [Server::ResponseError, Server::NoPerm, Server::CrossSlot] {
+            assert!(!broken(ErrorKind::Server(kind)), "{kind:?}");
+        }
     }
 }
