@@ -1,7 +1,6 @@
 //! Starts real servers on free ports and talks to them with a plain HTTP client.
 
 use std::{
-    future::Future,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -138,7 +137,7 @@ pub fn events(text: &str) -> Vec<(String, Value)> {
 }
 
 /// Waits for something that must come true; the deadline is generous, for slow machines.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> F) {
+pub async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     while !check().await {
         assert!(started.elapsed() < Duration::from_secs(20), "{what}: not after 20 s");
