@@ -55,14 +55,9 @@ impl Context {
     /// `request_id` and `traceparent` as the caller sent them, if it did. `share` of the traces that
     /// nobody began before us are recorded; none at all when there is no share.
     pub fn new(request_id: Option<&str>, traceparent: Option<&str>, share: Option<f64>) -> Self {
-        let mut bytes = [0u8; 24];
-        // Without random numbers an id is still an id; it is no secret.
-        let _ = getrandom::fill(&mut bytes);
-        let (own, span) = bytes.split_at(16);
-        let own = u128::from_be_bytes(own.try_into().unwrap_or_default()).max(1);
-        let span = u64::from_be_bytes(span.try_into().unwrap_or_default()).max(1);
-        let trace = Trace::new(traceparent, TraceId(own), SpanId(span), share);
-        let request_id = request_id.map_or_else(|| TraceId(own).to_string(), str::to_owned);
+        let own = TraceId(rand::random::<u128>().max(1));
+        let trace = Trace::new(traceparent, own, SpanId::new(), share);
+        let request_id = request_id.map_or_else(|| own.to_string(), str::to_owned);
         Self { request_id, trace }
     }
 
@@ -71,10 +66,7 @@ impl Context {
         if !self.trace.recorded {
             return Arc::clone(self);
         }
-        let mut bytes = [0u8; 8];
-        let _ = getrandom::fill(&mut bytes);
-        let span = SpanId(u64::from_be_bytes(bytes).max(1));
-        let trace = Trace { span, parent: Some(self.trace.span), ..self.trace };
+        let trace = Trace { span: SpanId::new(), parent: Some(self.trace.span), ..self.trace };
         Arc::new(Self { request_id: self.request_id.clone(), trace })
     }
 }
@@ -93,6 +85,12 @@ impl Trace {
     pub fn traceparent(&self) -> Option<String> {
         let parent = if self.recorded { self.span } else { self.parent? };
         Some(format!("00-{}-{parent}-{:02x}", self.id, u8::from(self.sampled)))
+    }
+}
+
+impl SpanId {
+    fn new() -> Self {
+        Self(rand::random::<u64>().max(1))
     }
 }
 

@@ -19,7 +19,7 @@ use futures_util::task::AtomicWaker;
 
 /// How often a future is polled again before the runtime gets its thread back: some wake themselves
 /// for no other reason.
-const MOST: usize = 16;
+const MOST: usize = 64;
 
 pub(crate) struct Turns {
     wakes: Arc<Wakes>,

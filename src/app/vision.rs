@@ -113,7 +113,7 @@ impl App {
         let tesseract = self.tesseract.clone();
         let read = async move || -> Result<Events> {
             let text = tesseract.read(&image).await?;
-            let events = [ChatEvent::Text(text), ChatEvent::Done(Done::default())];
+            let events = [ChatEvent::Text(text), Done::default().into()];
             let events: Events = Box::pin(stream::iter(events.map(Ok)));
             Ok(events)
         };

@@ -106,7 +106,7 @@ pub(super) fn events<P: Parser>(response: Response, since: Instant) -> impl Stre
             }
         }
         let done = parser.finish().ok_or_else(|| cut_off(peer))?;
-        yield ChatEvent::Done(timed(done, since, first));
+        yield timed(done, since, first).into();
     }
 }
 

@@ -71,12 +71,12 @@ mod tests {
     }
 
     fn done() -> ChatEvent {
-        ChatEvent::Done(Done { context: Some(vec![1, 2]), ..Done::default() })
+        ChatEvent::from(Done { context: Some(vec![1, 2]), ..Done::default() })
     }
 
     #[test]
     fn a_log_comes_back_with_its_texts_joined() {
-        let call = ChatEvent::ToolCall(ToolCall {
+        let call = ChatEvent::from(ToolCall {
             id: None,
             name: "f".into(),
             arguments: serde_json::json!({"a": 1}),
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_log_without_end_or_content_is_not_kept() {
-        let broken = ChatEvent::ToolCall(ToolCall { id: None, name: "f".into(), arguments: "x".into() });
+        let broken = ChatEvent::from(ToolCall { id: None, name: "f".into(), arguments: "x".into() });
         for log in [vec![], vec![text("a")], vec![done()], vec![done(), done()], vec![broken, done()]] {
             assert_eq!(from_events(log.clone()), None, "{log:?}");
         }
@@ -113,8 +113,8 @@ mod tests {
         let log = vec![
             ChatEvent::Text("a".into()),
             ChatEvent::Thinking("b".into()),
-            ChatEvent::ToolCall(call),
-            ChatEvent::Done(Done { reason: FinishReason::Length, usage, timings, context }),
+            ChatEvent::from(call),
+            ChatEvent::from(Done { reason: FinishReason::Length, usage, timings, context }),
         ];
         let form = b"\x03\x04\x00\x01a\x01\x01b\x02\x01\x01i\x01f\x0b{\"a\":[1.5]}\
             \x03\x01\xac\x02\x02\x3c\x00\x01\x00\x01\x00\x01\x00\x01\x00\x01\x01\x02\x07\x80\x01";

@@ -185,13 +185,13 @@ mod tests {
         let readers =
             tokio::spawn(async { (first.collect::<Vec<_>>().await, late.collect::<Vec<_>>().await) });
         flight.push(text("b"));
-        flight.push(ChatEvent::Done(Done::default()));
+        flight.push(ChatEvent::from(Done::default()));
         flight.end(Ok(()));
         let (first, late) = readers.await.expect("they end");
         let texts = |events: &[Result<ChatEvent>]| {
             events.iter().filter_map(|e| e.as_ref().ok().cloned()).collect::<Vec<_>>()
         };
-        assert_eq!(texts(&first), [text("a"), text("b"), ChatEvent::Done(Done::default())]);
+        assert_eq!(texts(&first), [text("a"), text("b"), ChatEvent::from(Done::default())]);
         assert_eq!(texts(&first), texts(&late));
         let after = flight.join().expect("a complete log can be read").collect::<Vec<_>>().await;
         assert_eq!(after.len(), 3);

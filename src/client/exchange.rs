@@ -5,7 +5,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
@@ -28,7 +28,15 @@ pub(super) struct Exchange {
     /// `None` once the connection has ended.
     connection: Option<Connection<Box<dyn Io>, Full<Bytes>>>,
     turns: Turns,
+    /// How the body ended behind what was given of it last.
+    end: Option<End>,
 }
+
+/// `None` is a proper end.
+type End = Option<hyper::Error>;
+
+/// Beyond this many bytes, what has arrived is passed on before more is read.
+const ENOUGH: usize = 64 * 1024;
 
 /// Why nothing came back.
 pub(super) struct Failed {
@@ -40,7 +48,7 @@ pub(super) struct Failed {
 impl Exchange {
     pub(super) async fn new(io: Box<dyn Io>) -> hyper::Result<Self> {
         let (sender, connection) = handshake(io).await?;
-        Ok(Self { sender, connection: Some(connection), turns: Turns::new() })
+        Ok(Self { sender, connection: Some(connection), turns: Turns::new(), end: None })
     }
 
     /// Whether the other side still listens, as far as can be seen without asking.
@@ -65,20 +73,37 @@ impl Exchange {
         )
     }
 
-    /// The next part of a body, `None` at its proper end.
+    /// What has arrived of a body since the last time, `None` at its proper end. Chunks that have come
+    /// together are given together: a short reply is often there whole, in a chunk for each token.
     pub(super) async fn data(&mut self, body: &mut Incoming) -> Option<hyper::Result<Bytes>> {
-        let Self { connection, turns, .. } = self;
-        loop {
-            let mut step = |cx: &mut Context<'_>| Pin::new(&mut *body).poll_frame(cx);
-            let frame = std::future::poll_fn(|cx| drive(connection, turns, cx, &mut step)).await?;
-            match frame.map(hyper::body::Frame::into_data) {
-                Ok(Ok(data)) => return Some(Ok(data)),
-                // Trailers.
-                Ok(Err(_)) => {}
-                Err(error) => return Some(Err(error)),
-            }
+        let Self { connection, turns, end, .. } = self;
+        let mut data = Vec::new();
+        if end.is_none() {
+            std::future::poll_fn(|cx| {
+                let all = drive(connection, turns, cx, |cx| read(body, &mut data, cx));
+                match all {
+                    Poll::Ready(ended) => *end = ended,
+                    Poll::Pending if data.is_empty() => return Poll::Pending,
+                    Poll::Pending => {}
+                }
+                Poll::Ready(())
+            })
+            .await;
+        }
+        if data.is_empty() { end.take()?.map(Err) } else { Some(Ok(data.into())) }
+    }
+}
+
+/// Appends to `data` until there is nothing more, or enough; then gives the body's end, if it is there.
+fn read(body: &mut Incoming, data: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Option<End>> {
+    while data.len() < ENOUGH {
+        match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+            // Trailers have no data.
+            Some(Ok(frame)) => data.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+            end => return Poll::Ready(Some(end.and_then(Result::err))),
         }
     }
+    Poll::Ready(None)
 }
 
 /// Polls both what is wanted and the connection that brings it, until one of them waits for the

@@ -98,7 +98,7 @@ async fn whole(mut reply: ChatReply, shape: Shape) -> Result<Response> {
             ChatEvent::Text(more) if text.is_empty() => text = more,
             ChatEvent::Text(more) => text.push_str(&more),
             ChatEvent::Thinking(more) => thinking.push_str(&more),
-            ChatEvent::ToolCall(call) => tool_calls.push(call),
+            ChatEvent::ToolCall(call) => tool_calls.push(*call),
             ChatEvent::Done(done) => {
                 let mut json = Vec::with_capacity(text.len() + 512);
                 let thinking = (!thinking.is_empty()).then_some(thinking.as_str());
@@ -157,7 +157,7 @@ impl SseBody {
         let parts = match &event {
             ChatEvent::Text(text) => Parts { text, ..Parts::default() },
             ChatEvent::Thinking(text) => Parts { thinking: Some(text), ..Parts::default() },
-            ChatEvent::ToolCall(call) => Parts { tool_calls: std::slice::from_ref(call), ..Parts::default() },
+            ChatEvent::ToolCall(call) => Parts { tool_calls: std::slice::from_ref(&**call), ..Parts::default() },
             ChatEvent::Done(done) => {
                 self.ended = true;
                 Parts { done: Some(done), ..Parts::default() }

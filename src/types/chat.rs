@@ -149,14 +149,27 @@ pub struct Sampling {
     pub max_tokens: Option<u32>,
 }
 
-/// A reply is a log of these; exactly one `Done`, which is the last.
+/// A reply is a log of these; exactly one `Done`, which is the last. The rare ones are boxed: most
+/// are texts, and each is moved often.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ChatEvent {
     Text(String),
     /// What a reasoning model thinks before it answers.
     Thinking(String),
-    ToolCall(ToolCall),
-    Done(Done),
+    ToolCall(Box<ToolCall>),
+    Done(Box<Done>),
+}
+
+impl From<ToolCall> for ChatEvent {
+    fn from(call: ToolCall) -> Self {
+        Self::ToolCall(Box::new(call))
+    }
+}
+
+impl From<Done> for ChatEvent {
+    fn from(done: Done) -> Self {
+        Self::Done(Box::new(done))
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

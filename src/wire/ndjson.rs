@@ -1,6 +1,7 @@
 //! Newline-delimited JSON: one value a line (Ollama's streams).
 
 use bytes::{Bytes, BytesMut};
+use memchr::memchr;
 
 use super::{Framing, MAX_FRAME, too_long};
 use crate::error::Result;
@@ -18,7 +19,7 @@ impl Framing for Lines {
     }
 
     fn next_frame(&mut self) -> Result<Option<Bytes>> {
-        while let Some(at) = self.buffer[self.searched..].iter().position(|&byte| byte == b'\n') {
+        while let Some(at) = memchr(b'\n', &self.buffer[self.searched..]) {
             let line = self.buffer.split_to(self.searched + at + 1).freeze();
             self.searched = 0;
             let trimmed = line.trim_ascii();

@@ -2,6 +2,7 @@
 //! clients. Only `data` and `event` matter to the protocols that we speak.
 
 use bytes::{Bytes, BytesMut};
+use memchr::memchr2;
 
 use super::{Framing, MAX_FRAME, too_long};
 use crate::error::Result;
@@ -18,7 +19,7 @@ pub struct Events {
 impl Events {
     /// The next line without its end (`\n`, `\r\n` or `\r`).
     fn line(&mut self) -> Option<Bytes> {
-        let at = self.buffer[self.searched..].iter().position(|&byte| byte == b'\n' || byte == b'\r');
+        let at = memchr2(b'\n', b'\r', &self.buffer[self.searched..]);
         let Some(at) = at.map(|at| self.searched + at) else {
             self.searched = self.buffer.len();
             return None;

@@ -103,7 +103,7 @@ pub(crate) async fn collect(mut stream: ChatStream) -> Result<Reply> {
     }
     let Some(ChatEvent::Done(done)) = events.pop() else { panic!("no Done at the end of {events:?}") };
     assert!(!events.iter().any(|event| matches!(event, ChatEvent::Done(_))), "Done came twice");
-    Ok(Reply { events, done })
+    Ok(Reply { events, done: *done })
 }
 
 /// One question to the demo model, always answered alike.

@@ -104,7 +104,7 @@ fn attended(
         let mut reply = String::new();
         while let Some(event) = events.next().await {
             let event = match event {
-                Ok(ChatEvent::Done(done)) => finish(done, &past, &reply, &lease).await,
+                Ok(ChatEvent::Done(done)) => finish(*done, &past, &reply, &lease).await,
                 other => other,
             };
             match event {
@@ -126,7 +126,7 @@ fn attended(
 async fn finish(mut done: Done, past: &Past, reply: &str, lease: &Lease) -> Result<ChatEvent> {
     (done.timings.queue, done.timings.load) = (Some(lease.waited()), lease.load());
     done.context = tell(past, reply, lease.client()).await?;
-    Ok(ChatEvent::Done(done))
+    Ok(done.into())
 }
 
 /// The whole exchange in token ids, so that a later prompt can go on with it.

@@ -1,9 +1,9 @@
 //! What an Ollama server answers.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Visitor};
 use serde_json::Value;
 
 use crate::types::{ChatEvent, Done, FinishReason, Timings, ToolCall, Usage};
@@ -11,18 +11,18 @@ use crate::types::{ChatEvent, Done, FinishReason, Timings, ToolCall, Usage};
 /// One line of `/api/chat` or `/api/generate`.
 #[derive(Deserialize)]
 pub struct Line<'a> {
-    #[serde(borrow, default)]
-    error: Option<Cow<'a, str>>,
+    #[serde(default)]
+    error: Option<String>,
     #[serde(borrow, default)]
     message: Option<LineMessage<'a>>,
     #[serde(borrow, default)]
-    response: Option<Cow<'a, str>>,
+    response: Text<'a>,
     #[serde(borrow, default)]
-    thinking: Option<Cow<'a, str>>,
+    thinking: Text<'a>,
     #[serde(default)]
     done: bool,
     #[serde(borrow, default)]
-    done_reason: Option<Cow<'a, str>>,
+    done_reason: Text<'a>,
     #[serde(default)]
     context: Option<Vec<u32>>,
     #[serde(default)]
@@ -42,9 +42,9 @@ pub struct Line<'a> {
 #[derive(Deserialize)]
 struct LineMessage<'a> {
     #[serde(borrow, default)]
-    content: Cow<'a, str>,
+    content: Text<'a>,
     #[serde(borrow, default)]
-    thinking: Option<Cow<'a, str>>,
+    thinking: Text<'a>,
     #[serde(default)]
     tool_calls: Vec<ToolCallLine>,
 }
@@ -72,27 +72,27 @@ impl Line<'_> {
     /// Appends the events of this line, in order.
     pub fn events(self, out: &mut Vec<ChatEvent>, tool_calls_seen: &mut bool) {
         let (text, thinking, calls) = match self.message {
-            Some(message) => (Some(message.content), message.thinking, message.tool_calls),
+            Some(message) => (message.content, message.thinking, message.tool_calls),
             None => (self.response, self.thinking, Vec::new()),
         };
-        let filled = |text: Option<Cow<'_, str>>| text.filter(|text| !text.is_empty()).map(Cow::into_owned);
+        let filled = |Text(text): Text<'_>| (!text.is_empty()).then(|| text.into_owned());
         out.extend(filled(thinking).map(ChatEvent::Thinking));
         out.extend(filled(text).map(ChatEvent::Text));
         *tool_calls_seen |= !calls.is_empty();
         out.extend(calls.into_iter().map(|call| {
-            ChatEvent::ToolCall(ToolCall {
+            ChatEvent::from(ToolCall {
                 id: call.id,
                 name: call.function.name,
                 arguments: call.function.arguments,
             })
         }));
         if self.done {
-            let reason = match self.done_reason.as_deref() {
-                Some("length") => FinishReason::Length,
+            let reason = match &*self.done_reason.0 {
+                "length" => FinishReason::Length,
                 _ if *tool_calls_seen => FinishReason::ToolCalls,
                 _ => FinishReason::Stop,
             };
-            out.push(ChatEvent::Done(Done {
+            out.push(ChatEvent::from(Done {
                 reason,
                 usage: Usage { prompt_tokens: self.prompt_eval_count, completion_tokens: self.eval_count },
                 timings: Timings {
@@ -105,6 +105,39 @@ impl Line<'_> {
                 context: self.context,
             }));
         }
+    }
+}
+
+/// A text that stays where it is unless it has escapes; absent and null are empty. (serde borrows a
+/// plain `Cow`, and none within an `Option`.)
+#[derive(Default)]
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Borrow;
+
+        impl<'de> Visitor<'de> for Borrow {
+            type Value = Text<'de>;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("a text")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_unit<E>(self) -> Result<Text<'de>, E> {
+                Ok(Text::default())
+            }
+        }
+
+        deserializer.deserialize_any(Borrow)
     }
 }
 
@@ -203,7 +236,7 @@ mod tests {
             ),
             [
                 ChatEvent::Thinking("hm".into()),
-                ChatEvent::ToolCall(ToolCall {
+                ChatEvent::from(ToolCall {
                     id: None,
                     name: "f".into(),
                     arguments: serde_json::json!({"a": 1})

@@ -85,7 +85,7 @@ impl ReplyParser {
     fn flush_calls(&mut self, out: &mut Vec<ChatEvent>) -> Result<()> {
         for call in self.calls.drain(..) {
             match call.whole() {
-                Ok(call) => out.push(ChatEvent::ToolCall(call)),
+                Ok(call) => out.push(call.into()),
                 // Cut off by max_tokens: half a call is of no use, and the reason says why.
                 Err(_) if self.done.reason == FinishReason::Length => {}
                 Err(source) => {
@@ -208,7 +208,7 @@ mod tests {
         ])
         .expect("a reply");
         let call = |id: &str, name: &str, arguments| {
-            ChatEvent::ToolCall(ToolCall { id: Some(id.into()), name: name.into(), arguments })
+            ChatEvent::from(ToolCall { id: Some(id.into()), name: name.into(), arguments })
         };
         assert_eq!(events, [call("a", "f", json!({"x": 1})), call("b", "g", json!({}))]);
         assert_eq!(done.map(|done| done.reason), Some(FinishReason::ToolCalls));
