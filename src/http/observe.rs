@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use axum::{
@@ -16,6 +17,8 @@ use axum::{
     response::Response,
 };
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::{runtime::Handle, time::timeout};
 
 use super::{
     Edge,
@@ -43,7 +46,8 @@ pub(super) async fn observe(State(edge): State<Arc<Edge>>, mut request: Request,
     let observation = Observation::begin(monitoring.sinks.clone(), arrival);
     let head_only = request.method() == Method::HEAD;
     request.extensions_mut().insert(Arc::clone(&observation));
-    let request = request.map(|body| received(body, &observation));
+    let expects = request.headers().contains_key(header::EXPECT);
+    let request = request.map(|body| received(body, &observation, expects));
     let mut response = within(Arc::clone(&context), next.run(request)).await;
     if let Some(Reported(error)) = response.extensions_mut().remove() {
         observation.failed(&error);
@@ -74,16 +78,40 @@ fn context(request: &Request, traced: Option<f64>) -> Arc<context::Context> {
 }
 
 /// The request's body, whose bytes are counted as they come.
-fn received(body: Body, observation: &Arc<Observation>) -> Body {
+fn received(body: Body, observation: &Arc<Observation>, expects: bool) -> Body {
     if body.is_end_stream() {
         return body;
     }
-    Body::new(ReceivedBody { body, observation: Arc::clone(observation) })
+    Body::new(ReceivedBody { body, observation: Arc::clone(observation), unread: !expects })
 }
 
 struct ReceivedBody {
     body: Body,
     observation: Arc<Observation>,
+    /// Whether more may be on its way: not when the client sends nothing before it is told to.
+    unread: bool,
+}
+
+/// How long what nobody reads is thrown away.
+const LINGER: Duration = Duration::from_secs(5);
+
+impl Drop for ReceivedBody {
+    /// A request is answered as soon as it is clear how, and its client may still be sending. Were the
+    /// connection closed now, the system would reset it, and many clients would never see the answer.
+    fn drop(&mut self) {
+        if !self.unread || self.body.is_end_stream() {
+            return;
+        }
+        let mut body = std::mem::take(&mut self.body);
+        // Without a runtime the server is at its end.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                let read = async { while let Some(Ok(_)) = body.frame().await {} };
+                // Whoever takes longer is cut off.
+                let _ = timeout(LINGER, read).await;
+            });
+        }
+    }
 }
 
 impl HttpBody for ReceivedBody {
@@ -93,6 +121,7 @@ impl HttpBody for ReceivedBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FrameResult>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         self.observation.received(data_bytes(frame.as_ref()));
+        self.unread &= matches!(frame, Some(Ok(_)));
         Poll::Ready(frame)
     }
 

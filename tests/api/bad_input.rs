@@ -8,7 +8,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::harness::{KEY, TestServer, problem, start, start_with};
+use crate::harness::{KEY, TestServer, pointers_of, problem, start, start_with};
 
 #[tokio::test]
 async fn keys_that_do_not_open() {
@@ -96,13 +96,7 @@ async fn fields_that_are_wrong_are_all_named() {
     ] {
         let (status, problem) = problem(server.post("/inference/chat", &request)).await;
         assert_eq!(status, 422, "{request}: {problem}");
-        let named: Vec<&str> = problem["errors"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|error| error["pointer"].as_str().unwrap())
-            .collect();
-        assert_eq!(named, pointers, "{request}: {problem}");
+        assert_eq!(pointers_of(&problem), pointers, "{request}: {problem}");
     }
     // `null` means that a field is not there.
     let nulls = json!({"messages": hello, "temperature": null, "stream": null, "model": null, "stop": null, "keep_alive": null});
@@ -161,6 +155,23 @@ async fn without_a_key_not_a_byte_of_the_body_is_read() {
     let server = start().await;
     assert!(announce_50_mb(&server, "wrong-key").await.starts_with("HTTP/1.1 401"));
     assert!(announce_50_mb(&server, "").await.starts_with("HTTP/1.1 401"));
+}
+
+#[tokio::test]
+async fn who_sends_everything_before_it_listens_gets_the_answer() {
+    let server = start_with(&[("MAX_BODY_MB", "1")]).await;
+    // More than the system's buffers hold.
+    let body = vec![b' '; 16 * 1024 * 1024];
+    for (key, status) in [("wrong-key", 401), (KEY, 413)] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let length = body.len();
+        let head = format!(
+            "POST /inference/chat HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&body).await.unwrap();
+        assert!(read_head(&mut stream).await.starts_with(&format!("HTTP/1.1 {status}")));
+    }
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ pub struct TestServer {
     pub ollama: FakeOllama,
     pub client: Client,
     stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<()>,
+    task: JoinHandle<simpleton::error::Result<()>>,
     _data_dir: TempDir,
 }
 
@@ -88,7 +88,7 @@ impl TestServer {
     /// Asks the server to stop and waits until it has.
     pub async fn stop(mut self) {
         let _ = self.stop.take().unwrap().send(());
-        (&mut self.task).await.unwrap();
+        (&mut self.task).await.unwrap().unwrap();
     }
 
     /// The value of one series of `/metrics`, 0 when it is not there.
@@ -122,6 +122,12 @@ pub async fn problem(request: RequestBuilder) -> (u16, Value) {
         assert!(problem[field].as_str().is_some_and(|text| !text.is_empty()), "{field} in {problem}");
     }
     (status, problem)
+}
+
+/// The fields that a problem names, in its order.
+pub fn pointers_of(problem: &Value) -> Vec<&str> {
+    let errors = problem["errors"].as_array().unwrap();
+    errors.iter().map(|error| error["pointer"].as_str().unwrap()).collect()
 }
 
 /// The data of all events of an SSE text, with the name of each (`message` when it has none).

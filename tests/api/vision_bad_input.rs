@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    harness::{KEY, TestServer, problem, start, start_with},
+    harness::{KEY, TestServer, pointers_of, problem, start, start_with},
     vision::{file, picture, png, upload, with_file},
 };
 
@@ -87,13 +87,7 @@ async fn fields_that_are_wrong() {
     ] {
         let (status, problem) = problem(server.post(path, &request)).await;
         assert_eq!(status, 422, "{path}: {problem}");
-        let named: Vec<&str> = problem["errors"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|error| error["pointer"].as_str().unwrap())
-            .collect();
-        assert_eq!(named, pointers, "{path}: {problem}");
+        assert_eq!(pointers_of(&problem), pointers, "{path}: {problem}");
     }
     let (_, missing) = problem(server.post("/vision/caption", &json!({"detail_level": "brief"}))).await;
     assert!(missing["detail"].as_str().unwrap().contains("missing field `image`"), "{missing}");
