@@ -3,6 +3,7 @@
 
 mod exchange;
 mod pool;
+mod turns;
 
 use std::{path::PathBuf, sync::Once, time::Duration};
 

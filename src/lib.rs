@@ -8,7 +8,6 @@ pub mod data_dir;
 pub mod error;
 pub mod setting;
 pub(crate) mod sqlite;
-pub(crate) mod turns;
 
 // 1 pure: our vocabulary and the vendors' formats, no I/O
 pub mod types;

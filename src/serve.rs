@@ -102,14 +102,18 @@ impl Server {
     }
 
     /// Answers until `stop` completes and running replies have ended, then ends all children.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// `Kind::Setup` when the system does not give the threads that serve.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<()> {
         let stopping = self.app.stopping.clone();
         let stop = async move {
             stop.await;
             stopping.cancel();
         };
-        http::serve(self.listener, self.router, stop, self.grace).await;
+        let served = http::serve(self.listener, self.router, stop, self.grace).await;
         self.app.stop().await;
+        served
     }
 }
 

@@ -38,8 +38,8 @@ const NEIGHBOURS: &[(&str, &str)] = &[
 /// A library and the only places that may name it.
 const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["src/http/", "src/serve.rs"]),
-    ("hyper", &["src/http/server.rs", "src/client"]),
-    ("hyper_util", &["src/http/server.rs", "src/client"]),
+    ("hyper", &["src/http/worker.rs", "src/client"]),
+    ("hyper_util", &["src/http/worker.rs", "src/client"]),
     ("reqwest", &["src/client"]),
     ("rustls", &["src/client"]),
     ("utoipa", &["src/http/"]),

@@ -168,7 +168,9 @@ fn events(response: Response) -> ChatStream {
         let mut pending = Vec::with_capacity(2);
         let mut tool_calls_seen = false;
         while let Some(line) = lines.next().await? {
-            let line: Line<'_> = serde_json::from_slice(&line).map_err(malformed)?;
+            // Checked once, and not again for each text in it.
+            let line = std::str::from_utf8(&line).map_err(malformed)?;
+            let line: Line<'_> = serde_json::from_str(line).map_err(malformed)?;
             if let Some(message) = line.error() {
                 Err(Error::new(Kind::BadGateway, "Ollama failed in the middle of its answer.")
                     .because(message.to_owned()))?;
@@ -212,7 +214,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     serde_json::from_slice(body).map_err(malformed)
 }
 
-fn malformed(source: serde_json::Error) -> Error {
+fn malformed(source: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::new(Kind::BadGateway, "Ollama sent something that is not in its protocol.").because(source)
 }
 

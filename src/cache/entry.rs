@@ -76,11 +76,8 @@ mod tests {
 
     #[test]
     fn a_log_comes_back_with_its_texts_joined() {
-        let call = ChatEvent::from(ToolCall {
-            id: None,
-            name: "f".into(),
-            arguments: serde_json::json!({"a": 1}),
-        });
+        let call =
+            ChatEvent::from(ToolCall { id: None, name: "f".into(), arguments: serde_json::json!({"a": 1}) });
         let log = vec![
             ChatEvent::Thinking("h".into()),
             ChatEvent::Thinking("m".into()),

@@ -23,7 +23,7 @@ pub(super) fn run(config: &Config) -> Result<()> {
         let stop = stop_signal()?;
         let server = Server::prepare(config).await?;
         announce(&server)?;
-        server.run(stop).await;
+        server.run(stop).await?;
         tracing::info!("stopped");
         logs::finish();
         Ok(())
@@ -60,8 +60,10 @@ pub(super) async fn health_of(config: &Config) -> Result<String> {
     }
 }
 
+/// For what goes on behind the scenes: requests are served by threads of their own.
 pub(super) fn runtime() -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|source| Error::new(Kind::Setup, "The system gives no threads.").because(source))

@@ -17,7 +17,7 @@ use hyper::{
     rt::{Read, Write},
 };
 
-use crate::turns::Turns;
+use super::turns::Turns;
 
 pub(super) trait Io: Read + Write + Send + Unpin {}
 impl<T: Read + Write + Send + Unpin> Io for T {}

@@ -1,7 +1,7 @@
 //! Connections to one server over plain TCP or a unix socket, kept for the next request.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     io,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -19,6 +19,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpStream, UnixStream},
+    runtime::{self, Handle},
     time::timeout,
 };
 
@@ -41,9 +42,12 @@ struct Shared {
     address: Address,
     host: HeaderValue,
     connect_timeout: Duration,
-    /// The one used last is at the end.
-    idle: Mutex<VecDeque<(Instant, Box<Exchange>)>>,
+    idle: Mutex<HashMap<runtime::Id, Idle>>,
 }
+
+/// Connections that wait, by the runtime that looks after them: elsewhere each of their bytes would be
+/// news from another thread. The one used last is at the end.
+type Idle = VecDeque<(Instant, Box<Exchange>)>;
 
 pub(super) enum Error {
     Connect(io::Error),
@@ -117,9 +121,10 @@ impl Pool {
     }
 
     fn take(&self) -> Option<Box<Exchange>> {
+        let runtime = Handle::current().id();
         loop {
-            // Not in the loop's condition: the lock is not held while a connection is looked at.
-            let (since, mut exchange) = self.idle().pop_back()?;
+            // The lock is not held while a connection is looked at.
+            let (since, mut exchange) = self.idle().get_mut(&runtime)?.pop_back()?;
             if since.elapsed() < KEPT && exchange.is_usable() {
                 return Some(exchange);
             }
@@ -132,15 +137,18 @@ impl Pool {
         if matches!(self.0.address, Address::Unix(_)) || !exchange.is_usable() {
             return;
         }
+        // Without a runtime the server is at its end.
+        let Ok(runtime) = Handle::try_current() else { return };
         let now = Instant::now();
         let mut idle = self.idle();
+        let idle = idle.entry(runtime.id()).or_default();
         while idle.front().is_some_and(|(since, _)| now.duration_since(*since) >= KEPT) {
             idle.pop_front();
         }
         idle.push_back((now, exchange));
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, VecDeque<(Instant, Box<Exchange>)>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, HashMap<runtime::Id, Idle>> {
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

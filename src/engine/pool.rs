@@ -10,6 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::{
+    runtime::Handle,
     sync::watch,
     time::{Instant, sleep_until},
 };
@@ -50,6 +51,8 @@ pub(super) struct Shared {
     pub(super) changed: watch::Sender<()>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
+    /// Where children live: the runtime of the request that starts one may end before they do.
+    runtime: Handle,
     /// The program that was found last, and when it was written.
     located: Mutex<Option<(Located, SystemTime)>>,
 }
@@ -103,6 +106,7 @@ impl Engine {
             changed,
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            runtime: Handle::current(),
             located: Mutex::default(),
         });
         shared.tasks.spawn(unload_idle(Arc::clone(&shared), changes));
@@ -277,7 +281,7 @@ impl Shared {
         });
         drop(table);
         let order = Order { key: key.clone(), entry: Arc::clone(entry), stop, phase };
-        self.tasks.spawn(live(Arc::clone(self), order));
+        self.tasks.spawn_on(live(Arc::clone(self), order), &self.runtime);
         Ok((phases, false))
     }
 }

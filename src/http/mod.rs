@@ -17,6 +17,7 @@ mod server;
 mod service;
 mod stream;
 mod vision;
+mod worker;
 
 use std::{sync::Arc, time::Duration};
 

@@ -157,7 +157,9 @@ impl SseBody {
         let parts = match &event {
             ChatEvent::Text(text) => Parts { text, ..Parts::default() },
             ChatEvent::Thinking(text) => Parts { thinking: Some(text), ..Parts::default() },
-            ChatEvent::ToolCall(call) => Parts { tool_calls: std::slice::from_ref(&**call), ..Parts::default() },
+            ChatEvent::ToolCall(call) => {
+                Parts { tool_calls: std::slice::from_ref(&**call), ..Parts::default() }
+            }
             ChatEvent::Done(done) => {
                 self.ended = true;
                 Parts { done: Some(done), ..Parts::default() }

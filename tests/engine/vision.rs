@@ -25,7 +25,7 @@ struct Service {
     url: String,
     client: reqwest::Client,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    task: JoinHandle<simpleton::error::Result<()>>,
     _folder: TempDir,
 }
 
@@ -62,7 +62,7 @@ impl Service {
 
     async fn stop(self) {
         self.stop.send(()).expect("it runs");
-        self.task.await.expect("no panic");
+        self.task.await.expect("no panic").expect("threads");
     }
 }
 

@@ -3,8 +3,6 @@
 //! runtime wakes another thread to see whether it would take it. Here they take turns at once.
 
 use std::{
-    future::Future,
-    pin::pin,
     sync::{
         Arc,
         atomic::{
@@ -21,19 +19,19 @@ use futures_util::task::AtomicWaker;
 /// for no other reason.
 const MOST: usize = 64;
 
-pub(crate) struct Turns {
+pub(super) struct Turns {
     wakes: Arc<Wakes>,
     waker: Waker,
 }
 
 impl Turns {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         let wakes = Arc::new(Wakes::default());
         Self { waker: Waker::from(Arc::clone(&wakes)), wakes }
     }
 
     /// Polls `step`, again and again as long as it was woken by what it did itself.
-    pub(crate) fn take<T>(
+    pub(super) fn take<T>(
         &self,
         cx: &mut Context<'_>,
         mut step: impl FnMut(&mut Context<'_>) -> Poll<T>,
@@ -54,13 +52,6 @@ impl Turns {
         cx.waker().wake_by_ref();
         Poll::Pending
     }
-}
-
-/// The same future, whose wakeups of itself stay within it.
-pub(crate) async fn in_turns<F: Future>(future: F) -> F::Output {
-    let turns = Turns::new();
-    let mut future = pin!(future);
-    std::future::poll_fn(|cx| turns.take(cx, |cx| future.as_mut().poll(cx))).await
 }
 
 /// Passes wakeups on to the task, except those that come while it is at work here.
@@ -89,7 +80,11 @@ impl Wake for Wakes {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::{
+        future::Future,
+        pin::pin,
+        sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    };
 
     use super::*;
 
@@ -117,7 +112,9 @@ mod tests {
             cx.waker().wake_by_ref();
             Poll::Pending
         });
-        let ready = pin!(in_turns(wakes_itself)).poll(&mut Context::from_waker(&waker)).is_ready();
+        let mut wakes_itself = pin!(wakes_itself);
+        let mut cx = Context::from_waker(&waker);
+        let ready = Turns::new().take(&mut cx, |cx| wakes_itself.as_mut().poll(cx)).is_ready();
         (ready, counted.0.load(Relaxed))
     }
 
@@ -132,10 +129,11 @@ mod tests {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let counted = Arc::new(Counted::default());
         let waker = Waker::from(Arc::clone(&counted));
-        let mut future = pin!(in_turns(receiver));
-        assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let (turns, mut receiver) = (Turns::new(), pin!(receiver));
+        let mut poll = || turns.take(&mut Context::from_waker(&waker), |cx| receiver.as_mut().poll(cx));
+        assert!(poll().is_pending());
         sender.send(7).expect("somebody waits");
         assert_eq!(counted.0.load(Relaxed), 1);
-        assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+        assert!(poll().is_ready());
     }
 }
