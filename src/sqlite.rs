@@ -2,6 +2,7 @@
 //! that cannot be read is set aside. What is in a file is its owner's business.
 
 use std::{
+    fmt::Display,
     io,
     path::{Path, PathBuf},
     time::Duration,
@@ -16,11 +17,7 @@ use tokio::fs;
 /// How long a statement waits for another process that is at the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The log is cut back to this size when it has been copied into the file.
-const LOG_BYTES: u64 = 4 << 20;
-
-/// The operating system keeps what is read often, too.
-const CACHE_KILOBYTES: u32 = 256;
+const PAGE_BYTES: u32 = 4096;
 
 /// What a failure of SQLite means to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +64,10 @@ pub(crate) struct SqliteFile {
     pub(crate) schema: &'static str,
     /// Kept in the file; one of another version is set aside.
     pub(crate) version: u32,
+    /// The log is copied back into the file when it has this many bytes.
+    pub(crate) log_bytes: u64,
+    /// What SQLite keeps of the file in memory; the operating system keeps what is read often, too.
+    pub(crate) memory_kilobytes: u32,
 }
 
 impl SqliteFile {
@@ -84,9 +85,9 @@ impl SqliteFile {
         }
     }
 
-    /// Renames the file, which must not be open, and forgets any older one set aside: one is enough
-    /// to find out what happened.
-    pub(crate) async fn set_aside(&self, error: &sqlx::Error) -> io::Result<()> {
+    /// Renames the file, which must not be open, and forgets any older one set aside: they may be
+    /// large, and one is enough to find out what happened.
+    pub(crate) async fn set_aside(&self, why: &(dyn Display + Sync)) -> io::Result<()> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let mark = format!("{name}.damaged-");
         let mut folder = fs::read_dir(self.path.parent().unwrap_or(Path::new("."))).await?;
@@ -100,13 +101,19 @@ impl SqliteFile {
         let to = self.path.with_file_name(format!("{mark}{now}"));
         fs::rename(&self.path, &to).await?;
         // The log belongs to the old file; with a new one SQLite would take it for its own.
-        remove(&self.beside("-wal")).await?;
-        remove(&self.beside("-shm")).await?;
+        self.remove_log().await?;
         for path in older.into_iter().filter(|path| *path != to) {
             remove(&path).await?;
         }
-        tracing::warn!(%error, set_aside_as = %to.display(), "{name} cannot be read; it is set aside");
+        tracing::warn!(why = %why, set_aside_as = %to.display(), "{name} is damaged; it is set aside and a new one is begun");
         Ok(())
+    }
+
+    /// Removes the file, which must not be open, with all that is in it.
+    pub(crate) async fn remove(&self) -> io::Result<()> {
+        // The log first: left behind by a kill between, it would be replayed into the next file.
+        self.remove_log().await?;
+        remove(&self.path).await
     }
 
     /// Bytes on disk, the log included.
@@ -119,20 +126,31 @@ impl SqliteFile {
     }
 
     async fn open_as_is(&self) -> sqlx::Result<SqliteConnection> {
-        // No memory map: a file that another process truncates would end this one with SIGBUS.
-        let options = SqliteConnectOptions::new()
-            .filename(&self.path)
-            .create_if_missing(true)
-            .busy_timeout(BUSY_TIMEOUT)
-            .disable_statement_logging()
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
-            .auto_vacuum(SqliteAutoVacuum::Incremental)
-            .pragma("cache_size", format!("-{CACHE_KILOBYTES}"))
-            .pragma("journal_size_limit", LOG_BYTES.to_string());
-        let mut connection = SqliteConnection::connect_with(&options).await?;
+        let mut connection = SqliteConnection::connect_with(&self.writing_options()).await?;
         self.prepare(&mut connection).await?;
         Ok(connection)
+    }
+
+    /// For those who only read. No memory map: a file that another process truncates would end this
+    /// one with SIGBUS.
+    pub(crate) fn options(&self) -> SqliteConnectOptions {
+        SqliteConnectOptions::new()
+            .filename(&self.path)
+            .busy_timeout(BUSY_TIMEOUT)
+            .disable_statement_logging()
+    }
+
+    /// SQLite writes to the file for some of these, so they are not for readers.
+    pub(crate) fn writing_options(&self) -> SqliteConnectOptions {
+        self.options()
+            .create_if_missing(true)
+            .page_size(PAGE_BYTES)
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .pragma("cache_size", format!("-{}", self.memory_kilobytes))
+            .pragma("wal_autocheckpoint", (self.log_bytes / u64::from(PAGE_BYTES)).to_string())
+            .pragma("journal_size_limit", self.log_bytes.to_string())
     }
 
     /// Makes the tables of a new file, and refuses one of another version or of another program.
@@ -150,6 +168,11 @@ impl SqliteFile {
             return Err(sqlx::Error::Decode(format!("the file has version {version}").into()));
         }
         transaction.commit().await
+    }
+
+    async fn remove_log(&self) -> io::Result<()> {
+        remove(&self.beside("-wal")).await?;
+        remove(&self.beside("-shm")).await
     }
 
     fn beside(&self, suffix: &str) -> PathBuf {

@@ -11,7 +11,7 @@ use std::{
 /// Layers from the bottom up: a module imports its own layer's modules only where it is said here,
 /// and everything below.
 const LAYERS: &[&[&str]] = &[
-    &["error", "setting", "turns", "context", "data_dir", "sqlite", "client"],
+    &["error", "setting", "context", "data_dir", "sqlite", "client"],
     &["types", "wire"],
     &["telemetry", "library"],
     &["engine", "cache", "ocr", "store"],

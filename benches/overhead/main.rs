@@ -11,7 +11,6 @@ mod nginx;
 mod plain;
 mod start;
 mod streaming;
-mod upstream;
 
 use std::{net::SocketAddr, path::Path};
 
@@ -20,7 +19,7 @@ use support::{
     children::{KEY, Simpleton},
     client::Target,
     report::Verdicts,
-    wanted,
+    upstream, wanted,
 };
 
 /// Everything that is compared, running.

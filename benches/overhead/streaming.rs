@@ -14,8 +14,8 @@ use crate::{
         client::{Connection, Target},
         nanos,
         report::{Values, Verdicts, heading},
+        upstream::{PACE, PACED, TOKENS, stamps},
     },
-    upstream::{PACE, PACED, TOKENS, stamps},
 };
 
 /// All times in milliseconds.

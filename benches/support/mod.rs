@@ -1,9 +1,11 @@
-//! What both benchmarks need: programs started and ended in order, a lean HTTP client, and tables.
+//! What benchmarks share: programs started and ended in order, a fake Ollama, a lean HTTP client, and
+//! tables.
 
 pub mod children;
 pub mod client;
 pub mod processor;
 pub mod report;
+pub mod upstream;
 
 use std::{sync::LazyLock, time::Instant};
 

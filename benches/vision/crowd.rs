@@ -12,8 +12,8 @@ use crate::{
         client::Connection,
         processor::memory_of,
         report::{Values, Verdicts, heading},
+        upstream::MODEL,
     },
-    upstream::MODEL,
 };
 
 const UPLOADS: usize = 64;

@@ -5,9 +5,6 @@
 #[expect(dead_code, reason = "shared by all benchmarks, each of which uses its part")]
 #[path = "../support/mod.rs"]
 mod support;
-#[expect(dead_code, reason = "shared with the overhead benchmark")]
-#[path = "../overhead/upstream.rs"]
-mod upstream;
 
 mod crowd;
 mod photo;
@@ -19,7 +16,7 @@ use support::{
     children::{KEY, Simpleton},
     client::Target,
     report::Verdicts,
-    wanted,
+    upstream, wanted,
 };
 
 fn main() -> Result<()> {

@@ -35,14 +35,17 @@ use tokio::{
 use self::{
     file::{DatabaseFile, Opened},
     rows::Found,
-    standing::{Fault, Health, PATIENCE, Standing},
+    standing::{Health, PATIENCE, Standing},
     writer::{Clear, Job, Writer},
 };
 use super::{
     memory::{Memory, entry_from_now, is_fresh},
     store::{Entry, Holdings, Key, Kind, Store},
 };
-use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::{
+    error::{Error, Kind as ErrorKind, Result},
+    sqlite::Fault,
+};
 
 /// How long a clear waits for the disk, which first has to take what is queued.
 const CLEAR_PATIENCE: Duration = Duration::from_secs(60);
@@ -80,7 +83,7 @@ impl Local {
         };
         let file = DatabaseFile::new(folder, disk_bytes);
         if disk_bytes == 0 {
-            file.remove().await.map_err(setup)?;
+            file.sqlite.remove().await.map_err(setup)?;
             return Ok(Self { memory: Arc::new(Memory::new(memory_bytes)), disk: None });
         }
         tokio::fs::create_dir_all(folder).await.map_err(setup)?;
@@ -182,7 +185,7 @@ impl Store for Local {
             // What leaves memory is still in the file.
             holdings.evictions = disk.standing.evictions.load(Ordering::Relaxed);
             holdings.errors = disk.standing.errors.load(Ordering::Relaxed);
-            holdings.stored_bytes = disk.file.bytes().await;
+            holdings.stored_bytes = disk.file.sqlite.bytes().await;
             disk.standing.health().words().clone_into(&mut holdings.status);
         }
         holdings

@@ -16,6 +16,7 @@ use super::{
     filter::Filter,
     readers::Readers,
 };
+use crate::sqlite::Fault;
 
 /// How long a request waits for the disk before it goes on without the cache.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
@@ -45,47 +46,12 @@ impl Health {
     }
 }
 
-/// What a failure of SQLite means to us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// There is no room; waiting helps.
-    Full,
-    /// The file is not what we wrote; only a new one helps.
-    Damaged,
-    /// Anything else: no permission, a failing disk, a lock.
-    Refused,
-}
-
-impl Fault {
-    /// Primary result codes: <https://www.sqlite.org/rescode.html>.
-    pub(super) fn of(error: &sqlx::Error) -> Self {
-        // Our statements are fixed: SQLite finding them wrong (1), a constraint broken (19) or a
-        // column of another type (decode errors) means that the file is not ours any more.
-        const DAMAGED: [i32; 5] = [1, 11, 19, 20, 26];
-        const FULL: i32 = 13;
-        // The file ends before it should.
-        const SHORT_READ: i32 = 522;
-        if let sqlx::Error::Io(error) = error {
-            return if error.kind() == std::io::ErrorKind::StorageFull { Self::Full } else { Self::Refused };
-        }
-        let Some(database) = error.as_database_error() else {
-            let decode = matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. });
-            return if decode { Self::Damaged } else { Self::Refused };
-        };
-        let extended = database.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or_default();
-        match extended & 0xff {
-            FULL => Self::Full,
-            _ if extended == SHORT_READ => Self::Damaged,
-            code if DAMAGED.contains(&code) => Self::Damaged,
-            _ => Self::Refused,
-        }
-    }
-
-    pub(super) fn health(self) -> Health {
-        match self {
-            Self::Full => Health::Full,
-            Self::Damaged => Health::Damaged,
-            Self::Refused => Health::Refused,
+impl From<Fault> for Health {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Full => Self::Full,
+            Fault::Damaged => Self::Damaged,
+            Fault::Refused => Self::Refused,
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The one task that writes to the embedded store's file: in batches, in the order of the queue,
 //! and with a new start after every failure. No request ever waits for it but a clear.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    fmt::Display,
+    sync::{Arc, atomic::Ordering},
+};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -16,8 +19,9 @@ use super::{
     database::{Batch, Contents, Database},
     file::{DatabaseFile, Opened},
     filter::Filters,
-    standing::{Fault, Health, Opening, REST, Standing},
+    standing::{Health, Opening, REST, Standing},
 };
+use crate::sqlite::Fault;
 
 /// How long the first entry of a batch waits for company.
 pub(super) const LINGER: Duration = Duration::from_millis(5);
@@ -120,7 +124,7 @@ impl Writer {
                 }
                 Some(Job::Damaged(opening)) => {
                     if opening == self.opening && self.database.is_some() {
-                        self.replace_damaged().await;
+                        self.replace_damaged(&"a read has found it so").await;
                     }
                 }
                 Some(Job::Stop(done)) => {
@@ -222,23 +226,17 @@ impl Writer {
         self.next_upkeep = self.next_upkeep.min(self.rest_until);
         let fault = Fault::of(error);
         if fault == Fault::Damaged && self.database.is_some() {
-            self.replace_damaged().await;
+            self.replace_damaged(error).await;
         } else {
-            self.standing.note(fault.health(), Some(error));
+            self.standing.note(fault.into(), Some(error));
         }
     }
 
     /// Sets the open file aside and goes on with an empty one.
-    async fn replace_damaged(&mut self) {
+    async fn replace_damaged(&mut self, why: &(dyn Display + Sync)) {
         self.close_file().await;
-        let replaced = match self.file.set_aside().await {
-            Ok(to) => {
-                tracing::warn!(
-                    set_aside_as = %to.display(),
-                    "the cache's file is damaged; it is set aside and the cache on disk starts empty"
-                );
-                self.open_file().await
-            }
+        let replaced = match self.file.sqlite.set_aside(why).await {
+            Ok(()) => self.open_file().await,
             Err(error) => Err(error.into()),
         };
         if let Err(error) = replaced {
@@ -290,7 +288,7 @@ impl Writer {
         };
         let count = counted.unwrap_or(from_memory.len() as u64);
         self.close_file().await;
-        self.file.remove().await?;
+        self.file.sqlite.remove().await?;
         if let Err(error) = self.open_file().await {
             self.failed(&error).await;
         }

@@ -51,7 +51,7 @@ const REFUSALS: i64 = 1_000;
 const FREE_PAGES: i64 = 256;
 
 pub(super) fn file(path: PathBuf) -> SqliteFile {
-    SqliteFile { path, schema: SCHEMA, version: 1 }
+    SqliteFile { path, schema: SCHEMA, version: 1, log_bytes: 4 << 20, memory_kilobytes: 256 }
 }
 
 /// Which rows make up a time: minutes before `edge`, whole hours from there on. What lies up to a

@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::support::{Result, nanos};
+use super::{Result, nanos};
 
 pub const MODEL: &str = "qwen2.5:7b";
 /// In a prompt, asks for `TOKENS` tokens, one every `PACE`, the first after one `PACE`.
