@@ -108,14 +108,16 @@ pub fn router(edge: Arc<Edge>) -> Router {
     layers(router, edge)
 }
 
-/// Outermost last, as axum applies them.
+/// Outermost first, and as one: axum boxes what each call of `layer` makes, and clones all boxes
+/// within it for each request.
 fn layers(router: Router<Arc<Edge>>, edge: Arc<Edge>) -> Router {
-    router
-        // Keys are checked before a byte of the body is read.
-        .layer(from_fn_with_state(Arc::clone(&edge), caller::require_key))
-        // A bug in a handler costs one request, and is counted and logged like any other failure.
-        .layer(CatchPanicLayer::custom(error::panicked))
+    let layers = (
         // The one place that sees every request and every reply to its last byte.
-        .layer(from_fn_with_state(Arc::clone(&edge), observe::observe))
-        .with_state(edge)
+        from_fn_with_state(Arc::clone(&edge), observe::observe),
+        // A bug in a handler costs one request, and is counted and logged like any other failure.
+        CatchPanicLayer::custom(error::panicked),
+        // Keys are checked before a byte of the body is read.
+        from_fn_with_state(Arc::clone(&edge), caller::require_key),
+    );
+    router.layer(layers).with_state(edge)
 }
