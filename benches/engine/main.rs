@@ -1,17 +1,21 @@
 //! What Simpleton costs in front of its own engine: tokens per second through its API, beside the
 //! same llama-server process asked directly over its socket, in turns. Same file, flags, threads,
-//! prompt and slots by construction. The model is the demo, whose tokens take a fraction of a
-//! millisecond each: what is added for each token weighs more here than with any model of use.
-//! usage: cargo bench --bench engine -- [streamed] [whole]
+//! prompt and slots by construction. Once with the demo, whose tokens take a fraction of a millisecond
+//! each, so that what is added for each weighs more than with any model of use, and once with a model
+//! whose tokens take as long as a small real one's (slow.rs).
+//! usage: cargo bench --bench engine -- [demo] [slow]
 //! environment: LLAMA_SERVER, the engine; else the one in the default data folder.
 
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the other benchmark uses the rest")]
 mod support;
 
+mod slow;
+
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -27,7 +31,6 @@ use support::{
 };
 
 const PARALLEL: [usize; 2] = [1, 8];
-const ROUNDS: usize = 40;
 const TIME: Duration = Duration::from_millis(400);
 const TOKENS: u64 = 200;
 /// Among what the demo was trained on, and its longest answers.
@@ -40,17 +43,20 @@ fn main() -> Result<()> {
     let variables = [
         ("LLAMA_SERVER", &*engine),
         ("ENGINE_PARALLEL", "8"),
-        ("DEFAULT_INFERENCE_MODEL", "simpleton-demo"),
+        // One child at a time: that of the model being measured.
+        ("ENGINE_MAX_LOADED", "1"),
         // The same prompt each time would else be answered once.
         ("CACHE_ENABLED", "false"),
     ];
+    import_slow(folder.path())?;
     let simpleton = Simpleton::start(folder.path(), &variables)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut verdicts = Verdicts::default();
     runtime.block_on(async {
-        for (name, stream) in [("streamed", true), ("whole", false)] {
-            if wanted(name) {
-                compare(&simpleton, name, stream, &mut verdicts).await?;
+        for (model, rounds) in [("demo", 40), ("slow", 24)] {
+            if wanted(model) {
+                compare(&simpleton, model, rounds, true, &mut verdicts).await?;
+                compare(&simpleton, model, rounds, false, &mut verdicts).await?;
             }
         }
         Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
@@ -71,11 +77,29 @@ fn engine() -> Result<PathBuf> {
         .ok_or_else(|| "there is no llama-server; set LLAMA_SERVER, or run scripts/engine.sh".into())
 }
 
-async fn compare(simpleton: &Simpleton, name: &str, stream: bool, verdicts: &mut Verdicts) -> Result<()> {
+fn import_slow(folder: &Path) -> Result<()> {
+    let file = folder.join("slow.gguf");
+    slow::write(&file)?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_simpleton"));
+    let import = command.args(["model", "import", "slow"]).arg(file).env("DATA_DIR", folder.join("data"));
+    let output = import.output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() { Ok(()) } else { Err(said.into()) }
+}
+
+async fn compare(
+    simpleton: &Simpleton,
+    model: &str,
+    rounds: usize,
+    stream: bool,
+    verdicts: &mut Verdicts,
+) -> Result<()> {
+    let name = if stream { "streamed" } else { "whole" };
     let question = format!(
         "\"messages\":[{{\"role\":\"user\",\"content\":\"{PROMPT}\"}}],\"max_tokens\":{TOKENS},\"seed\":1,\"temperature\":0.7"
     );
-    let body = format!("{{\"model\":\"simpleton-demo\",{question},\"stream\":{stream}}}");
+    let full_name = if model == "demo" { "simpleton-demo" } else { model };
+    let body = format!("{{\"model\":\"{full_name}\",{question},\"stream\":{stream}}}");
     let key = format!("x-api-key: {KEY}\r\n");
     let ours = Target::post("simpleton", simpleton.address, "/inference/chat", &key, &body);
     // Loads the model, and with it starts the process to compare with.
@@ -85,10 +109,10 @@ async fn compare(simpleton: &Simpleton, name: &str, stream: bool, verdicts: &mut
     let body = format!("{{{question},\"stream\":{stream}{options}}}");
     let direct = Target::post("direct", socket, "/v1/chat/completions", "", &body);
     for parallel in PARALLEL {
-        heading(&format!("Demo model, replies {name}, {parallel} at once"));
+        heading(&format!("Model {model}, replies {name}, {parallel} at once"));
         let mut rates: [Values; 2] = Default::default();
         let (mut costs, mut ratios) = (Values::default(), Values::default());
-        for round in 0..=ROUNDS {
+        for round in 0..=rounds {
             // Who goes first changes, so that nobody always has the machine while it is cool.
             let mut pair = [0.0; 2];
             for at in [round % 2, (round + 1) % 2] {
@@ -120,7 +144,7 @@ async fn compare(simpleton: &Simpleton, name: &str, stream: bool, verdicts: &mut
         }
         println!("  simpleton's own processor time: {:.1} µs a token", costs.median());
         let ratio = ratios.median();
-        let what = format!("tokens per second {name}, {parallel} at once, of direct");
+        let what = format!("tokens per second, {model} {name}, {parallel} at once");
         verdicts.add(&what, format!("{ratio:.3} x"), ">= 0.970 x", ratio >= 0.97);
     }
     Ok(())
