@@ -105,7 +105,7 @@ impl SqliteFile {
         for path in older.into_iter().filter(|path| *path != to) {
             remove(&path).await?;
         }
-        tracing::warn!(why = %why, set_aside_as = %to.display(), "{name} is damaged; it is set aside and a new one is begun");
+        tracing::warn!(why = %why, set_aside_as = %to.display(), "{name} cannot be read; it is set aside and a new one is begun");
         Ok(())
     }
 

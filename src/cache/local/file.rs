@@ -1,4 +1,4 @@
-//! Where the embedded store's file is: opening it, making it, setting a damaged one aside.
+//! The embedded store's file: where it is, what bounds it, and what it holds when it is opened.
 
 use std::{path::Path, sync::Arc};
 
