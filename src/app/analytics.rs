@@ -54,7 +54,6 @@ impl App {
             waiting: engine.waiting,
             models: engine.loaded.into_iter().map(model_gauge).collect(),
             breakers,
-            lost: self.monitoring.rollups.lost(),
         }
     }
 }

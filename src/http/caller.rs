@@ -47,7 +47,7 @@ pub(super) async fn require_key(
         let Some(key) = known else {
             return Err(unauthorized(match presented {
                 Some(_) => "The API key is wrong.",
-                None => "No API key was sent; send it as X-API-Key or Authorization: Bearer.",
+                None => "No API key was sent; send it in the header X-API-Key, or in Authorization as a bearer token.",
             })
             .into());
         };

@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod observation;
 pub mod rollups;
 pub mod sink;
+mod stripe;
 mod text;
 pub mod traces;
 

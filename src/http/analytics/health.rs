@@ -11,7 +11,7 @@ use crate::http::Edge;
 
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct AnalyticsHealthReply {
-    /// `healthy`, or `degraded` when figures may be lost at a restart or have been.
+    /// `healthy`, or `degraded` when figures may be lost at a restart.
     status: &'static str,
     components: AnalyticsComponents,
 }
@@ -28,8 +28,6 @@ struct MonitoringBody {
     /// `enabled`, or `disabled` by `MONITORING_ENABLED`: then nothing is counted.
     status: &'static str,
     requests_in_progress: u64,
-    /// Observations that could not be taken in, since the start.
-    lost: u64,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -71,7 +69,6 @@ pub(in crate::http) async fn health(State(edge): State<Arc<Edge>>) -> Json<Analy
             monitoring: MonitoringBody {
                 status: if monitoring.enabled { "enabled" } else { "disabled" },
                 requests_in_progress: monitoring.metrics.in_progress(),
-                lost: monitoring.rollups.lost(),
             },
             cache: CacheComponent { status: cache, backend: edge.app.cache.store_name() },
             storage: StorageBody {

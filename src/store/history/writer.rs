@@ -98,7 +98,6 @@ impl Writer {
                     // Nobody can ask any more: the server has ended without a stop.
                     None => return self.close().await,
                 },
-                () = self.rollups.crowded() => self.rollups.collect(),
                 _ = ticks.tick() => {
                     self.write().await;
                     if self.next_upkeep <= Instant::now() {

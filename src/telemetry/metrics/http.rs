@@ -8,13 +8,11 @@ use std::{
     },
 };
 
-use super::{
-    histogram::{Histogram, SECONDS},
-    stripe::Striped,
-};
+use super::histogram::{Histogram, SECONDS};
 use crate::telemetry::{
     labels::{ERROR_TYPES, METHODS, UNMATCHED},
     observation::Observed,
+    stripe::Striped,
     text::Exposition,
 };
 

@@ -9,7 +9,6 @@ mod histogram;
 mod http;
 mod llm;
 mod process;
-mod stripe;
 mod table;
 mod traces;
 mod vision;
@@ -37,8 +36,6 @@ pub struct Gauges {
     pub models: Vec<ModelGauge>,
     /// Which parts can be left alone for a while, and whether they are now.
     pub breakers: Vec<(&'static str, bool)>,
-    /// Observations that were lost because nobody collected them in time.
-    pub lost: u64,
 }
 
 pub struct Metrics {
@@ -85,9 +82,6 @@ impl Metrics {
         self.vision.render(&mut out);
         self.alerts.render(&mut out);
         self.traces.render(&mut out);
-        let name = "simpleton_observations_lost_total";
-        out.family(name, "counter", "Observations that are missing in /analytics: nobody came in time.");
-        out.sample(name, &[], gauges.lost as f64);
         let name = "simpleton_log_lines_dropped_total";
         out.family(name, "counter", "Log lines that are missing: nobody read standard error.");
         out.sample(name, &[], logs::dropped() as f64);

@@ -5,8 +5,12 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallRecord, Durations, RequestRecord};
-use crate::telemetry::observation::Outcome;
+use super::Durations;
+use crate::telemetry::{
+    call::Call,
+    labels::LEFT,
+    observation::{Observed, Outcome},
+};
 
 /// Raised whenever older bytes cannot be read any more.
 const FORM: u8 = 1;
@@ -64,12 +68,12 @@ pub struct KeyFigures {
 }
 
 impl Figures {
-    pub(super) fn request(&mut self, request: &RequestRecord) {
-        if request.outcome == Outcome::Stranger {
+    pub(super) fn request(&mut self, request: &Observed, outcome: Outcome) {
+        if outcome == Outcome::Stranger {
             *self.strangers.entry(request.status).or_default() += 1;
             return;
         }
-        let errors = u64::from(request.outcome == Outcome::Failed);
+        let errors = u64::from(outcome == Outcome::Failed);
         let endpoint = self.endpoint(request.method, request.endpoint);
         endpoint.errors += errors;
         *endpoint.statuses.entry(request.status).or_default() += 1;
@@ -85,7 +89,7 @@ impl Figures {
         }
     }
 
-    pub(super) fn call(&mut self, call: &CallRecord) {
+    pub(super) fn call(&mut self, call: &Call) {
         let usage = call.usage.unwrap_or_default();
         let (prompt, completion) = (usage.prompt_tokens, usage.completion_tokens);
         let model = match self.models.get_mut(&*call.model) {
@@ -93,11 +97,12 @@ impl Figures {
             None => self.models.entry(call.model.to_string().into()).or_default(),
         };
         model.requests += u64::from(call.usage.is_some());
-        model.errors += u64::from(call.failed);
+        // A caller that left is no failure of the model.
+        model.errors += u64::from(call.error.is_some_and(|error| error != LEFT));
         model.prompt_tokens += prompt;
         model.completion_tokens += completion;
         call.first_token.into_iter().for_each(|took| model.first_token.add(took));
-        call.per_token.into_iter().for_each(|took| model.per_token.add(took));
+        call.per_token().into_iter().for_each(|took| model.per_token.add(took));
         let key = self.keys.entry(call.key.to_bytes()).or_default();
         key.prompt_tokens += prompt;
         key.completion_tokens += completion;

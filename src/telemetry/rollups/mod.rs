@@ -1,91 +1,39 @@
-//! What has been observed, added up. Requests only put a record into a channel, which takes no lock;
-//! whoever wants to know figures collects the records first. Here they are in memory only; `store/`
-//! takes them to disk.
+//! What has been observed, added up. Each thread adds what it sees to a batch of its own and waits
+//! for nobody; whoever wants to know figures collects the batches first. Here they are in memory
+//! only; `store/` takes them to disk.
 
+mod batch;
 mod durations;
+mod failures;
 mod figures;
 mod pending;
 mod window;
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
+    time::{Instant, SystemTime},
 };
 
-use tokio::sync::{Notify, mpsc};
-
+use self::{
+    batch::Batch,
+    pending::{Pending, minute},
+    window::{Second, Window},
+};
 pub use self::{
     durations::Durations,
+    failures::FailureRecord,
     figures::{EndpointFigures, Figures, KeyFigures, ModelFigures, percent},
-    pending::{FailureRecord, Minute, Part, Unwritten},
+    pending::{Minute, Part, Unwritten},
     window::Recent,
 };
-use self::{pending::Pending, window::Window};
-use super::{
-    call::Call,
-    labels::LEFT,
-    metrics::CacheMetrics,
-    observation::{Observed, Outcome},
-    sink::Sink,
-};
-use crate::types::{KeyId, Usage};
-
-/// Records that may wait to be collected. More are lost, and counted.
-const WAITING: usize = 64 * 1024;
-
-/// Each time so many more wait, somebody is called to collect them: they take no memory to speak of.
-const CROWD: usize = 256;
-
-/// Characters of a failed request's path that are kept.
-const PATH_CHARS: usize = 200;
-
-/// What figures are made of.
-#[derive(Debug)]
-enum Record {
-    Request(RequestRecord),
-    /// Boxed, for a call costs a thousand times more anyway, and most requests need none.
-    Call(Box<CallRecord>),
-}
-
-#[derive(Debug)]
-struct RequestRecord {
-    method: &'static str,
-    endpoint: &'static str,
-    status: u16,
-    outcome: Outcome,
-    key: Option<KeyId>,
-    duration: Duration,
-    bytes_in: u64,
-    bytes_out: u64,
-    failure: Option<Box<FailureRecord>>,
-    ended: Instant,
-    ended_at: SystemTime,
-}
-
-#[derive(Debug)]
-struct CallRecord {
-    model: Arc<str>,
-    method: &'static str,
-    endpoint: &'static str,
-    key: KeyId,
-    usage: Option<Usage>,
-    first_token: Option<Duration>,
-    per_token: Option<Duration>,
-    failed: bool,
-    ended: Instant,
-    ended_at: SystemTime,
-}
+use super::{call::Call, metrics::CacheMetrics, observation::Observed, sink::Sink, stripe::Striped};
 
 /// The wall clock; tests have one of their own.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 pub struct Rollups {
-    records: mpsc::Sender<Record>,
-    lost: AtomicU64,
-    crowded: Notify,
+    began: Instant,
+    batches: Striped<Mutex<Batch>>,
     clock: Clock,
     cache: Arc<CacheMetrics>,
     /// Nobody who handles a request takes this lock.
@@ -93,7 +41,6 @@ pub struct Rollups {
 }
 
 struct Collector {
-    records: mpsc::Receiver<Record>,
     window: Window,
     pending: Pending,
     /// Lookups of the cache that have been added up.
@@ -108,18 +55,11 @@ impl Rollups {
     }
 
     pub fn with_clock(cache: Arc<CacheMetrics>, clock: Clock) -> Self {
-        let (sender, receiver) = mpsc::channel(WAITING);
-        let collector = Collector {
-            records: receiver,
-            window: Window::new(Instant::now()),
-            pending: Pending::default(),
-            hits: [0; 4],
-            misses: [0; 4],
-        };
+        let collector =
+            Collector { window: Window::new(), pending: Pending::default(), hits: [0; 4], misses: [0; 4] };
         Self {
-            records: sender,
-            lost: AtomicU64::new(0),
-            crowded: Notify::new(),
+            began: Instant::now(),
+            batches: Striped::new(Mutex::default),
             clock,
             cache,
             collector: Mutex::new(collector),
@@ -128,19 +68,13 @@ impl Rollups {
 
     /// What happened in the last `minutes`, an hour at most. All figures cover the same time.
     pub fn recent(&self, minutes: u64) -> Recent {
-        self.collected().window.recent(Instant::now(), minutes.saturating_mul(60))
+        self.collected().window.recent(self.second(Instant::now()), minutes.saturating_mul(60))
     }
 
     /// What happened in so many whole seconds, the one that is not over left out.
     pub fn last_seconds(&self, seconds: u64) -> Recent {
-        let now = Instant::now();
-        let before = now.checked_sub(Duration::from_secs(1)).unwrap_or(now);
-        self.collected().window.recent(before, seconds)
-    }
-
-    /// Records that nobody collected in time, since the start.
-    pub fn lost(&self) -> u64 {
-        self.lost.load(Relaxed)
+        let now = self.second(Instant::now());
+        self.collected().window.recent(now.saturating_sub(1), seconds)
     }
 
     pub fn now(&self) -> SystemTime {
@@ -157,15 +91,6 @@ impl Rollups {
         self.collected().pending.unwritten(true)
     }
 
-    /// Completes when many records wait to be collected.
-    pub async fn crowded(&self) {
-        self.crowded.notified().await;
-    }
-
-    pub fn collect(&self) {
-        drop(self.collected());
-    }
-
     /// This has been written.
     pub fn written(&self, written: &Unwritten) {
         let now = self.now();
@@ -173,95 +98,105 @@ impl Rollups {
     }
 
     fn collector(&self) -> MutexGuard<'_, Collector> {
-        self.collector.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.collector)
     }
 
     fn collected(&self) -> MutexGuard<'_, Collector> {
         let mut collector = self.collector();
-        collector.collect();
-        collector.collect_lookups(self.cache.lookups(), self.now());
+        for batch in self.batches.all() {
+            let batch = std::mem::take(&mut *lock(batch));
+            collector.collect(batch);
+        }
+        collector.collect_lookups(self.cache.lookups(), minute(self.now()), self.second(Instant::now()));
         collector
     }
 
-    fn record(&self, record: Record) {
-        if self.records.try_send(record).is_err() {
-            self.lost.fetch_add(1, Relaxed);
-        }
-        if self.records.capacity().is_multiple_of(CROWD) {
-            self.crowded.notify_one();
-        }
+    fn second(&self, at: Instant) -> Second {
+        at.saturating_duration_since(self.began).as_secs()
+    }
+
+    /// A batch that nobody else has at this moment, this thread's own if possible. It is away only
+    /// while somebody collects it, or another thread found its own away.
+    fn batch(&self) -> MutexGuard<'_, Batch> {
+        let free = self.batches.mine_first().find_map(|batch| match batch.try_lock() {
+            Ok(batch) => Some(batch),
+            Err(TryLockError::Poisoned(batch)) => Some(batch.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        });
+        free.unwrap_or_else(|| lock(self.batches.mine()))
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Collector {
-    fn collect(&mut self) {
-        // No more than wait now, or a busy server would keep us here.
-        for _ in 0..self.records.len() {
-            let Ok(record) = self.records.try_recv() else { return };
-            self.window.add(&record);
-            self.pending.add(record);
+    fn collect(&mut self, Batch { minutes, seconds, failures }: Batch) {
+        for (second, happened) in seconds {
+            self.window.add(second, &happened);
         }
+        self.pending.append(minutes, failures);
     }
 
-    fn collect_lookups(&mut self, (hits, misses): ([u64; 4], [u64; 4]), now: SystemTime) {
+    fn collect_lookups(&mut self, (hits, misses): ([u64; 4], [u64; 4]), minute: Minute, second: Second) {
         if (hits, misses) == (self.hits, self.misses) {
             return;
         }
         let since =
             |now: [u64; 4], then: [u64; 4]| std::array::from_fn(|at| now[at].saturating_sub(then[at]));
         let (new_hits, new_misses) = (since(hits, self.hits), since(misses, self.misses));
-        self.pending.figures(now).lookups(new_hits, new_misses);
-        self.window.lookups(Instant::now(), new_hits.iter().sum(), new_misses.iter().sum());
+        self.pending.figures(minute).lookups(new_hits, new_misses);
+        let (cache_hits, cache_misses) = (new_hits.iter().sum(), new_misses.iter().sum());
+        self.window.add(second, &Recent { cache_hits, cache_misses, ..Recent::default() });
         (self.hits, self.misses) = (hits, misses);
     }
 }
 
 impl Sink for Rollups {
     fn request_ended(&self, observed: &Observed) {
-        let outcome = observed.outcome();
-        self.record(Record::Request(RequestRecord {
-            method: observed.method,
-            endpoint: observed.endpoint,
-            status: observed.status,
-            outcome,
-            key: observed.key,
-            duration: observed.duration,
-            bytes_in: observed.bytes_in,
-            bytes_out: observed.bytes_out,
-            failure: failure(observed, outcome),
-            ended: observed.ended,
-            ended_at: observed.ended_at,
-        }));
+        self.batch().request(self.second(observed.ended), observed);
     }
 
     fn call_ended(&self, call: &Call) {
-        self.record(Record::Call(Box::new(CallRecord {
-            model: Arc::clone(&call.model),
-            method: call.method,
-            endpoint: call.endpoint,
-            key: call.key,
-            usage: call.usage,
-            first_token: call.first_token,
-            per_token: call.per_token(),
-            failed: call.error.is_some_and(|error| error != LEFT),
-            ended: call.ended,
-            ended_at: call.ended_at,
-        })));
+        self.batch().call(self.second(call.ended), call);
     }
 }
 
-/// A client that left is no failure of the service.
-fn failure(observed: &Observed, outcome: Outcome) -> Option<Box<FailureRecord>> {
-    let failure = observed.error.as_ref().filter(|_| outcome != Outcome::Left)?;
-    let since = observed.ended_at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Some(Box::new(FailureRecord {
-        at_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-        request_id: observed.request_id().to_owned(),
-        method: observed.method.to_owned(),
-        path: observed.path.chars().take(PATH_CHARS).collect(),
-        status: observed.status,
-        kind: failure.kind.to_owned(),
-        message: failure.message.clone(),
-        stranger: outcome == Outcome::Stranger,
-    }))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        context::Context,
+        telemetry::{
+            observation::{Arrival, Observation},
+            sink::Sinks,
+        },
+        types::KeyId,
+    };
+
+    #[test]
+    fn who_finds_a_batch_away_takes_another_and_nothing_is_lost() {
+        let rollups = Arc::new(Rollups::new(Arc::default()));
+        let observe = || {
+            let arrival = Arrival {
+                context: Arc::new(Context::new(None, None, None)),
+                method: "GET",
+                endpoint: "/models",
+                path: "/models".to_owned(),
+            };
+            let observation = Observation::begin(Sinks::new(vec![rollups.clone()]), arrival);
+            observation.key(KeyId::new([7; 4]));
+            observation.complete(200);
+        };
+        observe();
+        let away = rollups.batch();
+        observe();
+        drop(away);
+        assert_eq!(rollups.recent(1).requests, 2);
+        let unwritten = rollups.unwritten();
+        let requests = |part: &Part| part.figures.requests();
+        assert_eq!(unwritten.parts.iter().map(requests).sum::<u64>(), 2);
+        assert_eq!(rollups.recent(1).requests, 2, "what has been collected is not collected again");
+    }
 }

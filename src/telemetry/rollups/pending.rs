@@ -2,19 +2,14 @@
 //! could not be written, and failures. It knows no database.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::{Figures, Record};
-use crate::telemetry::observation::Outcome;
+use super::{FailureRecord, Figures, failures::Failures};
 
 /// A busy day that cannot be written, and then the oldest minutes go.
 const MINUTES: usize = 1440;
-
-/// Failures of callers with a key, and of strangers, that wait to be written; then the oldest go.
-const FAILURES: usize = 1000;
-const REFUSALS: usize = 100;
 
 /// Minutes since 1970.
 pub type Minute = i64;
@@ -29,28 +24,10 @@ pub struct Part {
     pub figures: Figures,
 }
 
-/// A failed request, for the record.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FailureRecord {
-    /// Milliseconds since 1970.
-    pub at_ms: i64,
-    pub request_id: String,
-    pub method: String,
-    /// As it was sent, without the query, cut off after 200 characters.
-    pub path: String,
-    pub status: u16,
-    /// From `labels::error_type`.
-    pub kind: String,
-    pub message: String,
-    /// Refused, and nobody's that has a key.
-    pub stranger: bool,
-}
-
 #[derive(Default)]
 pub(super) struct Pending {
     parts: BTreeMap<Minute, (Part, bool)>,
-    failures: VecDeque<FailureRecord>,
-    refusals: VecDeque<FailureRecord>,
+    failures: Failures,
 }
 
 /// A copy of what is pending.
@@ -62,20 +39,14 @@ pub struct Unwritten {
 }
 
 impl Pending {
-    pub(super) fn add(&mut self, record: Record) {
-        match record {
-            Record::Request(request) => {
-                self.figures(request.ended_at).request(&request);
-                if let Some(failure) = request.failure {
-                    self.failed(*failure, request.outcome);
-                }
-            }
-            Record::Call(call) => self.figures(call.ended_at).call(&call),
+    pub(super) fn append(&mut self, minutes: Vec<(Minute, Figures)>, failures: Failures) {
+        for (minute, figures) in minutes {
+            self.figures(minute).merge(&figures);
         }
+        self.failures.append(failures);
     }
 
-    pub(super) fn figures(&mut self, at: SystemTime) -> &mut Figures {
-        let minute = minute(at);
+    pub(super) fn figures(&mut self, minute: Minute) -> &mut Figures {
         if !self.parts.contains_key(&minute) && self.parts.len() >= MINUTES {
             self.parts.pop_first();
         }
@@ -87,22 +58,9 @@ impl Pending {
         &mut part.figures
     }
 
-    fn failed(&mut self, failure: FailureRecord, outcome: Outcome) {
-        let (list, most) = match outcome {
-            Outcome::Stranger => (&mut self.refusals, REFUSALS),
-            _ => (&mut self.failures, FAILURES),
-        };
-        if list.len() >= most {
-            list.pop_front();
-        }
-        list.push_back(failure);
-    }
-
     pub(super) fn unwritten(&self, changed_only: bool) -> Unwritten {
         let parts = self.parts.values().filter(|(_, changed)| *changed || !changed_only);
-        let mut failures: Vec<FailureRecord> = self.failures.iter().chain(&self.refusals).cloned().collect();
-        failures.sort_by_key(|failure| failure.at_ms);
-        Unwritten { parts: parts.map(|(part, _)| part.clone()).collect(), failures }
+        Unwritten { parts: parts.map(|(part, _)| part.clone()).collect(), failures: self.failures.to_vec() }
     }
 
     /// Forgets what has been written, except the minute that is still running. What has come since
@@ -119,7 +77,6 @@ impl Pending {
             }
         }
         self.failures.retain(|failure| !written.failures.contains(failure));
-        self.refusals.retain(|failure| !written.failures.contains(failure));
     }
 }
 

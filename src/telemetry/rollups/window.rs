@@ -1,10 +1,15 @@
 //! The last hour in slots of a second, by the clock that only goes forward: what alerts and the live
 //! view look at. A wall clock that is put back changes nothing here.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::Record;
-use crate::telemetry::observation::Outcome;
+use crate::telemetry::{
+    call::Call,
+    observation::{Observed, Outcome},
+};
+
+/// Seconds since the start.
+pub(super) type Second = u64;
 
 /// Seconds that are remembered.
 const SLOTS: u64 = 3600;
@@ -36,7 +41,20 @@ impl Recent {
         if self.requests == 0 { 0.0 } else { self.errors as f64 / self.requests as f64 }
     }
 
-    fn add(&mut self, other: &Self) {
+    /// None for what counts nowhere.
+    pub(super) fn of_request(request: &Observed, outcome: Outcome) -> Option<Self> {
+        let errors = u64::from(outcome == Outcome::Failed);
+        let counts = outcome != Outcome::Stranger;
+        counts.then(|| Self { requests: 1, errors, duration: request.duration, ..Self::default() })
+    }
+
+    pub(super) fn of_call(call: &Call) -> Self {
+        let usage = call.usage.unwrap_or_default();
+        let (prompt_tokens, completion_tokens) = (usage.prompt_tokens, usage.completion_tokens);
+        Self { prompt_tokens, completion_tokens, ..Self::default() }
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
         let Self { requests, errors, duration, prompt_tokens, completion_tokens, cache_hits, cache_misses } =
             other;
         self.requests += requests;
@@ -49,44 +67,16 @@ impl Recent {
     }
 }
 
-pub(super) struct Window {
-    began: Instant,
-    /// The second that a slot holds, and what happened in it.
-    slots: Vec<(u64, Recent)>,
-}
+/// Each slot has the second that it holds, and what happened in it.
+pub(super) struct Window(Vec<(Second, Recent)>);
 
 impl Window {
-    pub(super) fn new(began: Instant) -> Self {
-        Self { began, slots: vec![(0, Recent::default()); SLOTS as usize] }
+    pub(super) fn new() -> Self {
+        Self(vec![(0, Recent::default()); SLOTS as usize])
     }
 
-    pub(super) fn add(&mut self, record: &Record) {
-        let (ended, happened) = match record {
-            Record::Request(request) => {
-                if request.outcome == Outcome::Stranger {
-                    return;
-                }
-                let errors = u64::from(request.outcome == Outcome::Failed);
-                let happened =
-                    Recent { requests: 1, errors, duration: request.duration, ..Recent::default() };
-                (request.ended, happened)
-            }
-            Record::Call(call) => {
-                let usage = call.usage.unwrap_or_default();
-                let (prompt_tokens, completion_tokens) = (usage.prompt_tokens, usage.completion_tokens);
-                (call.ended, Recent { prompt_tokens, completion_tokens, ..Recent::default() })
-            }
-        };
-        self.happened(ended, &happened);
-    }
-
-    pub(super) fn lookups(&mut self, at: Instant, cache_hits: u64, cache_misses: u64) {
-        self.happened(at, &Recent { cache_hits, cache_misses, ..Recent::default() });
-    }
-
-    fn happened(&mut self, at: Instant, happened: &Recent) {
-        let second = self.second(at);
-        let slot = &mut self.slots[(second % SLOTS) as usize];
+    pub(super) fn add(&mut self, second: Second, happened: &Recent) {
+        let slot = &mut self.0[(second % SLOTS) as usize];
         if slot.0 < second {
             *slot = (second, Recent::default());
         }
@@ -96,19 +86,14 @@ impl Window {
     }
 
     /// The sum of the last `seconds`, the current one included; an hour at most.
-    pub(super) fn recent(&self, now: Instant, seconds: u64) -> Recent {
-        let now = self.second(now);
+    pub(super) fn recent(&self, now: Second, seconds: u64) -> Recent {
         let mut sum = Recent::default();
         for second in (now + 1).saturating_sub(seconds.min(SLOTS))..=now {
-            let slot = &self.slots[(second % SLOTS) as usize];
+            let slot = &self.0[(second % SLOTS) as usize];
             if slot.0 == second {
                 sum.add(&slot.1);
             }
         }
         sum
-    }
-
-    fn second(&self, at: Instant) -> u64 {
-        at.saturating_duration_since(self.began).as_secs()
     }
 }

@@ -1,5 +1,5 @@
-//! Counters of which every thread has its own copy, for cores that count in the same place wait for
-//! each other's caches. Whoever looks adds the copies up.
+//! What is counted, of which every thread has its own copy, for cores that count in the same place
+//! wait for each other's caches. Whoever looks adds the copies up.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
@@ -17,13 +17,20 @@ struct Apart<T>(T);
 
 impl<T> Striped<T> {
     pub(super) fn new(make: impl Fn() -> T) -> Self {
-        let copies = available_parallelism().map_or(MOST, usize::from).min(MOST);
+        // For each core one thread serves, and another is at work behind the scenes.
+        let copies = available_parallelism().map_or(MOST, |cores| 2 * cores.get()).min(MOST);
         Self((0..copies).map(|_| Apart(make())).collect())
     }
 
     /// This thread's copy.
     pub(super) fn mine(&self) -> &T {
         &self.0[place() % self.0.len()].0
+    }
+
+    /// All copies, this thread's first.
+    pub(super) fn mine_first(&self) -> impl Iterator<Item = &T> {
+        let (before, after) = self.0.split_at(place() % self.0.len());
+        after.iter().chain(before).map(|Apart(copy)| copy)
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &T> {
