@@ -85,11 +85,7 @@ impl Models {
     /// none to choose from. A model that is not on the list is left to the backend to refuse.
     pub async fn resolve(&self, named: Option<&str>, needed: Capability) -> Result<String> {
         match named {
-            Some(name) => {
-                let name: ModelName =
-                    name.parse().map_err(|accepted: String| Error::field("/model", accepted))?;
-                self.check(name.to_string(), needed).await
-            }
+            Some(name) => self.named(name, needed).await,
             None => self.default_for(needed).await,
         }
     }
@@ -103,6 +99,18 @@ impl Models {
         };
         let digest = (!model.digest.is_empty()).then(|| model.digest.clone());
         Identity { listed: Some(model.name.as_str().into()), digest }
+    }
+
+    async fn named(&self, name: &str, needed: Capability) -> Result<String> {
+        // Names stand on the list in their shortest form, and nearly all are sent like that.
+        if let Ok(models) = self.recent().await
+            && let Some(model) = models.iter().find(|model| model.name == name)
+            && !lacks(model, needed)
+        {
+            return Ok(name.to_owned());
+        }
+        let name: ModelName = name.parse().map_err(|accepted: String| Error::field("/model", accepted))?;
+        self.check(name.to_string(), needed).await
     }
 
     async fn check(&self, name: String, needed: Capability) -> Result<String> {

@@ -1,7 +1,6 @@
 //! From a response's bytes to whole frames, with the idle timeout on frames and not on bytes: a
 //! backend that drips one byte a minute is as stuck as one that sends nothing.
 
-use bytes::Bytes;
 use tokio::time::timeout;
 
 use crate::{client::Response, error::Result, wire::Framing};
@@ -18,32 +17,28 @@ impl<F: Framing> Frames<F> {
     }
 
     /// The next frame, `None` at the proper end of the body.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>> {
+    pub(super) async fn next(&mut self) -> Result<Option<&[u8]>> {
         // Most frames arrive together with others, and then there is nothing to wait for.
-        if let Some(frame) = self.framing.next_frame()? {
-            return Ok(Some(frame));
-        }
-        match timeout(self.response.idle_timeout(), self.read()).await {
-            Ok(frame) => frame,
-            Err(_) => Err(self.response.paused()),
-        }
+        let there = self.framing.advance()?
+            || match timeout(self.response.idle_timeout(), self.read()).await {
+                Ok(there) => there?,
+                Err(_) => return Err(self.response.paused()),
+            };
+        Ok(there.then(|| self.framing.frame()))
     }
 
-    async fn read(&mut self) -> Result<Option<Bytes>> {
-        loop {
-            if let Some(frame) = self.framing.next_frame()? {
-                return Ok(Some(frame));
-            }
-            if self.ended {
-                return Ok(None);
-            }
-            match self.response.chunk().await? {
-                Some(piece) => self.framing.push(&piece),
-                None => {
-                    self.ended = true;
-                    return Ok(self.framing.rest());
-                }
+    /// Reads until there is one more frame.
+    async fn read(&mut self) -> Result<bool> {
+        while !self.ended {
+            let Some(piece) = self.response.chunk().await? else {
+                self.ended = true;
+                return Ok(self.framing.end());
+            };
+            self.framing.push(&piece);
+            if self.framing.advance()? {
+                return Ok(true);
             }
         }
+        Ok(false)
     }
 }

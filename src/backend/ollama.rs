@@ -169,7 +169,7 @@ fn events(response: Response) -> ChatStream {
         let mut tool_calls_seen = false;
         while let Some(line) = lines.next().await? {
             // Checked once, and not again for each text in it.
-            let line = std::str::from_utf8(&line).map_err(malformed)?;
+            let line = std::str::from_utf8(line).map_err(malformed)?;
             let line: Line<'_> = serde_json::from_str(line).map_err(malformed)?;
             if let Some(message) = line.error() {
                 Err(Error::new(Kind::BadGateway, "Ollama failed in the middle of its answer.")

@@ -97,7 +97,7 @@ pub(super) fn events<P: Parser>(response: Response, since: Instant) -> impl Stre
         let mut first = None;
         while !parser.is_closed() {
             let Some(data) = frames.next().await? else { break };
-            parser.take(&data, &mut arrived)?;
+            parser.take(data, &mut arrived)?;
             if !arrived.is_empty() {
                 first.get_or_insert_with(Instant::now);
             }

@@ -38,6 +38,9 @@ type End = Option<hyper::Error>;
 /// Beyond this many bytes, what has arrived is passed on before more is read.
 const ENOUGH: usize = 64 * 1024;
 
+/// Room that a read begins with: that of a short reply or some tokens.
+const READ: usize = 4 * 1024;
+
 /// Why nothing came back.
 pub(super) struct Failed {
     pub(super) error: hyper::Error,
@@ -77,7 +80,7 @@ impl Exchange {
     /// together are given together: a short reply is often there whole, in a chunk for each token.
     pub(super) async fn data(&mut self, body: &mut Incoming) -> Option<hyper::Result<Bytes>> {
         let Self { connection, turns, end, .. } = self;
-        let mut data = Vec::new();
+        let mut data = Vec::with_capacity(READ);
         if end.is_none() {
             std::future::poll_fn(|cx| {
                 let all = drive(connection, turns, cx, |cx| read(body, &mut data, cx));

@@ -1,21 +1,21 @@
-//! Who is asking. Runs before any handler and before the body is read.
+//! Who is asking. Found out before any handler runs and before the body is read.
 
 use std::{convert::Infallible, ops::Deref, sync::Arc, time::Duration};
 
 use axum::{
-    extract::{FromRequestParts, MatchedPath, Request, State},
-    http::{HeaderMap, header, request::Parts},
-    middleware::Next,
-    response::Response,
+    extract::{FromRequestParts, Request},
+    http::{HeaderMap, HeaderName, header, request::Parts},
 };
 
-use super::{Edge, PUBLIC, PUBLIC_FIGURES, error::Result};
+use super::{Edge, PUBLIC, PUBLIC_FIGURES};
 use crate::{
     app,
     cache::Directives,
-    error::{Error, Kind},
-    telemetry::observation::Observation,
+    error::{self, Error, Kind},
+    telemetry::{labels::UNMATCHED, observation::Observation},
 };
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The caller of a route that needs a key.
 pub(super) struct Caller(app::Caller);
@@ -28,39 +28,42 @@ impl Deref for Caller {
     }
 }
 
-pub(super) async fn require_key(
-    State(edge): State<Arc<Edge>>,
-    mut request: Request,
-    next: Next,
-) -> Result<Response> {
-    let observation: &Arc<Observation> = request.extensions().get().expect("observe is around every route");
+/// Lets a request pass that may, with its caller when it has to have one.
+///
+/// # Errors
+/// `Unauthorized` without a key, or with a wrong one, where one is needed.
+pub(super) fn admit(edge: &Edge, request: &mut Request, observation: &Arc<Observation>) -> error::Result<()> {
     let presented = presented(request.headers());
     let known = presented.and_then(|key| edge.keys.find(key));
     if let Some(key) = known {
         observation.key(key);
     }
-    // A path that is no route is a 404 whoever asks: there is nothing behind it to protect.
-    let Some(path) = request.extensions().get::<MatchedPath>() else { return Ok(next.run(request).await) };
-    let endpoint = edge.app.monitoring.metrics.endpoint(Some(path.as_str()));
-    let open = PUBLIC_FIGURES.contains(&endpoint) && !edge.analytics_require_key;
-    if !PUBLIC.contains(&endpoint) && !open {
-        let Some(key) = known else {
-            return Err(unauthorized(match presented {
-                Some(_) => "The API key is wrong.",
-                None => "No API key was sent; send it in the header X-API-Key, or in Authorization as a bearer token.",
-            })
-            .into());
-        };
-        let (observation, directives) = (Arc::clone(observation), directives(request.headers()));
-        request.extensions_mut().insert(app::Caller { key, endpoint, directives, observation });
+    let endpoint = observation.endpoint();
+    let open = PUBLIC.contains(&endpoint)
+        || (PUBLIC_FIGURES.contains(&endpoint) && !edge.analytics_require_key)
+        // A path that is no route is a 404 whoever asks: there is nothing behind it to protect.
+        || endpoint == UNMATCHED;
+    if open {
+        return Ok(());
     }
-    Ok(next.run(request).await)
+    let Some(key) = known else {
+        return Err(unauthorized(match presented {
+            Some(_) => "The API key is wrong.",
+            None => {
+                "No API key was sent; send it in the header X-API-Key, or in Authorization as a bearer token."
+            }
+        }));
+    };
+    let directives = directives(request.headers());
+    let caller = app::Caller { key, endpoint, directives, observation: Arc::clone(observation) };
+    request.extensions_mut().insert(caller);
+    Ok(())
 }
 
 /// The key that was sent. `X-API-Key` counts when both headers are there: client libraries fill in
 /// `Authorization` by themselves.
 fn presented(headers: &HeaderMap) -> Option<&str> {
-    match headers.get("x-api-key") {
+    match headers.get(&API_KEY) {
         Some(key) => key.to_str().ok(),
         None => {
             let (scheme, key) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
@@ -95,6 +98,6 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> std::result::Result<Self, Infallible> {
-        Ok(Self(parts.extensions.get().cloned().expect("require_key lets no one else pass")))
+        Ok(Self(parts.extensions.get().cloned().expect("nobody else is let pass")))
     }
 }

@@ -112,12 +112,11 @@ pub fn router(edge: Arc<Edge>) -> Router {
 /// within it for each request.
 fn layers(router: Router<Arc<Edge>>, edge: Arc<Edge>) -> Router {
     let layers = (
-        // The one place that sees every request and every reply to its last byte.
+        // The one place that sees every request and every reply to its last byte. It lets nobody pass
+        // without a key, before a byte of the body is read.
         from_fn_with_state(Arc::clone(&edge), observe::observe),
         // A bug in a handler costs one request, and is counted and logged like any other failure.
         CatchPanicLayer::custom(error::panicked),
-        // Keys are checked before a byte of the body is read.
-        from_fn_with_state(Arc::clone(&edge), caller::require_key),
     );
     router.layer(layers).with_state(edge)
 }

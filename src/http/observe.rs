@@ -1,5 +1,5 @@
-//! The one place that sees every request and every reply: it names the request, writes problems,
-//! and holds its observation until the last byte of the reply has been passed on or its client has
+//! The one place that sees every request and every reply: it names the request, has its key checked,
+//! writes problems, and holds its observation until the last byte of the reply has been passed on or its client has
 //! left.
 
 use std::{
@@ -12,9 +12,9 @@ use std::{
 use axum::{
     body::{Body, Bytes},
     extract::{MatchedPath, Request, State},
-    http::{HeaderValue, Method, StatusCode, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -22,7 +22,8 @@ use tokio::{runtime::Handle, time::timeout};
 
 use super::{
     Edge,
-    error::{Problem, Reported, mark},
+    caller::admit,
+    error::{Failure, Problem, Reported, mark},
 };
 use crate::{
     context::{self, at_once, within},
@@ -32,6 +33,9 @@ use crate::{
         observation::{Arrival, Observation},
     },
 };
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 pub(super) async fn observe(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
     let monitoring = &edge.app.monitoring;
@@ -45,16 +49,22 @@ pub(super) async fn observe(State(edge): State<Arc<Edge>>, mut request: Request,
     };
     let observation = Observation::begin(monitoring.sinks.clone(), arrival);
     let head_only = request.method() == Method::HEAD;
-    request.extensions_mut().insert(Arc::clone(&observation));
+    let admitted = admit(&edge, &mut request, &observation);
     let expects = request.headers().contains_key(header::EXPECT);
     let request = request.map(|body| received(body, &observation, expects));
-    let mut response = within(Arc::clone(&context), next.run(request)).await;
+    let answered = async {
+        match admitted {
+            Ok(()) => next.run(request).await,
+            Err(refused) => Failure::from(refused).into_response(),
+        }
+    };
+    let mut response = within(Arc::clone(&context), answered).await;
     if let Some(Reported(error)) = response.extensions_mut().remove() {
         observation.failed(&error);
         write_problem(&mut response, &error, observation.request_id());
     }
     if let Ok(id) = HeaderValue::from_str(observation.request_id()) {
-        response.headers_mut().insert("x-request-id", id);
+        response.headers_mut().insert(REQUEST_ID, id);
     }
     let status = response.status();
     response.map(|body| Body::new(SentBody::new(body, observation, context, status, head_only)))
@@ -72,9 +82,9 @@ fn context(request: &Request, traced: Option<f64>) -> Arc<context::Context> {
     let sane = |id: &&str| {
         (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
     };
-    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let request_id = header("x-request-id").filter(sane);
-    Arc::new(context::Context::new(request_id, header("traceparent"), traced))
+    let header = |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let request_id = header(&REQUEST_ID).filter(sane);
+    Arc::new(context::Context::new(request_id, header(&TRACEPARENT), traced))
 }
 
 /// The request's body, whose bytes are counted as they come.

@@ -220,7 +220,8 @@ impl Observation {
 
     /// The first event of the answer is there.
     pub fn first_token(&self) {
-        let _ = self.first_token.set(self.started.elapsed());
+        // Of many events only the first looks at the clock.
+        self.first_token.get_or_init(|| self.started.elapsed());
     }
 
     pub fn usage(&self, usage: Usage) {

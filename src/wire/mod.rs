@@ -10,23 +10,24 @@ pub mod otlp;
 pub mod sse;
 pub mod webhook;
 
-use bytes::Bytes;
-
 use crate::error::{Error, Kind, Result};
 
-/// Cuts a byte stream, arriving in pieces of any size, into whole frames.
+/// Cuts a byte stream, arriving in pieces of any size, into whole frames, where they lie.
 pub trait Framing: Send {
     /// Takes the next piece of the stream.
     fn push(&mut self, piece: &[u8]);
 
-    /// The next whole frame, `None` until more has been pushed.
+    /// Goes on to the next whole frame; false until more has been pushed.
     ///
     /// # Errors
     /// `BadGateway` when one frame is longer than `MAX_FRAME`.
-    fn next_frame(&mut self) -> Result<Option<Bytes>>;
+    fn advance(&mut self) -> Result<bool>;
 
-    /// What is left when the stream has ended properly.
-    fn rest(&mut self) -> Option<Bytes>;
+    /// Goes on to what is left when the stream has ended properly; false when that is nothing.
+    fn end(&mut self) -> bool;
+
+    /// The frame that was gone on to.
+    fn frame(&self) -> &[u8];
 }
 
 /// 16 MB: a peer that never ends its line must not fill our memory.
@@ -38,12 +39,11 @@ fn too_long() -> Error {
 
 #[cfg(test)]
 mod testing {
-    use bytes::Bytes;
-
     use super::Framing;
 
     /// Pushes `stream` cut at `cuts` and gives all frames.
-    pub(super) fn frames(mut framing: impl Framing, stream: &[u8], cuts: &[usize]) -> Vec<Bytes> {
+    pub(super) fn frames(mut framing: impl Framing, stream: &[u8], cuts: &[usize]) -> Vec<String> {
+        let frame = |framing: &dyn Framing| String::from_utf8_lossy(framing.frame()).into_owned();
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| *cut.min(&stream.len())).collect();
         cuts.sort_unstable();
         cuts.push(stream.len());
@@ -51,11 +51,13 @@ mod testing {
         for cut in cuts {
             framing.push(&stream[from..cut]);
             from = cut;
-            while let Some(frame) = framing.next_frame().expect("short frames") {
-                out.push(frame);
+            while framing.advance().expect("short frames") {
+                out.push(frame(&framing));
             }
         }
-        out.extend(framing.rest());
+        if framing.end() {
+            out.push(frame(&framing));
+        }
         out
     }
 }

@@ -1,6 +1,6 @@
 //! Newline-delimited JSON: one value a line (Ollama's streams).
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use memchr::memchr;
 
 use super::{Framing, MAX_FRAME, too_long};
@@ -9,8 +9,19 @@ use crate::error::Result;
 #[derive(Default)]
 pub struct Lines {
     buffer: BytesMut,
+    /// The present line, at the beginning of `buffer`, and what belongs to it with its end.
+    line: usize,
+    taken: usize,
     /// How much of `buffer` is known to hold no line feed.
     searched: usize,
+}
+
+impl Lines {
+    /// Gives up the present line.
+    fn leave(&mut self) {
+        self.buffer.advance(std::mem::take(&mut self.taken));
+        self.line = 0;
+    }
 }
 
 impl Framing for Lines {
@@ -18,24 +29,27 @@ impl Framing for Lines {
         self.buffer.extend_from_slice(piece);
     }
 
-    fn next_frame(&mut self) -> Result<Option<Bytes>> {
+    fn advance(&mut self) -> Result<bool> {
+        self.leave();
         while let Some(at) = memchr(b'\n', &self.buffer[self.searched..]) {
-            let line = self.buffer.split_to(self.searched + at + 1).freeze();
-            self.searched = 0;
-            let trimmed = line.trim_ascii();
-            if !trimmed.is_empty() {
-                return Ok(Some(line.slice_ref(trimmed)));
+            (self.line, self.taken, self.searched) = (self.searched + at, self.searched + at + 1, 0);
+            if !self.frame().is_empty() {
+                return Ok(true);
             }
+            self.leave();
         }
         self.searched = self.buffer.len();
-        if self.buffer.len() > MAX_FRAME { Err(too_long()) } else { Ok(None) }
+        if self.buffer.len() > MAX_FRAME { Err(too_long()) } else { Ok(false) }
     }
 
-    fn rest(&mut self) -> Option<Bytes> {
-        self.searched = 0;
-        let rest = self.buffer.split().freeze();
-        let trimmed = rest.trim_ascii();
-        (!trimmed.is_empty()).then(|| rest.slice_ref(trimmed))
+    fn end(&mut self) -> bool {
+        self.leave();
+        (self.line, self.taken, self.searched) = (self.buffer.len(), self.buffer.len(), 0);
+        !self.frame().is_empty()
+    }
+
+    fn frame(&self) -> &[u8] {
+        self.buffer[..self.line].trim_ascii()
     }
 }
 
@@ -45,7 +59,7 @@ mod tests {
 
     use super::*;
 
-    fn frames(stream: &[u8], cuts: &[usize]) -> Vec<Bytes> {
+    fn frames(stream: &[u8], cuts: &[usize]) -> Vec<String> {
         super::super::testing::frames(Lines::default(), stream, cuts)
     }
 
@@ -61,7 +75,7 @@ mod tests {
             if ended {
                 stream.push_str("\r\n\n");
             }
-            prop_assert_eq!(frames(stream.as_bytes(), &cuts), lines.iter().map(|l| Bytes::copy_from_slice(l.as_bytes().trim_ascii())).filter(|l| !l.is_empty()).collect::<Vec<_>>());
+            prop_assert_eq!(frames(stream.as_bytes(), &cuts), lines.iter().map(|line| line.trim_ascii()).filter(|line| !line.is_empty()).collect::<Vec<_>>());
         }
     }
 
@@ -69,6 +83,6 @@ mod tests {
     fn a_line_without_end_is_refused() {
         let mut lines = Lines::default();
         lines.push(&vec![b'x'; MAX_FRAME + 1]);
-        assert!(lines.next_frame().is_err());
+        assert!(lines.advance().is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! Server-sent events (WHATWG HTML, "9.2 Server-sent events"): read from backends, written to
 //! clients. Only `data` and `event` matter to the protocols that we speak.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use memchr::memchr2;
 
 use super::{Framing, MAX_FRAME, too_long};
@@ -12,13 +12,15 @@ use crate::error::Result;
 pub struct Events {
     buffer: BytesMut,
     searched: usize,
-    data: BytesMut,
+    /// Of the event that is being read, or has been.
+    data: Vec<u8>,
     has_data: bool,
+    is_whole: bool,
 }
 
 impl Events {
-    /// The next line without its end (`\n`, `\r\n` or `\r`).
-    fn line(&mut self) -> Option<Bytes> {
+    /// Where the next line ends, without its end (`\n`, `\r\n` or `\r`) and with it.
+    fn line(&mut self) -> Option<(usize, usize)> {
         let at = memchr2(b'\n', b'\r', &self.buffer[self.searched..]);
         let Some(at) = at.map(|at| self.searched + at) else {
             self.searched = self.buffer.len();
@@ -36,31 +38,32 @@ impl Events {
                 }
             }
         }
-        let line = self.buffer.split_to(end).freeze().slice(..at);
         self.searched = 0;
-        Some(line)
+        Some((at, end))
     }
 
-    /// Takes one line in; true when an event is complete.
-    fn take(&mut self, line: &[u8]) -> bool {
+    /// Takes in the line that ends there.
+    fn take(&mut self, end: usize) {
+        let line = &self.buffer[..end];
         if line.is_empty() {
-            return self.has_data;
-        }
-        if let Some(value) = line.strip_prefix(b"data")
+            self.is_whole = self.has_data;
+        } else if let Some(value) = line.strip_prefix(b"data")
             && let Some(value) = if value.is_empty() { Some(value) } else { value.strip_prefix(b":") }
         {
             if self.has_data {
-                self.data.extend_from_slice(b"\n");
+                self.data.push(b'\n');
             }
             self.data.extend_from_slice(value.strip_prefix(b" ").unwrap_or(value));
             self.has_data = true;
         }
-        false
     }
 
-    fn finish(&mut self) -> Bytes {
-        self.has_data = false;
-        self.data.split().freeze()
+    /// Gives up the present event.
+    fn leave(&mut self) {
+        if std::mem::take(&mut self.is_whole) {
+            self.data.clear();
+            self.has_data = false;
+        }
     }
 }
 
@@ -69,20 +72,28 @@ impl Framing for Events {
         self.buffer.extend_from_slice(piece);
     }
 
-    fn next_frame(&mut self) -> Result<Option<Bytes>> {
-        while let Some(line) = self.line() {
-            if self.take(&line) {
-                return Ok(Some(self.finish()));
+    fn advance(&mut self) -> Result<bool> {
+        self.leave();
+        while let Some((line, end)) = self.line() {
+            self.take(line);
+            self.buffer.advance(end);
+            if self.is_whole {
+                return Ok(true);
             }
         }
-        if self.buffer.len() + self.data.len() > MAX_FRAME { Err(too_long()) } else { Ok(None) }
+        if self.buffer.len() + self.data.len() > MAX_FRAME { Err(too_long()) } else { Ok(false) }
     }
 
-    fn rest(&mut self) -> Option<Bytes> {
-        let last = self.buffer.split();
-        self.searched = 0;
-        self.take(last.trim_ascii_end());
-        self.has_data.then(|| self.finish())
+    fn end(&mut self) -> bool {
+        self.leave();
+        self.take(self.buffer.trim_ascii_end().len());
+        self.buffer.clear();
+        (self.searched, self.is_whole) = (0, self.has_data);
+        self.has_data
+    }
+
+    fn frame(&self) -> &[u8] {
+        &self.data
     }
 }
 
@@ -99,7 +110,7 @@ mod tests {
 
     use super::*;
 
-    fn frames(stream: &[u8], cuts: &[usize]) -> Vec<Bytes> {
+    fn frames(stream: &[u8], cuts: &[usize]) -> Vec<String> {
         super::super::testing::frames(Events::default(), stream, cuts)
     }
 
