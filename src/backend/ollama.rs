@@ -16,7 +16,9 @@ use super::{Backend, ChatStream, frames::Frames};
 use crate::{
     client::{Client, Method, Response, Target, Timeouts},
     error::{Error, Kind, Result},
-    types::{Capability, ChatRequest, EmbedReply, EmbedRequest, Model, ModelName, Prompt, Timings},
+    types::{
+        Capability, ChatEvent, ChatRequest, EmbedReply, EmbedRequest, Model, ModelName, Prompt, Timings,
+    },
     wire::{
         ndjson::Lines,
         ollama::{
@@ -168,16 +170,9 @@ fn events(response: Response) -> ChatStream {
         let mut pending = Vec::with_capacity(2);
         let mut tool_calls_seen = false;
         while let Some(line) = lines.next().await? {
-            // Checked once, and not again for each text in it.
-            let line = std::str::from_utf8(line).map_err(malformed)?;
-            let line: Line<'_> = serde_json::from_str(line).map_err(malformed)?;
-            if let Some(message) = line.error() {
-                Err(Error::new(Kind::BadGateway, "Ollama failed in the middle of its answer.")
-                    .because(message.to_owned()))?;
-            }
-            line.events(&mut pending, &mut tool_calls_seen);
+            take(line, &mut pending, &mut tool_calls_seen)?;
             for event in pending.drain(..) {
-                let done = matches!(event, crate::types::ChatEvent::Done(_));
+                let done = matches!(event, ChatEvent::Done(_));
                 yield event;
                 if done {
                     return;
@@ -186,6 +181,20 @@ fn events(response: Response) -> ChatStream {
         }
         Err(Error::new(Kind::BadGateway, "Ollama ended its answer before it was complete."))?;
     })
+}
+
+/// Appends the events of one line. Not a part of the stream above, which would keep the parsed line
+/// in its own state and move it there once more for each token.
+fn take(line: &[u8], pending: &mut Vec<ChatEvent>, tool_calls_seen: &mut bool) -> Result<()> {
+    // Checked once, and not again for each text in it.
+    let line = std::str::from_utf8(line).map_err(malformed)?;
+    let line: Line<'_> = serde_json::from_str(line).map_err(malformed)?;
+    if let Some(message) = line.error() {
+        return Err(Error::new(Kind::BadGateway, "Ollama failed in the middle of its answer.")
+            .because(message.to_owned()));
+    }
+    line.events(pending, tool_calls_seen);
+    Ok(())
 }
 
 /// The error for an answer with a status other than 2xx.

@@ -116,7 +116,8 @@ impl Rollups {
     }
 
     /// A batch that nobody else has at this moment, this thread's own if possible. It is away only
-    /// while somebody collects it, or another thread found its own away.
+    /// while somebody collects it, or another thread found its own away; that all are is as good as
+    /// impossible.
     fn batch(&self) -> MutexGuard<'_, Batch> {
         let free = self.batches.mine_first().find_map(|batch| match batch.try_lock() {
             Ok(batch) => Some(batch),
