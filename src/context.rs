@@ -122,15 +122,29 @@ fn parse(text: &str) -> Option<(TraceId, SpanId, bool)> {
     Some((TraceId(id), SpanId(span), flags & 1 == 1))
 }
 
+/// The last `N` digits. Each request has such ids, and the formatter of such large numbers is slow.
+fn hex<const N: usize>(mut number: u128) -> [u8; N] {
+    let mut digits = [0; N];
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 15) as usize];
+        number >>= 4;
+    }
+    digits
+}
+
+fn ascii(digits: &[u8]) -> &str {
+    std::str::from_utf8(digits).unwrap_or_default()
+}
+
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        f.write_str(ascii(&hex::<32>(self.0)))
     }
 }
 
 impl fmt::Display for SpanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        f.write_str(ascii(&hex::<16>(self.0.into())))
     }
 }
 

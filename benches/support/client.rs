@@ -74,13 +74,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
 /// Asks the same again and again on one connection until `end`; gives how many answers came.
 pub async fn ask_until(target: &Target, end: Instant) -> Result<usize> {
-    let mut connection = Connection::open(&target.address).await?;
-    let mut calls = 0;
-    while Instant::now() < end {
-        connection.call(&target.request).await?;
-        calls += 1;
-    }
-    Ok(calls)
+    Connection::open(&target.address).await?.ask_until(&target.request, end).await
 }
 
 enum Length {
@@ -111,6 +105,16 @@ impl Connection {
         }
         self.calls += 1;
         Ok(&self.buffer)
+    }
+
+    /// Asks the same again and again until `end`; gives how many answers came.
+    pub async fn ask_until(&mut self, request: &[u8], end: Instant) -> Result<usize> {
+        let mut calls = 0;
+        while Instant::now() < end {
+            self.call(request).await?;
+            calls += 1;
+        }
+        Ok(calls)
     }
 
     async fn attempt(&mut self, request: &[u8]) -> Result<()> {

@@ -41,19 +41,20 @@ impl Histogram {
     }
 
     pub(super) fn record(&self, value: Duration) {
-        self.bucket(value).count.fetch_add(1, Relaxed);
-        self.sum_ns.fetch_add(u64::try_from(value.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        self.count(value);
     }
 
     /// The same, and remembers whose it was.
     pub(super) fn record_for(&self, value: Duration, id: &str, at: SystemTime) {
-        self.record(value);
-        self.bucket(value).exemplar.offer(id, value, at);
+        self.count(value).exemplar.offer(id, value, at);
     }
 
-    fn bucket(&self, value: Duration) -> &Bucket {
+    fn count(&self, value: Duration) -> &Bucket {
         let seconds = value.as_secs_f64();
-        &self.buckets[self.bounds.partition_point(|bound| *bound < seconds)]
+        let bucket = &self.buckets[self.bounds.partition_point(|bound| *bound < seconds)];
+        bucket.count.fetch_add(1, Relaxed);
+        self.sum_ns.fetch_add(u64::try_from(value.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        bucket
     }
 
     /// The samples of one set of labels, of all these together; they have the same bounds.
