@@ -3,7 +3,7 @@
 use std::{convert::Infallible, ops::Deref, sync::Arc, time::Duration};
 
 use axum::{
-    extract::{FromRequestParts, Request},
+    extract::{FromRequestParts, MatchedPath, Request},
     http::{HeaderMap, HeaderName, header, request::Parts},
 };
 
@@ -12,7 +12,7 @@ use crate::{
     app,
     cache::Directives,
     error::{self, Error, Kind},
-    telemetry::{labels::UNMATCHED, observation::Observation},
+    telemetry::observation::Observation,
 };
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -42,7 +42,7 @@ pub(super) fn admit(edge: &Edge, request: &mut Request, observation: &Arc<Observ
     let open = PUBLIC.contains(&endpoint)
         || (PUBLIC_FIGURES.contains(&endpoint) && !edge.analytics_require_key)
         // A path that is no route is a 404 whoever asks: there is nothing behind it to protect.
-        || endpoint == UNMATCHED;
+        || request.extensions().get::<MatchedPath>().is_none();
     if open {
         return Ok(());
     }

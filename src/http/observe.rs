@@ -1,6 +1,6 @@
 //! The one place that sees every request and every reply: it names the request, has its key checked,
-//! writes problems, and holds its observation until the last byte of the reply has been passed on or its client has
-//! left.
+//! writes problems, and holds its observation until the last byte of the reply has been passed on or
+//! its client has left.
 
 use std::{
     pin::Pin,
