@@ -2,9 +2,9 @@
 //! reply is a collected stream. A backend knows its vendor's JSON and nothing of HTTP as we serve it.
 
 mod embedded;
-mod frames;
 pub mod ollama;
 mod openai;
+mod replies;
 
 pub use self::embedded::Embedded;
 

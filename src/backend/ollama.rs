@@ -12,18 +12,16 @@ use clap::Args;
 use futures_util::{StreamExt, stream};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Backend, ChatStream, frames::Frames};
+use super::{Backend, ChatStream, replies::events};
 use crate::{
     client::{Client, Method, Response, Target, Timeouts},
     error::{Error, Kind, Result},
-    types::{
-        Capability, ChatEvent, ChatRequest, EmbedReply, EmbedRequest, Model, ModelName, Prompt, Timings,
-    },
+    types::{Capability, ChatRequest, EmbedReply, EmbedRequest, Model, ModelName, Prompt, Timings},
     wire::{
         ndjson::Lines,
         ollama::{
-            ChatBody, CommonBody, EmbedAnswer, EmbedBody, ErrorBody, GenerateBody, Line, MessageBody, Show,
-            Tags, Version, tool_body,
+            ChatBody, CommonBody, EmbedAnswer, EmbedBody, ErrorBody, GenerateBody, LineParser, MessageBody,
+            Show, Tags, Version, malformed, tool_body,
         },
     },
 };
@@ -117,7 +115,7 @@ impl Backend for Ollama {
                 self.post("/api/generate", model, &GenerateBody::new(model, completion, common)).await?
             }
         };
-        Ok(events(response))
+        Ok(Box::pin(events::<Lines, LineParser>(response)))
     }
 
     async fn embed(&self, request: EmbedRequest) -> Result<EmbedReply> {
@@ -163,40 +161,6 @@ impl Backend for Ollama {
     }
 }
 
-/// The events of a streamed answer.
-fn events(response: Response) -> ChatStream {
-    Box::pin(async_stream::try_stream! {
-        let mut lines = Frames::new(response, Lines::default());
-        let mut pending = Vec::with_capacity(2);
-        let mut tool_calls_seen = false;
-        while let Some(line) = lines.next().await? {
-            take(line, &mut pending, &mut tool_calls_seen)?;
-            for event in pending.drain(..) {
-                let done = matches!(event, ChatEvent::Done(_));
-                yield event;
-                if done {
-                    return;
-                }
-            }
-        }
-        Err(Error::new(Kind::BadGateway, "Ollama ended its answer before it was complete."))?;
-    })
-}
-
-/// Appends the events of one line. Not a part of the stream above, which would keep the parsed line
-/// in its own state and move it there once more for each token.
-fn take(line: &[u8], pending: &mut Vec<ChatEvent>, tool_calls_seen: &mut bool) -> Result<()> {
-    // Checked once, and not again for each text in it.
-    let line = std::str::from_utf8(line).map_err(malformed)?;
-    let line: Line<'_> = serde_json::from_str(line).map_err(malformed)?;
-    if let Some(message) = line.error() {
-        return Err(Error::new(Kind::BadGateway, "Ollama failed in the middle of its answer.")
-            .because(message.to_owned()));
-    }
-    line.events(pending, tool_calls_seen);
-    Ok(())
-}
-
 /// The error for an answer with a status other than 2xx.
 async fn refusal(response: Response, model: &str) -> Error {
     let status = response.status();
@@ -221,10 +185,6 @@ async fn refusal(response: Response, model: &str) -> Error {
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     serde_json::from_slice(body).map_err(malformed)
-}
-
-fn malformed(source: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(Kind::BadGateway, "Ollama sent something that is not in its protocol.").because(source)
 }
 
 fn capabilities(names: &[String]) -> Vec<Capability> {

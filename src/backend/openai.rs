@@ -4,18 +4,18 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::Stream;
+use futures_util::{Stream, TryStreamExt};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::frames::Frames;
+use super::replies;
 use crate::{
     client::{Client, Method, Response},
     error::{Error, Kind, Result},
     types::{ChatEvent, Done, EmbedReply},
     wire::{
+        Parser,
         foreign::without_paths,
-        llama::CompletionParser,
-        openai::{EmbeddingsBody, ErrorBody, ErrorObject, ReplyParser, parse_embeddings},
+        openai::{EmbeddingsBody, ErrorBody, ErrorObject, parse_embeddings},
         sse::Events,
     },
 };
@@ -26,37 +26,6 @@ const SMALL_BODY: usize = 4_000_000;
 const BYTES_PER_EMBEDDING: usize = 200_000;
 /// How soon a server that is loading its model is worth asking again.
 const LOADING: Duration = Duration::from_secs(2);
-
-/// Reads the events of one kind of stream.
-pub(super) trait Parser: Default + Send {
-    fn take(&mut self, data: &[u8], out: &mut Vec<ChatEvent>) -> Result<()>;
-    fn is_closed(&self) -> bool;
-    fn finish(self) -> Option<Done>;
-}
-
-impl Parser for ReplyParser {
-    fn take(&mut self, data: &[u8], out: &mut Vec<ChatEvent>) -> Result<()> {
-        self.take(data, out)
-    }
-    fn is_closed(&self) -> bool {
-        self.is_closed()
-    }
-    fn finish(self) -> Option<Done> {
-        self.finish()
-    }
-}
-
-impl Parser for CompletionParser {
-    fn take(&mut self, data: &[u8], out: &mut Vec<ChatEvent>) -> Result<()> {
-        self.take(data, out)
-    }
-    fn is_closed(&self) -> bool {
-        self.is_closed()
-    }
-    fn finish(self) -> Option<Done> {
-        self.finish()
-    }
-}
 
 /// Posts a request; `pointer` is the field of the caller's request that holds the prompt.
 ///
@@ -86,28 +55,16 @@ pub(super) async fn ask<T: DeserializeOwned>(
     })
 }
 
-/// The events of a streamed reply, each as it arrives, with exactly one `Done` at the end. `since`
-/// is when the caller asked.
+/// The events of a streamed reply. `since` is when the caller asked.
 pub(super) fn events<P: Parser>(response: Response, since: Instant) -> impl Stream<Item = Result<ChatEvent>> {
-    async_stream::try_stream! {
-        let peer = response.peer();
-        let mut frames = Frames::new(response, Events::default());
-        let mut parser = P::default();
-        let mut arrived = Vec::new();
-        let mut first = None;
-        while !parser.is_closed() {
-            let Some(data) = frames.next().await? else { break };
-            parser.take(data, &mut arrived)?;
-            if !arrived.is_empty() {
-                first.get_or_insert_with(Instant::now);
-            }
-            for event in arrived.drain(..) {
-                yield event;
-            }
+    let mut first = None;
+    replies::events::<Events, P>(response).map_ok(move |event| match event {
+        ChatEvent::Done(done) => timed(*done, since, first).into(),
+        event => {
+            first.get_or_insert_with(Instant::now);
+            event
         }
-        let done = parser.finish().ok_or_else(|| cut_off(peer))?;
-        yield timed(done, since, first).into();
-    }
+    })
 }
 
 /// Embeds all texts in one call.
@@ -140,10 +97,6 @@ fn timed(mut done: Done, since: Instant, first: Option<Instant>) -> Done {
         timings.eval = timings.total.saturating_sub(timings.prompt_eval);
     }
     done
-}
-
-fn cut_off(peer: &str) -> Error {
-    Error::new(Kind::BadGateway, format!("{peer} broke off in the middle of its answer."))
 }
 
 async fn refusal(response: Response, pointer: &str) -> Error {

@@ -1,6 +1,8 @@
 //! A chat: what is asked, and the events of which an answer is made. Every endpoint that produces
 //! text builds one `ChatRequest`.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Image, KeepAlive, Timings, Usage};
@@ -158,6 +160,27 @@ pub enum ChatEvent {
     Thinking(String),
     ToolCall(Box<ToolCall>),
     Done(Box<Done>),
+}
+
+impl ChatEvent {
+    /// Appends a text to events of a reply that have arrived together: to the last of them when that
+    /// is a text, too, since each event costs as much as many bytes. An empty text says nothing.
+    pub fn push_text(events: &mut Vec<Self>, text: Cow<'_, str>) {
+        match events.last_mut() {
+            Some(Self::Text(last)) => last.push_str(&text),
+            _ if text.is_empty() => {}
+            _ => events.push(Self::Text(text.into_owned())),
+        }
+    }
+
+    /// The same for what is thought.
+    pub fn push_thinking(events: &mut Vec<Self>, text: Cow<'_, str>) {
+        match events.last_mut() {
+            Some(Self::Thinking(last)) => last.push_str(&text),
+            _ if text.is_empty() => {}
+            _ => events.push(Self::Thinking(text.into_owned())),
+        }
+    }
 }
 
 impl From<ToolCall> for ChatEvent {

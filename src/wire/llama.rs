@@ -4,8 +4,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::openai::{
-    ErrorObject, MessageBody, SamplingBody, TimingsObject, failed, json_schema, malformed, sampled,
+use super::{
+    Parser,
+    openai::{
+        ErrorObject, MessageBody, SamplingBody, TimingsObject, failed, json_schema, malformed, sampled,
+    },
 };
 use crate::{
     error::Result,
@@ -48,19 +51,13 @@ enum Piece<'a> {
 #[derive(Default)]
 pub struct CompletionParser(Option<Done>);
 
-impl CompletionParser {
-    /// Takes one event's data in and appends what it says to `out`.
-    ///
-    /// # Errors
-    /// `BadGateway` when it is no chunk, or reports an error.
-    pub fn take(&mut self, data: &[u8], out: &mut Vec<ChatEvent>) -> Result<()> {
+impl Parser for CompletionParser {
+    fn take(&mut self, data: &[u8], out: &mut Vec<ChatEvent>) -> Result<()> {
         let chunk: CompletionChunk = serde_json::from_slice(data).map_err(malformed)?;
         if let Some(error) = chunk.error {
             return Err(failed(error));
         }
-        if !chunk.content.is_empty() {
-            out.push(ChatEvent::Text(chunk.content));
-        }
+        ChatEvent::push_text(out, chunk.content.into());
         if chunk.stop {
             let limit = chunk.stop_type.as_deref() == Some("limit");
             self.0 = Some(Done {
@@ -76,13 +73,11 @@ impl CompletionParser {
         Ok(())
     }
 
-    /// Whether nothing more comes, though the connection may still be open.
-    pub fn is_closed(&self) -> bool {
+    fn is_closed(&self) -> bool {
         self.0.is_some()
     }
 
-    /// The end of the reply; `None` when it was cut off before.
-    pub fn finish(self) -> Option<Done> {
+    fn finish(self) -> Option<Done> {
         self.0
     }
 }

@@ -10,7 +10,10 @@ pub mod otlp;
 pub mod sse;
 pub mod webhook;
 
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    types::{ChatEvent, Done},
+};
 
 /// Cuts a byte stream, arriving in pieces of any size, into whole frames, where they lie.
 pub trait Framing: Send {
@@ -28,6 +31,22 @@ pub trait Framing: Send {
 
     /// The frame that was gone on to.
     fn frame(&self) -> &[u8];
+}
+
+/// Makes the events of one streamed reply of its frames.
+pub trait Parser: Default + Send {
+    /// Takes the next frame in and appends what it says to `out`. The end of the reply is not among
+    /// that: see `finish`.
+    ///
+    /// # Errors
+    /// `BadGateway` when it is not of this protocol, or reports an error.
+    fn take(&mut self, frame: &[u8], out: &mut Vec<ChatEvent>) -> Result<()>;
+
+    /// Whether nothing more comes, though the connection may still be open.
+    fn is_closed(&self) -> bool;
+
+    /// The end of the reply; `None` when it was cut off before.
+    fn finish(self) -> Option<Done>;
 }
 
 /// 16 MB: a peer that never ends its line must not fill our memory.

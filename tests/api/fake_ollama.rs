@@ -62,14 +62,19 @@ impl Script {
     }
 }
 
+const CREATED: &str = "2025-10-01T12:00:00.123456789Z";
+
+/// A token, its fields in Ollama's order.
 pub fn chat_line(text: &str) -> String {
-    serde_json::json!({"model": "m", "message": {"role": "assistant", "content": text}, "done": false})
-        .to_string()
-        + "\n"
+    let text = serde_json::json!(text);
+    format!(
+        "{{\"model\":\"m\",\"created_at\":\"{CREATED}\",\"message\":{{\"role\":\"assistant\",\"content\":{text}}},\"done\":false}}\n"
+    )
 }
 
 pub fn generate_line(text: &str) -> String {
-    serde_json::json!({"model": "m", "response": text, "done": false}).to_string() + "\n"
+    let text = serde_json::json!(text);
+    format!("{{\"model\":\"m\",\"created_at\":\"{CREATED}\",\"response\":{text},\"done\":false}}\n")
 }
 
 pub fn last_line(tokens: usize) -> String {

@@ -55,7 +55,7 @@ async fn a_stream_is_events_in_ollamas_shape() {
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         let events = events(&response.text().await.unwrap());
         let (last, chunks) = events.split_last().unwrap();
-        assert!(chunks.len() >= 2 && chunks.iter().all(|(_, chunk)| chunk["done"] == false));
+        assert!(!chunks.is_empty() && chunks.iter().all(|(_, chunk)| chunk["done"] == false));
         let text: String = chunks
             .iter()
             .map(|(_, chunk)| chunk["response"].as_str().or(chunk["message"]["content"].as_str()).unwrap())
@@ -75,6 +75,19 @@ async fn the_first_token_leaves_before_the_second_exists() {
     let chunk =
         tokio::time::timeout(Duration::from_secs(20), response.chunk()).await.unwrap().unwrap().unwrap();
     assert!(String::from_utf8_lossy(&chunk).contains("first"));
+}
+
+#[tokio::test]
+async fn tokens_that_come_together_leave_together() {
+    let server = start().await;
+    let lines = ["The", " capital", "\n", "is"].map(chat_line).concat();
+    server.ollama.on("/api/chat", Script::ok(vec![Step::Send(lines + &last_line(4))]));
+    let request = json!({"messages": [{"role": "user", "content": "hi"}], "stream": true});
+    let response = server.post("/inference/chat", &request).send().await.unwrap();
+    let events = events(&response.text().await.unwrap());
+    let [(_, text), (_, last)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(text["message"]["content"], "The capital\nis");
+    assert_eq!((&last["done"], &last["eval_count"]), (&json!(true), &json!(4)));
 }
 
 #[tokio::test]

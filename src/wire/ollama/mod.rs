@@ -1,13 +1,15 @@
 //! Ollama's JSON (docs/api.md of ollama/ollama). Durations are integer nanoseconds.
 
 mod answer;
+mod line;
 mod reply;
 mod request;
 
 use std::time::Duration;
 
 pub use self::{
-    answer::{EmbedAnswer, ErrorBody, Line, Show, Tags, Version},
+    answer::{EmbedAnswer, ErrorBody, Show, Tags, Version, malformed},
+    line::LineParser,
     reply::{ChatChunk, End, GenerateChunk, MessageChunk, ToolCallChunk},
     request::{ChatBody, CommonBody, EmbedBody, GenerateBody, MessageBody, tool_body},
 };

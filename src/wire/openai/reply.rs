@@ -7,6 +7,7 @@ use super::{ErrorObject, TimingsObject, UsageObject, failed, malformed};
 use crate::{
     error::{Error, Kind, Result},
     types::{ChatEvent, Done, FinishReason, ToolCall},
+    wire::Parser,
 };
 
 /// Takes the chunks of one reply in.
@@ -18,12 +19,8 @@ pub struct ReplyParser {
     closed: bool,
 }
 
-impl ReplyParser {
-    /// Takes one event's data in and appends what it says to `out`.
-    ///
-    /// # Errors
-    /// `BadGateway` when it is no chunk, or reports an error.
-    pub fn take(&mut self, data: &[u8], out: &mut Vec<ChatEvent>) -> Result<()> {
+impl Parser for ReplyParser {
+    fn take(&mut self, data: &[u8], out: &mut Vec<ChatEvent>) -> Result<()> {
         if data == b"[DONE]" {
             self.closed = true;
             return Ok(());
@@ -50,23 +47,20 @@ impl ReplyParser {
         Ok(())
     }
 
-    /// Whether nothing more comes, though the connection may still be open.
-    pub fn is_closed(&self) -> bool {
+    fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// The end of the reply; `None` when it was cut off before.
-    pub fn finish(self) -> Option<Done> {
+    fn finish(self) -> Option<Done> {
         self.finished.then_some(self.done)
     }
+}
 
+impl ReplyParser {
     fn take_delta(&mut self, delta: Delta, out: &mut Vec<ChatEvent>) {
-        if let Some(text) = delta.reasoning_content.or(delta.reasoning).filter(|text| !text.is_empty()) {
-            out.push(ChatEvent::Thinking(text));
-        }
-        if let Some(text) = delta.content.filter(|text| !text.is_empty()) {
-            out.push(ChatEvent::Text(text));
-        }
+        let thinking = delta.reasoning_content.or(delta.reasoning);
+        ChatEvent::push_thinking(out, thinking.unwrap_or_default().into());
+        ChatEvent::push_text(out, delta.content.unwrap_or_default().into());
         for piece in delta.tool_calls.unwrap_or_default() {
             let at = match self.calls.iter().position(|call| call.index == piece.index) {
                 Some(at) => at,
