@@ -1,21 +1,19 @@
 //! The one outgoing HTTP client: connection pools, timeouts and unix sockets. It knows nothing of
 //! what is said over it; a status is the caller's to judge.
 
-mod exchange;
+mod connection;
 mod pool;
-mod turns;
 
 use std::{path::PathBuf, sync::Once, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use clap::Args;
-use hyper::Uri;
-pub use hyper::{
-    HeaderMap,
+use hyper_util::client::proxy::matcher::Matcher;
+use ureq_proto::http::Uri;
+pub use ureq_proto::http::{
+    HeaderMap, Method,
     header::{CONTENT_TYPE, HeaderName, HeaderValue},
 };
-use hyper_util::client::proxy::matcher::Matcher;
-pub use reqwest::Method;
 
 use self::pool::{Address, Pool};
 use crate::{

@@ -128,7 +128,7 @@ async fn a_fresh_start_answers_real_prompts() {
         .map(|chunk| chunk["message"]["content"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(text, "The capital of Italy is Rome.");
-    assert!(stream.matches("data: ").count() > 4, "it came in pieces");
+    assert!(stream.matches("data: ").count() > 1, "the text, and its end");
 
     // With nothing else installed, the demo model embeds as well as it can.
     let embedded = answer(server.post("/embeddings/", &json!({"input": ["Hello world", "Hi"]}))).await;

@@ -38,9 +38,10 @@ const NEIGHBOURS: &[(&str, &str)] = &[
 /// A library and the only places that may name it.
 const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["src/http/", "src/serve.rs"]),
-    ("hyper", &["src/http/worker.rs", "src/client"]),
+    ("hyper", &["src/http/worker.rs"]),
     ("hyper_util", &["src/http/worker.rs", "src/client"]),
     ("reqwest", &["src/client"]),
+    ("ureq_proto", &["src/client"]),
     ("rustls", &["src/client"]),
     ("utoipa", &["src/http/"]),
     ("image", &["src/types/image/"]),

@@ -10,20 +10,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{
-    HeaderMap, Method, Request, Response, Uri,
-    body::Incoming,
-    header::{HOST, HeaderValue},
-};
-use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpStream, UnixStream},
     runtime::{self, Handle},
     time::timeout,
 };
+use tokio_util::either::Either;
+use ureq_proto::http::{
+    HeaderMap, Method, Request, Uri,
+    header::{CONTENT_LENGTH, HOST, HeaderValue},
+};
 
-use super::exchange::{Exchange, Failed};
+use super::connection::{Connection, Failed, Outgoing};
 
 /// How long an unused connection is kept.
 const KEPT: Duration = Duration::from_secs(30);
@@ -47,18 +45,17 @@ struct Shared {
 
 /// Connections that wait, by the runtime that looks after them: elsewhere each of their bytes would be
 /// news from another thread. The one used last is at the end.
-type Idle = VecDeque<(Instant, Box<Exchange>)>;
+type Idle = VecDeque<(Instant, Box<Connection>)>;
 
 pub(super) enum Error {
     Connect(io::Error),
-    Broken(hyper::Error),
+    Broken(io::Error),
 }
 
 /// An answer whose body is still to come. Dropping it while more is to come closes the connection.
 pub(super) struct Answer {
     pub(super) status: u16,
-    body: Incoming,
-    exchange: Option<Box<Exchange>>,
+    connection: Option<Box<Connection>>,
     pool: Pool,
 }
 
@@ -75,13 +72,18 @@ impl Pool {
         body: Option<Vec<u8>>,
     ) -> Result<Answer, Error> {
         headers.insert(HOST, self.0.host.clone());
-        let mut request = Request::new(Full::from(body.unwrap_or_default()));
+        let body = Bytes::from(body.unwrap_or_default());
+        if !body.is_empty() {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        let mut request = Request::new(());
         *request.method_mut() = method;
         *request.uri_mut() = path;
         *request.headers_mut() = headers;
-        while let Some(mut exchange) = self.take() {
-            match exchange.send(request).await {
-                Ok(response) => return Ok(self.answer(response, exchange)),
+        let mut request = Outgoing::new(request, body).map_err(Error::Broken)?;
+        while let Some(mut connection) = self.take() {
+            match connection.send(request).await {
+                Ok(status) => return Ok(self.answer(status, connection)),
                 // The server has closed it while it was not used.
                 Err(failed) => match *failed {
                     Failed { unsent: Some(unsent), .. } => request = unsent,
@@ -89,52 +91,46 @@ impl Pool {
                 },
             }
         }
-        let mut exchange = self.connect().await?;
-        match exchange.send(request).await {
-            Ok(response) => Ok(self.answer(response, exchange)),
+        let mut connection = Box::new(self.connect().await.map_err(Error::Connect)?);
+        match connection.send(request).await {
+            Ok(status) => Ok(self.answer(status, connection)),
             Err(failed) => Err(Error::Broken(failed.error)),
         }
     }
 
-    fn answer(&self, response: Response<Incoming>, exchange: Box<Exchange>) -> Answer {
-        let (head, body) = response.into_parts();
-        Answer { status: head.status.as_u16(), body, exchange: Some(exchange), pool: self.clone() }
+    fn answer(&self, status: u16, connection: Box<Connection>) -> Answer {
+        Answer { status, connection: Some(connection), pool: self.clone() }
     }
 
-    async fn connect(&self) -> Result<Box<Exchange>, Error> {
-        let stream: Box<dyn super::exchange::Io> = timeout(self.0.connect_timeout, self.open())
-            .await
-            .map_err(|_| Error::Connect(io::ErrorKind::TimedOut.into()))?
-            .map_err(Error::Connect)?;
-        Exchange::new(stream).await.map(Box::new).map_err(Error::Broken)
+    async fn connect(&self) -> io::Result<Connection> {
+        let open = async {
+            Ok(match &self.0.address {
+                Address::Tcp { host, port } => {
+                    let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                    stream.set_nodelay(true)?;
+                    Either::Left(stream)
+                }
+                Address::Unix(path) => Either::Right(UnixStream::connect(path).await?),
+            })
+        };
+        timeout(self.0.connect_timeout, open).await?.map(Connection::new)
     }
 
-    async fn open(&self) -> io::Result<Box<dyn super::exchange::Io>> {
-        Ok(match &self.0.address {
-            Address::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                stream.set_nodelay(true)?;
-                Box::new(TokioIo::new(stream))
-            }
-            Address::Unix(path) => Box::new(TokioIo::new(UnixStream::connect(path).await?)),
-        })
-    }
-
-    fn take(&self) -> Option<Box<Exchange>> {
+    fn take(&self) -> Option<Box<Connection>> {
         let runtime = Handle::current().id();
         loop {
             // The lock is not held while a connection is looked at.
-            let (since, mut exchange) = self.idle().get_mut(&runtime)?.pop_back()?;
-            if since.elapsed() < KEPT && exchange.is_usable() {
-                return Some(exchange);
+            let (since, mut connection) = self.idle().get_mut(&runtime)?.pop_back()?;
+            if since.elapsed() < KEPT && connection.is_usable() {
+                return Some(connection);
             }
         }
     }
 
-    fn give_back(&self, mut exchange: Box<Exchange>) {
+    fn give_back(&self, mut connection: Box<Connection>) {
         // llama-server closes a connection after each streamed reply without announcing it, and a
         // request sent on such a connection is lost; a new one over a socket costs little.
-        if matches!(self.0.address, Address::Unix(_)) || !exchange.is_usable() {
+        if matches!(self.0.address, Address::Unix(_)) || !connection.is_usable() {
             return;
         }
         // Without a runtime the server is at its end.
@@ -145,7 +141,7 @@ impl Pool {
         while idle.front().is_some_and(|(since, _)| now.duration_since(*since) >= KEPT) {
             idle.pop_front();
         }
-        idle.push_back((now, exchange));
+        idle.push_back((now, connection));
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, HashMap<runtime::Id, Idle>> {
@@ -154,9 +150,9 @@ impl Pool {
 }
 
 impl Answer {
-    pub(super) async fn chunk(&mut self) -> hyper::Result<Option<Bytes>> {
-        let Some(exchange) = &mut self.exchange else { return Ok(None) };
-        let data = exchange.data(&mut self.body).await.transpose()?;
+    pub(super) async fn chunk(&mut self) -> io::Result<Option<Bytes>> {
+        let Some(connection) = &mut self.connection else { return Ok(None) };
+        let data = connection.data().await?;
         if data.is_none() {
             self.finish();
         }
@@ -164,8 +160,8 @@ impl Answer {
     }
 
     fn finish(&mut self) {
-        if let Some(exchange) = self.exchange.take() {
-            self.pool.give_back(exchange);
+        if let Some(connection) = self.connection.take() {
+            self.pool.give_back(connection);
         }
     }
 }
@@ -173,12 +169,9 @@ impl Answer {
 impl Drop for Answer {
     /// Who has read what matters does not wait for the end of the body; it is nearly always there.
     fn drop(&mut self) {
-        let Some(exchange) = &mut self.exchange else { return };
-        let ended = {
-            let end = std::pin::pin!(exchange.data(&mut self.body));
-            matches!(end.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(None))
-        };
-        if ended {
+        let mut nobody = Context::from_waker(Waker::noop());
+        let ended = self.connection.as_mut().map(|connection| connection.poll_data(&mut nobody));
+        if let Some(Poll::Ready(Ok(None))) = ended {
             self.finish();
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, time::Duration};
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 use serde::{Deserialize, Deserializer, de::Visitor};
 use serde_json::Value;
 
@@ -88,25 +88,22 @@ impl LineParser {
 /// this takes a tenth of the time that it takes to parse any JSON. None for all others.
 fn plain_text(line: &[u8]) -> Option<&str> {
     let line = line.strip_prefix(br#"{"model":""#)?;
-    let line = after_text(line)?.strip_prefix(br#","created_at":""#)?;
+    let line = after_text(line)?.strip_prefix(br#"","created_at":""#)?;
     let line = after_text(line)?;
-    let text = if let Some(rest) = line.strip_prefix(br#","message":{"role":"assistant","content":""#) {
+    let text = if let Some(rest) = line.strip_prefix(br#"","message":{"role":"assistant","content":""#) {
         rest.strip_suffix(br#""},"done":false}"#)?
     } else {
-        line.strip_prefix(br#","response":""#)?.strip_suffix(br#"","done":false}"#)?
+        line.strip_prefix(br#"","response":""#)?.strip_suffix(br#"","done":false}"#)?
     };
-    is_plain(text).then(|| std::str::from_utf8(text).ok()).flatten()
+    let has_controls = text.iter().fold(false, |found, &byte| found | (byte < b' '));
+    let is_plain = memchr2(b'"', b'\\', text).is_none() && !has_controls;
+    is_plain.then(|| std::str::from_utf8(text).ok()).flatten()
 }
 
-/// What comes after a text, of which the first quote is behind us; none when it has escapes.
+/// From the next quote on. A quote that is part of a text has a backslash before it, and then what we
+/// take for the next field is none: such a line is no JSON.
 fn after_text(line: &[u8]) -> Option<&[u8]> {
-    let (text, rest) = line.split_at_checked(memchr(b'"', line)?)?;
-    (is_plain(text) && text.is_ascii()).then(|| &rest[1..])
-}
-
-/// Whether these bytes mean themselves within a JSON text.
-fn is_plain(text: &[u8]) -> bool {
-    text.iter().all(|&byte| byte >= b' ' && byte != b'"' && byte != b'\\')
+    memchr(b'"', line).map(|at| &line[at..])
 }
 
 #[derive(Deserialize)]
@@ -273,8 +270,8 @@ mod tests {
             text in "[a-zé \"\\\\\n]{0,8}",
             done in any::<bool>(),
         ) {
-            let plain = |text: &str| json!(text).to_string().len() == text.len() + 2;
-            let expected = (plain(&model) && plain(&text) && !done).then_some(text.as_str());
+            let is_plain = json!(text).to_string().len() == text.len() + 2;
+            let expected = (is_plain && !model.contains('"') && !done).then_some(text.as_str());
             let line = chat_line(&model, &text, done);
             prop_assert_eq!(plain_text(line.as_bytes()), expected);
         }

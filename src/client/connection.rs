@@ -1,0 +1,331 @@
+//! One HTTP/1.1 connection, driven by whoever waits for its answer. What is said is ureq-proto's, which
+//! does no I/O: hyper's client wants a task for each connection, or the same work in turns, and hands
+//! each chunk of a body over by itself, which is one for each token (docs/adr/0013).
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_util::{
+    either::Either,
+    io::{poll_read_buf, poll_write_buf},
+};
+use ureq_proto::{
+    BodyMode, Error,
+    client::{
+        Call, RecvBodyResult, RecvResponseResult, SendRequestResult,
+        state::{RecvBody, RecvResponse},
+    },
+    http::Request,
+};
+
+/// Room for each read: that of a short reply, or of many tokens.
+const READ: usize = 16 * 1024;
+
+/// What a head may have, and what may come between two chunks.
+const MAX_HEAD: usize = 64 * 1024;
+
+pub(super) struct Connection {
+    io: Either<TcpStream, UnixStream>,
+    /// Read and not understood yet.
+    arrived: BytesMut,
+    /// The answer whose body is being read.
+    call: Option<Call<RecvBody>>,
+    /// Whether another request may follow.
+    is_reusable: bool,
+}
+
+/// A request as it is sent, with what understands its answer.
+pub(super) struct Outgoing {
+    head: Vec<u8>,
+    body: Bytes,
+    call: Call<RecvResponse>,
+}
+
+/// Why nothing came back.
+pub(super) struct Failed {
+    pub(super) error: io::Error,
+    /// The request, when nothing of it was sent.
+    pub(super) unsent: Option<Outgoing>,
+}
+
+impl Outgoing {
+    /// The body's length must be among the headers.
+    pub(super) fn new(request: Request<()>, body: Bytes) -> io::Result<Self> {
+        let mut call = Call::new(request).map_err(invalid)?.proceed();
+        let (mut head, mut written) = (vec![0; 512], 0);
+        while !call.can_proceed() {
+            match call.write(&mut head[written..]) {
+                Ok(more) => written += more,
+                Err(Error::OutputOverflow) => head.resize(2 * head.len(), 0),
+                Err(error) => return Err(invalid(error)),
+            }
+        }
+        head.truncate(written);
+        let call = match call.proceed().map_err(invalid)? {
+            Some(SendRequestResult::RecvResponse(call)) => Some(call),
+            Some(SendRequestResult::SendBody(mut call)) => {
+                call.consume_direct_write(body.len()).map_err(invalid)?;
+                call.proceed()
+            }
+            Some(SendRequestResult::Await100(_)) | None => None,
+        };
+        let call = call.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "half a request"))?;
+        Ok(Self { head, body, call })
+    }
+}
+
+impl Connection {
+    pub(super) fn new(io: Either<TcpStream, UnixStream>) -> Self {
+        Self { io, arrived: BytesMut::new(), call: None, is_reusable: true }
+    }
+
+    /// Whether the other side still listens, as far as can be seen without asking.
+    pub(super) fn is_usable(&mut self) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        self.is_reusable
+            && self.call.is_none()
+            && self.arrived.is_empty()
+            && self.poll_fill(&mut nobody).is_pending()
+    }
+
+    /// Sends the request and gives the answer's status. Its body is read by `data`.
+    pub(super) async fn send(&mut self, request: Outgoing) -> Result<u16, Box<Failed>> {
+        let mut out = request.head.chain(&*request.body);
+        let all = out.remaining();
+        let sent = poll_fn(|cx| self.poll_send(cx, &mut out)).await;
+        let left = out.remaining();
+        if let (Err(error), true) = (sent, left == all) {
+            return Err(Box::new(Failed { error, unsent: Some(request) }));
+        }
+        // Who refuses a request often does so before it has read all of it, and then closes.
+        self.is_reusable &= left == 0;
+        self.head(request.call).await.map_err(|error| Box::new(Failed { error, unsent: None }))
+    }
+
+    /// Sends until all is sent or an answer begins.
+    fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut impl Buf) -> Poll<io::Result<()>> {
+        while out.has_remaining() {
+            match poll_write_buf(Pin::new(&mut self.io), cx, out) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return self.poll_fill(cx).map_ok(|_| ()),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    async fn head(&mut self, mut call: Call<RecvResponse>) -> io::Result<u16> {
+        loop {
+            let (used, response) = call.try_response(&self.arrived, false).map_err(invalid)?;
+            self.arrived.advance(used);
+            if let Some(response) = response {
+                match call.proceed() {
+                    Some(RecvResponseResult::RecvBody(call)) => self.call = Some(call),
+                    Some(RecvResponseResult::Cleanup(call)) => {
+                        self.is_reusable &= !call.must_close_connection();
+                    }
+                    Some(RecvResponseResult::Redirect(_)) | None => self.is_reusable = false,
+                }
+                return Ok(response.status().as_u16());
+            }
+            if used == 0 && poll_fn(|cx| self.poll_fill(cx)).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// What has arrived of the body since the last time, `None` at its proper end. Chunks that have
+    /// come together are given together.
+    pub(super) async fn data(&mut self) -> io::Result<Option<Bytes>> {
+        poll_fn(|cx| self.poll_data(cx)).await
+    }
+
+    pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        while let Some(call) = &mut self.call {
+            let mut data = vec![0; self.arrived.len()];
+            let (used, made) = call.read(&self.arrived, &mut data).map_err(invalid)?;
+            let until_closed = call.body_mode() == BodyMode::CloseDelimited;
+            self.arrived.advance(used);
+            if !until_closed && call.can_proceed() {
+                let ended = self.call.take().and_then(Call::<RecvBody>::proceed);
+                self.is_reusable &=
+                    matches!(ended, Some(RecvBodyResult::Cleanup(call)) if !call.must_close_connection());
+            }
+            if made > 0 {
+                data.truncate(made);
+                return Poll::Ready(Ok(Some(data.into())));
+            }
+            if self.call.is_some() && ready!(self.poll_fill(cx))? == 0 {
+                self.is_reusable = false;
+                if !until_closed {
+                    return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                }
+                self.call = None;
+            }
+        }
+        Poll::Ready(Ok(None))
+    }
+
+    /// Reads what is there; 0 when the other side has closed.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.arrived.len() > MAX_HEAD {
+            let problem = "more than 64 kB that are neither a head nor a body";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, problem)));
+        }
+        self.arrived.reserve(READ);
+        poll_read_buf(Pin::new(&mut self.io), cx, &mut self.arrived)
+    }
+}
+
+fn invalid(error: Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    fn pair() -> (Connection, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().expect("two sockets");
+        (Connection::new(Either::Right(ours)), theirs)
+    }
+
+    fn question(body: &'static [u8]) -> Outgoing {
+        let request =
+            Request::post("/api/chat").header("host", "ollama").header("content-length", body.len());
+        Outgoing::new(request.body(()).expect("a request"), Bytes::from_static(body)).expect("a request")
+    }
+
+    /// The answer's status and whole body, and whether the connection can be used again.
+    async fn ask(connection: &mut Connection, body: &'static [u8]) -> io::Result<(u16, String, bool)> {
+        let status = connection.send(question(body)).await.map_err(|failed| failed.error)?;
+        let mut whole = Vec::new();
+        while let Some(data) = connection.data().await? {
+            whole.extend_from_slice(&data);
+        }
+        Ok((status, String::from_utf8_lossy(&whole).into_owned(), connection.is_usable()))
+    }
+
+    /// What comes of an answer that arrives in pieces of `size`, and of its end when `closed`.
+    async fn answered(answer: &[u8], size: usize, closed: bool) -> io::Result<(u16, String, bool)> {
+        let (mut connection, mut server) = pair();
+        let serve = async {
+            for piece in answer.chunks(size) {
+                server.write_all(piece).await.expect("a reader");
+                tokio::task::yield_now().await;
+            }
+            if closed {
+                server.shutdown().await.expect("an open socket");
+            }
+        };
+        tokio::join!(ask(&mut connection, b"?"), serve).0
+    }
+
+    const CHUNKED: &[u8] =
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nThe\r\n4;a=b\r\n fox\r\n0\r\nx-more: 1\r\n\r\n";
+
+    #[tokio::test]
+    async fn every_kind_of_body_is_read_to_its_end() {
+        let cases: [(&[u8], bool, u16, &str, bool); 8] = [
+            (CHUNKED, false, 200, "The fox", true),
+            (b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nfox", false, 200, "fox", true),
+            (b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", false, 404, "", true),
+            (b"HTTP/1.1 204 No Content\r\n\r\n", false, 204, "", true),
+            (
+                b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n!",
+                false,
+                200,
+                "!",
+                true,
+            ),
+            (b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1\r\n\r\n!", false, 200, "!", false),
+            (b"HTTP/1.1 200 OK\r\n\r\nto the end", true, 200, "to the end", false),
+            (b"HTTP/1.1 307 Elsewhere\r\nlocation: /b\r\ncontent-length: 1\r\n\r\n!", false, 307, "!", false),
+        ];
+        for (answer, closed, status, body, usable) in cases {
+            for size in [1, 7, answer.len()] {
+                let told = String::from_utf8_lossy(answer);
+                let found = answered(answer, size, closed).await.expect("an answer");
+                assert_eq!(found, (status, body.to_owned(), usable), "{told}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_cut_off_anywhere_is_an_error() {
+        for cut in 0..CHUNKED.len() {
+            let error = answered(&CHUNKED[..cut], 64, true).await.expect_err("half an answer");
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "after {cut} bytes");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_http_is_an_error() {
+        let endless_head = [b"HTTP/1.1 200 OK\r\nx: ".as_slice(), &[b'x'; 2 * MAX_HEAD]].concat();
+        let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".as_slice();
+        let endless_size = [head, &[b'0'; 2 * MAX_HEAD]].concat();
+        let garbage: [&[u8]; 5] = [
+            b"SSH-2.0-OpenSSH_9.6\r\n",
+            b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nThe\r\n",
+            &endless_head,
+            &endless_size,
+        ];
+        for answer in garbage {
+            let (mut connection, mut server) = pair();
+            // Whoever has heard enough does not read the rest.
+            let serve = async { drop(server.write_all(answer).await) };
+            let asked = async {
+                let asked = ask(&mut connection, b"?").await;
+                drop(connection);
+                asked
+            };
+            let error = tokio::join!(asked, serve).0.expect_err("no HTTP");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_heard_while_the_body_is_still_being_sent() {
+        static BODY: [u8; 4_000_000] = [b' '; 4_000_000];
+        let (mut connection, mut server) = pair();
+        let serve = async {
+            let refusal = b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno";
+            server.write_all(refusal).await.expect("a reader");
+        };
+        let (asked, ()) = tokio::join!(ask(&mut connection, &BODY), serve);
+        assert_eq!(asked.expect("an answer"), (413, "no".to_owned(), false));
+    }
+
+    #[tokio::test]
+    async fn requests_follow_each_other_and_one_that_was_not_sent_comes_back() {
+        let (mut connection, mut server) = pair();
+        for _ in 0..2 {
+            let serve = async {
+                let mut asked = vec![0; 256];
+                let length = server.read(&mut asked).await.expect("a request");
+                server.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await.expect("a reader");
+                String::from_utf8_lossy(&asked[..length]).into_owned()
+            };
+            let (answer, asked) = tokio::join!(ask(&mut connection, b"{}"), serve);
+            assert_eq!(answer.expect("an answer"), (200, "hi".to_owned(), true));
+            assert_eq!(asked, "POST /api/chat HTTP/1.1\r\nhost: ollama\r\ncontent-length: 2\r\n\r\n{}");
+        }
+        drop(server);
+        // The runtime hears of it when it looks.
+        while connection.is_usable() {
+            tokio::task::yield_now().await;
+        }
+        let failed = connection.send(question(b"{}")).await.expect_err("nobody is there");
+        assert!(failed.unsent.is_some_and(|request| &*request.body == b"{}"));
+    }
+}
