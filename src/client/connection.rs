@@ -21,7 +21,10 @@ use ureq_proto::{
         Call, RecvBodyResult, RecvResponseResult, SendRequestResult,
         state::{RecvBody, RecvResponse},
     },
-    http::Request,
+    http::{
+        Method, Request,
+        header::{CONTENT_LENGTH, HeaderValue},
+    },
 };
 
 /// Room for each read: that of a short reply, or of many tokens.
@@ -55,8 +58,10 @@ pub(super) struct Failed {
 }
 
 impl Outgoing {
-    /// The body's length must be among the headers.
-    pub(super) fn new(request: Request<()>, body: Bytes) -> io::Result<Self> {
+    pub(super) fn new(mut request: Request<()>, body: Bytes) -> io::Result<Self> {
+        if !body.is_empty() || request.method() != Method::GET {
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
         let mut call = Call::new(request).map_err(invalid)?.proceed();
         let (mut head, mut written) = (vec![0; 512], 0);
         while !call.can_proceed() {
@@ -200,9 +205,8 @@ mod tests {
     }
 
     fn question(body: &'static [u8]) -> Outgoing {
-        let request =
-            Request::post("/api/chat").header("host", "ollama").header("content-length", body.len());
-        Outgoing::new(request.body(()).expect("a request"), Bytes::from_static(body)).expect("a request")
+        let request = Request::post("/api/chat").header("host", "ollama").body(()).expect("a request");
+        Outgoing::new(request, Bytes::from_static(body)).expect("a request")
     }
 
     /// The answer's status and whole body, and whether the connection can be used again.
@@ -304,6 +308,19 @@ mod tests {
         };
         let (asked, ()) = tokio::join!(ask(&mut connection, &BODY), serve);
         assert_eq!(asked.expect("an answer"), (413, "no".to_owned(), false));
+    }
+
+    #[test]
+    fn only_what_has_a_body_says_how_long_it_is() {
+        let head = |method: &str, body: &'static [u8]| {
+            let request = Request::builder().method(method).uri("/?a").header("host", "h").body(());
+            let outgoing = Outgoing::new(request.expect("a request"), Bytes::from_static(body));
+            outgoing.map(|outgoing| String::from_utf8_lossy(&outgoing.head).into_owned()).ok()
+        };
+        assert_eq!(head("GET", b"").as_deref(), Some("GET /?a HTTP/1.1\r\nhost: h\r\n\r\n"));
+        let empty = "POST /?a HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n";
+        assert_eq!(head("POST", b"").as_deref(), Some(empty));
+        assert!(head("GET", b"{}").is_some_and(|head| head.contains("\r\ncontent-length: 2\r\n")));
     }
 
     #[tokio::test]

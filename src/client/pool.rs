@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::either::Either;
 use ureq_proto::http::{
     HeaderMap, Method, Request, Uri,
-    header::{CONTENT_LENGTH, HOST, HeaderValue},
+    header::{HOST, HeaderValue},
 };
 
 use super::connection::{Connection, Failed, Outgoing};
@@ -73,9 +73,6 @@ impl Pool {
     ) -> Result<Answer, Error> {
         headers.insert(HOST, self.0.host.clone());
         let body = Bytes::from(body.unwrap_or_default());
-        if !body.is_empty() {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        }
         let mut request = Request::new(());
         *request.method_mut() = method;
         *request.uri_mut() = path;
