@@ -58,7 +58,20 @@ fn too_long() -> Error {
 
 #[cfg(test)]
 mod testing {
-    use super::Framing;
+    use super::{Framing, Parser};
+    use crate::{
+        error::Result,
+        types::{ChatEvent, Done},
+    };
+
+    /// The events of a reply of these frames, all of them arrived together, and its end.
+    pub(super) fn parsed<P: Parser>(frames: &[&str]) -> Result<(Vec<ChatEvent>, Option<Done>)> {
+        let (mut parser, mut events) = (P::default(), Vec::new());
+        for frame in frames {
+            parser.take(frame.as_bytes(), &mut events)?;
+        }
+        Ok((events, parser.finish()))
+    }
 
     /// Pushes `stream` cut at `cuts` and gives all frames.
     pub(super) fn frames(mut framing: impl Framing, stream: &[u8], cuts: &[usize]) -> Vec<String> {

@@ -200,12 +200,8 @@ mod tests {
 
     use super::*;
 
-    fn parse(lines: &[&str]) -> Result<(Vec<ChatEvent>, Option<Done>)> {
-        let (mut parser, mut events) = (LineParser::default(), Vec::new());
-        for line in lines {
-            parser.take(line.as_bytes(), &mut events)?;
-        }
-        Ok((events, parser.finish()))
+    fn parse(frames: &[&str]) -> Result<(Vec<ChatEvent>, Option<Done>)> {
+        crate::wire::testing::parsed::<LineParser>(frames)
     }
 
     #[test]

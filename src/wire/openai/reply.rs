@@ -167,12 +167,8 @@ mod tests {
 
     use super::*;
 
-    fn parse(chunks: &[&str]) -> Result<(Vec<ChatEvent>, Option<Done>)> {
-        let (mut parser, mut events) = (ReplyParser::default(), Vec::new());
-        for chunk in chunks {
-            parser.take(chunk.as_bytes(), &mut events)?;
-        }
-        Ok((events, parser.finish()))
+    fn parse(frames: &[&str]) -> Result<(Vec<ChatEvent>, Option<Done>)> {
+        crate::wire::testing::parsed::<ReplyParser>(frames)
     }
 
     #[test]
