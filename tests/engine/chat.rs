@@ -155,7 +155,7 @@ async fn replies_run_side_by_side() {
     some_text(&mut slow_stream).await;
     let quick = collect(rig.backend.chat(question("Who are you?")).await.expect("a stream"));
     assert!(quick.await.expect("a reply").text().contains("demo model"));
-    assert!(slow_stream.next().await.is_some_and(|event| event.is_ok()), "the slow one goes on");
+    assert!(matches!(slow_stream.next().await, Some(Ok(ChatEvent::Text(_)))), "the slow one goes on");
     drop(slow_stream);
     rig.backend.stop().await;
 }
