@@ -100,48 +100,54 @@ impl Connection {
     }
 
     /// Sends the request and gives the answer's status. Its body is read by `data`.
-    pub(super) async fn send(&mut self, request: Outgoing) -> Result<u16, Box<Failed>> {
+    pub(super) async fn send(&mut self, mut request: Outgoing) -> Result<u16, Box<Failed>> {
         let mut out = request.head.chain(&*request.body);
         let all = out.remaining();
-        let sent = poll_fn(|cx| self.poll_send(cx, &mut out)).await;
+        let answered = poll_fn(|cx| self.poll_send(cx, &mut out, &mut request.call)).await;
         let left = out.remaining();
-        if let (Err(error), true) = (sent, left == all) {
-            return Err(Box::new(Failed { error, unsent: Some(request) }));
-        }
-        // Who refuses a request often does so before it has read all of it, and then closes.
+        let status = match answered {
+            Ok(status) => status,
+            Err(error) => return Err(Box::new(Failed { error, unsent: (left == all).then_some(request) })),
+        };
         self.is_reusable &= left == 0;
-        self.head(request.call).await.map_err(|error| Box::new(Failed { error, unsent: None }))
-    }
-
-    /// Sends until all is sent or an answer begins.
-    fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut impl Buf) -> Poll<io::Result<()>> {
-        while out.has_remaining() {
-            match poll_write_buf(Pin::new(&mut self.io), cx, out) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return self.poll_fill(cx).map_ok(|_| ()),
-            }
+        match request.call.proceed() {
+            Some(RecvResponseResult::RecvBody(call)) => self.call = Some(call),
+            Some(RecvResponseResult::Cleanup(call)) => self.is_reusable &= !call.must_close_connection(),
+            Some(RecvResponseResult::Redirect(_)) | None => self.is_reusable = false,
         }
-        Poll::Ready(Ok(()))
+        Ok(status)
     }
 
-    async fn head(&mut self, mut call: Call<RecvResponse>) -> io::Result<u16> {
+    /// Sends `out` until an answer's head is there, and gives its status: who refuses a request often
+    /// does so before it has read all of it, and then closes.
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut impl Buf,
+        call: &mut Call<RecvResponse>,
+    ) -> Poll<io::Result<u16>> {
         loop {
-            let (used, response) = call.try_response(&self.arrived, false).map_err(invalid)?;
-            self.arrived.advance(used);
-            if let Some(response) = response {
-                match call.proceed() {
-                    Some(RecvResponseResult::RecvBody(call)) => self.call = Some(call),
-                    Some(RecvResponseResult::Cleanup(call)) => {
-                        self.is_reusable &= !call.must_close_connection();
-                    }
-                    Some(RecvResponseResult::Redirect(_)) | None => self.is_reusable = false,
+            while self.is_reusable && out.has_remaining() {
+                match poll_write_buf(Pin::new(&mut self.io), cx, out) {
+                    Poll::Ready(Ok(1..)) => {}
+                    // Perhaps it has said why.
+                    Poll::Ready(Ok(0) | Err(_)) => self.is_reusable = false,
+                    Poll::Pending => break,
                 }
-                return Ok(response.status().as_u16());
             }
-            if used == 0 && poll_fn(|cx| self.poll_fill(cx)).await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+            if ready!(self.poll_fill(cx))? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            // What comes before the answer itself (100 Continue) has no body and says nothing.
+            loop {
+                let (used, response) = call.try_response(&self.arrived, false).map_err(invalid)?;
+                self.arrived.advance(used);
+                if let Some(response) = response {
+                    return Poll::Ready(Ok(response.status().as_u16()));
+                }
+                if used == 0 {
+                    break;
+                }
             }
         }
     }
@@ -308,6 +314,20 @@ mod tests {
         };
         let (asked, ()) = tokio::join!(ask(&mut connection, &BODY), serve);
         assert_eq!(asked.expect("an answer"), (413, "no".to_owned(), false));
+    }
+
+    #[tokio::test]
+    async fn sending_goes_on_when_the_server_says_go_on() {
+        static BODY: [u8; 4_000_000] = [b' '; 4_000_000];
+        let (mut connection, mut server) = pair();
+        let serve = async {
+            server.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.expect("a reader");
+            let whole = question(&BODY).head.len() + BODY.len();
+            server.read_exact(&mut vec![0; whole]).await.expect("the whole request");
+            server.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await.expect("a reader");
+        };
+        let (asked, ()) = tokio::join!(ask(&mut connection, &BODY), serve);
+        assert_eq!(asked.expect("an answer"), (200, "hi".to_owned(), true));
     }
 
     #[test]
