@@ -96,7 +96,7 @@ async fn fill(folder: &Path, file: &Path) -> Result<()> {
     let now = Arc::new(Mutex::new(SystemTime::now() - Duration::from_secs(u64::from(MINUTES) * 60)));
     let shared = Arc::clone(&now);
     let clock: Clock = Arc::new(move || *shared.lock().unwrap_or_else(PoisonError::into_inner));
-    let rollups = Arc::new(Rollups::with_clock(Arc::default(), Arc::clone(&clock)));
+    let rollups = Arc::new(Rollups::with_clock(Arc::default(), Arc::default(), Arc::clone(&clock)));
     let settings = store::Settings { metrics_retention_hours: 168, metrics_file: Some(file.to_owned()) };
     let history = History::open(&settings, folder, Arc::clone(&rollups));
     let mut dice = 1_u64;

@@ -162,7 +162,7 @@ pub(super) async fn metrics(State(edge): State<Arc<Edge>>, headers: HeaderMap) -
     };
     (
         [(header::CONTENT_TYPE, format.content_type())],
-        edge.app.monitoring.metrics.render(format, &edge.app.gauges().await),
+        edge.app.monitoring.render(format, &edge.app.gauges().await),
     )
         .into_response()
 }

@@ -2,6 +2,7 @@
 //! through one `Observation` for each request to every sink.
 
 pub mod call;
+mod entry;
 pub mod labels;
 pub mod logs;
 pub mod metrics;
@@ -18,7 +19,7 @@ use clap::Args;
 
 use self::{
     logs::{Format, Level, RequestLines},
-    metrics::Metrics,
+    metrics::{Gauges, Metrics, TextFormat},
     rollups::Rollups,
     sink::{Sink, Sinks},
     traces::{Exporter, Traces},
@@ -69,7 +70,7 @@ impl Monitoring {
         let metrics = Arc::new(Metrics::new(routes));
         // What is not recorded takes its figures from a cache that counts nothing.
         let cache = if settings.monitoring_enabled { Arc::clone(&metrics.cache) } else { Arc::default() };
-        let rollups = Arc::new(Rollups::new(cache));
+        let rollups = Arc::new(Rollups::new(Arc::clone(&metrics.http), cache));
         let mut sinks: Vec<Arc<dyn Sink>> = vec![Arc::new(RequestLines)];
         if settings.monitoring_enabled {
             sinks.push(Arc::clone(&metrics) as Arc<dyn Sink>);
@@ -86,5 +87,11 @@ impl Monitoring {
             traced: settings.traces.share(),
         };
         Ok((monitoring, exporter))
+    }
+
+    /// All metrics, in one of the text formats.
+    pub fn render(&self, format: TextFormat, gauges: &Gauges) -> String {
+        self.rollups.count();
+        self.metrics.render(format, gauges)
     }
 }

@@ -49,7 +49,7 @@ impl TestClock {
     fn rollups(&self) -> Arc<Rollups> {
         let clock = self.clone();
         let clock: Clock = Arc::new(move || clock.now());
-        Arc::new(Rollups::with_clock(Arc::default(), clock))
+        Arc::new(Rollups::with_clock(Arc::default(), Arc::default(), clock))
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::telemetry::text::Exposition;
+use crate::telemetry::{entry::ShortId, text::Exposition};
 
 /// Upper bounds for whole requests and calls: from a cache hit to a slow model's long answer.
 pub(super) const SECONDS: &[f64] =
@@ -45,7 +45,7 @@ impl Histogram {
     }
 
     /// The same, and remembers whose it was.
-    pub(super) fn record_for(&self, value: Duration, id: &str, at: SystemTime) {
+    pub(super) fn record_for(&self, value: Duration, id: ShortId, at: SystemTime) {
         self.count(value).exemplar.offer(id, value, at);
     }
 
@@ -79,25 +79,22 @@ impl Histogram {
     }
 }
 
-/// Bytes of an id that is kept; requests with longer ones are no exemplars.
-const ID_BYTES: usize = 32;
-
 /// The latest request of a bucket, replaced once a second at most. A sequence lock: odd while it is
 /// written, and whoever comes in the middle goes on without it.
 #[derive(Default)]
 struct Exemplar {
     sequence: AtomicU64,
-    id: [AtomicU64; ID_BYTES / 8],
+    id: [AtomicU64; ShortId::BYTES / 8],
     duration_ns: AtomicU64,
     /// Since 1970.
     at_ms: AtomicU64,
 }
 
 impl Exemplar {
-    fn offer(&self, id: &str, duration: Duration, at: SystemTime) {
+    fn offer(&self, id: ShortId, duration: Duration, at: SystemTime) {
         let at_ms = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         let recent = self.at_ms.load(Relaxed).abs_diff(at_ms) < 1000;
-        if recent || id.is_empty() || id.len() > ID_BYTES {
+        if recent || id.is_empty() {
             return;
         }
         let sequence = self.sequence.load(Relaxed);
@@ -106,9 +103,7 @@ impl Exemplar {
         {
             return;
         }
-        let mut bytes = [0; ID_BYTES];
-        bytes[..id.len()].copy_from_slice(id.as_bytes());
-        let (words, []) = bytes.as_chunks::<8>() else { return };
+        let (words, []) = id.0.as_chunks::<8>() else { return };
         for (slot, word) in self.id.iter().zip(words) {
             slot.store(u64::from_le_bytes(*word), Release);
         }
@@ -149,7 +144,7 @@ mod tests {
                 scope.spawn(move || {
                     for n in (thread..200_000).step_by(2) {
                         let at = UNIX_EPOCH + Duration::from_secs(2 * n + 10);
-                        exemplar.offer(&id(n), Duration::from_nanos(n), at);
+                        exemplar.offer(ShortId::new(&id(n)), Duration::from_nanos(n), at);
                     }
                     writing.fetch_sub(1, Relaxed);
                 });
@@ -162,8 +157,8 @@ mod tests {
             }
         });
         assert!(exemplar.read().is_some());
-        let long = "x".repeat(ID_BYTES + 1);
-        exemplar.offer(&long, Duration::ZERO, SystemTime::now());
+        let long = "x".repeat(ShortId::BYTES + 1);
+        exemplar.offer(ShortId::new(&long), Duration::ZERO, SystemTime::now());
         assert_ne!(exemplar.read().map(|(id, ..)| id), Some(long));
     }
 }

@@ -10,13 +10,13 @@ use std::{
 
 use super::histogram::{Histogram, SECONDS};
 use crate::telemetry::{
+    entry::Entry,
     labels::{ERROR_TYPES, METHODS, UNMATCHED},
-    observation::Observed,
     stripe::Striped,
     text::Exposition,
 };
 
-pub(super) struct HttpMetrics(Striped<Counters>);
+pub struct HttpMetrics(Striped<Counters>);
 
 struct Counters {
     /// By template.
@@ -44,6 +44,13 @@ struct Endpoint {
 impl Default for Endpoint {
     fn default() -> Self {
         Self { statuses: std::array::from_fn(|_| AtomicU64::new(0)), duration: Histogram::new(SECONDS) }
+    }
+}
+
+/// Counts no route.
+impl Default for HttpMetrics {
+    fn default() -> Self {
+        Self::new(&[])
     }
 }
 
@@ -79,18 +86,19 @@ impl HttpMetrics {
         u64::try_from(sum).unwrap_or(0)
     }
 
-    pub(super) fn ended(&self, observed: &Observed) {
-        let counters = self.0.mine();
-        counters.in_progress.fetch_sub(1, Relaxed);
-        let Some(route) = counters.routes.get(observed.endpoint) else { return };
-        route.received_bytes.fetch_add(observed.bytes_in, Relaxed);
-        route.sent_bytes.fetch_add(observed.bytes_out, Relaxed);
-        let method = METHODS.iter().position(|known| *known == observed.method).unwrap_or(METHODS.len() - 1);
+    pub(super) fn ended(&self) {
+        self.0.mine().in_progress.fetch_sub(1, Relaxed);
+    }
+
+    pub(in crate::telemetry) fn count(&self, entry: &Entry) {
+        let Some(route) = self.0.mine().routes.get(entry.endpoint) else { return };
+        route.received_bytes.fetch_add(entry.bytes_in, Relaxed);
+        route.sent_bytes.fetch_add(entry.bytes_out, Relaxed);
+        let method = METHODS.iter().position(|known| *known == entry.method).unwrap_or(METHODS.len() - 1);
         let endpoint = route.methods[method].get_or_init(Box::default);
-        endpoint.statuses[usize::from(observed.status.clamp(100, 599)) - 100].fetch_add(1, Relaxed);
-        endpoint.duration.record_for(observed.duration, observed.request_id(), observed.ended_at);
-        let error = observed.error.as_ref().map(|failure| failure.kind);
-        if let Some(at) = error.and_then(|error| ERROR_TYPES.iter().position(|known| *known == error)) {
+        endpoint.statuses[usize::from(entry.status.clamp(100, 599)) - 100].fetch_add(1, Relaxed);
+        endpoint.duration.record_for(entry.duration, entry.id, entry.ended_at);
+        if let Some(at) = entry.error.and_then(|error| ERROR_TYPES.iter().position(|known| *known == error)) {
             route.errors[at].fetch_add(1, Relaxed);
         }
     }

@@ -15,8 +15,10 @@ mod vision;
 
 use std::sync::Arc;
 
-use self::{alerts::AlertMetrics, http::HttpMetrics, llm::LlmMetrics, vision::VisionMetrics};
-pub use self::{cache::CacheMetrics, engine::ModelGauge, process::resident_bytes, traces::TraceMetrics};
+use self::{alerts::AlertMetrics, llm::LlmMetrics, vision::VisionMetrics};
+pub use self::{
+    cache::CacheMetrics, engine::ModelGauge, http::HttpMetrics, process::resident_bytes, traces::TraceMetrics,
+};
 pub use super::text::TextFormat;
 use super::{call::Call, logs, observation::Observed, sink::Sink, text::Exposition};
 
@@ -39,7 +41,7 @@ pub struct Gauges {
 }
 
 pub struct Metrics {
-    http: HttpMetrics,
+    pub(super) http: Arc<HttpMetrics>,
     llm: LlmMetrics,
     pub cache: Arc<CacheMetrics>,
     pub vision: VisionMetrics,
@@ -52,7 +54,7 @@ impl Metrics {
     pub fn new(routes: impl IntoIterator<Item = &'static str>) -> Self {
         let routes: Vec<&'static str> = routes.into_iter().collect();
         Self {
-            http: HttpMetrics::new(&routes),
+            http: Arc::new(HttpMetrics::new(&routes)),
             llm: LlmMetrics::new(routes.iter().copied()),
             cache: Arc::default(),
             vision: VisionMetrics::default(),
@@ -72,8 +74,8 @@ impl Metrics {
         self.http.in_progress()
     }
 
-    /// Everything, in one of the text formats.
-    pub fn render(&self, format: TextFormat, gauges: &Gauges) -> String {
+    /// Everything that has been counted, in one of the text formats.
+    pub(super) fn render(&self, format: TextFormat, gauges: &Gauges) -> String {
         let mut out = Exposition::new(format);
         self.http.render(&mut out);
         self.llm.render(&mut out, gauges);
@@ -97,8 +99,9 @@ impl Sink for Metrics {
         self.http.began();
     }
 
-    fn request_ended(&self, observed: &Observed) {
-        self.http.ended(observed);
+    /// What else there is of it is counted with its figures.
+    fn request_ended(&self, _: &Observed) {
+        self.http.ended();
     }
 
     fn call_began(&self) {
@@ -118,6 +121,7 @@ mod tests {
         telemetry::{
             labels,
             observation::{Arrival, Observation},
+            rollups::Rollups,
             sink::Sinks,
         },
     };
@@ -125,7 +129,8 @@ mod tests {
     #[test]
     fn series_come_from_closed_sets_only() {
         let metrics = Arc::new(Metrics::new(["/a"]));
-        let sinks = Sinks::new(vec![Arc::clone(&metrics) as Arc<dyn Sink>]);
+        let rollups = Arc::new(Rollups::new(Arc::clone(&metrics.http), Arc::default()));
+        let sinks = Sinks::new(vec![Arc::clone(&metrics) as Arc<dyn Sink>, rollups.clone()]);
         for n in 0..100 {
             let path = format!("/nowhere/{n}");
             let observation = Observation::begin(
@@ -139,6 +144,7 @@ mod tests {
             );
             observation.complete(404);
         }
+        rollups.count();
         let text = metrics.render(TextFormat::Prometheus, &Gauges::default());
         assert!(text.contains(
             "simpleton_requests_total{method=\"other\",endpoint=\"unmatched\",status=\"404\"} 100\n"

@@ -6,24 +6,38 @@ use super::{
     pending::{Minute, minute},
     window::Second,
 };
-use crate::telemetry::{call::Call, observation::Observed};
+use crate::telemetry::{call::Call, entry::Entry, metrics::HttpMetrics, observation::Observed};
+
+/// Requests that are counted in one go.
+const GO: usize = 32;
 
 /// It is collected every few seconds, so that the lists have an entry or two.
 #[derive(Default)]
 pub(super) struct Batch {
+    /// Not counted yet.
+    entries: Vec<Entry>,
     pub(super) minutes: Vec<(Minute, Figures)>,
     pub(super) seconds: Vec<(Second, Recent)>,
     pub(super) failures: Failures,
 }
 
 impl Batch {
-    pub(super) fn request(&mut self, second: Second, request: &Observed) {
-        let outcome = request.outcome();
-        if let Some(happened) = Recent::of_request(request, outcome) {
-            of(&mut self.seconds, second).add(&happened);
+    pub(super) fn request(&mut self, second: Second, request: &Observed, metrics: &HttpMetrics) {
+        self.entries.push(Entry::new(request, second));
+        self.failures.request(request);
+        if self.entries.len() >= GO {
+            self.count(metrics);
         }
-        of(&mut self.minutes, minute(request.ended_at)).request(request, outcome);
-        self.failures.request(request, outcome);
+    }
+
+    pub(super) fn count(&mut self, metrics: &HttpMetrics) {
+        for entry in self.entries.drain(..) {
+            metrics.count(&entry);
+            if let Some(happened) = Recent::of_request(&entry) {
+                of(&mut self.seconds, entry.second).add(&happened);
+            }
+            of(&mut self.minutes, minute(entry.ended_at)).request(&entry);
+        }
     }
 
     pub(super) fn call(&mut self, second: Second, call: &Call) {

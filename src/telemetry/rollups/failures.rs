@@ -30,8 +30,12 @@ pub struct FailureRecord {
 
 impl FailureRecord {
     /// A client that left is no failure of the service.
-    fn of(request: &Observed, outcome: Outcome) -> Option<Self> {
-        let failure = request.error.as_ref().filter(|_| outcome != Outcome::Left)?;
+    fn of(request: &Observed) -> Option<Self> {
+        let failure = request.error.as_ref()?;
+        let outcome = request.outcome();
+        if outcome == Outcome::Left {
+            return None;
+        }
         let since = request.ended_at.duration_since(UNIX_EPOCH).unwrap_or_default();
         Some(Self {
             at_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
@@ -54,8 +58,8 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    pub(super) fn request(&mut self, request: &Observed, outcome: Outcome) {
-        let Some(failure) = FailureRecord::of(request, outcome) else { return };
+    pub(super) fn request(&mut self, request: &Observed) {
+        let Some(failure) = FailureRecord::of(request) else { return };
         if failure.stranger {
             push(&mut self.of_strangers, failure, REFUSALS);
         } else {

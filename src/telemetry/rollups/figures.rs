@@ -6,11 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde::{Deserialize, Serialize};
 
 use super::Durations;
-use crate::telemetry::{
-    call::Call,
-    labels::LEFT,
-    observation::{Observed, Outcome},
-};
+use crate::telemetry::{call::Call, entry::Entry, labels::LEFT, observation::Outcome};
 
 /// Raised whenever older bytes cannot be read any more.
 const FORM: u8 = 1;
@@ -68,12 +64,12 @@ pub struct KeyFigures {
 }
 
 impl Figures {
-    pub(super) fn request(&mut self, request: &Observed, outcome: Outcome) {
-        if outcome == Outcome::Stranger {
+    pub(super) fn request(&mut self, request: &Entry) {
+        if request.outcome == Outcome::Stranger {
             *self.strangers.entry(request.status).or_default() += 1;
             return;
         }
-        let errors = u64::from(outcome == Outcome::Failed);
+        let errors = u64::from(request.outcome == Outcome::Failed);
         let endpoint = self.endpoint(request.method, request.endpoint);
         endpoint.errors += errors;
         *endpoint.statuses.entry(request.status).or_default() += 1;

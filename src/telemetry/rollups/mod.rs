@@ -26,7 +26,13 @@ pub use self::{
     pending::{Minute, Part, Unwritten},
     window::Recent,
 };
-use super::{call::Call, metrics::CacheMetrics, observation::Observed, sink::Sink, stripe::Striped};
+use super::{
+    call::Call,
+    metrics::{CacheMetrics, HttpMetrics},
+    observation::Observed,
+    sink::Sink,
+    stripe::Striped,
+};
 
 /// The wall clock; tests have one of their own.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -35,6 +41,7 @@ pub struct Rollups {
     began: Instant,
     batches: Striped<Mutex<Batch>>,
     clock: Clock,
+    http: Arc<HttpMetrics>,
     cache: Arc<CacheMetrics>,
     /// Nobody who handles a request takes this lock.
     collector: Mutex<Collector>,
@@ -49,18 +56,19 @@ struct Collector {
 }
 
 impl Rollups {
-    /// Takes what the cache counts over into its figures.
-    pub fn new(cache: Arc<CacheMetrics>) -> Self {
-        Self::with_clock(cache, Arc::new(SystemTime::now))
+    /// Counts requests for `http`, too, and takes what the cache counts over into its figures.
+    pub fn new(http: Arc<HttpMetrics>, cache: Arc<CacheMetrics>) -> Self {
+        Self::with_clock(http, cache, Arc::new(SystemTime::now))
     }
 
-    pub fn with_clock(cache: Arc<CacheMetrics>, clock: Clock) -> Self {
+    pub fn with_clock(http: Arc<HttpMetrics>, cache: Arc<CacheMetrics>, clock: Clock) -> Self {
         let collector =
             Collector { window: Window::new(), pending: Pending::default(), hits: [0; 4], misses: [0; 4] };
         Self {
             began: Instant::now(),
             batches: Striped::new(Mutex::default),
             clock,
+            http,
             cache,
             collector: Mutex::new(collector),
         }
@@ -91,6 +99,11 @@ impl Rollups {
         self.collected().pending.unwritten(true)
     }
 
+    /// Counts every request that has ended.
+    pub(super) fn count(&self) {
+        self.batches.all().for_each(|batch| lock(batch).count(&self.http));
+    }
+
     /// This has been written.
     pub fn written(&self, written: &Unwritten) {
         let now = self.now();
@@ -104,7 +117,9 @@ impl Rollups {
     fn collected(&self) -> MutexGuard<'_, Collector> {
         let mut collector = self.collector();
         for batch in self.batches.all() {
-            let batch = std::mem::take(&mut *lock(batch));
+            let mut batch = lock(batch);
+            batch.count(&self.http);
+            let batch = std::mem::take(&mut *batch);
             collector.collect(batch);
         }
         collector.collect_lookups(self.cache.lookups(), minute(self.now()), self.second(Instant::now()));
@@ -133,7 +148,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Collector {
-    fn collect(&mut self, Batch { minutes, seconds, failures }: Batch) {
+    fn collect(&mut self, Batch { minutes, seconds, failures, .. }: Batch) {
         for (second, happened) in seconds {
             self.window.add(second, &happened);
         }
@@ -156,7 +171,7 @@ impl Collector {
 
 impl Sink for Rollups {
     fn request_ended(&self, observed: &Observed) {
-        self.batch().request(self.second(observed.ended), observed);
+        self.batch().request(self.second(observed.ended), observed, &self.http);
     }
 
     fn call_ended(&self, call: &Call) {
@@ -178,7 +193,7 @@ mod tests {
 
     #[test]
     fn who_finds_a_batch_away_takes_another_and_nothing_is_lost() {
-        let rollups = Arc::new(Rollups::new(Arc::default()));
+        let rollups = Arc::new(Rollups::new(Arc::default(), Arc::default()));
         let observe = || {
             let arrival = Arrival {
                 context: Arc::new(Context::new(None, None, None)),

@@ -3,10 +3,7 @@
 
 use std::time::Duration;
 
-use crate::telemetry::{
-    call::Call,
-    observation::{Observed, Outcome},
-};
+use crate::telemetry::{call::Call, entry::Entry, observation::Outcome};
 
 /// Seconds since the start.
 pub(super) type Second = u64;
@@ -42,9 +39,9 @@ impl Recent {
     }
 
     /// None for what counts nowhere.
-    pub(super) fn of_request(request: &Observed, outcome: Outcome) -> Option<Self> {
-        let errors = u64::from(outcome == Outcome::Failed);
-        let counts = outcome != Outcome::Stranger;
+    pub(super) fn of_request(request: &Entry) -> Option<Self> {
+        let errors = u64::from(request.outcome == Outcome::Failed);
+        let counts = request.outcome != Outcome::Stranger;
         counts.then(|| Self { requests: 1, errors, duration: request.duration, ..Self::default() })
     }
 
