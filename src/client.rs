@@ -2,6 +2,7 @@
 //! what is said over it; a status is the caller's to judge.
 
 mod connection;
+mod message;
 mod pool;
 
 use std::{path::PathBuf, sync::Once, time::Duration};
@@ -9,10 +10,9 @@ use std::{path::PathBuf, sync::Once, time::Duration};
 use bytes::{Bytes, BytesMut};
 use clap::Args;
 use hyper_util::client::proxy::matcher::Matcher;
-use ureq_proto::http::Uri;
-pub use ureq_proto::http::{
-    HeaderMap, Method,
-    header::{CONTENT_TYPE, HeaderName, HeaderValue},
+pub use reqwest::{
+    Method,
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 
 use self::pool::{Address, Pool};
@@ -169,16 +169,11 @@ impl Client {
     ) -> Result<Inner> {
         let path = format!("{}{path}", self.base);
         match &self.way {
-            Way::Direct(pool) => {
-                let path = Uri::try_from(path).map_err(|source| {
-                    Error::new(Kind::Internal, "A request's path is not valid.").because(source)
-                })?;
-                match pool.send(method, path, headers, body).await {
-                    Ok(answer) => Ok(Inner::Direct(answer)),
-                    Err(pool::Error::Connect(source)) => Err(self.unreachable(source)),
-                    Err(pool::Error::Broken(source)) => Err(self.broken(source)),
-                }
-            }
+            Way::Direct(pool) => match pool.send(&method, &path, &headers, body.unwrap_or_default()).await {
+                Ok(answer) => Ok(Inner::Direct(answer)),
+                Err(pool::Error::Connect(source)) => Err(self.unreachable(source)),
+                Err(pool::Error::Broken(source)) => Err(self.broken(source)),
+            },
             Way::Full(http) => {
                 let mut request = http.request(method, path).headers(headers);
                 if let Some(body) = body {

@@ -1,6 +1,6 @@
-//! One HTTP/1.1 connection, driven by whoever waits for its answer. What is said is ureq-proto's, which
-//! does no I/O: hyper's client wants a task for each connection, or the same work in turns, and hands
-//! each chunk of a body over by itself, which is one for each token (docs/adr/0013).
+//! One HTTP/1.1 connection, driven by whoever waits for its answer: hyper's client wants a task for
+//! each connection, and hands each chunk of a body over by itself, which is one for each token
+//! (docs/adr/0013 and 0015).
 
 use std::{
     future::poll_fn,
@@ -10,22 +10,17 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
+use reqwest::{
+    Method,
+    header::{HeaderMap, HeaderValue},
+};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::{
     either::Either,
     io::{poll_read_buf, poll_write_buf},
 };
-use ureq_proto::{
-    BodyMode, Error,
-    client::{
-        Call, RecvBodyResult, RecvResponseResult, SendRequestResult,
-        state::{RecvBody, RecvResponse},
-    },
-    http::{
-        Method, Request,
-        header::{CONTENT_LENGTH, HeaderValue},
-    },
-};
+
+use super::message::{Body, Head, request_head};
 
 /// Room for each read: that of a short reply, or of many tokens.
 const READ: usize = 16 * 1024;
@@ -37,17 +32,16 @@ pub(super) struct Connection {
     io: Either<TcpStream, UnixStream>,
     /// Read and not understood yet.
     arrived: BytesMut,
-    /// The answer whose body is being read.
-    call: Option<Call<RecvBody>>,
+    /// What is to come of the answer that is being read.
+    body: Option<Body>,
     /// Whether another request may follow.
     is_reusable: bool,
 }
 
-/// A request as it is sent, with what understands its answer.
+/// A request as it is sent.
 pub(super) struct Outgoing {
     head: Vec<u8>,
-    body: Bytes,
-    call: Call<RecvResponse>,
+    body: Vec<u8>,
 }
 
 /// Why nothing came back.
@@ -58,74 +52,54 @@ pub(super) struct Failed {
 }
 
 impl Outgoing {
-    pub(super) fn new(mut request: Request<()>, body: Bytes) -> io::Result<Self> {
-        if !body.is_empty() || request.method() != Method::GET {
-            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        }
-        let mut call = Call::new(request).map_err(invalid)?.proceed();
-        let (mut head, mut written) = (vec![0; 512], 0);
-        while !call.can_proceed() {
-            match call.write(&mut head[written..]) {
-                Ok(more) => written += more,
-                Err(Error::OutputOverflow) => head.resize(2 * head.len(), 0),
-                Err(error) => return Err(invalid(error)),
-            }
-        }
-        head.truncate(written);
-        let call = match call.proceed().map_err(invalid)? {
-            Some(SendRequestResult::RecvResponse(call)) => Some(call),
-            Some(SendRequestResult::SendBody(mut call)) => {
-                call.consume_direct_write(body.len()).map_err(invalid)?;
-                call.proceed()
-            }
-            Some(SendRequestResult::Await100(_)) | None => None,
-        };
-        let call = call.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "half a request"))?;
-        Ok(Self { head, body, call })
+    /// Not a HEAD: its answer would say how long a body is that never comes.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the path has what belongs in none.
+    pub(super) fn new(
+        method: &Method,
+        path: &str,
+        host: &HeaderValue,
+        headers: &HeaderMap,
+        body: Vec<u8>,
+    ) -> io::Result<Self> {
+        Ok(Self { head: request_head(method, path, host, headers, body.len())?, body })
     }
 }
 
 impl Connection {
     pub(super) fn new(io: Either<TcpStream, UnixStream>) -> Self {
-        Self { io, arrived: BytesMut::new(), call: None, is_reusable: true }
+        Self { io, arrived: BytesMut::new(), body: None, is_reusable: true }
     }
 
     /// Whether the other side still listens, as far as can be seen without asking.
     pub(super) fn is_usable(&mut self) -> bool {
         let mut nobody = Context::from_waker(Waker::noop());
         self.is_reusable
-            && self.call.is_none()
+            && self.body.is_none()
             && self.arrived.is_empty()
             && self.poll_fill(&mut nobody).is_pending()
     }
 
     /// Sends the request and gives the answer's status. Its body is read by `data`.
-    pub(super) async fn send(&mut self, mut request: Outgoing) -> Result<u16, Box<Failed>> {
+    pub(super) async fn send(&mut self, request: Outgoing) -> Result<u16, Box<Failed>> {
         let mut out = request.head.chain(&*request.body);
         let all = out.remaining();
-        let answered = poll_fn(|cx| self.poll_send(cx, &mut out, &mut request.call)).await;
+        let answered = poll_fn(|cx| self.poll_send(cx, &mut out)).await;
         let left = out.remaining();
-        let status = match answered {
-            Ok(status) => status,
-            Err(error) => return Err(Box::new(Failed { error, unsent: (left == all).then_some(request) })),
-        };
-        self.is_reusable &= left == 0;
-        match request.call.proceed() {
-            Some(RecvResponseResult::RecvBody(call)) => self.call = Some(call),
-            Some(RecvResponseResult::Cleanup(call)) => self.is_reusable &= !call.must_close_connection(),
-            Some(RecvResponseResult::Redirect(_)) | None => self.is_reusable = false,
+        match answered {
+            Ok(head) => {
+                self.is_reusable &= left == 0 && head.is_reusable;
+                self.body = Some(head.body);
+                Ok(head.status)
+            }
+            Err(error) => Err(Box::new(Failed { error, unsent: (left == all).then_some(request) })),
         }
-        Ok(status)
     }
 
-    /// Sends `out` until an answer's head is there, and gives its status: who refuses a request often
-    /// does so before it has read all of it, and then closes.
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        out: &mut impl Buf,
-        call: &mut Call<RecvResponse>,
-    ) -> Poll<io::Result<u16>> {
+    /// Sends `out` until an answer's head is there: who refuses a request often does so before it has
+    /// read all of it, and then closes.
+    fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut impl Buf) -> Poll<io::Result<Head>> {
         loop {
             while self.is_reusable && out.has_remaining() {
                 match poll_write_buf(Pin::new(&mut self.io), cx, out) {
@@ -138,15 +112,13 @@ impl Connection {
             if ready!(self.poll_fill(cx))? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
-            // What comes before the answer itself (100 Continue) has no body and says nothing.
-            loop {
-                let (used, response) = call.try_response(&self.arrived, false).map_err(invalid)?;
-                self.arrived.advance(used);
-                if let Some(response) = response {
-                    return Poll::Ready(Ok(response.status().as_u16()));
-                }
-                if used == 0 {
-                    break;
+            while let Some((length, head)) = Head::parse(&self.arrived)? {
+                self.arrived.advance(length);
+                match head.status {
+                    101 => return Poll::Ready(Err(invalid("a protocol that nobody asked for"))),
+                    // The answer itself comes after it.
+                    100..=199 => {}
+                    _ => return Poll::Ready(Ok(head)),
                 }
             }
         }
@@ -159,26 +131,19 @@ impl Connection {
     }
 
     pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
-        while let Some(call) = &mut self.call {
-            let mut data = vec![0; self.arrived.len()];
-            let (used, made) = call.read(&self.arrived, &mut data).map_err(invalid)?;
-            let until_closed = call.body_mode() == BodyMode::CloseDelimited;
-            self.arrived.advance(used);
-            if !until_closed && call.can_proceed() {
-                let ended = self.call.take().and_then(Call::<RecvBody>::proceed);
-                self.is_reusable &=
-                    matches!(ended, Some(RecvBodyResult::Cleanup(call)) if !call.must_close_connection());
+        while let Some(body) = &mut self.body {
+            let data = body.take(&mut self.arrived)?;
+            if body.is_over() {
+                self.body = None;
             }
-            if made > 0 {
-                data.truncate(made);
-                return Poll::Ready(Ok(Some(data.into())));
+            if !data.is_empty() {
+                return Poll::Ready(Ok(Some(data)));
             }
-            if self.call.is_some() && ready!(self.poll_fill(cx))? == 0 {
+            if self.body.is_some() && ready!(self.poll_fill(cx))? == 0 {
                 self.is_reusable = false;
-                if !until_closed {
+                if !matches!(self.body.take(), Some(Body::UntilClosed)) {
                     return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
                 }
-                self.call = None;
             }
         }
         Poll::Ready(Ok(None))
@@ -187,16 +152,15 @@ impl Connection {
     /// Reads what is there; 0 when the other side has closed.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.arrived.len() > MAX_HEAD {
-            let problem = "more than 64 kB that are neither a head nor a body";
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, problem)));
+            return Poll::Ready(Err(invalid("more than 64 kB that are neither a head nor a body")));
         }
         self.arrived.reserve(READ);
         poll_read_buf(Pin::new(&mut self.io), cx, &mut self.arrived)
     }
 }
 
-fn invalid(error: Error) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
+fn invalid(problem: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, problem)
 }
 
 #[cfg(test)]
@@ -211,8 +175,8 @@ mod tests {
     }
 
     fn question(body: &'static [u8]) -> Outgoing {
-        let request = Request::post("/api/chat").header("host", "ollama").body(()).expect("a request");
-        Outgoing::new(request, Bytes::from_static(body)).expect("a request")
+        let host = HeaderValue::from_static("ollama");
+        Outgoing::new(&Method::POST, "/api/chat", &host, &HeaderMap::new(), body.to_vec()).expect("a request")
     }
 
     /// The answer's status and whole body, and whether the connection can be used again.
@@ -259,7 +223,7 @@ mod tests {
             ),
             (b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1\r\n\r\n!", false, 200, "!", false),
             (b"HTTP/1.1 200 OK\r\n\r\nto the end", true, 200, "to the end", false),
-            (b"HTTP/1.1 307 Elsewhere\r\nlocation: /b\r\ncontent-length: 1\r\n\r\n!", false, 307, "!", false),
+            (b"HTTP/1.1 307 Elsewhere\r\nlocation: /b\r\ncontent-length: 1\r\n\r\n!", false, 307, "!", true),
         ];
         for (answer, closed, status, body, usable) in cases {
             for size in [1, 7, answer.len()] {
@@ -328,19 +292,6 @@ mod tests {
         };
         let (asked, ()) = tokio::join!(ask(&mut connection, &BODY), serve);
         assert_eq!(asked.expect("an answer"), (200, "hi".to_owned(), true));
-    }
-
-    #[test]
-    fn only_what_has_a_body_says_how_long_it_is() {
-        let head = |method: &str, body: &'static [u8]| {
-            let request = Request::builder().method(method).uri("/?a").header("host", "h").body(());
-            let outgoing = Outgoing::new(request.expect("a request"), Bytes::from_static(body));
-            outgoing.map(|outgoing| String::from_utf8_lossy(&outgoing.head).into_owned()).ok()
-        };
-        assert_eq!(head("GET", b"").as_deref(), Some("GET /?a HTTP/1.1\r\nhost: h\r\n\r\n"));
-        let empty = "POST /?a HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n";
-        assert_eq!(head("POST", b"").as_deref(), Some(empty));
-        assert!(head("GET", b"{}").is_some_and(|head| head.contains("\r\ncontent-length: 2\r\n")));
     }
 
     #[tokio::test]

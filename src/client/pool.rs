@@ -10,16 +10,16 @@ use std::{
 };
 
 use bytes::Bytes;
+use reqwest::{
+    Method,
+    header::{HeaderMap, HeaderValue},
+};
 use tokio::{
     net::{TcpStream, UnixStream},
     runtime::{self, Handle},
     time::timeout,
 };
 use tokio_util::either::Either;
-use ureq_proto::http::{
-    HeaderMap, Method, Request, Uri,
-    header::{HOST, HeaderValue},
-};
 
 use super::connection::{Connection, Failed, Outgoing};
 
@@ -66,18 +66,13 @@ impl Pool {
 
     pub(super) async fn send(
         &self,
-        method: Method,
-        path: Uri,
-        mut headers: HeaderMap,
-        body: Option<Vec<u8>>,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        body: Vec<u8>,
     ) -> Result<Answer, Error> {
-        headers.insert(HOST, self.0.host.clone());
-        let body = Bytes::from(body.unwrap_or_default());
-        let mut request = Request::new(());
-        *request.method_mut() = method;
-        *request.uri_mut() = path;
-        *request.headers_mut() = headers;
-        let mut request = Outgoing::new(request, body).map_err(Error::Broken)?;
+        let request = Outgoing::new(method, path, &self.0.host, headers, body);
+        let mut request = request.map_err(Error::Broken)?;
         while let Some(mut connection) = self.take() {
             match connection.send(request).await {
                 Ok(status) => return Ok(self.answer(status, connection)),
