@@ -128,7 +128,7 @@ async fn compare(
                 if round > 0 {
                     rates[at].add(pair[at]);
                     if at == 1 {
-                        let used = processor::own_time(simpleton.program.pid())? - before;
+                        let used = processor::own_time(simpleton.program.pid())?.saturating_sub(before);
                         costs.add(microseconds(used) / tokens as f64);
                     }
                 }

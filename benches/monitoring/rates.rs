@@ -99,7 +99,7 @@ impl Side {
         if !warms_up {
             self.calls += calls;
             self.took += began.elapsed();
-            self.processor += processor::time_of(pid)? - used;
+            self.processor += processor::time_of(pid)?.saturating_sub(used);
         }
         Ok(())
     }

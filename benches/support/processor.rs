@@ -4,7 +4,8 @@ use std::{fs, time::Duration};
 
 use super::Result;
 
-/// Processor time taken so far by a process and its children.
+/// Processor time taken so far by a process and its children. It is less than before when a thread or
+/// a child has ended.
 pub fn time_of(pid: u32) -> Result<Duration> {
     let mut sum = own_time(pid)?;
     for child in children(pid)? {

@@ -30,7 +30,7 @@ pub async fn measure(simpleton: &Simpleton, verdicts: &mut Verdicts) -> Result<(
         connection.call(&target.request).await?;
         took.add(milliseconds(began.elapsed()));
     }
-    let each = milliseconds((own_time(pid)? - before) / ROUNDS);
+    let each = milliseconds(own_time(pid)?.saturating_sub(before) / ROUNDS);
     println!("  {each:.1} ms of processor time each, {:.1} ms until the answer", took.median());
     verdicts.add(
         "processor time of a 12-megapixel upload",

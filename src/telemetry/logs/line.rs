@@ -82,16 +82,12 @@ struct PrettyFields<'a, 'w> {
 
 impl PrettyFields<'_, '_> {
     fn write(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        if self.result.is_ok() {
-            self.result =
-                self.name(field).and_then(|()| Escaped { out: self.out, json: false }.write_fmt(value));
-        }
+        self.named(field, |out| Escaped { out, json: false }.write_fmt(value));
     }
 
-    /// What needs no escaping.
-    fn number(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+    fn named(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
         if self.result.is_ok() {
-            self.result = self.name(field).and_then(|()| self.out.write_fmt(value));
+            self.result = self.name(field).and_then(|()| value(self.out));
         }
     }
 
@@ -107,15 +103,15 @@ impl PrettyFields<'_, '_> {
 
 impl Visit for PrettyFields<'_, '_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.number(field, format_args!("{value}"));
+        self.named(field, |out| write!(out, "{value}"));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.number(field, format_args!("{value}"));
+        self.named(field, |out| out.write_str(itoa::Buffer::new().format(value)));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.number(field, format_args!("{value}"));
+        self.named(field, |out| out.write_str(itoa::Buffer::new().format(value)));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
@@ -124,8 +120,10 @@ impl Visit for PrettyFields<'_, '_> {
 
     fn record_str(&mut self, field: &Field, value: &str) {
         // Quoted where it could be taken for more than one value.
-        if field.name() == MESSAGE || value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"') {
-            self.write(field, format_args!("{value}"));
+        if field.name() == MESSAGE {
+            self.named(field, |out| Escaped { out, json: false }.write_str(value));
+        } else if value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"') {
+            self.named(field, |out| out.write_str(value));
         } else {
             self.write(field, format_args!("{value:?}"));
         }
@@ -150,18 +148,20 @@ impl JsonFields<'_, '_> {
     }
 
     fn bare(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        if self.result.is_ok() {
-            self.result = self.name(field).and_then(|()| self.out.write_fmt(value));
-        }
+        self.named(field, |out| out.write_fmt(value));
     }
 
     fn text(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        self.named(field, |out| {
+            out.write_char('"')?;
+            Escaped { out, json: true }.write_fmt(value)?;
+            out.write_char('"')
+        });
+    }
+
+    fn named(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
         if self.result.is_ok() {
-            self.result = self.name(field).and_then(|()| {
-                self.out.write_char('"')?;
-                Escaped { out: self.out, json: true }.write_fmt(value)?;
-                self.out.write_char('"')
-            });
+            self.result = self.name(field).and_then(|()| value(self.out));
         }
     }
 }
@@ -188,11 +188,11 @@ impl Visit for JsonFields<'_, '_> {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.bare(field, format_args!("{value}"));
+        self.named(field, |out| out.write_str(itoa::Buffer::new().format(value)));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.bare(field, format_args!("{value}"));
+        self.named(field, |out| out.write_str(itoa::Buffer::new().format(value)));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {

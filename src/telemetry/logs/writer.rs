@@ -22,7 +22,7 @@ use tracing_subscriber::fmt::MakeWriter;
 /// Bytes that may wait.
 const ROOM: usize = 1024 * 1024;
 /// Lines within this time of the last ones wait as long for more of them.
-const MOMENT: Duration = Duration::from_millis(2);
+const MOMENT: Duration = Duration::from_millis(10);
 /// Of a pipe that has any room this much is free (POSIX's PIPE_BUF on Linux).
 const FREE: usize = 4096;
 
