@@ -8,7 +8,7 @@ use super::observation::{Observed, Outcome};
 use crate::types::KeyId;
 
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub(super) struct Entry {
     pub(super) method: &'static str,
     pub(super) endpoint: &'static str,
     pub(super) status: u16,
