@@ -280,6 +280,18 @@ impl Response {
         }
     }
 
+    /// The body's beginning, at most `limit` bytes, or as much as comes: what else a refusal says.
+    pub async fn beginning(mut self, limit: usize) -> Bytes {
+        let mut beginning = BytesMut::new();
+        while beginning.len() < limit
+            && let Ok(Ok(Some(chunk))) = tokio::time::timeout(self.idle, self.chunk()).await
+        {
+            beginning.extend_from_slice(&chunk);
+        }
+        beginning.truncate(limit);
+        beginning.freeze()
+    }
+
     /// The error for a body that stopped coming.
     pub fn paused(&self) -> Error {
         Error::new(

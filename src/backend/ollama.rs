@@ -164,11 +164,9 @@ impl Backend for Ollama {
 /// The error for an answer with a status other than 2xx.
 async fn refusal(response: Response, model: &str) -> Error {
     let status = response.status();
-    let text = match response.bytes(64 * 1024).await {
-        Ok(body) => serde_json::from_slice(&body)
-            .map_or_else(|_| String::from_utf8_lossy(&body).into_owned(), |body: ErrorBody| body.error),
-        Err(error) => return error,
-    };
+    let body = response.beginning(64 * 1024).await;
+    let text = serde_json::from_slice(&body)
+        .map_or_else(|_| String::from_utf8_lossy(&body).into_owned(), |body: ErrorBody| body.error);
     let error = match status {
         404 if !model.is_empty() => Error::new(
             Kind::NotFound,

@@ -101,10 +101,7 @@ fn timed(mut done: Done, since: Instant, first: Option<Instant>) -> Done {
 
 async fn refusal(response: Response, pointer: &str) -> Error {
     let (status, peer) = (response.status(), response.peer());
-    let body = match response.bytes(SMALL_BODY).await {
-        Ok(body) => body,
-        Err(error) => return error,
-    };
+    let body = response.beginning(SMALL_BODY).await;
     let error = serde_json::from_slice::<ErrorBody>(&body).map_or_else(
         |_| ErrorObject { message: String::from_utf8_lossy(&body).into_owned(), ..ErrorObject::default() },
         |body| body.error,

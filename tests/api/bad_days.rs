@@ -45,6 +45,9 @@ async fn every_way_a_backend_can_fail_has_its_status() {
     )
     .await;
     check_error(&server, Script::error(500, "cuda: /dev/nvidia0 exploded"), 502, "status 500").await;
+    check_error(&server, Script::error(500, &"a long page ".repeat(100_000)), 502, "status 500").await;
+    let cut = Script { status: 500, ..Script::ok(vec![send("cuda: "), Step::Cut]) };
+    check_error(&server, cut, 502, "status 500").await;
     check_error(&server, Script::error(503, "busy"), 503, "too busy").await;
     check_error(&server, Script::error(400, "m does not support tools"), 422, "does not support tools").await;
     // Bytes that drip in but never make a line are as good as none.
