@@ -26,7 +26,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    telemetry::logs,
+};
 
 /// Time for a request's head. A connection that says nothing is closed after it, too.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -57,7 +60,11 @@ impl Worker {
     /// `Setup` when the system gives no thread or no file descriptors for one.
     pub(super) fn start(number: usize, work: Work) -> Result<Self> {
         let refused = |source| Error::new(Kind::Setup, "The system gives no more threads.").because(source);
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .on_thread_park(logs::catch_up)
+            .build()
+            .map_err(refused)?;
         let (inbox, connections) = mpsc::unbounded_channel();
         let (tell, served) = oneshot::channel();
         let open = Arc::new(AtomicUsize::new(0));
@@ -65,12 +72,15 @@ impl Worker {
         let thread = thread::Builder::new()
             .name(format!("http-{number}"))
             .spawn(move || {
+                logs::put_off();
                 runtime.block_on(async {
                     serve(&work, connections, &count).await;
                     // Whoever waited for it has given up.
                     let _ = tell.send(());
                     work.all_served.cancelled().await;
                 });
+                drop(runtime);
+                logs::catch_up();
             })
             .map_err(refused)?;
         Ok(Self { inbox, open, served, thread })

@@ -1,11 +1,12 @@
 //! Log lines on standard error, pretty for people or JSON for machines.
 
 mod line;
+mod requests;
 mod writer;
 
 use std::{
     io::{IsTerminal, Stderr},
-    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
+    sync::{OnceLock, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -16,16 +17,12 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+pub use self::requests::{RequestLines, catch_up, put_off};
 use self::{
     line::{Json, Pretty},
     writer::Lines,
 };
-use super::{
-    Settings,
-    observation::{CacheOutcome, Observed},
-    sink::Sink,
-};
-use crate::context::at_once;
+use super::Settings;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -94,34 +91,4 @@ pub fn finish() {
 /// Lines that nobody will read, since the start.
 pub fn dropped() -> u64 {
     writer::DROPPED.load(Relaxed)
-}
-
-/// One line for each request, at its end. Of what was asked and answered it has figures only.
-pub struct RequestLines;
-
-impl Sink for RequestLines {
-    fn request_ended(&self, observed: &Observed) {
-        let Observed { context, method, path, endpoint, status, .. } = observed;
-        let milliseconds = |time: Duration| time.as_micros() as f64 / 1e3;
-        at_once(Arc::clone(context), || {
-            tracing::info!(
-                method,
-                path,
-                endpoint,
-                status,
-                duration_ms = milliseconds(observed.duration),
-                first_token_ms = observed.first_token.map(milliseconds),
-                queue_ms = observed.queue.map(milliseconds),
-                key_id = observed.key.map(tracing::field::display),
-                model = observed.model.as_deref(),
-                cache = observed.cache.map(CacheOutcome::as_str),
-                prompt_tokens = observed.usage.map(|usage| usage.prompt_tokens),
-                completion_tokens = observed.usage.map(|usage| usage.completion_tokens),
-                bytes_in = observed.bytes_in,
-                bytes_out = observed.bytes_out,
-                error = observed.error.as_ref().map(|error| error.kind),
-                "request"
-            );
-        });
-    }
 }
