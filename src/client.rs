@@ -144,11 +144,13 @@ impl Client {
         body: Option<Vec<u8>>,
     ) -> Result<Response> {
         // Whoever works for a request is told of its trace.
-        if let Some(Ok(parent)) =
-            with_current(|context| context.trace.traceparent()).flatten().map(HeaderValue::try_from)
-        {
-            headers.insert(HeaderName::from_static("traceparent"), parent);
-        }
+        with_current(|context| {
+            for (name, value) in context.trace_headers() {
+                if let Ok(value) = HeaderValue::try_from(value) {
+                    headers.insert(HeaderName::from_static(name), value);
+                }
+            }
+        });
         let attempt = self.attempt(method, path, headers, body);
         let sent = tokio::time::timeout(self.timeouts.first_byte, attempt).await;
         let inner = sent.map_err(|_| {

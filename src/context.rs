@@ -1,6 +1,6 @@
 //! For which request a task is at work: its id, and its place in a trace. Carried by the task and
 //! not by parameters, so that every log line and every call of a backend can name the request
-//! without the code in between knowing of it. The header is that of W3C Trace Context,
+//! without the code in between knowing of it. The headers are those of W3C Trace Context,
 //! <https://www.w3.org/TR/trace-context/>.
 
 use std::{fmt, future::Future, sync::Arc};
@@ -9,6 +9,8 @@ use std::{fmt, future::Future, sync::Arc};
 pub struct Context {
     pub request_id: String,
     pub trace: Trace,
+    /// What others have to say about the trace, as the caller sent it.
+    pub tracestate: Option<String>,
 }
 
 /// Our own span of a trace, which stands for one request.
@@ -31,6 +33,12 @@ pub struct TraceId(u128);
 /// Not zero; shown as 16 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SpanId(u64);
+
+pub const TRACEPARENT: &str = "traceparent";
+pub const TRACESTATE: &str = "tracestate";
+
+/// Four times what everybody should pass on.
+const MAX_TRACESTATE: usize = 2048;
 
 tokio::task_local! {
     static CURRENT: Arc<Context>;
@@ -58,7 +66,24 @@ impl Context {
         let own = TraceId(rand::random::<u128>().max(1));
         let trace = Trace::new(traceparent, own, SpanId::new(), share);
         let request_id = request_id.map_or_else(|| own.to_string(), str::to_owned);
-        Self { request_id, trace }
+        Self { request_id, trace, tracestate: None }
+    }
+
+    /// With the caller's `tracestate`, which means nothing without its trace, and is not passed on when
+    /// it is so long that the next server might refuse the request for it.
+    pub fn with_tracestate(mut self, tracestate: Option<String>) -> Self {
+        let parent = self.trace.parent;
+        self.tracestate = tracestate.filter(|state| parent.is_some() && state.len() <= MAX_TRACESTATE);
+        self
+    }
+
+    /// The headers for those who work for us, by name.
+    pub fn trace_headers(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let parent = self.trace.traceparent();
+        let state = self.tracestate.clone().filter(|_| parent.is_some());
+        [(TRACEPARENT, parent), (TRACESTATE, state)]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
     }
 
     /// What is done for the request elsewhere, as a span of its own when the trace is recorded.
@@ -67,7 +92,8 @@ impl Context {
             return Arc::clone(self);
         }
         let trace = Trace { span: SpanId::new(), parent: Some(self.trace.span), ..self.trace };
-        Arc::new(Self { request_id: self.request_id.clone(), trace })
+        let Self { request_id, tracestate, .. } = &**self;
+        Arc::new(Self { request_id: request_id.clone(), trace, tracestate: tracestate.clone() })
     }
 }
 
@@ -80,9 +106,9 @@ impl Trace {
         Self { id, span, parent: Some(parent), sampled, recorded: sampled && share.is_some() }
     }
 
-    /// The header for those who work for us: their parent is our span when we record it, else our
+    /// `TRACEPARENT` for those who work for us: their parent is our span when we record it, else our
     /// caller's. None when there is nothing to pass on.
-    pub fn traceparent(&self) -> Option<String> {
+    fn traceparent(&self) -> Option<String> {
         let parent = if self.recorded { self.span } else { self.parent? };
         Some(format!("00-{}-{parent}-{:02x}", self.id, u8::from(self.sampled)))
     }
@@ -199,6 +225,18 @@ mod tests {
         assert_eq!((recorded(0.0), recorded(1.0)), (0, 2000));
         // Ten standard deviations around the mean.
         assert!((276..724).contains(&recorded(0.25)));
+    }
+
+    #[test]
+    fn what_others_say_of_a_trace_goes_with_it_and_not_without() {
+        let headers = |traceparent, state: &str| {
+            let context = Context::new(None, traceparent, None).with_tracestate(Some(state.to_owned()));
+            Arc::new(context).child().trace_headers().collect::<Vec<_>>()
+        };
+        let parent = (TRACEPARENT, SENT.to_owned());
+        assert_eq!(headers(Some(SENT), "a=1,b=2"), [parent.clone(), (TRACESTATE, "a=1,b=2".to_owned())]);
+        assert_eq!(headers(Some(SENT), &"x".repeat(MAX_TRACESTATE + 1)), [parent]);
+        assert_eq!(headers(None, "a=1"), []);
     }
 
     #[test]

@@ -35,7 +35,8 @@ use crate::{
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACEPARENT: HeaderName = HeaderName::from_static(context::TRACEPARENT);
+const TRACESTATE: HeaderName = HeaderName::from_static(context::TRACESTATE);
 
 pub(super) async fn observe(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
     let monitoring = &edge.app.monitoring;
@@ -84,7 +85,11 @@ fn context(request: &Request, traced: Option<f64>) -> Arc<context::Context> {
     };
     let header = |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
     let request_id = header(&REQUEST_ID).filter(sane);
-    Arc::new(context::Context::new(request_id, header(&TRACEPARENT), traced))
+    let context = context::Context::new(request_id, header(&TRACEPARENT), traced);
+    // Nearly every request has none.
+    let states = request.headers().get_all(&TRACESTATE).iter().map(|value| value.to_str().ok());
+    let state = states.collect::<Option<Vec<_>>>().filter(|states| !states.is_empty());
+    Arc::new(context.with_tracestate(state.map(|states| states.join(","))))
 }
 
 /// The request's body, whose bytes are counted as they come.

@@ -11,6 +11,8 @@ pub struct Span {
     pub trace_id: String,
     pub span_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_state: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub parent_span_id: Option<String>,
     pub name: String,
     pub kind: SpanKind,
@@ -165,6 +167,7 @@ mod tests {
         let span = Span {
             trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".to_owned(),
             span_id: "00f067aa0ba902b7".to_owned(),
+            trace_state: Some("vendor=1".to_owned()),
             parent_span_id: None,
             name: "POST /inference/chat".to_owned(),
             kind: SpanKind::Server,
@@ -187,6 +190,7 @@ mod tests {
                     "scope": {"name": "simpleton", "version": env!("CARGO_PKG_VERSION")},
                     "spans": [{
                         "traceId": "4bf92f3577b34da6a3ce929d0e0e4736", "spanId": "00f067aa0ba902b7",
+                        "traceState": "vendor=1",
                         "name": "POST /inference/chat", "kind": 2,
                         "startTimeUnixNano": "1544712660000000000", "endTimeUnixNano": "1544712661000000000",
                         "attributes": [

@@ -116,8 +116,10 @@ async fn without_a_collector_only_a_callers_trace_is_passed_on() {
     server.post("/inference/chat", &hello(false)).send().await.unwrap();
     assert_eq!(server.ollama.header("/api/chat", "traceparent"), None);
     let parent = format!("00-{TRACE}-{PARENT}-01");
-    server.post("/inference/chat", &hello(false)).header("traceparent", &parent).send().await.unwrap();
+    let request = server.post("/inference/chat", &hello(false)).header("traceparent", &parent);
+    request.header("tracestate", "a=1").header("tracestate", "b=2").send().await.unwrap();
     assert_eq!(server.ollama.header("/api/chat", "traceparent"), Some(parent));
+    assert_eq!(server.ollama.header("/api/chat", "tracestate").as_deref(), Some("a=1,b=2"));
 }
 
 #[tokio::test]

@@ -96,6 +96,7 @@ fn span(context: &Context, name: String, kind: SpanKind, ended_at: SystemTime, t
     Span {
         trace_id: trace.id.to_string(),
         span_id: trace.span.to_string(),
+        trace_state: context.tracestate.clone(),
         parent_span_id: trace.parent.map(|parent| parent.to_string()),
         name,
         kind,
