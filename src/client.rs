@@ -169,7 +169,7 @@ impl Client {
         headers: HeaderMap,
         body: Option<Vec<u8>>,
     ) -> Result<Inner> {
-        let path = format!("{}{path}", self.base);
+        let path = [&self.base, path].concat();
         match &self.way {
             Way::Direct(pool) => match pool.send(&method, &path, &headers, body.unwrap_or_default()).await {
                 Ok(answer) => Ok(Inner::Direct(answer)),

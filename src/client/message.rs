@@ -43,7 +43,8 @@ pub(super) fn request_head(
         }
     }
     if length > 0 || method != Method::GET {
-        head.extend_from_slice(format!("\r\ncontent-length: {length}").as_bytes());
+        head.extend_from_slice(b"\r\ncontent-length: ");
+        head.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
     }
     head.extend_from_slice(b"\r\n\r\n");
     Ok(head)

@@ -167,7 +167,7 @@ impl ChatEvent {
     /// is a text, too, since each event costs as much as many bytes. An empty text says nothing.
     pub fn push_text(events: &mut Vec<Self>, text: Cow<'_, str>) {
         match events.last_mut() {
-            Some(Self::Text(last)) => last.push_str(&text),
+            Some(Self::Text(last)) => append(last, &text),
             _ if text.is_empty() => {}
             _ => events.push(Self::Text(text.into_owned())),
         }
@@ -176,11 +176,19 @@ impl ChatEvent {
     /// The same for what is thought.
     pub fn push_thinking(events: &mut Vec<Self>, text: Cow<'_, str>) {
         match events.last_mut() {
-            Some(Self::Thinking(last)) => last.push_str(&text),
+            Some(Self::Thinking(last)) => append(last, &text),
             _ if text.is_empty() => {}
             _ => events.push(Self::Thinking(text.into_owned())),
         }
     }
+}
+
+/// Where one more token has arrived, there are likely to be many, each of a few bytes.
+fn append(text: &mut String, more: &str) {
+    if text.capacity() - text.len() < more.len() {
+        text.reserve(more.len().max(256));
+    }
+    text.push_str(more);
 }
 
 impl From<ToolCall> for ChatEvent {
