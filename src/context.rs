@@ -79,9 +79,7 @@ impl Context {
 
     /// The headers for those who work for us, by name.
     pub fn trace_headers(&self) -> impl Iterator<Item = (&'static str, String)> {
-        let parent = self.trace.traceparent();
-        let state = self.tracestate.clone().filter(|_| parent.is_some());
-        [(TRACEPARENT, parent), (TRACESTATE, state)]
+        [(TRACEPARENT, self.trace.traceparent()), (TRACESTATE, self.tracestate.clone())]
             .into_iter()
             .filter_map(|(name, value)| Some((name, value?)))
     }

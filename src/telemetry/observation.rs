@@ -34,6 +34,19 @@ pub struct Arrival {
     pub path: String,
 }
 
+#[cfg(test)]
+impl Arrival {
+    /// For tests to which it does not matter what arrives.
+    pub(super) fn any() -> Self {
+        Self {
+            context: Arc::new(Context::new(None, None, None)),
+            method: "GET",
+            endpoint: "/models",
+            path: "/models".to_owned(),
+        }
+    }
+}
+
 /// How the cache had a part in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheOutcome {

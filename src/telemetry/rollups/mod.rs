@@ -183,7 +183,6 @@ impl Sink for Rollups {
 mod tests {
     use super::*;
     use crate::{
-        context::Context,
         telemetry::{
             observation::{Arrival, Observation},
             sink::Sinks,
@@ -195,13 +194,7 @@ mod tests {
     fn who_finds_a_batch_away_takes_another_and_nothing_is_lost() {
         let rollups = Arc::new(Rollups::new(Arc::default(), Arc::default()));
         let observe = || {
-            let arrival = Arrival {
-                context: Arc::new(Context::new(None, None, None)),
-                method: "GET",
-                endpoint: "/models",
-                path: "/models".to_owned(),
-            };
-            let observation = Observation::begin(Sinks::new(vec![rollups.clone()]), arrival);
+            let observation = Observation::begin(Sinks::new(vec![rollups.clone()]), Arrival::any());
             observation.key(KeyId::new([7; 4]));
             observation.complete(200);
         };
