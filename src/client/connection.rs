@@ -47,8 +47,8 @@ pub(super) struct Outgoing {
 /// Why nothing came back.
 pub(super) struct Failed {
     pub(super) error: io::Error,
-    /// The request, when nothing of it was sent.
-    pub(super) unsent: Option<Outgoing>,
+    /// The request, when the other side closed before its answer began.
+    pub(super) unanswered: Option<Outgoing>,
 }
 
 impl Outgoing {
@@ -84,7 +84,6 @@ impl Connection {
     /// Sends the request and gives the answer's status. Its body is read by `data`.
     pub(super) async fn send(&mut self, request: Outgoing) -> Result<u16, Box<Failed>> {
         let mut out = request.head.chain(&*request.body);
-        let all = out.remaining();
         let answered = poll_fn(|cx| self.poll_send(cx, &mut out)).await;
         let left = out.remaining();
         match answered {
@@ -93,7 +92,10 @@ impl Connection {
                 self.body = Some(head.body);
                 Ok(head.status)
             }
-            Err(error) => Err(Box::new(Failed { error, unsent: (left == all).then_some(request) })),
+            Err(error) => {
+                let unanswered = is_closed(&error) && self.arrived.is_empty();
+                Err(Box::new(Failed { error, unanswered: unanswered.then_some(request) }))
+            }
         }
     }
 
@@ -157,6 +159,11 @@ impl Connection {
         self.arrived.reserve(READ);
         poll_read_buf(Pin::new(&mut self.io), cx, &mut self.arrived)
     }
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 fn invalid(problem: &str) -> io::Error {
@@ -295,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn requests_follow_each_other_and_one_that_was_not_sent_comes_back() {
+    async fn requests_follow_each_other_and_one_without_an_answer_comes_back() {
         let (mut connection, mut server) = pair();
         for _ in 0..2 {
             let serve = async {
@@ -314,6 +321,17 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let failed = connection.send(question(b"{}")).await.expect_err("nobody is there");
-        assert!(failed.unsent.is_some_and(|request| &*request.body == b"{}"));
+        assert!(failed.unanswered.is_some_and(|request| &*request.body == b"{}"));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_was_answered_in_part_does_not_come_back() {
+        let (mut connection, mut server) = pair();
+        let serve = async {
+            server.write_all(b"HTTP/1.1 200").await.expect("a reader");
+            drop(server);
+        };
+        let (asked, ()) = tokio::join!(connection.send(question(b"{}")), serve);
+        assert!(asked.expect_err("half a head").unanswered.is_none());
     }
 }

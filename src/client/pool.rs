@@ -73,12 +73,13 @@ impl Pool {
     ) -> Result<Answer, Error> {
         let request = Outgoing::new(method, path, &self.0.host, headers, body);
         let mut request = request.map_err(Error::Broken)?;
-        while let Some(mut connection) = self.take() {
+        if let Some(mut connection) = self.take() {
             match connection.send(request).await {
                 Ok(status) => return Ok(self.answer(status, connection)),
-                // The server has closed it while it was not used.
+                // It was being closed because nobody had used it, as far as can be told from here. What is
+                // asked of a server may be asked twice: nothing that it does for us changes what it has.
                 Err(failed) => match *failed {
-                    Failed { unsent: Some(unsent), .. } => request = unsent,
+                    Failed { unanswered: Some(unanswered), .. } => request = unanswered,
                     Failed { error, .. } => return Err(Error::Broken(error)),
                 },
             }

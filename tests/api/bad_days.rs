@@ -95,6 +95,23 @@ async fn a_backend_that_is_not_there_is_a_503() {
 }
 
 #[tokio::test]
+async fn a_kept_connection_that_closes_is_replaced_once() {
+    let server = start_with(&[("CACHE_ENABLED", "false")]).await;
+    let asked = || server.ollama.requests("/api/chat").len();
+    // (how it is asked, how often the backend has been asked after it)
+    for (stream, expected) in [(false, 1), (false, 3), (true, 5)] {
+        let answer = server.post("/inference/chat", &hello(stream)).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert!(answer.text().await.unwrap().contains("lo"));
+        assert_eq!(asked(), expected, "a kept connection is tried, and then a new one");
+        server.ollama.close_after(1);
+    }
+    server.ollama.close_after(0);
+    let (status, problem) = problem(server.post("/inference/chat", &hello(false))).await;
+    assert_eq!((status, asked()), (502, 7), "and it is not asked a third time: {problem}");
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_stops_the_backend() {
     let server = start().await;
     let words = vec!["word"; 10_000];

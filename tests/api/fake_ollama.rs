@@ -95,6 +95,8 @@ struct State {
     /// Connections that the other side closed before the answer was complete.
     aborted: AtomicUsize,
     chunks_sent: AtomicUsize,
+    /// Requests that a connection answers before it closes at the next one, unannounced.
+    answers: AtomicUsize,
 }
 
 pub struct FakeOllama {
@@ -107,7 +109,7 @@ impl FakeOllama {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let state = Arc::new(State::default());
+        let state = Arc::new(State { answers: AtomicUsize::new(usize::MAX), ..State::default() });
         let shared = Arc::clone(&state);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -144,6 +146,11 @@ impl FakeOllama {
         let mut scripts = self.state.scripts.lock().unwrap();
         scripts.retain(|(known, _)| known != path);
         scripts.push((path.to_owned(), script));
+    }
+
+    /// From now on each connection closes, without a word, at the request after this many.
+    pub fn close_after(&self, answers: usize) {
+        self.state.answers.store(answers, SeqCst);
     }
 
     /// The bodies sent to this path so far.
@@ -185,6 +192,7 @@ impl Drop for FakeOllama {
 async fn connection(mut stream: TcpStream, state: Arc<State>) {
     let _ = stream.set_nodelay(true);
     let mut buffer = Vec::new();
+    let mut answered = 0;
     while let Some((path, head, body)) = read_request(&mut stream, &mut buffer).await {
         let script = {
             let scripts = state.scripts.lock().unwrap();
@@ -194,6 +202,10 @@ async fn connection(mut stream: TcpStream, state: Arc<State>) {
             found(&with_model).or_else(|| found(&path)).map(|(_, script)| script.clone())
         };
         state.requests.lock().unwrap().push((path, head, body));
+        if answered >= state.answers.load(SeqCst) {
+            return;
+        }
+        answered += 1;
         let script = script.unwrap_or_else(|| Script::error(404, "no such path"));
         if !answer(&mut stream, &script, &state).await {
             return;
