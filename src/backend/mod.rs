@@ -12,14 +12,19 @@ use std::{path::Path, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 use futures_util::Stream;
+use serde::Serialize;
+use tokio::task::spawn_blocking;
 
 use crate::{
     client,
     engine::{self, Engine},
-    error::Result,
+    error::{Error, Kind, Result},
     library::{self, Library},
     types::{ChatEvent, ChatRequest, EmbedReply, EmbedRequest, Model},
 };
+
+/// Bytes from which on it takes milliseconds to write them as JSON, or to read them from it.
+const LARGE: usize = 256 * 1024;
 
 /// The events of one reply as they arrive, ending with `ChatEvent::Done` or with an error. Dropping
 /// it aborts the work behind it and frees what it holds.
@@ -73,4 +78,24 @@ pub fn build(settings: Settings<'_>, data_dir: &Path) -> Result<Arc<dyn Backend>
     library.install_demo()?;
     let engine = Engine::new(settings.engine.clone(), data_dir)?;
     Ok(Arc::new(Embedded::new(library, Arc::new(engine))))
+}
+
+fn to_json(body: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(body).map_err(|source| {
+        Error::new(Kind::Internal, "The request cannot be written as JSON.").because(source)
+    })
+}
+
+/// Does what is `heavy` where it holds nobody up, and the rest at once: the way to another thread and
+/// back would take longer.
+async fn work<T: Send + 'static>(
+    heavy: bool,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    if !heavy {
+        return work();
+    }
+    spawn_blocking(work)
+        .await
+        .map_err(|source| Error::new(Kind::Internal, "The work for a backend failed.").because(source))?
 }

@@ -10,9 +10,9 @@ use std::{
 use async_trait::async_trait;
 use clap::Args;
 use futures_util::{StreamExt, stream};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
-use super::{Backend, ChatStream, replies::events};
+use super::{Backend, ChatStream, LARGE, replies::events, to_json, work};
 use crate::{
     client::{Client, Method, Response, Target, Timeouts},
     error::{Error, Kind, Result},
@@ -60,10 +60,7 @@ impl Ollama {
         })
     }
 
-    async fn post(&self, path: &str, model: &str, body: &impl Serialize) -> Result<Response> {
-        let body = serde_json::to_vec(body).map_err(|source| {
-            Error::new(Kind::Internal, "The request for Ollama cannot be written.").because(source)
-        })?;
+    async fn post(&self, path: &str, model: &str, body: Vec<u8>) -> Result<Response> {
         let response = self.client.send(Method::POST, path, Some(body)).await?;
         if response.is_success() { Ok(response) } else { Err(refusal(response, model).await) }
     }
@@ -81,7 +78,7 @@ impl Ollama {
         if let Some(shown) = known().get(digest) {
             return Ok(Arc::clone(shown));
         }
-        let response = self.post("/api/show", name, &serde_json::json!({ "model": name })).await?;
+        let response = self.post("/api/show", name, to_json(&serde_json::json!({ "model": name }))?).await?;
         let show: Show = read(&response.bytes(MAX_ANSWER).await?)?;
         let shown = Arc::new(Shown {
             capabilities: capabilities(&show.capabilities),
@@ -96,6 +93,19 @@ impl Ollama {
     }
 }
 
+fn write(request: &ChatRequest) -> Result<Vec<u8>> {
+    let ChatRequest { model, prompt, tools, format, sampling, keep_alive } = request;
+    let common = CommonBody::new(format, sampling, *keep_alive);
+    match prompt {
+        Prompt::Messages(messages) => {
+            let messages = messages.iter().map(MessageBody::from).collect();
+            let tools = tools.iter().map(tool_body).collect();
+            to_json(&ChatBody { model, messages, tools, common })
+        }
+        Prompt::Completion(completion) => to_json(&GenerateBody::new(model, completion, common)),
+    }
+}
+
 #[async_trait]
 impl Backend for Ollama {
     fn name(&self) -> &'static str {
@@ -103,26 +113,23 @@ impl Backend for Ollama {
     }
 
     async fn chat(&self, request: ChatRequest) -> Result<ChatStream> {
-        let ChatRequest { model, prompt, tools, format, sampling, keep_alive } = &request;
-        let common = CommonBody::new(format, sampling, *keep_alive);
-        let response = match prompt {
-            Prompt::Messages(messages) => {
-                let messages = messages.iter().map(MessageBody::from).collect();
-                let tools = tools.iter().map(tool_body).collect();
-                self.post("/api/chat", model, &ChatBody { model, messages, tools, common }).await?
-            }
-            Prompt::Completion(completion) => {
-                self.post("/api/generate", model, &GenerateBody::new(model, completion, common)).await?
-            }
+        let model = request.model.clone();
+        let path = match &request.prompt {
+            Prompt::Messages(_) => "/api/chat",
+            Prompt::Completion(_) => "/api/generate",
         };
+        let body = work(request.prompt.size() > LARGE, move || write(&request)).await?;
+        let response = self.post(path, &model, body).await?;
         Ok(Box::pin(events::<Lines, LineParser>(response)))
     }
 
     async fn embed(&self, request: EmbedRequest) -> Result<EmbedReply> {
         let EmbedRequest { model, input, keep_alive } = &request;
         let keep_alive = keep_alive.map(|keep_alive| keep_alive.to_string());
-        let response = self.post("/api/embed", model, &EmbedBody { model, input, keep_alive }).await?;
-        let answer: EmbedAnswer = read(&response.bytes(MAX_EMBED_ANSWER).await?)?;
+        let response =
+            self.post("/api/embed", model, to_json(&EmbedBody { model, input, keep_alive })?).await?;
+        let answer = response.bytes(MAX_EMBED_ANSWER).await?;
+        let answer: EmbedAnswer = work(answer.len() > LARGE, move || read(&answer)).await?;
         Ok(EmbedReply {
             embeddings: answer.embeddings,
             prompt_tokens: answer.prompt_eval_count,

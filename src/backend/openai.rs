@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::{Stream, TryStreamExt};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::replies;
+use super::{LARGE, replies, to_json, work};
 use crate::{
     client::{Client, Method, Response},
     error::{Error, Kind, Result},
@@ -76,16 +76,7 @@ pub(super) async fn embed(client: &Client, model: Option<&str>, input: &[String]
     let count = input.len();
     let response = post(client, "/v1/embeddings", body, "/input").await?;
     let answer = response.bytes(SMALL_BODY + count * BYTES_PER_EMBEDDING).await?;
-    // Thousands of vectors take tens of milliseconds to read.
-    tokio::task::spawn_blocking(move || parse_embeddings(&answer, count))
-        .await
-        .map_err(|source| Error::new(Kind::Internal, "Reading the embeddings failed.").because(source))?
-}
-
-pub(super) fn to_json(body: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(body).map_err(|source| {
-        Error::new(Kind::Internal, "The request cannot be written as JSON.").because(source)
-    })
+    work(answer.len() > LARGE, move || parse_embeddings(&answer, count)).await
 }
 
 /// Servers that do not measure get what we can see: the time to the first event, and the rest.

@@ -28,6 +28,19 @@ pub enum Prompt {
     Completion(Completion),
 }
 
+impl Prompt {
+    /// Bytes of its texts and images.
+    pub fn size(&self) -> usize {
+        let images = |images: &[Image]| images.iter().map(|image| image.file().len()).sum::<usize>();
+        match self {
+            Self::Messages(messages) => {
+                messages.iter().map(|message| message.content.len() + images(&message.images)).sum()
+            }
+            Self::Completion(completion) => completion.text.len() + images(&completion.images),
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Completion {
     pub text: String,

@@ -5,10 +5,9 @@ use std::time::Instant;
 
 use async_stream::stream;
 use futures_util::{Stream, StreamExt};
-use tokio::task::spawn_blocking;
 
 use crate::{
-    backend::{ChatStream, openai},
+    backend::{ChatStream, LARGE, openai, to_json, work},
     client::Client,
     engine::Lease,
     error::{Error, Kind, Result},
@@ -45,9 +44,11 @@ enum Past {
     Turns(Vec<u32>, Vec<Message>),
 }
 
-async fn ask(request: ChatRequest, lease: &Lease, since: Instant) -> Result<(ChatStream, Past)> {
+async fn ask(mut request: ChatRequest, lease: &Lease, since: Instant) -> Result<(ChatStream, Past)> {
     let client = lease.client();
-    let (messages, pointer, past) = match request.prompt.clone() {
+    let is_large = request.prompt.size() > LARGE;
+    let prompt = std::mem::replace(&mut request.prompt, Prompt::Messages(Vec::new()));
+    let (messages, pointer, past) = match prompt {
         Prompt::Messages(messages) => (messages, "/messages", Past::Untold),
         Prompt::Completion(Completion { text, context, raw: true, .. }) => {
             let context = context.unwrap_or_default();
@@ -68,7 +69,7 @@ async fn ask(request: ChatRequest, lease: &Lease, since: Instant) -> Result<(Cha
             (messages, "/prompt", past)
         }
     };
-    let body = chat_body(request, messages).await?;
+    let body = work(is_large, move || to_json(&ChatBody::new(&request, &messages, None))).await?;
     let response = openai::post(client, "/v1/chat/completions", body, pointer).await?;
     Ok((Box::pin(openai::events::<ReplyParser>(response, since)), past))
 }
@@ -80,17 +81,9 @@ async fn complete(
     text: &str,
     since: Instant,
 ) -> Result<ChatStream> {
-    let body = openai::to_json(&CompletionBody::new(request, context, text))?;
+    let body = to_json(&CompletionBody::new(request, context, text))?;
     let response = openai::post(client, "/completion", body, "/prompt").await?;
     Ok(Box::pin(openai::events::<CompletionParser>(response, since)))
-}
-
-/// Images are megabytes to encode, which is done where it holds nobody up.
-async fn chat_body(request: ChatRequest, messages: Vec<Message>) -> Result<Vec<u8>> {
-    let write = move || openai::to_json(&ChatBody::new(&request, &messages, None));
-    spawn_blocking(write)
-        .await
-        .map_err(|source| Error::new(Kind::Internal, "The request could not be written.").because(source))?
 }
 
 /// The child's events, with what only we know in the last one, and with a better reason when the
