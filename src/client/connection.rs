@@ -5,8 +5,9 @@
 use std::{
     future::poll_fn,
     io,
+    os::fd::AsFd,
     pin::Pin,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -14,6 +15,7 @@ use reqwest::{
     Method,
     header::{HeaderMap, HeaderValue},
 };
+use rustix::net::{RecvFlags, recv};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::{
     either::Either,
@@ -36,19 +38,14 @@ pub(super) struct Connection {
     body: Option<Body>,
     /// Whether another request may follow.
     is_reusable: bool,
+    /// Whether anything has come since the last request.
+    has_answered: bool,
 }
 
 /// A request as it is sent.
 pub(super) struct Outgoing {
     head: Vec<u8>,
     body: Vec<u8>,
-}
-
-/// Why nothing came back.
-pub(super) struct Failed {
-    pub(super) error: io::Error,
-    /// The request, when the other side closed before its answer began.
-    pub(super) unanswered: Option<Outgoing>,
 }
 
 impl Outgoing {
@@ -69,34 +66,40 @@ impl Outgoing {
 
 impl Connection {
     pub(super) fn new(io: Either<TcpStream, UnixStream>) -> Self {
-        Self { io, arrived: BytesMut::new(), body: None, is_reusable: true }
+        Self { io, arrived: BytesMut::new(), body: None, is_reusable: true, has_answered: false }
     }
 
-    /// Whether the other side still listens, as far as can be seen without asking.
-    pub(super) fn is_usable(&mut self) -> bool {
-        let mut nobody = Context::from_waker(Waker::noop());
-        self.is_reusable
-            && self.body.is_none()
-            && self.arrived.is_empty()
-            && self.poll_fill(&mut nobody).is_pending()
+    /// Whether another request may follow, as far as the last answer says.
+    pub(super) fn is_reusable(&self) -> bool {
+        self.is_reusable && self.body.is_none() && self.arrived.is_empty()
+    }
+
+    /// Whether nothing has come since the last answer, not even the other side's end. The system is asked
+    /// itself, because the runtime hears of it only when it looks.
+    pub(super) fn is_quiet(&self) -> bool {
+        let socket = match &self.io {
+            Either::Left(tcp) => tcp.as_fd(),
+            Either::Right(unix) => unix.as_fd(),
+        };
+        let looked = recv(socket, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        matches!(looked, Err(rustix::io::Errno::AGAIN))
+    }
+
+    /// Whether the other side closed before it had said anything about the last request.
+    pub(super) fn was_closed(&self, error: &io::Error) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        let closed = matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof);
+        closed && !self.has_answered
     }
 
     /// Sends the request and gives the answer's status. Its body is read by `data`.
-    pub(super) async fn send(&mut self, request: Outgoing) -> Result<u16, Box<Failed>> {
+    pub(super) async fn send(&mut self, request: &Outgoing) -> io::Result<u16> {
+        self.has_answered = false;
         let mut out = request.head.chain(&*request.body);
-        let answered = poll_fn(|cx| self.poll_send(cx, &mut out)).await;
-        let left = out.remaining();
-        match answered {
-            Ok(head) => {
-                self.is_reusable &= left == 0 && head.is_reusable;
-                self.body = Some(head.body);
-                Ok(head.status)
-            }
-            Err(error) => {
-                let unanswered = is_closed(&error) && self.arrived.is_empty();
-                Err(Box::new(Failed { error, unanswered: unanswered.then_some(request) }))
-            }
-        }
+        let head = poll_fn(|cx| self.poll_send(cx, &mut out)).await?;
+        self.is_reusable &= !out.has_remaining() && head.is_reusable;
+        self.body = Some(head.body);
+        Ok(head.status)
     }
 
     /// Sends `out` until an answer's head is there: who refuses a request often does so before it has
@@ -114,6 +117,7 @@ impl Connection {
             if ready!(self.poll_fill(cx))? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
+            self.has_answered = true;
             while let Some((length, head)) = Head::parse(&self.arrived)? {
                 self.arrived.advance(length);
                 match head.status {
@@ -161,11 +165,6 @@ impl Connection {
     }
 }
 
-fn is_closed(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
-}
-
 fn invalid(problem: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, problem)
 }
@@ -188,12 +187,12 @@ mod tests {
 
     /// The answer's status and whole body, and whether the connection can be used again.
     async fn ask(connection: &mut Connection, body: &'static [u8]) -> io::Result<(u16, String, bool)> {
-        let status = connection.send(question(body)).await.map_err(|failed| failed.error)?;
+        let status = connection.send(&question(body)).await?;
         let mut whole = Vec::new();
         while let Some(data) = connection.data().await? {
             whole.extend_from_slice(&data);
         }
-        Ok((status, String::from_utf8_lossy(&whole).into_owned(), connection.is_usable()))
+        Ok((status, String::from_utf8_lossy(&whole).into_owned(), connection.is_reusable()))
     }
 
     /// What comes of an answer that arrives in pieces of `size`, and of its end when `closed`.
@@ -302,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn requests_follow_each_other_and_one_without_an_answer_comes_back() {
+    async fn requests_follow_each_other_on_one_connection() {
         let (mut connection, mut server) = pair();
         for _ in 0..2 {
             let serve = async {
@@ -311,27 +310,27 @@ mod tests {
                 server.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await.expect("a reader");
                 String::from_utf8_lossy(&asked[..length]).into_owned()
             };
+            assert!(connection.is_quiet());
             let (answer, asked) = tokio::join!(ask(&mut connection, b"{}"), serve);
             assert_eq!(answer.expect("an answer"), (200, "hi".to_owned(), true));
             assert_eq!(asked, "POST /api/chat HTTP/1.1\r\nhost: ollama\r\ncontent-length: 2\r\n\r\n{}");
         }
-        drop(server);
-        // The runtime hears of it when it looks.
-        while connection.is_usable() {
-            tokio::task::yield_now().await;
-        }
-        let failed = connection.send(question(b"{}")).await.expect_err("nobody is there");
-        assert!(failed.unanswered.is_some_and(|request| &*request.body == b"{}"));
+        server.write_all(b"HTTP/1.1 200 OK\r\n").await.expect("a reader");
+        assert!(!connection.is_quiet(), "an answer that nobody asked for");
     }
 
     #[tokio::test]
-    async fn a_request_that_was_answered_in_part_does_not_come_back() {
-        let (mut connection, mut server) = pair();
-        let serve = async {
-            server.write_all(b"HTTP/1.1 200").await.expect("a reader");
-            drop(server);
-        };
-        let (asked, ()) = tokio::join!(connection.send(question(b"{}")), serve);
-        assert!(asked.expect_err("half a head").unanswered.is_none());
+    async fn a_connection_that_closes_is_told_from_one_that_breaks_an_answer() {
+        for (said, closed) in [("", true), ("HTTP/1.1 100 Continue\r\n\r\n", false), ("HTTP/1.1 20", false)] {
+            let (mut connection, mut server) = pair();
+            let serve = async {
+                server.write_all(said.as_bytes()).await.expect("a reader");
+                drop(server);
+            };
+            let question = question(b"{}");
+            let (asked, ()) = tokio::join!(connection.send(&question), serve);
+            assert_eq!(connection.was_closed(&asked.expect_err("no answer")), closed, "{said}");
+            assert!(!connection.is_quiet());
+        }
     }
 }

@@ -21,10 +21,13 @@ use tokio::{
 };
 use tokio_util::either::Either;
 
-use super::connection::{Connection, Failed, Outgoing};
+use super::connection::{Connection, Outgoing};
 
 /// How long an unused connection is kept.
 const KEPT: Duration = Duration::from_secs(30);
+/// How soon it is heard that a connection had been closed already: a way round the world and back. Who
+/// closes later has perhaps worked on the request, and it may be the request that broke it.
+const CLOSING: Duration = Duration::from_millis(500);
 
 #[derive(Clone)]
 pub(super) enum Address {
@@ -71,23 +74,23 @@ impl Pool {
         headers: &HeaderMap,
         body: Vec<u8>,
     ) -> Result<Answer, Error> {
-        let request = Outgoing::new(method, path, &self.0.host, headers, body);
-        let mut request = request.map_err(Error::Broken)?;
+        let request = Outgoing::new(method, path, &self.0.host, headers, body).map_err(Error::Broken)?;
         if let Some(mut connection) = self.take() {
-            match connection.send(request).await {
+            let since = Instant::now();
+            match connection.send(&request).await {
+                // It has waited too long for a request, and did not see this one.
+                Ok(408) => {}
                 Ok(status) => return Ok(self.answer(status, connection)),
                 // It was being closed because nobody had used it, as far as can be told from here. What is
                 // asked of a server may be asked twice: nothing that it does for us changes what it has.
-                Err(failed) => match *failed {
-                    Failed { unanswered: Some(unanswered), .. } => request = unanswered,
-                    Failed { error, .. } => return Err(Error::Broken(error)),
-                },
+                Err(error) if connection.was_closed(&error) && since.elapsed() < CLOSING => {}
+                Err(error) => return Err(Error::Broken(error)),
             }
         }
         let mut connection = Box::new(self.connect().await.map_err(Error::Connect)?);
-        match connection.send(request).await {
+        match connection.send(&request).await {
             Ok(status) => Ok(self.answer(status, connection)),
-            Err(failed) => Err(Error::Broken(failed.error)),
+            Err(error) => Err(Error::Broken(error)),
         }
     }
 
@@ -113,17 +116,17 @@ impl Pool {
         let runtime = Handle::current().id();
         loop {
             // The lock is not held while a connection is looked at.
-            let (since, mut connection) = self.idle().get_mut(&runtime)?.pop_back()?;
-            if since.elapsed() < KEPT && connection.is_usable() {
+            let (since, connection) = self.idle().get_mut(&runtime)?.pop_back()?;
+            if since.elapsed() < KEPT && connection.is_quiet() {
                 return Some(connection);
             }
         }
     }
 
-    fn give_back(&self, mut connection: Box<Connection>) {
+    fn give_back(&self, connection: Box<Connection>) {
         // llama-server closes a connection after each streamed reply without announcing it, and a
         // request sent on such a connection is lost; a new one over a socket costs little.
-        if matches!(self.0.address, Address::Unix(_)) || !connection.is_usable() {
+        if matches!(self.0.address, Address::Unix(_)) || !connection.is_reusable() {
             return;
         }
         // Without a runtime the server is at its end.
