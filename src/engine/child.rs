@@ -62,6 +62,9 @@ impl Plan {
         pair("-np", self.slots.to_string().into());
         pair("-c", (u64::from(self.context) * u64::from(self.slots)).to_string().into());
         pair("-t", self.threads.to_string().into());
+        // Its threads sleep between tokens and leave their cores to whoever passes the tokens on
+        // (docs/adr/0017).
+        pair("--poll", "0".into());
         pair("--log-colors", "off".into());
         // The RAM prompt cache has restored another conversation's content (llama.cpp issue 27148).
         pair("--cache-ram", "0".into());

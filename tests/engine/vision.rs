@@ -109,6 +109,20 @@ async fn the_four_endpoints_answer() {
     service.stop().await;
 }
 
+/// llama-server's prompt cache refused a picture that it knew as the first of two.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_is_seen_again_after_it_was_seen_beside_another() {
+    let service = Service::start(&[("ENGINE_PARALLEL", "1")]).await;
+    let (a, b) = (uri(&sample("red_circle.png")), uri(&sample("blue_square.png")));
+    let turns = [vec![&a, &a], vec![&a], vec![&a, &b], vec![&a], vec![&b, &a, &b], vec![&b]];
+    for (turn, images) in turns.iter().enumerate() {
+        let question = format!("What objects are in this image? {turn}");
+        let request = json!({"prompt": question, "images": images, "max_tokens": 5});
+        service.ask("/inference/generate", request).await;
+    }
+    service.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_model_sees_shapes_and_reads_words() {
     let service = Service::start(&[]).await;

@@ -141,11 +141,19 @@ impl<'a> Content<'a> {
         if message.images.is_empty() {
             return Self::Text(&message.content);
         }
-        // Pictures first: LLaVA and its kin were trained on the question after the picture.
-        let images = message.images.iter().map(|image| Part::ImageUrl {
-            image_url: ImageUrl { url: format!("data:{};base64,{}", image.media_type(), image.to_base64()) },
-        });
-        Self::Parts(images.chain([Part::Text { text: &message.content }]).collect())
+        // Pictures first: LLaVA and its kin were trained on the question after the picture. A line's end
+        // comes between two of them, because llama-server's prompt cache cannot be cut there: a later
+        // prompt with the first picture alone would be refused ("Chunk not found").
+        let mut parts = Vec::with_capacity(2 * message.images.len());
+        for image in &message.images {
+            if !parts.is_empty() {
+                parts.push(Part::Text { text: "\n" });
+            }
+            let url = format!("data:{};base64,{}", image.media_type(), image.to_base64());
+            parts.push(Part::ImageUrl { image_url: ImageUrl { url } });
+        }
+        parts.push(Part::Text { text: &message.content });
+        Self::Parts(parts)
     }
 }
 
