@@ -42,11 +42,11 @@ impl Keys {
     }
 
     pub fn new(keys: &[Secret]) -> Self {
-        Self(keys.iter().map(|key| hash(key.expose())).collect())
+        Self(keys.iter().map(|key| hash(key.expose().as_bytes())).collect())
     }
 
     /// Whose key this is. Looks at every key, so that the time taken tells nothing.
-    pub fn find(&self, presented: &str) -> Option<KeyId> {
+    pub fn find(&self, presented: &[u8]) -> Option<KeyId> {
         let presented = hash(presented);
         let mut found = None;
         for key in &self.0 {
@@ -58,8 +58,8 @@ impl Keys {
     }
 }
 
-fn hash(key: &str) -> [u8; 32] {
-    Sha256::digest(key.as_bytes()).into()
+fn hash(key: &[u8]) -> [u8; 32] {
+    Sha256::digest(key).into()
 }
 
 /// 256 bits from the operating system, written for the owner's eyes only.
@@ -95,10 +95,10 @@ mod tests {
     #[test]
     fn only_whole_keys_open() {
         let keys = Keys::new(&[Secret::new("first-key"), Secret::new("second-key")]);
-        assert!(keys.find("first-key").is_some());
-        assert_ne!(keys.find("first-key"), keys.find("second-key"));
+        assert!(keys.find(b"first-key").is_some());
+        assert_ne!(keys.find(b"first-key"), keys.find(b"second-key"));
         for wrong in ["", "first", "first-key ", "FIRST-KEY", "first-key,second-key"] {
-            assert!(keys.find(wrong).is_none(), "{wrong:?}");
+            assert!(keys.find(wrong.as_bytes()).is_none(), "{wrong:?}");
         }
     }
 
@@ -111,7 +111,7 @@ mod tests {
         let made = made.expect("a new key").0;
         let (keys, again) = Keys::open(&[], folder.path()).expect("the same key");
         assert!(again.is_none());
-        assert!(keys.find(made.expose()).is_some());
+        assert!(keys.find(made.expose().as_bytes()).is_some());
         let mode = folder.path().join("api-key").metadata().expect("a file").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(format!("{made:?}"), "[redacted]");

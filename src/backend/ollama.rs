@@ -181,6 +181,7 @@ async fn refusal(response: Response, model: &str) -> Error {
         ),
         // Ollama's own words: it refuses for a reason that the caller can mend.
         400 => Error::new(Kind::Invalid, format!("Ollama refused the request: {text}")),
+        413 => Error::new(Kind::TooLarge, "Ollama, or a proxy before it, takes no request of this size."),
         503 | 429 => Error::new(Kind::Unavailable, "Ollama is too busy to take the request.")
             .retry_after(Duration::from_secs(2)),
         _ => Error::new(Kind::BadGateway, format!("Ollama answered with status {status}.")),

@@ -20,8 +20,8 @@ use crate::{
     },
 };
 
-/// 4 MB: refusals, templates, token lists.
-const SMALL_BODY: usize = 4_000_000;
+/// 8 MB: refusals, templates, the tokens of a megabyte of text.
+const SMALL_BODY: usize = 8_000_000;
 /// A vector of 8192 numbers takes 44 kB in base64 and up to 180 kB as text.
 const BYTES_PER_EMBEDDING: usize = 200_000;
 /// How soon a server that is loading its model is worth asking again.

@@ -35,6 +35,10 @@ impl Incoming {
     /// Refuses a body that announces itself as too long without reading it, and waits for room for a
     /// large one.
     pub(super) async fn begin(request: Request, edge: &Arc<Edge>) -> Result<Self> {
+        if request.headers().get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+            let message = "Send the body as it is, without Content-Encoding.";
+            return Err(Error::new(Kind::UnsupportedMediaType, message));
+        }
         let length = request.headers().get(header::CONTENT_LENGTH);
         let announced: Option<usize> = length.and_then(|length| length.to_str().ok()?.parse().ok());
         if announced.is_some_and(|length| length > edge.max_body) {

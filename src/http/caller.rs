@@ -62,12 +62,12 @@ pub(super) fn admit(edge: &Edge, request: &mut Request, observation: &Arc<Observ
 
 /// The key that was sent. `X-API-Key` counts when both headers are there: client libraries fill in
 /// `Authorization` by themselves.
-fn presented(headers: &HeaderMap) -> Option<&str> {
+fn presented(headers: &HeaderMap) -> Option<&[u8]> {
     match headers.get(&API_KEY) {
-        Some(key) => key.to_str().ok(),
+        Some(key) => Some(key.as_bytes()),
         None => {
-            let (scheme, key) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+            let (scheme, key) = headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked(7)?;
+            scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
         }
     }
 }

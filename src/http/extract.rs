@@ -13,6 +13,7 @@ use super::{
     Edge,
     body::{Incoming, LARGE, Room},
     error::Failure,
+    wrong_types::{Root, wrong_types},
 };
 use crate::error::{Error, Kind, Result};
 
@@ -48,39 +49,18 @@ fn check_content_type(headers: &HeaderMap) -> Result<()> {
 }
 
 /// Malformed JSON is one thing (400), well-formed JSON of the wrong shape another (422 with a
-/// pointer to the field).
+/// pointer to each field).
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
-    serde_json::from_slice(body).map_err(|error| {
-        // serde_json takes a number in place of a name for a fault of the JSON, which it is not.
-        if error.is_data() || serde_json::from_slice::<Value>(body).is_ok() {
-            // Only now is it worth knowing where.
-            let deserializer = &mut serde_json::Deserializer::from_slice(body);
-            return match serde_path_to_error::deserialize::<_, T>(deserializer) {
-                Err(located) => wrong_shape(&located),
-                Ok(_) => Error::new(Kind::Invalid, "The JSON does not have the right shape.").because(error),
-            };
-        }
-        Error::new(Kind::Malformed, format!("The body is not valid JSON: {error}."))
+    read(body).map_err(|_| match serde_json::from_slice::<Value>(body) {
+        Ok(value) => wrong_types::<T>(body, value),
+        Err(error) => Error::new(Kind::Malformed, format!("The body is not valid JSON: {error}.")),
     })
 }
 
-fn wrong_shape(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
-    use serde_path_to_error::Segment;
-    let mut pointer = String::new();
-    for segment in error.path() {
-        pointer.push('/');
-        match segment {
-            Segment::Seq { index } => pointer.push_str(&index.to_string()),
-            Segment::Map { key } => pointer.push_str(&key.replace('~', "~0").replace('/', "~1")),
-            Segment::Enum { .. } | Segment::Unknown => {
-                pointer.pop();
-            }
-        }
-    }
-    let text = error.inner().to_string();
-    // serde_json adds where in the text it was, which the pointer says better.
-    let detail = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
-    Error::field(pointer, detail)
+fn read<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let read = T::deserialize(Root(&mut deserializer))?;
+    deserializer.end().map(|()| read)
 }
 
 /// A query string of type `T`.

@@ -18,6 +18,7 @@ mod service;
 mod stream;
 mod vision;
 mod worker;
+mod wrong_types;
 
 use std::{sync::Arc, time::Duration};
 

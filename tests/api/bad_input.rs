@@ -48,7 +48,7 @@ async fn bodies_that_are_no_requests() {
         ("\u{feff}{}", 400, "not valid JSON"),
         ("[1]", 422, ""),
         ("null", 422, ""),
-        ("{}", 422, "missing field `messages`"),
+        ("{}", 422, "messages is required"),
     ] {
         let (got, problem) = problem(server.post_text("/inference/chat", body)).await;
         assert_eq!(got, status, "{body}: {problem}");
@@ -62,6 +62,8 @@ async fn bodies_that_are_no_requests() {
     let form = server.client.post(server.url("/inference/chat")).header("x-api-key", KEY);
     let form = form.header("content-type", "application/x-www-form-urlencoded").body("a=b");
     assert_eq!(problem(form).await.0, 415);
+    let packed = server.post_text("/inference/chat", "{}").header("content-encoding", "gzip");
+    assert_eq!(problem(packed).await.0, 415);
 }
 
 #[tokio::test]
@@ -74,13 +76,14 @@ async fn fields_that_are_wrong_are_all_named() {
         (json!({"messages": [{"role": "robot", "content": "hi"}]}), vec!["/messages/0/role"]),
         (json!({"messages": [{"role": "user", "content": 5}]}), vec!["/messages/0/content"]),
         (json!({"messages": [{"role": "user"}]}), vec!["/messages/0/content"]),
-        (json!({"messages": [{"content": "hi"}]}), vec!["/messages/0"]),
+        (json!({"messages": [{"content": "hi"}]}), vec!["/messages/0/role"]),
         (
             json!({"messages": hello, "temperature": 2.1, "top_p": -0.1, "top_k": 0, "max_tokens": -5}),
             vec!["/temperature", "/top_p", "/top_k", "/max_tokens"],
         ),
         (json!({"messages": hello, "temperature": "hot"}), vec!["/temperature"]),
-        (json!({"messages": hello, "temperature": true}), vec!["/temperature"]),
+        (json!({"messages": hello, "temperature": true, "model": 7}), vec!["/model", "/temperature"]),
+        (json!([hello]), vec![""]),
         (json!({"messages": hello, "max_tokens": 1.5}), vec!["/max_tokens"]),
         (json!({"messages": hello, "max_tokens": 99_999_999_999_u64}), vec!["/max_tokens"]),
         (json!({"messages": hello, "stream": "yes"}), vec!["/stream"]),

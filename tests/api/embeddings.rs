@@ -47,7 +47,7 @@ async fn wrong_input_is_named() {
         (json!({"input": ""}), "/input", "empty"),
         (json!({"input": 5}), "/input", "a string or a list of strings"),
         (json!({"input": ["a", 5]}), "/input", "a string or a list of strings"),
-        (json!({}), "", "missing field `input`"),
+        (json!({}), "/input", "is required"),
         (json!({"input": "a", "model": "../x"}), "/model", "model name"),
     ] {
         let (status, problem) = problem(server.post("/embeddings/", &request)).await;

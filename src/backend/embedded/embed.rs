@@ -13,6 +13,8 @@ use crate::{
 
 /// A tokenizer makes at most one token of each byte, and adds few of its own at the ends.
 const ADDED_TOKENS: usize = 8;
+/// 1 MB: of a longer text no more is counted at a time, so that the answer has a bound.
+const COUNTED_AT_ONCE: usize = 1_000_000;
 /// Fields that are named in one refusal.
 const MAX_COMPLAINTS: usize = 10;
 
@@ -42,11 +44,12 @@ async fn check_lengths(input: &[String], lease: &Lease) -> Result<()> {
         if text.len() + ADDED_TOKENS <= context {
             continue;
         }
-        let tokens = token_count(text, lease).await?;
+        let (tokens, counted) = count(text, context, lease).await?;
         if tokens > context {
+            let more = if counted < text.len() { "more than " } else { "" };
             too_long.push(FieldError {
                 pointer: format!("/input/{n}"),
-                detail: format!("is {tokens} tokens long and the model takes at most {context}"),
+                detail: format!("is {more}{tokens} tokens long and the model takes at most {context}"),
             });
         }
         if too_long.len() == MAX_COMPLAINTS {
@@ -54,6 +57,21 @@ async fn check_lengths(input: &[String], lease: &Lease) -> Result<()> {
         }
     }
     if too_long.is_empty() { Ok(()) } else { Err(Error::fields(too_long)) }
+}
+
+/// The tokens of a text, counted until there are more than `enough`, and how many of its bytes those are.
+/// A word that is cut in two counts for a token more.
+async fn count(text: &str, enough: usize, lease: &Lease) -> Result<(usize, usize)> {
+    let (mut tokens, mut counted) = (0, 0);
+    while counted < text.len() && tokens <= enough {
+        let mut end = text.len().min(counted + COUNTED_AT_ONCE);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        tokens += token_count(&text[counted..end], lease).await?;
+        counted = end;
+    }
+    Ok((tokens, counted))
 }
 
 async fn token_count(text: &str, lease: &Lease) -> Result<usize> {
