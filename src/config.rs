@@ -40,9 +40,9 @@ pub struct Config {
     #[command(flatten)]
     pub cache: cache::Settings,
     #[command(flatten)]
-    pub telemetry: telemetry::Settings,
-    #[command(flatten)]
     pub history: store::Settings,
+    #[command(flatten)]
+    pub telemetry: telemetry::Settings,
     #[command(flatten)]
     pub alerts: app::alerts::Settings,
 }
@@ -58,11 +58,11 @@ pub struct ServerSettings {
     /// Port to listen on; 0 takes a free one
     #[arg(long, env = "PORT", default_value = "8000", value_parser = setting::whole(0..=u16::MAX))]
     pub port: u16,
-    /// Keys that open the API, separated by commas; when none is given one is made at the first start and kept in the data folder
+    /// Keys that open the API, separated by commas, each of 8 to 256 letters, digits and signs without spaces; when none is given one is made at the first start and kept in the data folder
     #[arg(long, env = "API_KEYS", value_delimiter = ',', hide_env_values = true, value_parser = api_key)]
     pub api_keys: Vec<Secret>,
     /// Folder for everything the server keeps: its key, models, caches and databases
-    #[arg(long, env = "DATA_DIR", default_value_os_t = DataDir::default_path())]
+    #[arg(long, env = "DATA_DIR", default_value_os_t = DataDir::default_path(), value_parser = setting::path)]
     pub data_dir: PathBuf,
     /// Megabytes a request's body may have
     #[arg(long, env = "MAX_BODY_MB", default_value = "32", value_parser = setting::whole(1..=1024_u64))]

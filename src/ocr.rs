@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     error::{Error, Kind, Result},
-    setting::word,
+    setting::{path, word},
     types::Image,
 };
 
@@ -29,7 +29,7 @@ pub struct Settings {
     #[arg(long, env = "OCR_LANGUAGES", default_value = "eng", value_parser = languages)]
     pub ocr_languages: String,
     /// The tesseract program; looked for on PATH when not given
-    #[arg(long, env = "TESSERACT")]
+    #[arg(long, env = "TESSERACT", value_parser = path)]
     pub tesseract: Option<PathBuf>,
 }
 

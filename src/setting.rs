@@ -1,7 +1,12 @@
 //! How the value of a setting is read, with messages that say what is accepted. Every module's
 //! `Settings` uses these as its `value_parser`s.
 
-use std::{ops::RangeInclusive, str::FromStr};
+use std::{
+    env,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 /// This machine's name as a header can carry it, for people with several.
 pub fn host_name() -> String {
@@ -32,6 +37,25 @@ pub fn number(
     }
 }
 
+/// A file or folder. A leading `~` is the home folder, which a shell would have put there but an
+/// `.env` file does not.
+///
+/// # Errors
+/// What is accepted.
+pub fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("must be a path".to_owned());
+    }
+    Ok(at_home(Path::new(text), env::home_dir()))
+}
+
+fn at_home(path: &Path, home: Option<PathBuf>) -> PathBuf {
+    match (path.strip_prefix("~"), home) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path.to_owned(),
+    }
+}
+
 /// `true` or `false`, in the spellings that people use in environment files.
 ///
 /// # Errors
@@ -54,5 +78,21 @@ pub fn word<T: Clone + Send + Sync + 'static>(
             let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
             format!("must be one of {}", names.join(", "))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leading_tilde_is_the_home_folder() {
+        let home = || Some(PathBuf::from("/home/me"));
+        for (given, meant) in
+            [("~", "/home/me"), ("~/a/b", "/home/me/a/b"), ("a/~", "a/~"), ("~you/a", "~you/a")]
+        {
+            assert_eq!(at_home(Path::new(given), home()), Path::new(meant), "{given}");
+        }
+        assert_eq!(at_home(Path::new("~/a"), None), Path::new("~/a"));
     }
 }

@@ -2,7 +2,7 @@
 
 use tokio::net::TcpListener;
 
-use super::serve::runtime;
+use super::{say, serve::runtime};
 use crate::{
     backend::{Backend, ollama::Ollama},
     config::Config,
@@ -46,10 +46,10 @@ struct Report {
 impl Report {
     fn note(&mut self, what: &str, finding: Result<String>) {
         match finding {
-            Ok(finding) => println!("ok     {what:12} {finding}"),
+            Ok(finding) => say(format_args!("ok     {what:12} {finding}")),
             Err(error) => {
                 self.amiss += 1;
-                println!("amiss  {what:12} {}", error.chain());
+                say(format_args!("amiss  {what:12} {}", error.chain()));
             }
         }
     }

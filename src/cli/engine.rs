@@ -8,7 +8,7 @@ use std::{
 
 use clap::Subcommand;
 
-use super::serve::runtime;
+use super::{say, serve::runtime};
 use crate::{
     config::Config,
     engine::locate,
@@ -44,8 +44,8 @@ pub(super) fn run(action: &Action, config: &Config) -> Result<()> {
 
 fn status(config: &Config) -> Result<()> {
     let located = runtime()?.block_on(locate(&config.engine, &config.server.data_dir))?;
-    println!("llama-server {}", located.version);
-    println!("  {}", located.path.display());
+    say(format_args!("llama-server {}", located.version));
+    say(format_args!("  {}", located.path.display()));
     Ok(())
 }
 
@@ -71,6 +71,6 @@ fn install(data_dir: &Path) -> Result<()> {
             return Err(Error::new(Kind::Setup, "The engine was not installed; the reason is above."));
         }
     }
-    println!("The engine is in {}.", data_dir.join("engine").display());
+    say(format_args!("The engine is in {}.", data_dir.join("engine").display()));
     Ok(())
 }

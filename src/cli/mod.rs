@@ -6,7 +6,7 @@ mod engine;
 mod model;
 mod serve;
 
-use std::{path::Path, process::ExitCode};
+use std::{fmt::Display, io::Write, path::Path, process::ExitCode};
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -15,7 +15,7 @@ use crate::{
     error::Error,
 };
 
-/// Self-hosted AI in one program: chat, embeddings, vision and search behind one API
+/// Self-hosted AI in one program: chat, embeddings and vision behind one API
 #[derive(Parser)]
 #[command(name = "simpleton", version, arg_required_else_help = true)]
 struct Cli {
@@ -79,7 +79,21 @@ pub fn main() -> ExitCode {
 
 /// The settings' flags on a command, or on each of its own commands when it has some.
 fn with_settings(command: clap::Command) -> clap::Command {
-    if command.has_subcommands() { command.mut_subcommands(with_settings) } else { add_flags(command) }
+    if command.has_subcommands() {
+        return command.mut_subcommands(with_settings);
+    }
+    let command = add_flags(command);
+    if command.get_name() == "serve" {
+        return command;
+    }
+    // Its own options would be lost among them.
+    let hide = |arg: clap::Arg| {
+        let is_setting = arg.get_env().is_some();
+        arg.hide(is_setting)
+    };
+    command
+        .mut_args(hide)
+        .after_help("Takes every setting as a flag as well; `simpleton serve --help` lists them.")
 }
 
 type Loaded = (Vec<Setting>, Result<Config, Vec<crate::config::Problem>>);
@@ -99,6 +113,11 @@ fn told(error: &Error) -> String {
         Some(cause) => format!("{}\n  ({cause})", error.message()),
         None => error.message().to_owned(),
     }
+}
+
+/// Prints a line. `simpleton doctor | head` closes the pipe early, which is no fault.
+fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn fail(message: &str) -> ExitCode {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use super::say;
 use crate::{
     config::Config,
     error::{Error, Kind, Result},
@@ -26,7 +27,10 @@ pub(super) enum Action {
         projector: Option<PathBuf>,
     },
     /// Remove a model and the files that no other model uses
-    Remove { name: ModelName },
+    Remove {
+        /// Its name, as `simpleton model list` prints it
+        name: ModelName,
+    },
 }
 
 pub(super) fn run(action: &Action, config: &Config) -> Result<()> {
@@ -35,12 +39,12 @@ pub(super) fn run(action: &Action, config: &Config) -> Result<()> {
         Action::List => list(&library),
         Action::Import { name, file, projector } => {
             let entry = library.import(name, file, projector.as_deref())?;
-            println!("installed {} ({})", entry.name, megabytes(entry.model.size));
+            say(format_args!("installed {} ({})", entry.name, megabytes(entry.model.size)));
             Ok(())
         }
         Action::Remove { name } => {
             library.remove(name)?;
-            println!("removed {name}");
+            say(format_args!("removed {name}"));
             Ok(())
         }
     }
@@ -56,7 +60,7 @@ fn list(library: &Library) -> Result<()> {
     for entry in entries {
         let model = &entry.model;
         let can: Vec<&str> = model.capabilities.iter().map(|capability| capability.as_str()).collect();
-        println!("{:width$}  {:>10}  {}", model.name, megabytes(model.size), can.join(", "));
+        say(format_args!("{:width$}  {:>10}  {}", model.name, megabytes(model.size), can.join(", ")));
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
+use super::say;
 use crate::{
     app::keys::NewKey,
     client::{Client, Method, Target, Timeouts},
@@ -31,7 +32,7 @@ pub(super) fn run(config: &Config) -> Result<()> {
 }
 
 pub(super) fn health(config: &Config) -> Result<()> {
-    println!("{}", runtime()?.block_on(health_of(config))?);
+    say(runtime()?.block_on(health_of(config))?);
     Ok(())
 }
 
@@ -80,7 +81,7 @@ fn announce(server: &Server) -> Result<()> {
         None if server.has_own_key() => {
             (format!("$(cat '{}')", path.display()), format!("in {}", path.display()))
         }
-        None => ("$API_KEY".to_owned(), "one of those in API_KEYS".to_owned()),
+        None => ("YOUR_KEY".to_owned(), "one of those in API_KEYS; put it in place of YOUR_KEY".to_owned()),
     };
     let text = format!(
         "Simpleton {} is ready on {url}

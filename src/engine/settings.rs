@@ -10,14 +10,18 @@ use std::{
 
 use clap::Args;
 
-use crate::{library::Entry, setting::whole, types::KeepAlive};
+use crate::{
+    library::Entry,
+    setting::{path, whole},
+    types::KeepAlive,
+};
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Embedded engine")]
 #[group(skip)]
 pub struct Settings {
     /// The llama-server program; looked for in DATA_DIR/engine and then on PATH when not given
-    #[arg(long, env = "LLAMA_SERVER")]
+    #[arg(long, env = "LLAMA_SERVER", value_parser = path)]
     pub llama_server: Option<PathBuf>,
     /// Models that are loaded at the same time
     #[arg(long, env = "ENGINE_MAX_LOADED", default_value = "3", value_parser = whole(1..=64_u32))]

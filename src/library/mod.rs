@@ -20,7 +20,7 @@ mod verify;
 
 use std::{
     collections::{HashMap, HashSet},
-    env, fs, io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
@@ -33,6 +33,7 @@ pub use entry::{Architecture, Entry};
 
 use crate::{
     error::{Error, Kind, Result},
+    setting::path,
     types::ModelName,
 };
 
@@ -42,19 +43,14 @@ use crate::{
 pub struct Settings {
     /// Folder with the models, in Ollama's layout: ~/.ollama/models serves what is pulled already
     /// [default: models in the data folder]
-    #[arg(long, env = "MODELS_DIR")]
+    #[arg(long, env = "MODELS_DIR", value_parser = path)]
     pub models_dir: Option<PathBuf>,
 }
 
 impl Settings {
-    /// The folder to open. A leading `~` is the home folder, which a shell would have put there but
-    /// an `.env` file does not.
+    /// The folder to open.
     pub fn folder(&self, data_dir: &Path) -> PathBuf {
-        let Some(dir) = &self.models_dir else { return data_dir.join("models") };
-        match (dir.strip_prefix("~"), env::home_dir()) {
-            (Ok(rest), Some(home)) => home.join(rest),
-            _ => dir.clone(),
-        }
+        self.models_dir.clone().unwrap_or_else(|| data_dir.join("models"))
     }
 }
 

@@ -27,7 +27,7 @@ use self::{
     writer::{Found, Job, Writer},
 };
 use crate::{
-    setting::whole,
+    setting::{path, whole},
     sqlite::{Fault, SqliteFile},
     telemetry::rollups::{FailureRecord, Figures, Minute, Rollups},
 };
@@ -40,7 +40,7 @@ pub struct Settings {
     #[arg(long, env = "METRICS_RETENTION_HOURS", default_value = "168", value_parser = whole(1..=8784_u64))]
     pub metrics_retention_hours: u64,
     /// File for them instead of one in the data folder; servers on one machine that share it add up
-    #[arg(long, env = "METRICS_FILE", value_name = "FILE")]
+    #[arg(long, env = "METRICS_FILE", value_name = "FILE", value_parser = path)]
     pub metrics_file: Option<PathBuf>,
 }
 
