@@ -105,7 +105,7 @@ steps 3
 step "Fetching the engine's source ($PIN, 77 MB) …"
 fetch_source
 step_done
-step "Building the engine from llama.cpp, once: about 6 minutes on 2 cores, $jobs at a time here …"
+step "Building the engine from llama.cpp, once: 6 to 15 minutes on 2 cores, $jobs at a time here …"
 configure
 compile
 step_done

@@ -94,6 +94,16 @@ impl Error {
         Self::fields(vec![FieldError { pointer: pointer.into(), detail: detail.into() }])
     }
 
+    /// The same of a request whose fields stand elsewhere.
+    #[must_use]
+    pub fn at(self, place: impl Fn(&str) -> String) -> Self {
+        if self.0.fields.is_empty() {
+            return self;
+        }
+        let moved = |field: FieldError| FieldError { pointer: place(&field.pointer), ..field };
+        Self::fields(self.0.fields.into_iter().map(moved).collect())
+    }
+
     /// Keeps the cause, for the log only.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {

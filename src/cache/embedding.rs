@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, atomic::AtomicBool},
+    time::{Duration, SystemTime},
 };
 
 use tokio::sync::watch;
@@ -30,6 +31,8 @@ pub struct Embedded {
 struct Claim {
     key: Key,
     text: String,
+    /// Where it stands first among the caller's texts.
+    index: usize,
     waiting: watch::Sender<Option<Result<Vector>>>,
 }
 
@@ -45,7 +48,8 @@ impl Cache {
     /// with one vector for each text it gets.
     ///
     /// # Errors
-    /// Those of `ask`, for everybody who waits for one of its texts.
+    /// Those of `ask`, with the texts' places among `texts`. For others who wait for one of its texts
+    /// `Unavailable` when it was refused, which may have been for another text than theirs.
     pub async fn embed<F>(
         &self,
         texts: Vec<String>,
@@ -64,7 +68,10 @@ impl Cache {
         };
         let origin = self.scoped(origin);
         let keys: Vec<Key> = texts.iter().map(|text| key::embedding(model, text, origin)).collect();
-        let mut unique: HashMap<Key, String> = keys.iter().copied().zip(texts).collect();
+        let mut unique: HashMap<Key, (usize, String)> = HashMap::with_capacity(keys.len());
+        for (key, text) in keys.iter().zip(texts.into_iter().enumerate()) {
+            unique.entry(*key).or_insert(text);
+        }
         let (mut known, oldest) = self.known(&mut unique, directives).await;
         let hits = known.len();
         let missing = self.claim(unique);
@@ -84,7 +91,7 @@ impl Cache {
     /// Takes out of `wanted` what the store has. With the entry that expires first.
     async fn known(
         &self,
-        wanted: &mut HashMap<Key, String>,
+        wanted: &mut HashMap<Key, (usize, String)>,
         directives: Directives,
     ) -> (HashMap<Key, Vector>, Option<Served>) {
         let mut known = HashMap::new();
@@ -92,7 +99,7 @@ impl Cache {
             return (known, None);
         }
         let keys: Vec<Key> = wanted.keys().copied().collect();
-        let mut first: Option<(std::time::SystemTime, Served)> = None;
+        let mut first: Option<(SystemTime, Served)> = None;
         for (key, entry) in keys.iter().zip(self.shared.store.get(&keys).await) {
             let Some(entry) = entry else { continue };
             if let (Some(served), Some(vector)) = (fresh(&entry, directives), entry::to_vector(&entry.value))
@@ -108,10 +115,10 @@ impl Cache {
     }
 
     /// Divides what is missing into what somebody else is asking for and what is now ours to ask.
-    fn claim(&self, wanted: HashMap<Key, String>) -> Missing {
+    fn claim(&self, wanted: HashMap<Key, (usize, String)>) -> Missing {
         let mut missing = Missing::default();
         let mut running = self.shared.running.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, text) in wanted {
+        for (key, (index, text)) in wanted {
             if let Some(other) = running.get(&key) {
                 missing.wait.push((key, other.clone()));
                 continue;
@@ -119,7 +126,7 @@ impl Cache {
             let (waiting, receiver) = watch::channel(None);
             running.insert(key, receiver.clone());
             missing.wait.push((key, receiver));
-            missing.ask.push(Claim { key, text, waiting });
+            missing.ask.push(Claim { key, text, index, waiting });
         }
         missing
     }
@@ -150,17 +157,16 @@ impl Cache {
                 claims.settle(reply, ttl)
             })
         });
+        let lost = || Error::new(ErrorKind::Internal, "The embedding was not finished.");
+        let reply = match call {
+            None => None,
+            Some(call) => Some(call.await.map_err(|source| lost().because(source))??),
+        };
         for (key, mut running) in wait {
-            let lost = || Error::new(ErrorKind::Internal, "The embedding was not finished.");
             let vector = running.wait_for(Option::is_some).await.map_err(|_| lost())?.clone();
             known.insert(key, vector.unwrap_or_else(|| Err(lost()))?);
         }
-        match call {
-            None => Ok(None),
-            Some(call) => call.await.map_err(|source| {
-                Error::new(ErrorKind::Internal, "The embedding was not finished.").because(source)
-            }),
-        }
+        Ok(reply)
     }
 }
 
@@ -172,7 +178,7 @@ struct Claims {
 
 impl Claims {
     /// Tells everybody, keeps what is new, and gives what else the call said.
-    fn settle(&self, reply: Result<EmbedReply>, ttl: std::time::Duration) -> Option<EmbedReply> {
+    fn settle(&self, reply: Result<EmbedReply>, ttl: Duration) -> Result<EmbedReply> {
         match reply {
             Ok(mut reply) => {
                 let vectors = std::mem::take(&mut reply.embeddings);
@@ -182,16 +188,32 @@ impl Claims {
                     }
                     waiting.send_replace(Some(Ok(vector.into())));
                 }
-                Some(reply)
+                Ok(reply)
             }
             Err(error) => {
+                let others = for_others(&error);
                 for claim in &self.claims {
-                    claim.waiting.send_replace(Some(Err(error.clone())));
+                    claim.waiting.send_replace(Some(Err(others.clone())));
                 }
-                None
+                Err(error.at(|pointer| self.place(pointer)))
             }
         }
     }
+
+    /// Where the caller has the text that the model got at `/input/N`.
+    fn place(&self, pointer: &str) -> String {
+        let asked = pointer.strip_prefix("/input/").and_then(|n| self.claims.get(n.parse::<usize>().ok()?));
+        asked.map_or_else(|| pointer.to_owned(), |claim| format!("/input/{}", claim.index))
+    }
+}
+
+/// What was refused may have been a text of the one who asked, and not theirs.
+fn for_others(error: &Error) -> Error {
+    if error.kind() != ErrorKind::Invalid {
+        return error.clone();
+    }
+    let message = "It was being embedded with texts of another request, which was refused; ask again.";
+    Error::new(ErrorKind::Unavailable, message).retry_after(Duration::from_secs(1)).because(error.clone())
 }
 
 impl Drop for Claims {
@@ -200,5 +222,68 @@ impl Drop for Claims {
         for claim in &self.claims {
             running.remove(&claim.key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, FromArgMatches};
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::{
+        cache::Settings,
+        telemetry::metrics::{Gauges, Metrics, TextFormat},
+    };
+
+    async fn cache(folder: &std::path::Path) -> Cache {
+        let command = Settings::augment_args(clap::Command::new("test"));
+        let settings = Settings::from_arg_matches(&command.get_matches_from(["test"])).expect("defaults");
+        Cache::open(settings, folder, Arc::new(Metrics::new(["/a"]))).await.expect("a cache")
+    }
+
+    fn texts(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    const ORIGIN: Option<Origin<'_>> = Some(Origin { backend: "embedded", digest: "d", owner: None });
+
+    #[tokio::test]
+    async fn a_refusal_names_the_text_to_its_caller_and_no_text_to_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = cache(folder.path()).await;
+        let known = async |input: Vec<String>| {
+            let embeddings = input.iter().map(|_| vec![0.5]).collect();
+            Ok(EmbedReply { embeddings, ..EmbedReply::default() })
+        };
+        let directives = Directives::default;
+        cache.embed(texts(&["known"]), "m", ORIGIN, directives(), known).await.expect("a vector");
+        let (go, gone) = oneshot::channel::<()>();
+        let (asks, asked) = oneshot::channel();
+        let refuse = async |input: Vec<String>| {
+            asks.send(()).expect("somebody waits");
+            gone.await.expect("a word");
+            let index = input.iter().position(|text| text == "long").expect("it is asked for");
+            Err(Error::field(format!("/input/{index}"), "is too long"))
+        };
+        let own = cache.embed(texts(&["b", "known", "b", "long", "a"]), "m", ORIGIN, directives(), refuse);
+        let other = async {
+            asked.await.expect("a call");
+            let other = cache.embed(texts(&["a"]), "m", ORIGIN, directives(), known);
+            let joined = async {
+                let sample = "simpleton_cache_collapsed_total{cache_type=\"embedding\"} 1";
+                let metrics = &cache.shared.metrics;
+                while !metrics.render(TextFormat::Prometheus, &Gauges::default()).contains(sample) {
+                    tokio::task::yield_now().await;
+                }
+                go.send(()).expect("it waits");
+            };
+            tokio::join!(other, joined).0
+        };
+        let (own, other) = tokio::join!(own, other);
+        let own = own.err().expect("a refusal");
+        assert_eq!(own.field_errors()[0].pointer, "/input/3");
+        assert_eq!(other.err().expect("nothing").kind(), ErrorKind::Unavailable);
+        cache.embed(texts(&["a"]), "m", ORIGIN, directives(), known).await.expect("a vector");
     }
 }

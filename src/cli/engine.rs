@@ -19,7 +19,7 @@ use crate::{
 pub(super) enum Action {
     /// Say which llama-server is used
     Status,
-    /// Build llama-server from source into the data folder (about ten minutes, once)
+    /// Build llama-server from source into the data folder (once; 6 to 15 minutes on 2 cores)
     Install,
 }
 

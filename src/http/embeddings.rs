@@ -109,7 +109,14 @@ async fn answer(
     fields.finish()?;
     let model = edge.app.models.resolve(model, Capability::Embedding).await?;
     let request = EmbedRequest { model: model.clone(), input, keep_alive: None };
-    let Embedded { vectors, call, served } = edge.app.embed(caller, request).await?;
+    // Further in they are a list, `/input`, whatever they are here.
+    let place = |inner: &str| match inner.strip_prefix("/input") {
+        Some(index) if pointer.ends_with('/') => format!("{}{index}", pointer.trim_end_matches('/')),
+        Some(_) => pointer.to_owned(),
+        None => inner.to_owned(),
+    };
+    let Embedded { vectors, call, served } =
+        edge.app.embed(caller, request).await.map_err(|error| error.at(place))?;
     let total_duration = call.map_or(0, |call| nanos(call.timings.total));
     let mut response = render(&EmbedReplyBody { model, embeddings: vectors, total_duration });
     cached::mark(response.headers_mut(), &served);

@@ -63,12 +63,14 @@ pub(super) fn wrong_types<T: DeserializeOwned>(text: &[u8], mut body: Value) -> 
     Error::fields(wrong)
 }
 
-/// Takes an object's field out; false when it is no field of an object, or not there.
+/// Takes the field out, or the one whose list it stands in; false when there is none.
 fn take(body: &mut Value, pointer: &str) -> bool {
     let Some((parent, name)) = pointer.rsplit_once('/') else { return false };
     let name = name.replace("~1", "/").replace("~0", "~");
-    let parent = body.pointer_mut(parent).and_then(Value::as_object_mut);
-    parent.is_some_and(|parent| parent.remove(&name).is_some())
+    match body.pointer_mut(parent) {
+        Some(Value::Object(fields)) => fields.remove(&name).is_some(),
+        _ => take(body, parent),
+    }
 }
 
 fn field_error(error: &serde_path_to_error::Error<serde_json::Error>) -> FieldError {
@@ -171,11 +173,12 @@ mod tests {
 
     #[test]
     fn every_wrong_field_is_named_in_plain_words() {
-        let body = json!({"text": 1, "seed": "a, expected b", "share": {}, "plain": 1, "level": "loud"});
+        let body = json!({"text": 1, "context": [1, "a"], "seed": "a, expected b", "share": {}, "plain": 1, "level": "loud"});
         let wrong = wrong(body);
         let mut found: Vec<_> = wrong.field_errors().iter().map(|f| (&*f.pointer, &*f.detail)).collect();
         found.sort_unstable();
         let expected = [
+            ("/context/1", "must be a whole number from 0 to 4294967295, not a string"),
             ("/level", "must be brief or long"),
             ("/plain", "must be true or false, not a number"),
             ("/seed", "must be a whole number, not a string"),

@@ -75,7 +75,7 @@ impl Metrics {
     }
 
     /// Everything that has been counted, in one of the text formats.
-    pub(super) fn render(&self, format: TextFormat, gauges: &Gauges) -> String {
+    pub(crate) fn render(&self, format: TextFormat, gauges: &Gauges) -> String {
         let mut out = Exposition::new(format);
         self.http.render(&mut out);
         self.llm.render(&mut out, gauges);
