@@ -128,6 +128,8 @@ impl Cache {
             missing.wait.push((key, receiver));
             missing.ask.push(Claim { key, text, index, waiting });
         }
+        // In the caller's order, which is that of what is said about them.
+        missing.ask.sort_unstable_by_key(|claim| claim.index);
         missing
     }
 
