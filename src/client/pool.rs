@@ -25,9 +25,9 @@ use super::connection::{Connection, Outgoing};
 
 /// How long an unused connection is kept.
 const KEPT: Duration = Duration::from_secs(30);
-/// How soon it is heard that a connection had been closed already: a way round the world and back. Who
-/// closes later has perhaps worked on the request, and it may be the request that broke it.
-const CLOSING: Duration = Duration::from_millis(500);
+/// By when it is heard that a connection had been closed already: more than a way round the world and
+/// back. Who closes later has perhaps worked on the request, and it may be the request that broke it.
+const CLOSING: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub(super) enum Address {
