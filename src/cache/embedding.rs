@@ -40,7 +40,8 @@ struct Claim {
 #[derive(Default)]
 struct Missing {
     ask: Vec<Claim>,
-    wait: Vec<(Key, Running)>,
+    /// With its first place among the caller's texts.
+    wait: Vec<(Key, usize, Running)>,
 }
 
 impl Cache {
@@ -49,7 +50,7 @@ impl Cache {
     ///
     /// # Errors
     /// Those of `ask`, with the texts' places among `texts`. For others who wait for one of its texts
-    /// `Unavailable` when it was refused, which may have been for another text than theirs.
+    /// `Unavailable` when it was refused for another text than theirs.
     pub async fn embed<F>(
         &self,
         texts: Vec<String>,
@@ -120,12 +121,12 @@ impl Cache {
         let mut running = self.shared.running.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, (index, text)) in wanted {
             if let Some(other) = running.get(&key) {
-                missing.wait.push((key, other.clone()));
+                missing.wait.push((key, index, other.clone()));
                 continue;
             }
             let (waiting, receiver) = watch::channel(None);
             running.insert(key, receiver.clone());
-            missing.wait.push((key, receiver));
+            missing.wait.push((key, index, receiver));
             missing.ask.push(Claim { key, text, index, waiting });
         }
         // In the caller's order, which is that of what is said about them.
@@ -164,9 +165,10 @@ impl Cache {
             None => None,
             Some(call) => Some(call.await.map_err(|source| lost().because(source))??),
         };
-        for (key, mut running) in wait {
+        for (key, index, mut running) in wait {
             let vector = running.wait_for(Option::is_some).await.map_err(|_| lost())?.clone();
-            known.insert(key, vector.unwrap_or_else(|| Err(lost()))?);
+            let vector = vector.unwrap_or_else(|| Err(lost()));
+            known.insert(key, vector.map_err(|error| error.at(|_| format!("/input/{index}")))?);
         }
         Ok(reply)
     }
@@ -193,9 +195,8 @@ impl Claims {
                 Ok(reply)
             }
             Err(error) => {
-                let others = for_others(&error);
-                for claim in &self.claims {
-                    claim.waiting.send_replace(Some(Err(others.clone())));
+                for (n, claim) in self.claims.iter().enumerate() {
+                    claim.waiting.send_replace(Some(Err(for_others(&error, n))));
                 }
                 Err(error.at(|pointer| self.place(pointer)))
             }
@@ -209,10 +210,17 @@ impl Claims {
     }
 }
 
-/// What was refused may have been a text of the one who asked, and not theirs.
-fn for_others(error: &Error) -> Error {
+/// What those are told who wait for the text that the model got at `/input/{n}`: of a refusal only what
+/// is about this text.
+fn for_others(error: &Error, n: usize) -> Error {
     if error.kind() != ErrorKind::Invalid {
         return error.clone();
+    }
+    let pointer = format!("/input/{n}");
+    let about_it: Vec<_> =
+        error.field_errors().iter().filter(|field| field.pointer == pointer).cloned().collect();
+    if !about_it.is_empty() {
+        return Error::fields(about_it);
     }
     let message = "It was being embedded with texts of another request, which was refused; ask again.";
     Error::new(ErrorKind::Unavailable, message).retry_after(Duration::from_secs(1)).because(error.clone())
@@ -272,19 +280,21 @@ mod tests {
         let other = async {
             asked.await.expect("a call");
             let other = cache.embed(texts(&["a"]), "m", ORIGIN, directives(), known);
+            let alike = cache.embed(texts(&["known", "long"]), "m", ORIGIN, directives(), known);
             let joined = async {
-                let sample = "simpleton_cache_collapsed_total{cache_type=\"embedding\"} 1";
+                let sample = "simpleton_cache_collapsed_total{cache_type=\"embedding\"} 2";
                 let metrics = &cache.shared.metrics;
                 while !metrics.render(TextFormat::Prometheus, &Gauges::default()).contains(sample) {
                     tokio::task::yield_now().await;
                 }
                 go.send(()).expect("it waits");
             };
-            tokio::join!(other, joined).0
+            tokio::join!(other, alike, joined)
         };
-        let (own, other) = tokio::join!(own, other);
+        let (own, (other, alike, ())) = tokio::join!(own, other);
         let own = own.err().expect("a refusal");
         assert_eq!(own.field_errors()[0].pointer, "/input/3");
+        assert_eq!(alike.err().expect("a refusal").field_errors()[0].pointer, "/input/1");
         assert_eq!(other.err().expect("nothing").kind(), ErrorKind::Unavailable);
         cache.embed(texts(&["a"]), "m", ORIGIN, directives(), known).await.expect("a vector");
     }

@@ -51,9 +51,15 @@ fn check_content_type(headers: &HeaderMap) -> Result<()> {
 /// Malformed JSON is one thing (400), well-formed JSON of the wrong shape another (422 with a
 /// pointer to each field).
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
-    read(body).map_err(|_| match serde_json::from_slice::<Value>(body) {
-        Ok(value) => wrong_types::<T>(body, value),
-        Err(error) => Error::new(Kind::Malformed, format!("The body is not valid JSON: {error}.")),
+    read(body).map_err(|error| {
+        let malformed = |error| Error::new(Kind::Malformed, format!("The body is not valid JSON: {error}."));
+        // As a tree JSON may take a hundred times its size: of a large body only the first fault is named.
+        match (body.len() < LARGE).then(|| serde_json::from_slice::<Value>(body)) {
+            Some(Ok(tree)) => wrong_types::<T>(body, Some(tree)),
+            Some(Err(error)) => malformed(error),
+            None if error.is_data() => wrong_types::<T>(body, None),
+            None => malformed(error),
+        }
     })
 }
 

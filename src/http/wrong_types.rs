@@ -39,17 +39,18 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Root<D> {
 /// A longer list helps nobody.
 const MAX_FIELDS: usize = 10;
 
-/// Why `text`, which says `body`, is no `T`. Each wrong field is taken out and the rest looked at again.
-pub(super) fn wrong_types<T: DeserializeOwned>(text: &[u8], mut body: Value) -> Error {
+/// Why `text` is no `T`: its first wrong field, or with `tree`, which is what it says, all of them. Each is
+/// taken out of the tree and the rest looked at again.
+pub(super) fn wrong_types<T: DeserializeOwned>(text: &[u8], mut tree: Option<Value>) -> Error {
     let mut wrong: Vec<FieldError> = Vec::new();
-    while wrong.len() < MAX_FIELDS {
-        let Err(error) = serde_path_to_error::deserialize::<_, T>(Root(&body)) else { break };
-        let field = field_error(&error);
-        // A field that may not be missing is missed once it has been taken out.
-        if wrong.iter().any(|known| known.pointer == field.pointer) {
+    while let Some(tree) = tree.as_mut().filter(|_| wrong.len() < MAX_FIELDS) {
+        let Err(error) = serde_path_to_error::deserialize::<_, T>(Root(&*tree)) else { break };
+        let field = field_error(&error, &error.inner().to_string());
+        // What may not be missing is missed once it, or something in it, has been taken out.
+        if wrong.iter().any(|known| is_within(&known.pointer, &field.pointer)) {
             break;
         }
-        let taken = take(&mut body, &field.pointer);
+        let taken = take(tree, &field.pointer);
         wrong.push(field);
         if !taken {
             break;
@@ -58,9 +59,23 @@ pub(super) fn wrong_types<T: DeserializeOwned>(text: &[u8], mut body: Value) -> 
     // A name that is there twice is so only in the text.
     let text = &mut serde_json::Deserializer::from_slice(text);
     if let (true, Err(error)) = (wrong.is_empty(), serde_path_to_error::deserialize::<_, T>(Root(text))) {
-        wrong.push(field_error(&error));
+        wrong.push(field_error(&error, without_place(&error.inner().to_string())));
     }
     Error::fields(wrong)
+}
+
+fn is_within(inner: &str, outer: &str) -> bool {
+    inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// serde_json adds where in the text it was, which the pointer says better.
+fn without_place(text: &str) -> &str {
+    match text.rsplit_once(" at line ") {
+        Some((told, place)) if !place.contains(|c: char| !c.is_ascii_digit() && !" column".contains(c)) => {
+            told
+        }
+        _ => text,
+    }
 }
 
 /// Takes the field out, or the one whose list it stands in; false when there is none.
@@ -73,7 +88,7 @@ fn take(body: &mut Value, pointer: &str) -> bool {
     }
 }
 
-fn field_error(error: &serde_path_to_error::Error<serde_json::Error>) -> FieldError {
+fn field_error(error: &serde_path_to_error::Error<serde_json::Error>, text: &str) -> FieldError {
     let mut pointer = String::new();
     let mut push = |name: &str| pointer.extend(["/", &name.replace('~', "~0").replace('/', "~1")]);
     for segment in error.path() {
@@ -83,9 +98,6 @@ fn field_error(error: &serde_path_to_error::Error<serde_json::Error>) -> FieldEr
             Segment::Enum { .. } | Segment::Unknown => {}
         }
     }
-    let text = error.inner().to_string();
-    // serde_json adds where in the text it was, which the pointer says better.
-    let text = text.rsplit_once(" at line ").map_or(&*text, |(text, _)| text);
     let named = |prefix| text.strip_prefix(prefix).and_then(|rest: &str| rest.strip_suffix('`'));
     let detail = if let Some(name) = named("missing field `") {
         push(name);
@@ -112,7 +124,7 @@ fn plain(text: &str) -> String {
         "a boolean" => "true or false",
         "a sequence" => "a list",
         "a map" => "an object",
-        "string or map" => "a string",
+        "string or map" | "map with a single key" | "unit" => "a string",
         expected if expected.starts_with("struct ") => "an object",
         expected => expected,
     };
@@ -164,7 +176,7 @@ mod tests {
     }
 
     fn wrong(body: Value) -> Error {
-        wrong_types::<Body>(body.to_string().as_bytes(), body)
+        wrong_types::<Body>(body.to_string().as_bytes(), Some(body))
     }
 
     fn told(body: Value) -> String {
@@ -173,7 +185,7 @@ mod tests {
 
     #[test]
     fn every_wrong_field_is_named_in_plain_words() {
-        let body = json!({"text": 1, "context": [1, "a"], "seed": "a, expected b", "share": {}, "plain": 1, "level": "loud"});
+        let body = json!({"text": 1, "context": [1, "a"], "seed": "a, expected b at line 4", "share": {}, "plain": 1, "level": "loud"});
         let wrong = wrong(body);
         let mut found: Vec<_> = wrong.field_errors().iter().map(|f| (&*f.pointer, &*f.detail)).collect();
         found.sort_unstable();
@@ -199,7 +211,18 @@ mod tests {
         assert_eq!(told(json!(["a"])), "The body must be an object, not a list.");
         assert_eq!(told(Value::Null), "The body must be an object, not null.");
         let twice = r#"{"text": "", "turns": [], "text": "a"}"#;
-        let body = serde_json::from_str(twice).expect("JSON");
-        assert_eq!(wrong_types::<Body>(twice.as_bytes(), body).message(), "text is given twice.");
+        assert_eq!(
+            wrong_types::<Body>(twice.as_bytes(), serde_json::from_str(twice).ok()).message(),
+            "text is given twice."
+        );
+        let list = json!({"text": "", "turns": [5, {"role": 6}]});
+        assert_eq!(told(list), "turns/0 must be an object, not a number.");
+    }
+
+    #[test]
+    fn without_a_tree_the_first_wrong_field_is_named() {
+        let text = r#"{"seed": "a at line 4", "text": 1}"#;
+        let error = wrong_types::<Body>(text.as_bytes(), None);
+        assert_eq!(error.message(), "seed must be a whole number, not a string.");
     }
 }
