@@ -82,7 +82,8 @@ impl Pool {
                 Ok(408) => {}
                 Ok(status) => return Ok(self.answer(status, connection)),
                 // It was being closed because nobody had used it, as far as can be told from here. What is
-                // asked of a server may be asked twice: nothing that it does for us changes what it has.
+                // asked of a server may be asked twice: nothing that it does for us changes what it has, and
+                // an alert's news are known by their id.
                 Err(error) if connection.was_closed(&error) && since.elapsed() < CLOSING => {}
                 Err(error) => return Err(Error::Broken(error)),
             }

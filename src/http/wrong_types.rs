@@ -130,17 +130,16 @@ fn plain(text: &str) -> String {
     };
     let expected = expected.replace('`', "");
     let found = found.strip_prefix("invalid type: ").and_then(|found| found.split([' ', ',']).next());
-    match found {
-        Some("string") => format!("must be {expected}, not a string"),
-        Some("boolean") => format!("must be {expected}, not true or false"),
-        Some("null") => format!("must be {expected}, not null"),
-        Some("sequence") => format!("must be {expected}, not a list"),
-        Some("map") => format!("must be {expected}, not an object"),
-        Some("integer" | "floating") if !expected.contains("number") => {
-            format!("must be {expected}, not a number")
-        }
-        _ => format!("must be {expected}"),
-    }
+    let found = match found {
+        Some("string") => "a string",
+        Some("boolean") => "true or false",
+        Some("null") => "null",
+        Some("sequence") => "a list",
+        Some("map") => "an object",
+        Some("integer" | "floating") if !expected.contains("number") => "a number",
+        _ => return format!("must be {expected}"),
+    };
+    format!("must be {expected}, not {found}")
 }
 
 #[cfg(test)]
