@@ -21,8 +21,9 @@ use crate::{
         ndjson::Lines,
         ollama::{
             ChatBody, CommonBody, EmbedAnswer, EmbedBody, ErrorBody, GenerateBody, LineParser, MessageBody,
-            Show, Tags, Version, malformed, tool_body,
+            Show, Tags, Version, malformed,
         },
+        openai::ToolBody,
     },
 };
 
@@ -99,7 +100,7 @@ fn write(request: &ChatRequest) -> Result<Vec<u8>> {
     match prompt {
         Prompt::Messages(messages) => {
             let messages = messages.iter().map(MessageBody::from).collect();
-            let tools = tools.iter().map(tool_body).collect();
+            let tools = tools.iter().map(ToolBody::from).collect();
             to_json(&ChatBody { model, messages, tools, common })
         }
         Prompt::Completion(completion) => to_json(&GenerateBody::new(model, completion, common)),
@@ -118,7 +119,7 @@ impl Backend for Ollama {
             Prompt::Messages(_) => "/api/chat",
             Prompt::Completion(_) => "/api/generate",
         };
-        let body = work(request.prompt.size() > LARGE, move || write(&request)).await?;
+        let body = work(request.size() > LARGE, move || write(&request)).await?;
         let response = self.post(path, &model, body).await?;
         Ok(Box::pin(events::<Lines, LineParser>(response)))
     }

@@ -64,7 +64,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::types::{Done, FinishReason, Timings, ToolCall, Usage};
+    use crate::types::{Done, FinishReason, JsonText, Timings, ToolCall, Usage};
 
     fn text(text: &str) -> ChatEvent {
         ChatEvent::Text(text.to_owned())
@@ -76,8 +76,11 @@ mod tests {
 
     #[test]
     fn a_log_comes_back_with_its_texts_joined() {
-        let call =
-            ChatEvent::from(ToolCall { id: None, name: "f".into(), arguments: serde_json::json!({"a": 1}) });
+        let call = ChatEvent::from(ToolCall {
+            id: None,
+            name: "f".into(),
+            arguments: serde_json::json!({"a": 1}).into(),
+        });
         let log = vec![
             ChatEvent::Thinking("h".into()),
             ChatEvent::Thinking("m".into()),
@@ -92,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_log_without_end_or_content_is_not_kept() {
-        let broken = ChatEvent::from(ToolCall { id: None, name: "f".into(), arguments: "x".into() });
+        let broken = ChatEvent::from(ToolCall { id: None, name: "f".into(), arguments: JsonText::default() });
         for log in [vec![], vec![text("a")], vec![done()], vec![done(), done()], vec![broken, done()]] {
             assert_eq!(from_events(log.clone()), None, "{log:?}");
         }
@@ -101,8 +104,11 @@ mod tests {
     /// An entry of an older program must not be read as something else.
     #[test]
     fn the_form_of_a_log_is_what_its_number_says() {
-        let call =
-            ToolCall { id: Some("i".into()), name: "f".into(), arguments: serde_json::json!({"a": [1.5]}) };
+        let call = ToolCall {
+            id: Some("i".into()),
+            name: "f".into(),
+            arguments: serde_json::json!({"a": [1.5]}).into(),
+        };
         let usage = Usage { prompt_tokens: 300, completion_tokens: 2 };
         let (nano, minute) = (Duration::from_nanos(1), Duration::from_secs(60));
         let timings = Timings { total: minute, queue: Some(nano), load: nano, prompt_eval: nano, eval: nano };

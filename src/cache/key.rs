@@ -2,14 +2,13 @@
 //! change the answer. Every structure is taken apart without `..`, so that a new field does not
 //! compile until somebody has decided whether it belongs here.
 
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::store::{Key, Kind};
 use crate::types::{ChatRequest, Completion, Format, Image, Message, Prompt, Sampling, Tool, ToolCall};
 
 /// Changed when the canonical form or the meaning of an entry changes: old entries are then not found.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What an answer depends on besides the request.
 #[derive(Clone, Copy, Debug)]
@@ -47,12 +46,12 @@ pub(super) fn chat(request: &ChatRequest, origin: Origin<'_>) -> Key {
     }
     hash.count(tools.len());
     for Tool { name, description, parameters } in tools {
-        hash.text(name).maybe(description.as_deref(), Canonical::text).json(parameters);
+        hash.text(name).maybe(description.as_deref(), Canonical::text).text(parameters.get());
     }
     match format {
         Format::Text => hash.byte(0),
         Format::Json => hash.byte(1),
-        Format::Schema(schema) => hash.byte(2).json(schema),
+        Format::Schema(schema) => hash.byte(2).text(schema.get()),
     };
     hash.sampling(sampling);
     let kind = match prompt {
@@ -111,28 +110,11 @@ impl Canonical {
         images.iter().fold(self.count(images.len()), |hash, image| hash.bytes(image.pixel_hash()))
     }
 
-    /// Objects with their keys in order, since JSON gives the order no meaning.
-    fn json(&mut self, value: &Value) -> &mut Self {
-        match value {
-            Value::Object(object) => {
-                let mut fields: Vec<_> = object.iter().collect();
-                fields.sort_unstable_by_key(|(name, _)| *name);
-                fields.iter().fold(self.byte(b'{').count(fields.len()), |hash, (name, value)| {
-                    hash.text(name).json(value)
-                })
-            }
-            Value::Array(list) => {
-                list.iter().fold(self.byte(b'[').count(list.len()), |hash, value| hash.json(value))
-            }
-            scalar => self.byte(b'=').text(&scalar.to_string()),
-        }
-    }
-
     fn message(&mut self, message: &Message) {
         let Message { role, content, images, tool_calls, tool_call_id, tool_name } = message;
         self.text(role.as_str()).text(content).images(images).count(tool_calls.len());
         for ToolCall { id, name, arguments } in tool_calls {
-            self.maybe(id.as_deref(), Self::text).text(name).json(arguments);
+            self.maybe(id.as_deref(), Self::text).text(name).text(arguments.get());
         }
         self.maybe(tool_call_id.as_deref(), Self::text).maybe(tool_name.as_deref(), Self::text);
     }
@@ -158,7 +140,7 @@ impl Canonical {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Role;
+    use crate::types::{JsonText, Role};
 
     const ORIGIN: Origin<'static> = Origin { backend: "fake", digest: "d1", owner: None };
 
@@ -177,6 +159,11 @@ mod tests {
         let mut request = request();
         change(&mut request);
         chat(&request, ORIGIN)
+    }
+
+    fn with_schema(text: &str) -> Key {
+        let schema = serde_json::from_str(text).expect("JSON");
+        changed(|r| r.format = Format::Schema(schema))
     }
 
     fn picture(width: u32) -> Image {
@@ -215,7 +202,10 @@ mod tests {
             completion(Completion { context: Some(Vec::new()), ..text() }),
             completion(Completion { context: Some(vec![1]), ..text() }),
             changed(|r| r.format = Format::Json),
-            changed(|r| r.format = Format::Schema(serde_json::json!({}))),
+            with_schema("{}"),
+            with_schema(r#"{"a": 1, "b": 2}"#),
+            // An answer follows the order of its schema.
+            with_schema(r#"{"b": 2, "a": 1}"#),
             changed(|r| r.sampling.temperature = Some(0.0)),
             changed(|r| r.sampling.top_p = Some(0.0)),
             changed(|r| r.sampling.top_k = Some(1)),
@@ -224,7 +214,7 @@ mod tests {
             changed(|r| r.sampling.stop = vec!["x".into()]),
             changed(|r| r.sampling.stop = vec!["x".into(), String::new()]),
             changed(|r| {
-                r.tools = vec![Tool { name: "t".into(), description: None, parameters: Value::Null }]
+                r.tools = vec![Tool { name: "t".into(), description: None, parameters: JsonText::default() }]
             }),
             embedding("m", "hi", ORIGIN),
             embedding("m", "ho", ORIGIN),
@@ -235,11 +225,10 @@ mod tests {
 
     #[test]
     fn what_cannot_change_the_answer_does_not() {
-        let schema = |text: &str| {
-            let schema = serde_json::from_str(text).expect("JSON");
-            changed(|r| r.format = Format::Schema(schema))
-        };
-        assert_eq!(schema(r#"{"a": 1, "b": [2]}"#), schema(r#"{ "b":[2], "a":1 }"#));
+        assert_eq!(
+            with_schema(r#"{"a": 1, "b": ["é"]}"#),
+            with_schema("{ \"a\":1, \"b\" : [\"\\u00e9\"]\n}")
+        );
         let kept = changed(|r| r.keep_alive = Some(crate::types::KeepAlive::Forever));
         assert_eq!(kept, chat(&request(), ORIGIN));
     }

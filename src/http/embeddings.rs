@@ -16,6 +16,7 @@ use super::{
     error::Result,
     extract::{Json, Query},
     fields::Fields,
+    texts::Texts,
 };
 use crate::{
     cache::Embedded,
@@ -33,16 +34,9 @@ const NUMBER_BYTES: usize = 13;
 pub(super) struct EmbedBody {
     /// A text, or a list of 1 to 2048 texts.
     #[schema(value_type = Vec<String>, example = "Hello world")]
-    input: Input,
+    input: Texts,
     /// The server's default embedding model when absent.
     model: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "must be a string or a list of strings")]
-enum Input {
-    One(String),
-    Many(Vec<String>),
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -70,8 +64,8 @@ pub(super) async fn embed(
     Json(body, _room): Json<EmbedBody>,
 ) -> Result<Response> {
     let (texts, pointer) = match body.input {
-        Input::One(text) => (vec![text], "/input"),
-        Input::Many(texts) => (texts, "/input/"),
+        Texts::One(text) => (vec![text], "/input"),
+        Texts::Many(texts) => (texts, "/input/"),
     };
     answer(&edge, &caller, body.model.as_deref(), texts, pointer).await
 }

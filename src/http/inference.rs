@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
@@ -14,13 +13,14 @@ use super::{
     extract::Json,
     fields::Fields,
     stream::{Shape, respond},
+    texts::Texts,
 };
 use crate::{
     app::pictures::Pictures,
     error,
     types::{
-        Capability, ChatRequest, Completion, EncodedImage, Format, Image, KeepAlive, Message, Prompt, Role,
-        Sampling, Tool, ToolCall,
+        Capability, ChatRequest, Completion, EncodedImage, Format, Image, JsonText, KeepAlive, Message,
+        Prompt, Role, Sampling, Tool, ToolCall,
     },
 };
 
@@ -49,10 +49,10 @@ macro_rules! body {
             seed: Option<i64>,
             /// One text or a list of texts at which the answer ends.
             #[schema(value_type = Option<Vec<String>>)]
-            stop: Option<OneOrMany>,
+            stop: Option<Texts>,
             /// `"json"` or a JSON Schema.
             #[schema(value_type = Option<Object>)]
-            format: Option<Value>,
+            format: Option<JsonText>,
             /// How long the model stays loaded: seconds or a duration (`5m`); -1 for ever.
             #[serde(default, deserialize_with = "keep_alive")]
             #[schema(value_type = Option<String>)]
@@ -68,7 +68,7 @@ macro_rules! body {
                     top_p: fields.between("/top_p", self.top_p, 0.0, 1.0),
                     top_k: fields.positive("/top_k", self.top_k),
                     seed: self.seed,
-                    stop: self.stop.take().map_or_else(Vec::new, OneOrMany::into_vec),
+                    stop: self.stop.take().map_or_else(Vec::new, Texts::into_vec),
                     max_tokens: fields.positive("/max_tokens", self.max_tokens),
                 }
             }
@@ -135,7 +135,7 @@ struct FunctionBody {
     name: String,
     description: Option<String>,
     #[serde(default)]
-    parameters: Value,
+    parameters: JsonText,
 }
 
 #[derive(Deserialize)]
@@ -148,14 +148,7 @@ pub(super) struct ToolCallBody {
 struct CalledBody {
     name: String,
     #[serde(default)]
-    arguments: Value,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "must be a string or a list of strings")]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
+    arguments: JsonText,
 }
 
 /// Answers a prompt
@@ -289,20 +282,9 @@ impl From<ToolBody> for Tool {
 impl From<ToolCallBody> for ToolCall {
     fn from(ToolCallBody { id, function }: ToolCallBody) -> Self {
         // OpenAI's clients send the arguments as JSON in a string.
-        let arguments = match function.arguments {
-            Value::String(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
-            arguments => arguments,
-        };
+        let inner = function.arguments.to_text().and_then(|text| serde_json::from_str(&text).ok());
+        let arguments = inner.unwrap_or(function.arguments);
         Self { id, name: function.name, arguments }
-    }
-}
-
-impl OneOrMany {
-    fn into_vec(self) -> Vec<String> {
-        match self {
-            Self::One(text) => vec![text],
-            Self::Many(texts) => texts,
-        }
     }
 }
 
@@ -336,12 +318,12 @@ async fn open(
     Ok(opened)
 }
 
-fn format(value: Option<Value>, fields: &mut Fields) -> Format {
-    match value {
+fn format(given: Option<JsonText>, fields: &mut Fields) -> Format {
+    match given {
         None => Format::Text,
-        Some(Value::String(name)) if name.is_empty() => Format::Text,
-        Some(Value::String(name)) if name == "json" => Format::Json,
-        Some(schema @ Value::Object(_)) => Format::Schema(schema),
+        Some(given) if given.get() == r#""""# => Format::Text,
+        Some(given) if given.get() == r#""json""# => Format::Json,
+        Some(schema) if schema.is_object() => Format::Schema(schema),
         Some(_) => {
             fields.refuse("/format", "must be \"json\" or a JSON Schema object");
             Format::Text
@@ -352,10 +334,7 @@ fn format(value: Option<Value>, fields: &mut Fields) -> Format {
 fn keep_alive<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> std::result::Result<Option<KeepAlive>, D::Error> {
-    let text = match Option::<Value>::deserialize(deserializer)? {
-        None => return Ok(None),
-        Some(Value::String(text)) => text,
-        Some(other) => other.to_string(),
-    };
+    let Some(given) = Option::<JsonText>::deserialize(deserializer)? else { return Ok(None) };
+    let text = given.to_text().unwrap_or_else(|| given.to_string());
     text.parse().map(Some).map_err(serde::de::Error::custom)
 }

@@ -16,6 +16,7 @@ mod observe;
 mod server;
 mod service;
 mod stream;
+mod texts;
 mod vision;
 mod worker;
 mod wrong_types;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Image, KeepAlive, Timings, Usage};
+use super::{Image, JsonText, KeepAlive, Timings, Usage, json_text};
 
 /// One request for text, whichever endpoint it came by.
 #[derive(Clone, Debug)]
@@ -20,25 +20,32 @@ pub struct ChatRequest {
     pub keep_alive: Option<KeepAlive>,
 }
 
+impl ChatRequest {
+    /// Bytes of its texts, images and JSON.
+    pub fn size(&self) -> usize {
+        let images = |images: &[Image]| images.iter().map(|image| image.file().len()).sum::<usize>();
+        let calls = |calls: &[ToolCall]| calls.iter().map(|call| call.arguments.get().len()).sum::<usize>();
+        let prompt: usize = match &self.prompt {
+            Prompt::Messages(messages) => messages
+                .iter()
+                .map(|Message { content, images: files, tool_calls, .. }| {
+                    content.len() + images(files) + calls(tool_calls)
+                })
+                .sum(),
+            Prompt::Completion(completion) => completion.text.len() + images(&completion.images),
+        };
+        let tools: usize = self.tools.iter().map(|tool| tool.parameters.get().len()).sum();
+        let format = if let Format::Schema(schema) = &self.format { schema.get().len() } else { 0 };
+        prompt + tools + format
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum Prompt {
     /// A conversation; at least one message.
     Messages(Vec<Message>),
     /// A single prompt, as `/inference/generate` takes it.
     Completion(Completion),
-}
-
-impl Prompt {
-    /// Bytes of its texts and images.
-    pub fn size(&self) -> usize {
-        let images = |images: &[Image]| images.iter().map(|image| image.file().len()).sum::<usize>();
-        match self {
-            Self::Messages(messages) => {
-                messages.iter().map(|message| message.content.len() + images(&message.images)).sum()
-            }
-            Self::Completion(completion) => completion.text.len() + images(&completion.images),
-        }
-    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -114,7 +121,7 @@ pub struct Tool {
     pub name: String,
     pub description: Option<String>,
     /// A JSON Schema object.
-    pub parameters: serde_json::Value,
+    pub parameters: JsonText,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -122,22 +129,8 @@ pub struct ToolCall {
     pub id: Option<String>,
     pub name: String,
     /// A JSON object.
-    #[serde(with = "json_text")]
-    pub arguments: serde_json::Value,
-}
-
-/// JSON as a text of its own: a form that names no fields cannot hold it otherwise.
-mod json_text {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-    use serde_json::Value;
-
-    pub(super) fn serialize<S: Serializer>(value: &Value, serializer: S) -> Result<S::Ok, S::Error> {
-        value.to_string().serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
-        serde_json::from_str(&String::deserialize(deserializer)?).map_err(D::Error::custom)
-    }
+    #[serde(with = "json_text::as_string")]
+    pub arguments: JsonText,
 }
 
 /// The shape the answer must have.
@@ -148,7 +141,7 @@ pub enum Format {
     /// Any JSON value.
     Json,
     /// JSON that fits this JSON Schema.
-    Schema(serde_json::Value),
+    Schema(JsonText),
 }
 
 /// How tokens are drawn; an absent field is the backend's default.

@@ -5,6 +5,7 @@ mod alert;
 mod chat;
 mod embed;
 mod image;
+mod json_text;
 mod keep_alive;
 mod key_id;
 mod model;
@@ -18,6 +19,7 @@ pub use chat::{
     ToolCall,
 };
 pub use embed::{EmbedReply, EmbedRequest};
+pub use json_text::JsonText;
 pub use keep_alive::KeepAlive;
 pub use key_id::KeyId;
 pub use model::{Capability, Model, ModelName};

@@ -2,13 +2,10 @@
 //! from token ids, the chat template and the tokenizer.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{
     Parser,
-    openai::{
-        ErrorObject, MessageBody, SamplingBody, TimingsObject, failed, json_schema, malformed, sampled,
-    },
+    openai::{ErrorObject, MessageBody, SamplingBody, Schema, TimingsObject, failed, malformed, sampled},
 };
 use crate::{
     error::Result,
@@ -23,7 +20,7 @@ pub struct CompletionBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     n_predict: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    json_schema: Option<Value>,
+    json_schema: Option<Schema<'a>>,
     #[serde(flatten)]
     sampling: SamplingBody<'a>,
 }
@@ -34,7 +31,7 @@ impl<'a> CompletionBody<'a> {
             prompt: context.iter().copied().map(Piece::Token).chain([Piece::Text(text)]).collect(),
             stream: true,
             n_predict: request.sampling.max_tokens.map(sampled),
-            json_schema: json_schema(&request.format),
+            json_schema: Schema::new(&request.format),
             sampling: SamplingBody::new(&request.sampling),
         }
     }

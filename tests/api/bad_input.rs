@@ -87,7 +87,7 @@ async fn fields_that_are_wrong_are_all_named() {
         (json!({"messages": hello, "max_tokens": 1.5}), vec!["/max_tokens"]),
         (json!({"messages": hello, "max_tokens": 99_999_999_999_u64}), vec!["/max_tokens"]),
         (json!({"messages": hello, "stream": "yes"}), vec!["/stream"]),
-        (json!({"messages": hello, "stop": [1]}), vec!["/stop"]),
+        (json!({"messages": hello, "stop": [1]}), vec!["/stop/0"]),
         (json!({"messages": hello, "format": "yaml"}), vec!["/format"]),
         (json!({"messages": hello, "keep_alive": "soon"}), vec!["/keep_alive"]),
         (json!({"messages": hello, "model": "no such name"}), vec!["/model"]),

@@ -46,7 +46,7 @@ async fn wrong_input_is_named() {
         (json!({"input": ["a", ""]}), "/input/1", "empty"),
         (json!({"input": ""}), "/input", "empty"),
         (json!({"input": 5}), "/input", "a string or a list of strings"),
-        (json!({"input": ["a", 5]}), "/input", "a string or a list of strings"),
+        (json!({"input": ["a", 5]}), "/input/1", "must be a string, not a number"),
         (json!({}), "/input", "is required"),
         (json!({"input": "a", "model": "../x"}), "/model", "model name"),
     ] {

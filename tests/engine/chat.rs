@@ -78,11 +78,21 @@ async fn formats_are_kept() {
     assert!(serde_json::from_str::<serde_json::Value>(&reply.text()).expect("JSON").is_object());
 
     let mut schema = question("Are you there?");
-    schema.format = Format::Schema(json!({"enum": ["perhaps"]}));
+    schema.format = Format::Schema(json!({"enum": ["perhaps"]}).into());
     assert_eq!(rig.reply(schema).await.expect("a reply").text(), "\"perhaps\"");
 
+    // A model that thinks before it answers is asked to by the order of a schema.
+    let mut ordered = question("Are you there?");
+    let text = r#"{"type": "object", "required": ["why", "answer"],
+        "properties": {"why": {"enum": ["because"]}, "answer": {"enum": ["yes"]}}}"#;
+    ordered.format = Format::Schema(serde_json::from_str(text).expect("JSON"));
+    assert_eq!(
+        rig.reply(ordered).await.expect("a reply").text().replace([' ', '\n'], ""),
+        r#"{"why":"because","answer":"yes"}"#
+    );
+
     let mut wrong = question("Hello");
-    wrong.format = Format::Schema(json!({"type": "nonsense"}));
+    wrong.format = Format::Schema(json!({"type": "nonsense"}).into());
     assert_eq!(rig.reply(wrong).await.expect_err("no such type").kind(), Kind::Invalid);
     rig.backend.stop().await;
 }
@@ -94,11 +104,12 @@ async fn tools_are_called() {
     request.tools = vec![Tool {
         name: "get_weather".to_owned(),
         description: Some("Get the weather".to_owned()),
-        parameters: json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}),
+        parameters:
+            json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}).into(),
     }];
     let reply = rig.reply(request).await.expect("a reply");
     let [ChatEvent::ToolCall(call)] = &reply.events[..] else { panic!("{reply:?}") };
-    assert_eq!((call.name.as_str(), &call.arguments), ("get_weather", &json!({"city": "Oslo"})));
+    assert_eq!((call.name.as_str(), &call.arguments), ("get_weather", &json!({"city": "Oslo"}).into()));
     assert_eq!(reply.done.reason, FinishReason::ToolCalls);
     rig.backend.stop().await;
 }

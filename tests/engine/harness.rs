@@ -131,7 +131,7 @@ pub(crate) fn request(prompt: Prompt) -> ChatRequest {
 pub(crate) fn slow() -> ChatRequest {
     let words: Vec<Value> = (0..1000).map(|n| json!({"const": format!("v{n}")})).collect();
     let mut slow = question("List.");
-    slow.format = Format::Schema(json!({"type": "array", "minItems": 200, "items": {"anyOf": words}}));
+    slow.format = Format::Schema(json!({"type": "array", "minItems": 200, "items": {"anyOf": words}}).into());
     slow.sampling.max_tokens = None;
     slow
 }

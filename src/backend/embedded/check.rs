@@ -1,12 +1,10 @@
 //! What is refused before it reaches a child: llama.cpp's grammars are compiled by recursion and
 //! cost time at every token, so that what a caller may ask of them is bounded.
 
-use serde_json::Value;
-
 use crate::{
     error::{Error, Result},
     library::Entry,
-    types::{ChatRequest, EmbedRequest, Format, Image, Prompt},
+    types::{ChatRequest, EmbedRequest, Format, Image, JsonText, Prompt},
 };
 
 /// Lists and objects inside one another.
@@ -65,28 +63,17 @@ fn pictures(pointer: &str, images: &[Image], entry: &Entry) -> Result<()> {
     Err(Error::field(pointer, format!("cannot be used: {} does not see images", entry.name)))
 }
 
-fn schema(pointer: &str, schema: &Value) -> Result<()> {
-    if deeper_than(schema, MAX_SCHEMA_DEPTH) {
+fn schema(pointer: &str, schema: &JsonText) -> Result<()> {
+    if schema.depth() > MAX_SCHEMA_DEPTH {
         return Err(Error::field(
             pointer,
             format!("must not be nested more than {MAX_SCHEMA_DEPTH} levels deep"),
         ));
     }
-    if schema.to_string().len() > MAX_SCHEMA_BYTES {
+    if schema.get().len() > MAX_SCHEMA_BYTES {
         return Err(Error::field(pointer, format!("must be at most {} kB of JSON", MAX_SCHEMA_BYTES / 1000)));
     }
     Ok(())
-}
-
-fn deeper_than(value: &Value, levels: usize) -> bool {
-    let Some(below) = levels.checked_sub(1) else {
-        return matches!(value, Value::Array(_) | Value::Object(_));
-    };
-    match value {
-        Value::Array(list) => list.iter().any(|item| deeper_than(item, below)),
-        Value::Object(map) => map.values().any(|item| deeper_than(item, below)),
-        _ => false,
-    }
 }
 
 #[cfg(test)]
@@ -97,10 +84,12 @@ mod tests {
 
     #[test]
     fn schemas_are_bounded_in_depth_and_size() {
-        let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!({"a": inner}));
+        let nested =
+            |levels: usize| JsonText::from((0..levels).fold(json!(1), |inner, _| json!({"a": inner})));
         schema("/format", &nested(MAX_SCHEMA_DEPTH)).expect("deep enough for anybody");
         let error = schema("/format", &nested(MAX_SCHEMA_DEPTH + 1)).expect_err("too deep");
         assert_eq!(error.field_errors()[0].pointer, "/format");
-        schema("/format", &json!("x".repeat(MAX_SCHEMA_BYTES))).expect_err("too long");
+        let long = JsonText::from(json!("x".repeat(MAX_SCHEMA_BYTES)));
+        schema("/format", &long).expect_err("too long");
     }
 }

@@ -46,7 +46,7 @@ enum Past {
 
 async fn ask(mut request: ChatRequest, lease: &Lease, since: Instant) -> Result<(ChatStream, Past)> {
     let client = lease.client();
-    let is_large = request.prompt.size() > LARGE;
+    let is_large = request.size() > LARGE;
     let prompt = std::mem::replace(&mut request.prompt, Prompt::Messages(Vec::new()));
     let (messages, pointer, past) = match prompt {
         Prompt::Messages(messages) => (messages, "/messages", Past::Untold),

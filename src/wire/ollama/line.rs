@@ -4,12 +4,11 @@ use std::{borrow::Cow, fmt, time::Duration};
 
 use memchr::{memchr, memchr2};
 use serde::{Deserialize, Deserializer, de::Visitor};
-use serde_json::Value;
 
 use super::malformed;
 use crate::{
     error::{Error, Kind, Result},
-    types::{ChatEvent, Done, FinishReason, Timings, ToolCall, Usage},
+    types::{ChatEvent, Done, FinishReason, JsonText, Timings, ToolCall, Usage},
     wire::Parser,
 };
 
@@ -157,7 +156,7 @@ struct ToolCallLine {
 struct FunctionLine {
     name: String,
     #[serde(default)]
-    arguments: Value,
+    arguments: JsonText,
 }
 
 /// A text that stays where it is unless it has escapes; absent and null are empty. (serde borrows a
@@ -226,7 +225,7 @@ mod tests {
             r#"{"model":"m","message":{"role":"assistant","content":"","thinking":"hm","tool_calls":[{"function":{"name":"f","arguments":{"a":1}}}]},"done":false}"#,
         ])
         .expect("a line");
-        let call = ToolCall { id: None, name: "f".into(), arguments: json!({"a": 1}) };
+        let call = ToolCall { id: None, name: "f".into(), arguments: json!({"a": 1}).into() };
         assert_eq!(events, [ChatEvent::Thinking("hm".into()), call.into()]);
     }
 

@@ -1,18 +1,19 @@
 //! What we send to an Ollama server.
 
-use std::borrow::Cow;
-
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::types::{Completion, Format, KeepAlive, Message, Sampling, Tool, ToolCall};
+use crate::{
+    types::{Completion, Format, JsonText, KeepAlive, Message, Sampling, ToolCall},
+    // Ollama writes a tool as OpenAI does.
+    wire::openai::ToolBody,
+};
 
 #[derive(Serialize)]
 pub struct ChatBody<'a> {
     pub model: &'a str,
     pub messages: Vec<MessageBody<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tools: Vec<Value>,
+    pub tools: Vec<ToolBody<'a>>,
     #[serde(flatten)]
     pub common: CommonBody<'a>,
 }
@@ -37,10 +38,17 @@ pub struct GenerateBody<'a> {
 pub struct CommonBody<'a> {
     stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    format: Option<Cow<'a, Value>>,
+    format: Option<FormatBody<'a>>,
     options: OptionsBody<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     keep_alive: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum FormatBody<'a> {
+    Word(&'static str),
+    Schema(&'a JsonText),
 }
 
 #[derive(Serialize)]
@@ -65,8 +73,8 @@ impl<'a> CommonBody<'a> {
             stream: true,
             format: match format {
                 Format::Text => None,
-                Format::Json => Some(Cow::Owned(Value::from("json"))),
-                Format::Schema(schema) => Some(Cow::Borrowed(schema)),
+                Format::Json => Some(FormatBody::Word("json")),
+                Format::Schema(schema) => Some(FormatBody::Schema(schema)),
             },
             options: OptionsBody {
                 temperature: sampling.temperature,
@@ -123,30 +131,22 @@ impl<'a> From<&'a Message> for MessageBody<'a> {
 pub(super) struct ToolCallBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
-    function: FunctionBody<'a>,
+    function: CalledFunction<'a>,
 }
 
 #[derive(Serialize)]
-struct FunctionBody<'a> {
+struct CalledFunction<'a> {
     name: &'a str,
-    arguments: &'a Value,
+    arguments: &'a JsonText,
 }
 
 impl<'a> From<&'a ToolCall> for ToolCallBody<'a> {
     fn from(call: &'a ToolCall) -> Self {
         Self {
             id: call.id.as_deref(),
-            function: FunctionBody { name: &call.name, arguments: &call.arguments },
+            function: CalledFunction { name: &call.name, arguments: &call.arguments },
         }
     }
-}
-
-pub fn tool_body(tool: &Tool) -> Value {
-    let mut function = serde_json::json!({ "name": tool.name, "parameters": tool.parameters });
-    if let Some(description) = &tool.description {
-        function["description"] = Value::from(description.as_str());
-    }
-    serde_json::json!({ "type": "function", "function": function })
 }
 
 #[derive(Serialize)]

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 pub use embeddings::{EmbeddingsBody, parse_embeddings};
 pub use reply::ReplyParser;
-pub use request::{ChatBody, MessageBody, SamplingBody, json_schema, sampled};
+pub use request::{ChatBody, MessageBody, SamplingBody, Schema, ToolBody, sampled};
 
 use crate::{
     error::{Error, Kind},

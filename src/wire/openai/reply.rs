@@ -1,7 +1,6 @@
 //! From the data of streamed `chat.completion.chunk` events to our `ChatEvent`s.
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::{ErrorObject, TimingsObject, UsageObject, failed, malformed};
 use crate::{
@@ -104,10 +103,10 @@ struct PartialCall {
 impl PartialCall {
     fn whole(self) -> serde_json::Result<ToolCall> {
         let arguments = match self.arguments.trim() {
-            "" => Value::Object(serde_json::Map::new()),
-            text => serde_json::from_str(text)?,
+            "" => "{}",
+            text => text,
         };
-        Ok(ToolCall { id: self.id, name: self.name, arguments })
+        Ok(ToolCall { id: self.id, name: self.name, arguments: serde_json::from_str(arguments)? })
     }
 }
 
@@ -197,8 +196,8 @@ mod tests {
             r#"{"choices":[{"finish_reason":"tool_calls","delta":{}}]}"#,
         ])
         .expect("a reply");
-        let call = |id: &str, name: &str, arguments| {
-            ChatEvent::from(ToolCall { id: Some(id.into()), name: name.into(), arguments })
+        let call = |id: &str, name: &str, arguments: serde_json::Value| {
+            ChatEvent::from(ToolCall { id: Some(id.into()), name: name.into(), arguments: arguments.into() })
         };
         assert_eq!(events, [call("a", "f", json!({"x": 1})), call("b", "g", json!({}))]);
         assert_eq!(done.map(|done| done.reason), Some(FinishReason::ToolCalls));

@@ -1,9 +1,8 @@
 //! From our `ChatRequest` to the body of `POST /v1/chat/completions`.
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
-use crate::types::{ChatRequest, Format, Message, Role, Sampling, Tool, ToolCall};
+use crate::types::{ChatRequest, Format, JsonText, Message, Role, Sampling, Tool, ToolCall};
 
 /// Always streamed: a plain reply is a collected stream.
 #[derive(Serialize)]
@@ -17,7 +16,7 @@ pub struct ChatBody<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<ToolBody<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub response_format: Option<Value>,
+    pub response_format: Option<ResponseFormat<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u32>,
     #[serde(flatten)]
@@ -38,8 +37,8 @@ impl<'a> ChatBody<'a> {
             messages: messages.iter().map(MessageBody::new).collect(),
             stream: true,
             stream_options: StreamOptions { include_usage: true },
-            tools: request.tools.iter().map(ToolBody::new).collect(),
-            response_format: response_format(&request.format),
+            tools: request.tools.iter().map(ToolBody::from).collect(),
+            response_format: ResponseFormat::new(&request.format),
             max_tokens: request.sampling.max_tokens.map(sampled),
             sampling: SamplingBody::new(&request.sampling),
             continue_final_message: continues.then_some(true),
@@ -87,20 +86,44 @@ pub fn sampled(count: u32) -> u32 {
 }
 
 /// The schema that a format stands for; `json` is any object, as OpenAI defines `json_object`.
-pub fn json_schema(format: &Format) -> Option<Value> {
-    match format {
-        Format::Text => None,
-        Format::Json => Some(json!({"type": "object"})),
-        Format::Schema(schema) => Some(schema.clone()),
+#[derive(Serialize)]
+#[serde(untagged)]
+pub enum Schema<'a> {
+    AnyObject { r#type: &'static str },
+    Given(&'a JsonText),
+}
+
+impl<'a> Schema<'a> {
+    pub fn new(format: &'a Format) -> Option<Self> {
+        match format {
+            Format::Text => None,
+            Format::Json => Some(Self::AnyObject { r#type: "object" }),
+            Format::Schema(schema) => Some(Self::Given(schema)),
+        }
     }
 }
 
-fn response_format(format: &Format) -> Option<Value> {
-    match format {
-        Format::Text => None,
-        Format::Json => Some(json!({"type": "json_object"})),
-        Format::Schema(schema) => {
-            Some(json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}))
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ResponseFormat<'a> {
+    JsonObject,
+    JsonSchema { json_schema: NamedSchema<'a> },
+}
+
+#[derive(Serialize)]
+pub struct NamedSchema<'a> {
+    name: &'static str,
+    schema: &'a JsonText,
+}
+
+impl<'a> ResponseFormat<'a> {
+    fn new(format: &'a Format) -> Option<Self> {
+        match format {
+            Format::Text => None,
+            Format::Json => Some(Self::JsonObject),
+            Format::Schema(schema) => {
+                Some(Self::JsonSchema { json_schema: NamedSchema { name: "answer", schema } })
+            }
         }
     }
 }
@@ -181,7 +204,7 @@ struct ToolCallBody<'a> {
 struct CalledFunction<'a> {
     name: &'a str,
     /// JSON in a string.
-    arguments: String,
+    arguments: &'a str,
 }
 
 impl<'a> ToolCallBody<'a> {
@@ -189,7 +212,7 @@ impl<'a> ToolCallBody<'a> {
         Self {
             id: call.id.as_deref(),
             r#type: "function",
-            function: CalledFunction { name: &call.name, arguments: call.arguments.to_string() },
+            function: CalledFunction { name: &call.name, arguments: call.arguments.get() },
         }
     }
 }
@@ -205,11 +228,11 @@ struct Function<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
-    parameters: &'a Value,
+    parameters: &'a JsonText,
 }
 
-impl<'a> ToolBody<'a> {
-    fn new(tool: &'a Tool) -> Self {
+impl<'a> From<&'a Tool> for ToolBody<'a> {
+    fn from(tool: &'a Tool) -> Self {
         Self {
             r#type: "function",
             function: Function {
@@ -223,6 +246,8 @@ impl<'a> ToolBody<'a> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::types::Prompt;
 
@@ -264,12 +289,18 @@ mod tests {
             stop: vec![String::new(), "\n".to_owned()],
             max_tokens: Some(u32::MAX),
         };
-        request.format = Format::Schema(json!({"type": "string"}));
-        request.tools =
-            vec![Tool { name: "f".to_owned(), description: None, parameters: json!({"type": "object"}) }];
+        request.format = Format::Schema(json!({"type": "string"}).into());
+        request.tools = vec![Tool {
+            name: "f".to_owned(),
+            description: None,
+            parameters: json!({"type": "object"}).into(),
+        }];
         let mut call = Message::new(Role::Assistant, "");
-        call.tool_calls =
-            vec![ToolCall { id: Some("1".to_owned()), name: "f".to_owned(), arguments: json!({"a": 1}) }];
+        call.tool_calls = vec![ToolCall {
+            id: Some("1".to_owned()),
+            name: "f".to_owned(),
+            arguments: json!({"a": 1}).into(),
+        }];
         let mut answer = Message::new(Role::Tool, "2");
         answer.tool_call_id = Some("1".to_owned());
         let body = body(&request, &[call, answer]);

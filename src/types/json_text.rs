@@ -1,0 +1,238 @@
+//! JSON that is only passed on.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+/// JSON as text, without the spaces between. The order of an object's names stays what it was: a model
+/// that has to answer in the shape of a schema answers in the schema's order. As a tree it could take a
+/// hundred times its size.
+///
+/// Its serialized form is JSON for `serde_json` alone; see [`as_string`] for others.
+#[derive(Clone, Debug)]
+pub struct JsonText(Box<RawValue>);
+
+impl JsonText {
+    pub fn get(&self) -> &str {
+        self.0.get()
+    }
+
+    pub fn is_object(&self) -> bool {
+        self.get().starts_with('{')
+    }
+
+    /// The text that it is, when it is one.
+    pub fn to_text(&self) -> Option<String> {
+        serde_json::from_str(self.get()).ok()
+    }
+
+    /// Lists and objects inside one another.
+    pub fn depth(&self) -> usize {
+        let (mut depth, mut deepest, mut quoted, mut escaped) = (0_usize, 0, false, false);
+        for byte in self.get().bytes() {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => quoted = !quoted,
+                b'{' | b'[' if !quoted => {
+                    depth += 1;
+                    deepest = deepest.max(depth);
+                }
+                b'}' | b']' if !quoted => depth -= 1,
+                _ => {}
+            }
+        }
+        deepest
+    }
+
+    fn from_written(text: Vec<u8>) -> Self {
+        let text = String::from_utf8(text).expect("serde_json writes UTF-8");
+        Self(RawValue::from_string(text).expect("serde_json writes JSON"))
+    }
+}
+
+/// `null`.
+impl Default for JsonText {
+    fn default() -> Self {
+        Self(RawValue::NULL.to_owned())
+    }
+}
+
+impl From<serde_json::Value> for JsonText {
+    fn from(value: serde_json::Value) -> Self {
+        Self::from_written(value.to_string().into_bytes())
+    }
+}
+
+impl PartialEq for JsonText {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl fmt::Display for JsonText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.get())
+    }
+}
+
+impl Serialize for JsonText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+/// From whatever says what JSON can say, so that what is wrong in it (half a surrogate, too deep a nest)
+/// is found here and not by a backend.
+impl<'de> Deserialize<'de> for JsonText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut text = Vec::new();
+        Writer(&mut text).deserialize(deserializer)?;
+        Ok(Self::from_written(text))
+    }
+}
+
+/// Writes what it is told.
+struct Writer<'a>(&'a mut Vec<u8>);
+
+impl Writer<'_> {
+    fn scalar<E: Error>(self, value: impl Serialize) -> Result<(), E> {
+        serde_json::to_writer(self.0, &value).map_err(E::custom)
+    }
+
+    fn comma(&mut self, first: &mut bool) {
+        if !std::mem::take(first) {
+            self.0.push(b',');
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Writer<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Writer<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.scalar(())
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+        self.scalar(value)
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+        self.scalar(value)
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        self.scalar(value)
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+        self.scalar(value)
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
+        self.scalar(value)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+        self.0.push(b'[');
+        let mut first = true;
+        loop {
+            let before = self.0.len();
+            self.comma(&mut first);
+            if list.next_element_seed(Writer(self.0))?.is_none() {
+                self.0.truncate(before);
+                break;
+            }
+        }
+        self.0.push(b']');
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<(), A::Error> {
+        self.0.push(b'{');
+        let mut first = true;
+        loop {
+            let before = self.0.len();
+            self.comma(&mut first);
+            // A name is a text, and so written as a value is.
+            if object.next_key_seed(Writer(self.0))?.is_none() {
+                self.0.truncate(before);
+                break;
+            }
+            self.0.push(b':');
+            object.next_value_seed(Writer(self.0))?;
+        }
+        self.0.push(b'}');
+        Ok(())
+    }
+}
+
+/// As a text of its own, for `#[serde(with)]`: a form that names no fields cannot hold JSON otherwise.
+pub mod as_string {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(json: &JsonText, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(json.get())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<JsonText, D::Error> {
+        serde_json::from_str(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> serde_json::Result<JsonText> {
+        serde_json::from_str(text)
+    }
+
+    #[test]
+    fn what_was_said_stays_and_the_spaces_go() {
+        let given =
+            "{ \"z\" : [ 1 , -2 , 1.5 , true , null , { } , [ ] ] ,\n\t\"a b\\n\\\"\" : \"\\u00e9 \" }";
+        let json = read(given).expect("JSON");
+        assert_eq!(json.get(), r#"{"z":[1,-2,1.5,true,null,{},[]],"a b\n\"":"é "}"#);
+        assert_eq!(serde_json::to_string(&[&json]).expect("JSON"), format!("[{json}]"));
+        assert_eq!(read(json.get()).expect("JSON"), json);
+        let tree: serde_json::Value = serde_json::from_str(given).expect("JSON");
+        assert_eq!(serde_json::to_value(&json).expect("JSON"), tree);
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused_with_its_place() {
+        for wrong in [r#"{"a": "\ud800"}"#, "[1,]", "{1: 2}", "1e999", &"[".repeat(200)] {
+            let error = read(wrong).expect_err(wrong);
+            assert!(error.line() > 0, "{error}");
+        }
+    }
+
+    #[test]
+    fn it_knows_how_deep_it_is_and_what_it_is() {
+        let depth = |text: &str| read(text).expect("JSON").depth();
+        assert_eq!(depth("5"), 0);
+        assert_eq!(depth(r#"{"a":[[],{"b":1}]}"#), 3);
+        assert_eq!(depth(r#"["[[\"[[\\"]"#), 1);
+        assert!(read("{}").expect("JSON").is_object());
+        assert_eq!(read(r#""a\n""#).expect("JSON").to_text().as_deref(), Some("a\n"));
+        assert_eq!(read("[]").expect("JSON").to_text(), None);
+    }
+}
