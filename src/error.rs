@@ -42,6 +42,9 @@ pub enum Kind {
     Internal,
 }
 
+/// Of how many wrong fields a refusal tells: a longer list helps nobody.
+pub const MAX_FIELDS: usize = 10;
+
 /// One refused field of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
@@ -75,8 +78,9 @@ impl Error {
         }))
     }
 
-    /// Refuses one or more fields of a request.
-    pub fn fields(fields: Vec<FieldError>) -> Self {
+    /// Refuses one or more fields of a request, of which the first `MAX_FIELDS` are told.
+    pub fn fields(mut fields: Vec<FieldError>) -> Self {
+        fields.truncate(MAX_FIELDS);
         let list: Vec<String> = fields
             .iter()
             .map(|field| {

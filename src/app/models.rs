@@ -38,6 +38,9 @@ pub const DEMO: &str = "simpleton-demo";
 
 /// How old the list may be before it is fetched anew behind the scenes.
 const FRESH: Duration = Duration::from_secs(5);
+/// How old it may be when it decides what the cache takes for the same: after a pause it is waited for,
+/// since a model may have been replaced meanwhile.
+const STALE: Duration = Duration::from_secs(30);
 /// How old it may be when a name is not on it: somebody may just have installed the model.
 const JUST_FETCHED: Duration = Duration::from_secs(1);
 
@@ -154,7 +157,12 @@ impl Models {
     async fn recent(&self) -> Result<Arc<[Model]>> {
         let Some(listed) = self.listed() else { return self.at_most(FRESH).await };
         let fresh = if listed.models.is_ok() { FRESH } else { JUST_FETCHED };
-        if listed.at.elapsed() > fresh
+        let age = listed.at.elapsed();
+        if age > STALE {
+            let fetched = self.at_most(FRESH).await;
+            return fetched.or_else(|error| self.listed().map_or(Err(error), |listed| listed.models));
+        }
+        if age > fresh
             && let Ok(guard) = Arc::clone(&self.fetching).try_lock_owned()
         {
             let (backend, slot) = (Arc::clone(&self.backend), Arc::clone(&self.listed));
@@ -246,6 +254,43 @@ mod tests {
             quantization: None,
             source: "embedded",
             loaded: false,
+        }
+    }
+
+    /// A backend whose one model has been replaced.
+    struct Replaced;
+
+    #[async_trait::async_trait]
+    impl Backend for Replaced {
+        fn name(&self) -> &'static str {
+            "fake"
+        }
+
+        async fn chat(&self, _: crate::types::ChatRequest) -> Result<crate::backend::ChatStream> {
+            unreachable!("nobody asks it")
+        }
+
+        async fn embed(&self, _: crate::types::EmbedRequest) -> Result<crate::types::EmbedReply> {
+            unreachable!("nobody asks it")
+        }
+
+        async fn models(&self) -> Result<Vec<Model>> {
+            Ok(vec![Model { digest: "new".to_owned(), ..model("m", 1, &[]) }])
+        }
+
+        async fn version(&self) -> Result<String> {
+            unreachable!("nobody asks it")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_that_is_old_is_waited_for() {
+        for (age, digest) in [(FRESH / 2, "old"), (FRESH * 2, "old"), (STALE * 2, "new")] {
+            let models = Models::new(Arc::new(Replaced), Settings::default());
+            let old = Model { digest: "old".to_owned(), ..model("m", 1, &[]) };
+            let at = Instant::now().checked_sub(age).expect("the machine has been up for a minute");
+            *models.listed.write().expect("a slot") = Some(Listed { at, models: Ok([old].into()) });
+            assert_eq!(models.identify("m").await.digest.as_deref(), Some(digest), "{age:?}");
         }
     }
 

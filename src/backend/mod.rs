@@ -76,7 +76,7 @@ pub fn build(settings: Settings<'_>, data_dir: &Path) -> Result<Arc<dyn Backend>
     }
     let library = Library::open(settings.library.folder(data_dir))?;
     library.install_demo()?;
-    let engine = Engine::new(settings.engine.clone(), data_dir)?;
+    let engine = Engine::new(settings.engine.clone(), data_dir, library.clone())?;
     Ok(Arc::new(Embedded::new(library, Arc::new(engine))))
 }
 

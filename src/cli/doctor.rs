@@ -1,6 +1,7 @@
 //! `simpleton doctor`: looks at everything the server needs and says what to do about what is amiss.
 
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use super::{say, serve::runtime};
 use crate::{
@@ -105,7 +106,7 @@ fn models(config: &Config) -> Result<String> {
     library.install_demo()?;
     let entries = library.list()?;
     for entry in &entries {
-        library.verify(entry)?;
+        library.verify(entry, &CancellationToken::new())?;
     }
     let names: Vec<&str> = entries.iter().map(|entry| entry.model.name.as_str()).collect();
     Ok(names.join(", "))

@@ -17,10 +17,14 @@ use crate::{
     telemetry::logs,
 };
 
+/// How long work on other threads may go on when everything else has ended.
+const LAST_WORK: Duration = Duration::from_secs(1);
+
 pub(super) fn run(config: &Config) -> Result<()> {
     logs::start(&config.telemetry);
     raise_file_limit();
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let served = runtime.block_on(async {
         let stop = stop_signal()?;
         let server = Server::prepare(config).await?;
         announce(&server)?;
@@ -28,7 +32,10 @@ pub(super) fn run(config: &Config) -> Result<()> {
         tracing::info!("stopped");
         logs::finish();
         Ok(())
-    })
+    });
+    // What matters has been written; a file system that does not answer must not keep us.
+    runtime.shutdown_timeout(LAST_WORK);
+    served
 }
 
 pub(super) fn health(config: &Config) -> Result<()> {

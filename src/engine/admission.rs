@@ -20,7 +20,7 @@ pub(super) async fn admit(shared: &Shared, key: &Key) -> Result<(), Failure> {
     let deadline = Instant::now() + PATIENCE;
     let mut changed = shared.changed.subscribe();
     loop {
-        if shared.reserve(key)? {
+        if shared.reserve(key) {
             return Ok(());
         }
         if timeout_at(deadline, changed.changed()).await.is_err() {
@@ -35,21 +35,26 @@ pub(super) async fn admit(shared: &Shared, key: &Key) -> Result<(), Failure> {
 }
 
 impl Shared {
-    /// True when there was room. Otherwise the next one to go, if any, has been told to.
-    fn reserve(&self, key: &Key) -> Result<bool, Failure> {
-        let mut table = self.table();
-        let Some(need) = table.get(key).and_then(|place| place.life.as_ref()).map(|life| life.memory) else {
-            return Ok(false);
-        };
-        if need > self.budget {
-            let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
-            let message = format!(
-                "The model needs about {} MB of memory and the engine may use {} MB; raise ENGINE_MEMORY_MB, lower ENGINE_CONTEXT or ENGINE_PARALLEL, or use a smaller model.",
-                megabytes(need),
-                megabytes(self.budget)
-            );
-            return Err(Failure::new(Kind::Setup, message, ""));
+    /// Refuses a child that needs more memory than all together may take.
+    pub(super) fn fits(&self, key: &Key) -> Result<(), Failure> {
+        match need(&self.table(), key) {
+            Some(need) if need > self.budget => {
+                let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
+                let message = format!(
+                    "The model needs about {} MB of memory and the engine may use {} MB; raise ENGINE_MEMORY_MB, lower ENGINE_CONTEXT or ENGINE_PARALLEL, or use a smaller model.",
+                    megabytes(need),
+                    megabytes(self.budget)
+                );
+                Err(Failure::new(Kind::Setup, message, ""))
+            }
+            _ => Ok(()),
         }
+    }
+
+    /// True when there was room. Otherwise the next one to go, if any, has been told to.
+    fn reserve(&self, key: &Key) -> bool {
+        let mut table = self.table();
+        let Some(need) = need(&table, key) else { return false };
         let (count, memory) = held(&table);
         let room =
             count < self.settings.engine_max_loaded as usize && memory.saturating_add(need) <= self.budget;
@@ -60,8 +65,12 @@ impl Shared {
         } else {
             evict_one(&table);
         }
-        Ok(room)
+        room
     }
+}
+
+fn need(table: &Table, key: &Key) -> Option<u64> {
+    Some(table.get(key)?.life.as_ref()?.memory)
 }
 
 /// How many children there are or are about to be, and the bytes they take.

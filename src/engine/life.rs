@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::{
     sync::watch,
+    task::spawn_blocking,
     time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,7 @@ use super::{
     place::{Failure, Key, Phase, Running},
     pool::Shared,
 };
-use crate::library::Entry;
+use crate::{error::Kind, library::Entry};
 
 /// Who wants a child for what.
 pub(super) struct Order {
@@ -48,12 +49,18 @@ pub(super) async fn live(shared: Arc<Shared>, order: Order) {
 
 async fn run(shared: &Shared, order: &Order) -> Result<(), Death> {
     let never_started = |failure| Death { failure, ran: None };
+    let asked = Instant::now();
+    // Before others are sent away for it: the first time this takes two seconds for each GB.
+    let prepared = async {
+        shared.fits(&order.key)?;
+        verify(shared, order).await?;
+        admit(shared, &order.key).await
+    };
     tokio::select! {
         biased;
         () = order.stop.cancelled() => return Ok(()),
-        admitted = admit(shared, &order.key) => admitted.map_err(never_started)?,
+        prepared = prepared => prepared.map_err(never_started)?,
     }
-    let asked = Instant::now();
     let mut process = start(shared, order).await.map_err(never_started)?;
     let ready = tokio::select! {
         () = order.stop.cancelled() => None,
@@ -94,10 +101,20 @@ async fn run(shared: &Shared, order: &Order) -> Result<(), Death> {
     }
 }
 
+/// Whether the model's files are what they should be. The hash ends soon after the order's stop.
+async fn verify(shared: &Shared, order: &Order) -> Result<(), Failure> {
+    let (library, entry, stop) = (shared.library.clone(), Arc::clone(&order.entry), order.stop.clone());
+    match spawn_blocking(move || library.verify(&entry, &stop)).await {
+        Ok(verified) => verified.map_err(Failure::from),
+        Err(source) => {
+            Err(Failure::new(Kind::Internal, "Checking the model's files failed.", source.to_string()))
+        }
+    }
+}
+
 async fn start(shared: &Shared, order: &Order) -> Result<Process, Failure> {
     let settings = &shared.settings;
-    let program = locate::find(settings, &shared.data_dir)
-        .map_err(|error| Failure::new(error.kind(), error.message(), ""))?;
+    let program = locate::find(settings, &shared.data_dir).map_err(Failure::from)?;
     let plan = Plan {
         program,
         entry: Arc::clone(&order.entry),

@@ -118,6 +118,13 @@ impl Failure {
     }
 }
 
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let detail = std::error::Error::source(&error).map(ToString::to_string);
+        Self::new(error.kind(), error.message(), detail.unwrap_or_default())
+    }
+}
+
 /// Exponential backoff: the first crash costs nothing, since it may have been that one request.
 #[derive(Default)]
 pub(super) struct Crashes {

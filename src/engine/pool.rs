@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Result},
-    library::Entry,
+    library::{Entry, Library},
     types::KeepAlive,
 };
 
@@ -41,6 +41,7 @@ pub(super) type Table = HashMap<Key, Place>;
 pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) data_dir: PathBuf,
+    pub(super) library: Library,
     /// Bytes that all children together may take.
     pub(super) budget: u64,
     pub(super) folder: RuntimeFolder,
@@ -94,10 +95,11 @@ impl Engine {
     ///
     /// # Errors
     /// `Setup` when there can be no private folder for the sockets.
-    pub fn new(settings: Settings, data_dir: &Path) -> Result<Self> {
+    pub fn new(settings: Settings, data_dir: &Path, library: Library) -> Result<Self> {
         let (changed, changes) = watch::channel(());
         let shared = Arc::new(Shared {
             budget: memory::budget(&settings),
+            library,
             folder: RuntimeFolder::open(data_dir)?,
             spawner: Spawner::new()?,
             data_dir: data_dir.to_owned(),
@@ -120,8 +122,8 @@ impl Engine {
     /// # Errors
     /// `Busy` when too many wait already. `Unavailable` when there is no room because all loaded
     /// models are busy, when the model's process has crashed repeatedly, or when the engine is
-    /// stopping. `Setup` when the model alone needs more memory than the engine may use or
-    /// llama-server is missing. `BadGateway` or `GatewayTimeout` when it cannot be loaded.
+    /// stopping. `Setup` when the model's files are damaged, when it alone needs more
+    /// memory than the engine may use, or when llama-server is missing. `BadGateway` or `GatewayTimeout` when it cannot be loaded.
     pub async fn acquire(
         &self,
         entry: Arc<Entry>,
@@ -184,12 +186,6 @@ impl Engine {
                 .max_by_key(|(_, count)| *count),
             backing_off: table.values().filter(|place| place.crashes.refusal().is_some()).count(),
         }
-    }
-
-    /// Whether the model is ready in this role.
-    pub fn is_loaded(&self, entry: &Entry, role: Role) -> bool {
-        let key = Key::new(entry, role);
-        self.shared.table().get(&key).is_some_and(|place| describe(&key, place).is_some())
     }
 
     /// Where llama-server is, and its version. Cheap, as the same program is asked only once.

@@ -1,13 +1,20 @@
-//! Checking the fields of a request, with every wrong one reported.
+//! Checking the fields of a request, with the wrong ones reported together.
 
-use crate::error::{Error, FieldError, Result};
+use crate::error::{Error, FieldError, MAX_FIELDS, Result};
 
 #[derive(Default)]
 pub(super) struct Fields(Vec<FieldError>);
 
 impl Fields {
     pub(super) fn refuse(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
-        self.0.push(FieldError { pointer: pointer.into(), detail: detail.into() });
+        if !self.is_full() {
+            self.0.push(FieldError { pointer: pointer.into(), detail: detail.into() });
+        }
+    }
+
+    /// Whether what else is wrong would not be told.
+    pub(super) fn is_full(&self) -> bool {
+        self.0.len() >= MAX_FIELDS
     }
 
     /// A number within `from..=to`.

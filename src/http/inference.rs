@@ -224,6 +224,9 @@ impl ChatBody {
             fields.refuse("/messages", "must have at least one message");
         }
         for (index, message) in self.messages.iter().enumerate() {
+            if fields.is_full() {
+                break;
+            }
             message.check(index, &mut fields);
         }
         let images = self.messages.iter().map(|message| count(&message.images)).sum();

@@ -79,7 +79,8 @@ impl Worker {
                     let _ = tell.send(());
                     work.all_served.cancelled().await;
                 });
-                drop(runtime);
+                // What still runs on a blocking thread has nobody who waits for it.
+                runtime.shutdown_background();
                 logs::catch_up();
             })
             .map_err(refused)?;

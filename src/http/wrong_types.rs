@@ -8,7 +8,7 @@ use serde::{
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
-use crate::error::{Error, FieldError};
+use crate::error::{Error, FieldError, MAX_FIELDS};
 
 /// A body whose fields have names: serde also takes a list of a struct's values in the order of their
 /// declaration for the struct.
@@ -35,9 +35,6 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Root<D> {
         unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }
-
-/// A longer list helps nobody.
-const MAX_FIELDS: usize = 10;
 
 /// Why `text` is no `T`: its first wrong field, or with `tree`, which is what it says, all of them. Each is
 /// taken out of the tree and the rest looked at again.

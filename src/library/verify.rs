@@ -1,7 +1,13 @@
 //! Whether a model's files are what they were when they were pulled. The engine does not notice:
 //! llama.cpp loads a damaged projector and answers nonsense.
 
-use std::{fs::File, io, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Library, Stamp, at, damaged,
@@ -9,7 +15,10 @@ use super::{
     entry::Entry,
     gguf, lock, refused, unreadable,
 };
-use crate::{error::Result, types::ModelName};
+use crate::{
+    error::{Error, Kind, Result},
+    types::ModelName,
+};
 
 /// The digest of a file as it was at one time.
 #[derive(Debug)]
@@ -21,22 +30,31 @@ pub(super) struct Hashed {
 impl Library {
     /// Checks the structure and the sha256 of the model's files. To hash takes about two seconds
     /// for each GB; each file is hashed once in the life of the process, and again when its size or
-    /// time has changed.
+    /// time has changed. It gives up soon after `stop`.
     ///
     /// # Errors
-    /// `Setup` when a file is missing or damaged.
-    pub fn verify(&self, entry: &Entry) -> Result<()> {
-        self.verify_file(&entry.name, &entry.weights, &entry.weights_digest)?;
+    /// `Setup` when a file is missing or damaged. `Unavailable` when it was stopped.
+    pub fn verify(&self, entry: &Entry, stop: &CancellationToken) -> Result<()> {
+        self.verify_file(&entry.name, &entry.weights, &entry.weights_digest, stop)?;
         if let (Some(path), Some(digest)) = (&entry.projector, &entry.projector_digest) {
-            self.verify_file(&entry.name, path, digest)?;
+            self.verify_file(&entry.name, path, digest, stop)?;
         }
         Ok(())
     }
 
-    fn verify_file(&self, name: &ModelName, path: &Path, expected: &str) -> Result<()> {
+    fn verify_file(
+        &self,
+        name: &ModelName,
+        path: &Path,
+        expected: &str,
+        stop: &CancellationToken,
+    ) -> Result<()> {
         let unreadable = |source: io::Error| {
             let error = match source.kind() {
                 io::ErrorKind::NotFound => damaged(name, "a file is missing"),
+                _ if stop.is_cancelled() => {
+                    Error::new(Kind::Unavailable, "The model is not needed any more.")
+                }
                 _ => unreadable(name),
             };
             error.because(at(path, &source))
@@ -53,7 +71,7 @@ impl Library {
             None => {
                 // First what is cheap, and says more about a truncated file.
                 gguf::read(path).map_err(|fault| refused(name, path, &fault))?;
-                let digest = hash(path).map_err(unreadable)?;
+                let digest = hash(path, stop).map_err(unreadable)?;
                 let hashed = Hashed { stamp, digest: digest.clone() };
                 lock(&self.0.hashed).insert(path.to_owned(), hashed);
                 digest
@@ -67,9 +85,21 @@ impl Library {
     }
 }
 
-fn hash(path: &Path) -> io::Result<String> {
-    match Digest::of_copy(&mut File::open(path)?, &mut io::sink()) {
+fn hash(path: &Path, stop: &CancellationToken) -> io::Result<String> {
+    match Digest::of_copy(&mut UntilStop(File::open(path)?, stop), &mut io::sink()) {
         Ok((digest, _)) => Ok(digest.hex().to_owned()),
         Err(CopyError::Read(error) | CopyError::Write(error)) => Err(error),
+    }
+}
+
+/// A file that cannot be read any more once it is stopped.
+struct UntilStop<'a>(File, &'a CancellationToken);
+
+impl Read for UntilStop<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.1.is_cancelled() {
+            return Err(io::Error::other("stopped"));
+        }
+        self.0.read(buffer)
     }
 }

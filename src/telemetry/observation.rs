@@ -267,13 +267,13 @@ impl Observation {
         if self.error.set(failure).is_err() {
             return;
         }
-        let (endpoint, cause) = (self.endpoint(), error.chain());
+        let endpoint = self.endpoint();
         at_once(Arc::clone(&self.arrival.context), || match error.kind() {
-            Kind::Internal => tracing::error!(endpoint, "a request failed: {cause}"),
+            Kind::Internal => tracing::error!(endpoint, "a request failed: {}", error.chain()),
             Kind::BadGateway | Kind::Unavailable | Kind::GatewayTimeout | Kind::Setup => {
-                tracing::warn!(endpoint, "a request failed: {cause}");
+                tracing::warn!(endpoint, "a request failed: {}", error.chain());
             }
-            _ => tracing::debug!(endpoint, "a request was refused: {cause}"),
+            _ => tracing::debug!(endpoint, "a request was refused: {}", error.chain()),
         });
     }
 

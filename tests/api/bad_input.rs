@@ -101,6 +101,9 @@ async fn fields_that_are_wrong_are_all_named() {
         assert_eq!(status, 422, "{request}: {problem}");
         assert_eq!(pointers_of(&problem), pointers, "{request}: {problem}");
     }
+    let many = json!({"messages": vec![json!({"role": "user"}); 5000]});
+    let (status, refusal) = problem(server.post("/inference/chat", &many)).await;
+    assert_eq!((status, pointers_of(&refusal).len()), (422, 10), "a longer list helps nobody");
     // `null` means that a field is not there.
     let nulls = json!({"messages": hello, "temperature": null, "stream": null, "model": null, "stop": null, "keep_alive": null});
     assert_eq!(server.post("/inference/chat", &nulls).send().await.unwrap().status(), 200);

@@ -43,7 +43,7 @@ impl Rig {
         let dir = tempfile::tempdir().expect("a folder");
         let library = Library::open(dir.path().join("models")).expect("a library");
         let entry = library.install_demo().expect("the demo model");
-        let engine = Arc::new(Engine::new(settings(&all), dir.path()).expect("an engine"));
+        let engine = Arc::new(Engine::new(settings(&all), dir.path(), library.clone()).expect("an engine"));
         Self { backend: Embedded::new(library, Arc::clone(&engine)), engine, entry, dir }
     }
 

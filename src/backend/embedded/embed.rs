@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::{
     backend::openai,
     engine::Lease,
-    error::{Error, FieldError, Result},
+    error::{Error, FieldError, MAX_FIELDS, Result},
     types::{EmbedReply, EmbedRequest},
     wire::llama::{TokenizeBody, TokenizeReply},
 };
@@ -15,8 +15,6 @@ use crate::{
 const ADDED_TOKENS: usize = 8;
 /// 1 MB: of a longer text no more is counted at a time, so that the answer has a bound.
 const COUNTED_AT_ONCE: usize = 1_000_000;
-/// Fields that are named in one refusal.
-const MAX_COMPLAINTS: usize = 10;
 
 pub(super) async fn embed(request: EmbedRequest, lease: Lease, since: Instant) -> Result<EmbedReply> {
     let reply = match check_lengths(&request.input, &lease).await {
@@ -52,7 +50,7 @@ async fn check_lengths(input: &[String], lease: &Lease) -> Result<()> {
                 detail: format!("is {more}{tokens} tokens long and the model takes at most {context}"),
             });
         }
-        if too_long.len() == MAX_COMPLAINTS {
+        if too_long.len() == MAX_FIELDS {
             break;
         }
     }

@@ -8,26 +8,24 @@ mod exchange;
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
-use tokio::{sync::Mutex, task::spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use super::{Backend, ChatStream};
 use crate::{
-    engine::{Engine, Lease, Role, Snapshot},
+    engine::{Engine, Role, Snapshot},
     error::{Error, Kind, Result},
     library::{Entry, Library},
-    types::{ChatRequest, EmbedReply, EmbedRequest, KeepAlive, Model, ModelName},
+    types::{ChatRequest, EmbedReply, EmbedRequest, Model, ModelName},
 };
 
 pub struct Embedded {
     library: Library,
     engine: Arc<Engine>,
-    /// One at a time: the first use of a model hashes gigabytes.
-    verifying: Mutex<()>,
 }
 
 impl Embedded {
     pub fn new(library: Library, engine: Arc<Engine>) -> Self {
-        Self { library, engine, verifying: Mutex::default() }
+        Self { library, engine }
     }
 
     /// A few system calls when the model is known, since the library remembers what it has read.
@@ -42,16 +40,6 @@ impl Embedded {
         };
         let name: ModelName = model.parse().map_err(|_| unknown())?;
         self.on_disk(move |library| library.find(&name)).await?.ok_or_else(unknown)
-    }
-
-    /// A slot of the model, which is checked before its first start.
-    async fn lease(&self, entry: &Arc<Entry>, role: Role, keep_alive: Option<KeepAlive>) -> Result<Lease> {
-        if !self.engine.is_loaded(entry, role) {
-            let _one_at_a_time = self.verifying.lock().await;
-            let checked = Arc::clone(entry);
-            self.on_disk(move |library| library.verify(&checked)).await?;
-        }
-        self.engine.acquire(Arc::clone(entry), role, keep_alive).await
     }
 
     async fn on_disk<T: Send + 'static>(
@@ -75,7 +63,7 @@ impl Backend for Embedded {
         let since = Instant::now();
         let entry = self.entry(&request.model).await?;
         check::chat(&request, &entry)?;
-        let lease = self.lease(&entry, Role::Chat, request.keep_alive).await?;
+        let lease = self.engine.acquire(entry, Role::Chat, request.keep_alive).await?;
         exchange::begin(request, lease, since).await
     }
 
@@ -83,7 +71,7 @@ impl Backend for Embedded {
         let since = Instant::now();
         check::embed(&request)?;
         let entry = self.entry(&request.model).await?;
-        let lease = self.lease(&entry, Role::Embed, request.keep_alive).await?;
+        let lease = self.engine.acquire(entry, Role::Embed, request.keep_alive).await?;
         embed::embed(request, lease, since).await
     }
 

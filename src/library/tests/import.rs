@@ -38,7 +38,7 @@ fn importing_again_changes_nothing() {
     fs::remove_file(&first.weights).expect("the link");
     fs::write(&first.weights, vec![0; gguf.metadata().expect("a size").len() as usize]).expect("a blob");
     setup.library.find(&name("mine")).expect_err("it is damaged");
-    setup.library.verify(&import()).expect("it is whole again");
+    setup.verify(&import()).expect("it is whole again");
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn a_replaced_model_leaves_nothing_behind() {
     setup.library.import(&name("mine"), &gguf, None).expect("an import");
     // Two models and the one config that they share.
     assert_eq!(setup.blobs(), 4);
-    setup.library.verify(&kept).expect("the other one was left alone");
+    setup.verify(&kept).expect("the other one was left alone");
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn two_imports_at_once() {
     assert_eq!(setup.listed(), ["one", "two"]);
     assert_eq!(setup.blobs(), 2);
     for entry in setup.library.list().expect("a list") {
-        setup.library.verify(&entry).expect("it is whole");
+        setup.verify(&entry).expect("it is whole");
     }
 }
 
@@ -101,7 +101,7 @@ fn a_symbolic_link_is_imported_as_the_file_behind_it() {
     std::os::unix::fs::symlink(&gguf, &link).expect("a link");
     let entry = setup.library.import(&name("mine"), &link, None).expect("an import");
     fs::remove_file(gguf).expect("a file");
-    setup.library.verify(&entry).expect("it does not need the source any more");
+    setup.verify(&entry).expect("it does not need the source any more");
 }
 
 #[test]
@@ -125,10 +125,10 @@ fn a_source_that_is_written_over_is_refused() {
     let setup = Setup::new();
     let gguf = setup.file("model.gguf", &Writer::decoder().bytes());
     let entry = setup.library.import(&name("mine"), &gguf, None).expect("an import");
-    setup.library.verify(&entry).expect("it is whole");
+    setup.verify(&entry).expect("it is whole");
     let mut bytes = Writer::decoder().bytes();
     bytes.reverse();
     fs::write(&gguf, bytes).expect("a file");
     touch(&gguf);
-    setup.library.verify(&entry).expect_err("it is another file now");
+    setup.verify(&entry).expect_err("it is another file now");
 }

@@ -5,6 +5,7 @@ mod import;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 use super::{digest::Digest, gguf::fixture::Writer, *};
 use crate::types::Capability;
@@ -29,6 +30,10 @@ impl Setup {
         let _ = fs::remove_file(&path);
         fs::write(&path, bytes).expect("a file");
         path
+    }
+
+    fn verify(&self, entry: &Entry) -> Result<()> {
+        self.library.verify(entry, &CancellationToken::new())
     }
 
     fn import(&self, model: &str) -> Arc<Entry> {
@@ -111,11 +116,11 @@ fn a_model_from_import_to_removal() {
     let manifest = manifest::path(setup.models.path(), &name("mine:v1"));
     assert_eq!(entry.model.digest, Digest::of(&fs::read(&manifest).expect("the manifest")).hex());
     assert!(entry.model.modified_at.is_some());
-    setup.library.verify(&entry).expect("it is whole");
+    setup.verify(&entry).expect("it is whole");
 
     spoil(&entry.weights);
     for _ in 0..2 {
-        let error = setup.library.verify(&entry).expect_err("it is damaged");
+        let error = setup.verify(&entry).expect_err("it is damaged");
         assert_eq!(error.kind(), Kind::Setup);
         assert_eq!(
             error.message(),
@@ -130,7 +135,7 @@ fn a_model_from_import_to_removal() {
     assert!(!setup.models.path().join("manifests/registry.ollama.ai/library/mine").exists());
     assert!(setup.library.find(&name("mine:v1")).expect("a search").is_none());
     assert_eq!(setup.library.remove(&name("mine:v1")).expect_err("gone").kind(), Kind::NotFound);
-    setup.library.verify(&entry).expect_err("its file is gone");
+    setup.verify(&entry).expect_err("its file is gone");
 }
 
 #[test]
@@ -166,10 +171,10 @@ fn what_ollama_pulled_serves_here() {
     assert!(entry.model.can(Capability::Vision));
     assert_eq!(entry.projector_digest.as_deref(), Some(Digest::of(&projector).hex()));
     assert!(entry.model.size > (weights.len() + projector.len() + 400) as u64);
-    setup.library.verify(entry).expect("it is whole");
+    setup.verify(entry).expect("it is whole");
 
     spoil(entry.projector.as_deref().expect("a projector"));
-    setup.library.verify(entry).expect_err("the projector is checked too");
+    setup.verify(entry).expect_err("the projector is checked too");
     fs::remove_file(manifest).expect("a removal by Ollama");
     assert_eq!(setup.listed(), [""; 0]);
 }
@@ -218,7 +223,7 @@ fn a_broken_model_does_not_hide_the_others() {
     }
     assert_eq!(setup.listed(), ["good"]);
     let good = setup.library.find(&name("good")).expect("a search").expect("a model");
-    setup.library.verify(&good).expect("the others were left alone");
+    setup.verify(&good).expect("the others were left alone");
 }
 
 #[test]
@@ -270,14 +275,14 @@ fn the_demo_model_is_installed_once() {
     assert_eq!(entry.model.capabilities, [Capability::Completion, Capability::Vision, Capability::Tools]);
     // 5 layers × 3 heads × (64 + 64) × 2 bytes
     assert_eq!(entry.architecture.kv_bytes_per_token, 3840);
-    setup.library.verify(&entry).expect("it is whole");
+    setup.verify(&entry).expect("it is whole");
     let again = setup.library.install_demo().expect("an installation");
     assert!(Arc::ptr_eq(&entry, &again), "nothing was written");
 
     fs::remove_file(&entry.weights).expect("a blob");
     setup.manifest(DEMO_MODEL, "{}");
     let mended = setup.library.install_demo().expect("an installation");
-    setup.library.verify(&mended).expect("it is whole again");
+    setup.verify(&mended).expect("it is whole again");
     assert_eq!(mended.model.digest, entry.model.digest);
     setup.library.remove(&mended.name).expect("a removal");
     assert_eq!(setup.blobs(), 0);
@@ -297,4 +302,15 @@ fn an_unusable_folder_is_a_setup_error() {
     let file = setup.file("file", b"x");
     assert_eq!(Library::open(file.join("models")).expect_err("a file").kind(), Kind::Setup);
     assert_eq!(Library::open(file).expect_err("a file").kind(), Kind::Setup);
+}
+
+#[test]
+fn a_check_that_is_stopped_says_nothing_of_the_file() {
+    let setup = Setup::new();
+    let entry = setup.import("mine:v1");
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let error = setup.library.verify(&entry, &stop).expect_err("it was stopped");
+    assert_eq!(error.kind(), Kind::Unavailable);
+    setup.verify(&entry).expect("it is whole");
 }
