@@ -10,16 +10,17 @@ use axum::{
 };
 use serde::Serialize;
 use utoipa::{
-    Modify, OpenApi, ToSchema,
-    openapi::security::{
-        ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+    Modify, OpenApi, PartialSchema, ToSchema,
+    openapi::{
+        Content, Ref, RefOr, ResponseBuilder,
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
 use utoipa_swagger_ui::Config;
 
 use super::{
     PUBLIC, PUBLIC_FIGURES,
-    error::{Result, nothing_here},
+    error::{Problem, Result, nothing_here},
 };
 use crate::error::{Error, Kind};
 
@@ -49,7 +50,7 @@ use crate::error::{Error, Kind};
         super::analytics::cache::cache,
         super::analytics::cache::clear_cache,
     ),
-    modifiers(&Keys)
+    modifiers(&Keys, &Problems)
 )]
 struct Api;
 
@@ -69,6 +70,36 @@ impl Modify for Keys {
             if !PUBLIC.contains(&path.as_str()) && !PUBLIC_FIGURES.contains(&path.as_str()) {
                 for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
                     operation.security = Some(either.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Whatever is asked may be refused, always in the same form.
+struct Problems;
+
+impl Modify for Problems {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let mut schemas = vec![(Problem::name().into(), Problem::schema())];
+        Problem::schemas(&mut schemas);
+        api.components.get_or_insert_default().schemas.extend(schemas);
+        let content = Content::new(Some(Ref::from_schema_name(Problem::name())));
+        let refusal = ResponseBuilder::new()
+            .description("What is wrong (RFC 9457)")
+            .content("application/problem+json", content)
+            .build();
+        for item in api.paths.paths.values_mut() {
+            for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
+                let responses = &mut operation.responses.responses;
+                responses.insert("default".to_owned(), refusal.clone().into());
+                for response in responses.values_mut() {
+                    // Every response must have a description.
+                    if let RefOr::T(response) = response
+                        && response.description.is_empty()
+                    {
+                        response.description = "The reply".to_owned();
+                    }
                 }
             }
         }
@@ -113,8 +144,65 @@ fn asset(name: &str) -> Result<Response> {
     Ok(([(header::CONTENT_TYPE, file.content_type)], bytes).into_response())
 }
 
-/// A reply of `/inference/generate`; with `stream: true` each event has this shape and only the last
-/// one the counts. For the documentation; a test holds it against real replies.
+// What follows is for the documentation alone; a test holds it against real replies.
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(super) enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(super) enum FormatField {
+    /// `json`.
+    Word(String),
+    /// A JSON Schema.
+    #[schema(value_type = Object)]
+    Schema(serde_json::Value),
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(super) enum KeepAliveField {
+    /// `5m`.
+    Duration(String),
+    Seconds(f64),
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(super) enum ArgumentsField {
+    Text(String),
+    #[schema(value_type = Object)]
+    Object(serde_json::Value),
+}
+
+/// One of the events of a streamed reply, each in a line that begins with `data: `. The last one has
+/// `done: true` and what else a whole reply has. When something goes wrong on the way, the last one is
+/// `event: error`, and its data a problem.
+#[derive(Serialize, ToSchema)]
+pub(super) struct GenerateEvent {
+    model: String,
+    response: String,
+    thinking: Option<String>,
+    done: bool,
+}
+
+/// As above.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ChatEvent {
+    model: String,
+    message: MessageReply,
+    done: bool,
+}
+
+/// A reply of `/inference/generate`.
 #[derive(Serialize, ToSchema)]
 pub(super) struct GenerateReply {
     model: String,
@@ -129,7 +217,7 @@ pub(super) struct GenerateReply {
     context: Option<Vec<u32>>,
 }
 
-/// A reply of `/inference/chat`, as above.
+/// A reply of `/inference/chat`.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ChatReply {
     model: String,

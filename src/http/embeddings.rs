@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     Edge, cached,
     caller::Caller,
+    docs::OneOrMany,
     error::Result,
     extract::{Json, Query},
     fields::Fields,
@@ -33,7 +34,7 @@ const NUMBER_BYTES: usize = 13;
 #[derive(Deserialize, ToSchema)]
 pub(super) struct EmbedBody {
     /// A text, or a list of 1 to 2048 texts.
-    #[schema(value_type = Vec<String>, example = "Hello world")]
+    #[schema(value_type = OneOrMany, example = "Hello world")]
     input: Texts,
     /// The server's default embedding model when absent.
     model: Option<String>,
@@ -57,7 +58,7 @@ pub(super) struct EmbedReplyBody {
 
 /// Embeds one text or several
 #[utoipa::path(post, path = "/embeddings/", tag = "Embeddings", request_body = EmbedBody,
-    responses((status = 200, body = EmbedReplyBody), (status = "default", body = super::error::Problem)))]
+    responses((status = 200, body = EmbedReplyBody)))]
 pub(super) async fn embed(
     State(edge): State<Arc<Edge>>,
     caller: Caller,
@@ -72,7 +73,7 @@ pub(super) async fn embed(
 
 /// Embeds a bare list of texts
 #[utoipa::path(post, path = "/embeddings/batch", tag = "Embeddings", params(BatchQuery), request_body = Vec<String>,
-    responses((status = 200, body = EmbedReplyBody), (status = "default", body = super::error::Problem)))]
+    responses((status = 200, body = EmbedReplyBody)))]
 pub(super) async fn batch(
     State(edge): State<Arc<Edge>>,
     caller: Caller,

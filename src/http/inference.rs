@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::{
     Edge,
     caller::Caller,
+    docs::{ArgumentsField, FormatField, KeepAliveField, OneOrMany},
     error::Result,
     extract::Json,
     fields::Fields,
@@ -40,22 +41,22 @@ macro_rules! body {
             /// 0 (always the likeliest token) to 2.
             #[schema(default = 0.7, minimum = 0, maximum = 2)]
             temperature: Option<f64>,
-            #[schema(minimum = 1)]
+            #[schema(minimum = 1, maximum = 2147483647)]
             max_tokens: Option<i64>,
             #[schema(minimum = 0, maximum = 1)]
             top_p: Option<f64>,
-            #[schema(minimum = 1)]
+            #[schema(minimum = 1, maximum = 2147483647)]
             top_k: Option<i64>,
             seed: Option<i64>,
             /// One text or a list of texts at which the answer ends.
-            #[schema(value_type = Option<Vec<String>>)]
+            #[schema(value_type = Option<OneOrMany>)]
             stop: Option<Texts>,
             /// `"json"` or a JSON Schema.
-            #[schema(value_type = Option<Object>)]
+            #[schema(value_type = Option<FormatField>)]
             format: Option<JsonText>,
             /// How long the model stays loaded: seconds or a duration (`5m`); -1 for ever.
             #[serde(default, deserialize_with = "keep_alive")]
-            #[schema(value_type = Option<String>)]
+            #[schema(value_type = Option<KeepAliveField>)]
             keep_alive: Option<KeepAlive>,
         }
 
@@ -81,7 +82,7 @@ const DEFAULT_TEMPERATURE: f32 = 0.7;
 
 body! {
     struct GenerateBody {
-        #[schema(example = "What is the capital of France?")]
+        #[schema(min_length = 1, example = "What is the capital of France?")]
         prompt: String,
         system: Option<String>,
         /// Token ids of an earlier reply which this prompt continues.
@@ -98,7 +99,6 @@ body! {
     struct ChatBody {
         #[schema(min_items = 1)]
         messages: Vec<MessageBody>,
-        #[schema(value_type = Option<Vec<Object>>)]
         tools: Option<Vec<ToolBody>>,
     }
 }
@@ -110,7 +110,6 @@ pub(super) struct MessageBody {
     /// base64, with or without a `data:` URI.
     #[schema(value_type = Option<Vec<String>>)]
     images: Option<Vec<EncodedImage>>,
-    #[schema(value_type = Option<Vec<Object>>)]
     tool_calls: Option<Vec<ToolCallBody>>,
     tool_call_id: Option<String>,
     tool_name: Option<String>,
@@ -125,35 +124,41 @@ enum RoleBody {
     Tool,
 }
 
-#[derive(Deserialize)]
+/// A function that the model may ask to have called.
+#[derive(Deserialize, ToSchema)]
 pub(super) struct ToolBody {
     function: FunctionBody,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 struct FunctionBody {
     name: String,
     description: Option<String>,
+    /// A JSON Schema.
     #[serde(default)]
+    #[schema(value_type = Object)]
     parameters: JsonText,
 }
 
-#[derive(Deserialize)]
+/// What the assistant asked for in an earlier turn.
+#[derive(Deserialize, ToSchema)]
 pub(super) struct ToolCallBody {
     id: Option<String>,
     function: CalledBody,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 struct CalledBody {
     name: String,
+    /// An object, or one written as a string, as OpenAI does.
     #[serde(default)]
+    #[schema(value_type = ArgumentsField)]
     arguments: JsonText,
 }
 
 /// Answers a prompt
 #[utoipa::path(post, path = "/inference/generate", tag = "Inference", request_body = GenerateBody,
-    responses((status = 200, body = super::docs::GenerateReply), (status = "default", body = super::error::Problem)))]
+    responses((status = 200, content((super::docs::GenerateReply = "application/json"), (super::docs::GenerateEvent = "text/event-stream")))))]
 pub(super) async fn generate(
     State(edge): State<Arc<Edge>>,
     caller: Caller,
@@ -170,7 +175,7 @@ pub(super) async fn generate(
 
 /// Answers a conversation
 #[utoipa::path(post, path = "/inference/chat", tag = "Inference", request_body = ChatBody,
-    responses((status = 200, body = super::docs::ChatReply), (status = "default", body = super::error::Problem)))]
+    responses((status = 200, content((super::docs::ChatReply = "application/json"), (super::docs::ChatEvent = "text/event-stream")))))]
 pub(super) async fn chat(
     State(edge): State<Arc<Edge>>,
     caller: Caller,

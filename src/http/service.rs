@@ -125,7 +125,7 @@ struct DetailsReply {
 
 /// The models that can be used now
 #[utoipa::path(get, path = "/models", tag = "Service",
-    responses((status = 200, body = ModelsReply), (status = "default", body = super::error::Problem)))]
+    responses((status = 200, body = ModelsReply)))]
 pub(super) async fn models(State(edge): State<Arc<Edge>>) -> Result<Json<ModelsReply>> {
     let models = edge.app.models.list().await?;
     Ok(Json(ModelsReply { models: models.iter().map(ModelReply::from).collect() }))
@@ -152,7 +152,8 @@ impl From<&Model> for ModelReply {
 }
 
 /// Prometheus metrics, as OpenMetrics when `Accept` asks for it
-#[utoipa::path(get, path = "/metrics", tag = "Service", responses((status = 200, content_type = "text/plain")))]
+#[utoipa::path(get, path = "/metrics", tag = "Service", 
+    responses((status = 200, content((String = "text/plain"), (String = "application/openmetrics-text")))))]
 pub(super) async fn metrics(State(edge): State<Arc<Edge>>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let format = if accept.contains("application/openmetrics-text") {

@@ -36,14 +36,14 @@ pub(super) struct AnalyzeBody {
     /// base64 of a PNG, JPEG, GIF, WebP or BMP, with or without a `data:` URI.
     #[schema(value_type = String)]
     image: EncodedImage,
-    #[schema(example = "What objects are in this image?")]
+    #[schema(min_length = 1, example = "What objects are in this image?")]
     prompt: String,
     /// The server's default vision model when absent.
     model: Option<String>,
     /// 0 (always the likeliest token) to 2.
     #[schema(default = 0.7, minimum = 0, maximum = 2)]
     temperature: Option<f64>,
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 2147483647)]
     max_tokens: Option<i64>,
     /// `true` answers with server-sent events.
     #[schema(default = false)]
@@ -109,7 +109,7 @@ pub(super) struct OcrReply {
 
 /// Answers a question about a picture
 #[utoipa::path(post, path = "/vision/analyze", tag = "Vision", request_body = AnalyzeBody,
-    responses((status = 200, body = super::docs::GenerateReply), (status = "default", body = super::error::Problem)))]
+    responses((status = 200, content((super::docs::GenerateReply = "application/json"), (super::docs::GenerateEvent = "text/event-stream")))))]
 pub(super) async fn analyze(
     State(edge): State<Arc<Edge>>,
     caller: Caller,
@@ -131,7 +131,7 @@ pub(super) async fn analyze(
 /// Answers a question about an uploaded file
 #[utoipa::path(post, path = "/vision/upload", tag = "Vision",
     request_body(content = UploadForm, content_type = "multipart/form-data"),
-    responses((status = 200, body = super::docs::GenerateReply), (status = "default", body = super::error::Problem)))]
+    responses((status = 200, content((super::docs::GenerateReply = "application/json"), (super::docs::GenerateEvent = "text/event-stream")))))]
 pub(super) async fn upload(
     State(edge): State<Arc<Edge>>,
     caller: Caller,
@@ -157,7 +157,7 @@ pub(super) async fn upload(
 
 /// Describes a picture
 #[utoipa::path(post, path = "/vision/caption", tag = "Vision", request_body = CaptionBody,
-    responses((status = 200, body = CaptionReply), (status = "default", body = super::error::Problem)))]
+    responses((status = 200, body = CaptionReply)))]
 pub(super) async fn caption(
     State(edge): State<Arc<Edge>>,
     caller: Caller,
@@ -174,7 +174,7 @@ pub(super) async fn caption(
 
 /// Reads the text in a picture
 #[utoipa::path(post, path = "/vision/ocr", tag = "Vision", request_body = OcrBody,
-    responses((status = 200, body = OcrReply), (status = "default", body = super::error::Problem)))]
+    responses((status = 200, body = OcrReply)))]
 pub(super) async fn ocr(
     State(edge): State<Arc<Edge>>,
     caller: Caller,

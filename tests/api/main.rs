@@ -13,6 +13,7 @@ mod inference;
 mod kill;
 mod logs;
 mod ocr;
+mod openapi;
 mod prometheus;
 mod service;
 mod traces;

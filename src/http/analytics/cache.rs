@@ -67,14 +67,14 @@ pub(in crate::http) struct ClearReply {
 
 /// What the cache holds and how often it helped
 #[utoipa::path(get, path = "/analytics/cache", tag = "Analytics",
-    responses((status = 200, body = CacheReply), (status = "default", body = crate::http::error::Problem)))]
+    responses((status = 200, body = CacheReply)))]
 pub(in crate::http) async fn cache(State(edge): State<Arc<Edge>>) -> Json<CacheReply> {
     Json(CacheReply { status: "success", cache: edge.app.cache_report().await.into() })
 }
 
 /// Clears the cache, or one type of entry
 #[utoipa::path(delete, path = "/analytics/cache", tag = "Analytics", params(ClearQuery),
-    responses((status = 200, body = ClearReply), (status = "default", body = crate::http::error::Problem)))]
+    responses((status = 200, body = ClearReply)))]
 pub(in crate::http) async fn clear_cache(
     State(edge): State<Arc<Edge>>,
     Query(query): Query<ClearQuery>,

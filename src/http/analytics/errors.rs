@@ -49,7 +49,7 @@ struct ErrorBody {
 
 /// The latest failed requests
 #[utoipa::path(get, path = "/analytics/errors", tag = "Analytics", params(ErrorsQuery),
-    responses((status = 200, body = ErrorsReply), (status = "default", body = crate::http::error::Problem)))]
+    responses((status = 200, body = ErrorsReply)))]
 pub(in crate::http) async fn errors(
     State(edge): State<Arc<Edge>>,
     Query(query): Query<ErrorsQuery>,

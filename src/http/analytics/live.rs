@@ -45,8 +45,7 @@ pub(in crate::http) struct LiveEvent {
 
 /// What is going on now, as server-sent events, one each second
 #[utoipa::path(get, path = "/analytics/live", tag = "Analytics",
-    responses((status = 200, body = LiveEvent, content_type = "text/event-stream"),
-        (status = "default", body = crate::http::error::Problem)))]
+    responses((status = 200, body = LiveEvent, content_type = "text/event-stream")))]
 pub(in crate::http) async fn live(State(edge): State<Arc<Edge>>, caller: Caller) -> Response {
     // It ends when somebody has seen enough, which is neither a failure nor a slow reply.
     caller.observation.endless();

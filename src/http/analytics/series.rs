@@ -82,7 +82,7 @@ struct PointBody {
 
 /// One figure over time
 #[utoipa::path(get, path = "/analytics/series", tag = "Analytics", params(SeriesQuery),
-    responses((status = 200, body = SeriesReply), (status = "default", body = crate::http::error::Problem)))]
+    responses((status = 200, body = SeriesReply)))]
 pub(in crate::http) async fn series(
     State(edge): State<Arc<Edge>>,
     Query(query): Query<SeriesQuery>,

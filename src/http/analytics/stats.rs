@@ -48,7 +48,7 @@ struct StatsBody {
     status_distribution: BTreeMap<String, u64>,
     /// By method and route: `POST /inference/chat`.
     endpoint_breakdown: BTreeMap<String, EndpointBody>,
-    cache: CacheBody,
+    cache: LookupStatsBody,
     /// By model.
     llm: BTreeMap<String, LlmBody>,
     /// Clients that left before their reply was complete.
@@ -72,7 +72,7 @@ struct EndpointBody {
 }
 
 #[derive(Serialize, ToSchema)]
-struct CacheBody {
+struct LookupStatsBody {
     hits: u64,
     misses: u64,
     hit_rate: f64,
@@ -107,7 +107,7 @@ struct StrangersBody {
 
 /// The service over a time
 #[utoipa::path(get, path = "/analytics/stats", tag = "Analytics", params(StatsQuery),
-    responses((status = 200, body = StatsReply), (status = "default", body = crate::http::error::Problem)))]
+    responses((status = 200, body = StatsReply)))]
 pub(in crate::http) async fn stats(
     State(edge): State<Arc<Edge>>,
     Query(query): Query<StatsQuery>,
@@ -141,7 +141,7 @@ impl StatsBody {
             requests_per_minute: durations.count as f64 / covered.minutes(),
             status_distribution: statuses,
             endpoint_breakdown: endpoints(figures),
-            cache: CacheBody::new(figures),
+            cache: LookupStatsBody::new(figures),
             llm: llm(figures),
             clients_left,
             strangers: StrangersBody {
@@ -176,7 +176,7 @@ impl From<&EndpointFigures> for EndpointBody {
     }
 }
 
-impl CacheBody {
+impl LookupStatsBody {
     fn new(figures: &Figures) -> Self {
         let by_type = Kind::ALL.into_iter().enumerate().map(|(at, kind)| {
             let (hits, misses) = (figures.cache_hits[at], figures.cache_misses[at]);

@@ -50,7 +50,7 @@ struct UsageBody {
 
 /// Who used what, over a time
 #[utoipa::path(get, path = "/analytics/usage", tag = "Analytics", params(UsageQuery),
-    responses((status = 200, body = UsageReply), (status = "default", body = crate::http::error::Problem)))]
+    responses((status = 200, body = UsageReply)))]
 pub(in crate::http) async fn usage(
     State(edge): State<Arc<Edge>>,
     Query(query): Query<UsageQuery>,
