@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    place::{Failure, Key, Phase},
+    place::{Failure, Key, Phase, Place},
     pool::{Shared, Table},
 };
 use crate::error::Kind;
@@ -51,18 +51,27 @@ impl Shared {
         }
     }
 
+    fn has_room(&self, count: usize, memory: u64, need: u64) -> bool {
+        count < self.settings.engine_max_loaded as usize && memory.saturating_add(need) <= self.budget
+    }
+
+    /// Whether it helps when the idle ones go.
+    fn has_room_beside_the_busy(&self, table: &Table, need: u64) -> bool {
+        let (count, memory) = held(table, |place| place.users > 0);
+        self.has_room(count, memory, need)
+    }
+
     /// True when there was room. Otherwise the next one to go, if any, has been told to.
     fn reserve(&self, key: &Key) -> bool {
         let mut table = self.table();
         let Some(need) = need(&table, key) else { return false };
-        let (count, memory) = held(&table);
-        let room =
-            count < self.settings.engine_max_loaded as usize && memory.saturating_add(need) <= self.budget;
+        let (count, memory) = held(&table, |_| true);
+        let room = self.has_room(count, memory, need);
         if room {
             if let Some(life) = table.get_mut(key).and_then(|place| place.life.as_mut()) {
                 life.admitted = true;
             }
-        } else {
+        } else if self.has_room_beside_the_busy(&table, need) {
             evict_one(&table);
         }
         room
@@ -73,9 +82,10 @@ fn need(table: &Table, key: &Key) -> Option<u64> {
     Some(table.get(key)?.life.as_ref()?.memory)
 }
 
-/// How many children there are or are about to be, and the bytes they take.
-fn held(table: &Table) -> (usize, u64) {
-    let admitted = table.values().filter_map(|place| place.life.as_ref()).filter(|life| life.admitted);
+/// How many of these children there are or are about to be, and the bytes they take.
+fn held(table: &Table, counts: impl Fn(&Place) -> bool) -> (usize, u64) {
+    let places = table.values().filter(|place| counts(place));
+    let admitted = places.filter_map(|place| place.life.as_ref()).filter(|life| life.admitted);
     admitted.fold((0, 0), |(count, memory), life| (count + 1, memory.saturating_add(life.memory)))
 }
 

@@ -29,8 +29,11 @@ const GRACE: Duration = Duration::from_secs(2);
 /// The steps between two questions whether the model is loaded.
 const FIRST_POLL: Duration = Duration::from_millis(10);
 const LAST_POLL: Duration = Duration::from_millis(250);
-/// A dead child is seen by its exit. These only bound one that hangs: on a slow machine a long
-/// prompt or 2048 texts may well take many minutes.
+/// Whether a child hangs is asked every so often, and how often in a row it may stay silent.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(10);
+const MISSED_LOOKS: u32 = 3;
+/// A dead child is seen by its exit and one that hangs by its silence. These only bound one request: on a
+/// slow machine a long prompt or 2048 texts may well take many minutes.
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(5),
     first_byte: Duration::from_secs(1800),
@@ -151,6 +154,12 @@ impl Process {
         Failure::new(Kind::BadGateway, message, self.detail(status))
     }
 
+    /// Why a process is ended that does not answer any more.
+    pub(super) fn hangs(&self) -> Failure {
+        let message = format!("The engine process for {} did not answer any more.", self.plan.entry.name);
+        Failure::new(Kind::BadGateway, message, self.log.text())
+    }
+
     /// Asks the process to end, makes it end, and reaps it.
     pub(super) async fn terminate(mut self) {
         if let Some(pid) = self.pid().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
@@ -177,7 +186,7 @@ impl Process {
         let name = &self.plan.entry.name;
         let message = match self.log.reason() {
             Some(reason) => format!("The engine cannot load {name}: {reason}."),
-            None => format!("The engine cannot load {name}: its process ended at once."),
+            None => format!("The engine cannot load {name}: its process ended ({}).", told(status)),
         };
         Failure::new(Kind::BadGateway, message, self.detail(status))
     }
@@ -188,8 +197,7 @@ impl Process {
     }
 
     fn detail(&self, status: Option<ExitStatus>) -> String {
-        let status = status.map_or_else(|| "unknown exit status".to_owned(), |status| status.to_string());
-        format!("{status}; its last lines:\n{}", self.log.text())
+        format!("{}; its last lines:\n{}", told(status), self.log.text())
     }
 
     /// The process is gone, but its last lines may still be in the pipe.
@@ -204,6 +212,22 @@ impl Drop for Process {
     fn drop(&mut self) {
         // llama-server leaves its socket behind.
         let _ = fs::remove_file(&self.plan.socket);
+    }
+}
+
+fn told(status: Option<ExitStatus>) -> String {
+    status.map_or_else(|| "unknown exit status".to_owned(), |status| status.to_string())
+}
+
+/// Completes when the child has left a plain question unanswered several times in a row, although it
+/// answers such ones whatever it computes. Asked only while somebody waits for it.
+pub(super) async fn hung(client: &Client, look_every: Duration, is_used: impl Fn() -> bool) {
+    let mut missed = 0;
+    while missed < MISSED_LOOKS {
+        sleep(look_every).await;
+        let answers = !is_used()
+            || timeout(look_every, client.send(Method::GET, "/health", None)).await.is_ok_and(|a| a.is_ok());
+        missed = if answers { 0 } else { missed + 1 };
     }
 }
 
@@ -233,4 +257,36 @@ pub(super) fn scrub_environment(command: &mut Command) {
             NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         })
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::UnixListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_child_that_is_silent_hangs_unless_nobody_needs_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("1.sock");
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let client = Client::new("The engine", Target::Unix(path), TIMEOUTS).expect("a client");
+        let (look, a_while) = (Duration::from_millis(200), Duration::from_secs(2));
+        assert!(timeout(a_while, hung(&client, look, || false)).await.is_err(), "nobody asks");
+        timeout(10 * a_while, hung(&client, look, || true)).await.expect("it is silent");
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut asked = [0; 1024];
+                while stream.read(&mut asked).await.is_ok_and(|length| length > 0) {
+                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+                    // Those whose question was given up have left.
+                    let _ = stream.write_all(answer).await;
+                }
+            }
+        });
+        assert!(timeout(a_while, hung(&client, look, || true)).await.is_err(), "it answers");
+    }
 }

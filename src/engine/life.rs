@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     admission::admit,
-    child::{Plan, Process},
+    child::{LOOK_EVERY, Plan, Process, hung},
     locate,
     place::{Failure, Key, Phase, Running},
     pool::Shared,
@@ -83,7 +83,8 @@ async fn run(shared: &Shared, order: &Order) -> Result<(), Death> {
     if let Some(place) = shared.table().get_mut(&order.key) {
         place.last_used = began;
     }
-    let running = Running { client: process.client(), pid: process.pid(), since: Timestamp::now() };
+    let client = process.client();
+    let running = Running { client: client.clone(), pid: process.pid(), since: Timestamp::now() };
     order.phase.send_replace(Phase::Running(running));
     shared.changed.send_replace(());
     tokio::select! {
@@ -92,13 +93,20 @@ async fn run(shared: &Shared, order: &Order) -> Result<(), Death> {
             tracing::info!(model = %order.entry.name, role = %order.key.role(), "model unloaded");
             Ok(())
         }
-        failure = process.ended() => {
-            // Logged here, since it may have had no request that could report it.
-            let cause = failure.clone().into_error().chain();
-            tracing::warn!(model = %order.entry.name, role = %order.key.role(), "{cause}");
-            Err(Death { failure, ran: Some(began.elapsed()) })
+        failure = process.ended() => Err(died(order, failure, began)),
+        () = hung(&client, LOOK_EVERY, || shared.is_used(&order.key)) => {
+            let failure = process.hangs();
+            process.terminate().await;
+            Err(died(order, failure, began))
         }
     }
+}
+
+/// Logged here, since it may have had no request that could report it.
+fn died(order: &Order, failure: Failure, began: Instant) -> Death {
+    let cause = failure.clone().into_error().chain();
+    tracing::warn!(model = %order.entry.name, role = %order.key.role(), "{cause}");
+    Death { failure, ran: Some(began.elapsed()) }
 }
 
 /// Whether the model's files are what they should be. The hash ends soon after the order's stop.
@@ -115,11 +123,15 @@ async fn verify(shared: &Shared, order: &Order) -> Result<(), Failure> {
 async fn start(shared: &Shared, order: &Order) -> Result<Process, Failure> {
     let settings = &shared.settings;
     let program = locate::find(settings, &shared.data_dir).map_err(Failure::from)?;
+    let socket = shared.folder.socket().map_err(|source| {
+        let message = "The folder for the engine's sockets is gone and cannot be made again.";
+        Failure::new(Kind::Setup, message, source.to_string())
+    })?;
     let plan = Plan {
         program,
         entry: Arc::clone(&order.entry),
         role: order.key.role(),
-        socket: shared.folder.socket(),
+        socket,
         slots: settings.engine_parallel,
         context: settings.context_per_slot(&order.entry),
         threads: settings.threads(),

@@ -28,12 +28,11 @@ impl LogTail {
     }
 
     /// The reason in one line that a caller may see: the first complaint of those kept, without
-    /// paths. The first, because llama.cpp names the fault there and then only that it gave up.
+    /// paths. The first, because llama.cpp names the fault there and then only that it gave up. None
+    /// when the process was ended from outside, which leaves it no time to complain.
     pub(super) fn reason(&self) -> Option<String> {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let complaint =
-            lines.iter().find_map(|line| complaint(line)).or_else(|| lines.back().map(String::as_str));
-        complaint.map(without_paths).filter(|reason| !reason.is_empty())
+        lines.iter().find_map(|line| complaint(line)).map(without_paths).filter(|reason| !reason.is_empty())
     }
 }
 

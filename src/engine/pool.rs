@@ -56,6 +56,7 @@ pub(super) struct Shared {
     runtime: Handle,
     /// The program that was found last, and when it was written.
     located: Mutex<Option<(Located, SystemTime)>>,
+    locating: tokio::sync::Mutex<()>,
 }
 
 /// A loaded model.
@@ -110,6 +111,7 @@ impl Engine {
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
             located: Mutex::default(),
+            locating: tokio::sync::Mutex::default(),
         });
         shared.tasks.spawn(unload_idle(Arc::clone(&shared), changes));
         Ok(Self { shared })
@@ -135,6 +137,7 @@ impl Engine {
         let (visit, queue) = Visit::new(&self.shared, &key, keep_alive);
         let lined_up = Instant::now();
         let slot = queue.enter(&entry.name.to_string()).await?;
+        visit.granted(keep_alive);
         let asked = Instant::now();
         loop {
             let (mut phase, stopping) = self.shared.life(&key, &entry)?;
@@ -195,16 +198,23 @@ impl Engine {
     pub async fn locate(&self) -> Result<Located> {
         let path = locate::find(&self.shared.settings, &self.shared.data_dir)?;
         let written = path.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-        let remembered = || self.shared.located.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((located, at)) = &*remembered()
-            && located.path == path
-            && *at == written
-        {
-            return Ok(located.clone());
+        if let Some(located) = self.shared.remembered(&path, written) {
+            return Ok(located);
         }
-        let located = locate::locate(&self.shared.settings, &self.shared.data_dir).await?;
-        *remembered() = Some((located.clone(), written));
-        Ok(located)
+        // A task of its own, and one for all: whoever asks may not wait for as long as it takes.
+        let shared = Arc::clone(&self.shared);
+        let ask = self.shared.runtime.spawn(async move {
+            let _one_at_a_time = shared.locating.lock().await;
+            if let Some(located) = shared.remembered(&path, written) {
+                return Ok(located);
+            }
+            let located = locate::locate(&shared.settings, &shared.data_dir).await?;
+            *shared.located() = Some((located.clone(), written));
+            Ok(located)
+        });
+        ask.await.map_err(|source| {
+            Error::new(Kind::Internal, "The engine could not be looked for.").because(source)
+        })?
     }
 
     /// Ends all children, and with them the requests they are at. None is left when this returns,
@@ -247,6 +257,21 @@ fn describe(key: &Key, place: &Place) -> Option<Loaded> {
 impl Shared {
     pub(super) fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn located(&self) -> MutexGuard<'_, Option<(Located, SystemTime)>> {
+        self.located.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of the program as it was written then.
+    fn remembered(&self, path: &Path, written: SystemTime) -> Option<Located> {
+        let located = self.located();
+        let (located, at) = located.as_ref()?;
+        (located.path == path && *at == written).then(|| located.clone())
+    }
+
+    pub(super) fn is_used(&self, key: &Key) -> bool {
+        self.table().get(key).is_some_and(|place| place.users > 0)
     }
 
     /// How the model's child is doing, and whether it has been told to end; begins one when there is
@@ -305,10 +330,16 @@ impl Visit {
             life: None,
         });
         place.users += 1;
-        place.keep_alive = keep_alive;
         let queue = Arc::clone(&place.queue);
         drop(table);
         (Self { shared: Arc::clone(shared), key: key.clone() }, queue)
+    }
+
+    /// Who was refused a slot has no say in how long the model stays.
+    fn granted(&self, keep_alive: KeepAlive) {
+        if let Some(place) = self.shared.table().get_mut(&self.key) {
+            place.keep_alive = keep_alive;
+        }
     }
 }
 

@@ -56,8 +56,15 @@ impl RuntimeFolder {
     }
 
     /// A path for a new socket; llama-server takes it for one by its `.sock`.
-    pub(super) fn socket(&self) -> PathBuf {
-        self.path.join(format!("{}.sock", self.next.fetch_add(1, Ordering::Relaxed)))
+    ///
+    /// # Errors
+    /// When the folder is gone, as whatever nobody touches for days in a temporary folder may be, and
+    /// cannot be made again.
+    pub(super) fn socket(&self) -> io::Result<PathBuf> {
+        if fs::symlink_metadata(&self.path).is_err() {
+            claim(&self.path)?;
+        }
+        Ok(self.path.join(format!("{}.sock", self.next.fetch_add(1, Ordering::Relaxed))))
     }
 }
 

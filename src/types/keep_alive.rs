@@ -51,7 +51,8 @@ impl FromStr for KeepAlive {
 impl fmt::Display for KeepAlive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Forever => f.write_str("-1"),
+            // With a unit: without one Ollama takes it only as a number, and refuses the text.
+            Self::Forever => f.write_str("-1s"),
             Self::For(duration) => write!(f, "{}ms", duration.as_millis()),
         }
     }
