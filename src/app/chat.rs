@@ -17,7 +17,7 @@ use crate::{
     backend::ChatStream,
     cache::{Events, Served},
     context::{at_once, within},
-    error::Result,
+    error::{Error, Kind, Result},
     telemetry::call::RunningCall,
     types::{ChatEvent, ChatRequest},
 };
@@ -49,7 +49,7 @@ impl App {
             let mut call = begin();
             let asked = within(call.context(), backend.chat(request)).await;
             let events = asked.inspect_err(|error| call.failed(error))?;
-            let metered: Events = Box::pin(Metered { events, call });
+            let metered: Events = Box::pin(Metered { events, call, bytes: 0 });
             Ok(metered)
         };
         let (events, served) = self.cache.chat(key, caller.directives, generate).await?;
@@ -59,10 +59,14 @@ impl App {
     }
 }
 
-/// Counts what a reply cost when it has ended.
+/// A model that does not end its reply must not fill our memory.
+const MAX_REPLY_BYTES: usize = 32 * 1024 * 1024;
+
+/// Counts what a reply cost when it has ended, and cuts off one that grows too large.
 struct Metered {
     events: ChatStream,
     call: RunningCall,
+    bytes: usize,
 }
 
 impl Stream for Metered {
@@ -70,7 +74,12 @@ impl Stream for Metered {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let event = at_once(self.call.context(), || self.events.as_mut().poll_next(cx));
-        let event = ready!(event);
+        let mut event = ready!(event);
+        self.bytes += event.as_ref().and_then(|event| event.as_ref().ok()).map_or(0, ChatEvent::size);
+        if self.bytes > MAX_REPLY_BYTES {
+            let message = "The model's reply has more than 32 MB and was cut off.";
+            event = Some(Err(Error::new(Kind::BadGateway, message)));
+        }
         match &event {
             Some(Ok(ChatEvent::Done(done))) => self.call.answered(done.usage, done.timings.queue),
             Some(Ok(_)) => self.call.event(),

@@ -3,11 +3,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, atomic::AtomicBool},
+    sync::{Arc, PoisonError, Weak, atomic::AtomicBool},
     time::{Duration, SystemTime},
 };
 
 use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Cache, Directives, Key, Origin, Served, Shared, entry, fresh, keep, key};
 use crate::{
@@ -18,7 +19,16 @@ use crate::{
 type Vector = Arc<[f32]>;
 
 /// An embedding that is being made; `None` until it is there.
-pub(super) type Running = watch::Receiver<Option<Result<Vector>>>;
+type Promise = watch::Receiver<Option<Result<Vector>>>;
+
+/// Held by everybody who waits for a call to the model, which is given up when the last one leaves.
+type Interest = DropGuard;
+
+/// What others may join.
+pub(super) struct Running {
+    promise: Promise,
+    interest: Weak<Interest>,
+}
 
 /// Vectors in the order of the texts, with what the call to the model said when there was one.
 pub struct Embedded {
@@ -40,8 +50,16 @@ struct Claim {
 #[derive(Default)]
 struct Missing {
     ask: Vec<Claim>,
-    /// With its first place among the caller's texts.
-    wait: Vec<(Key, usize, Running)>,
+    wait: Vec<Wait>,
+}
+
+/// A text whose vector is being made.
+struct Wait {
+    key: Key,
+    /// Its first place among the caller's texts.
+    index: usize,
+    promise: Promise,
+    _interest: Arc<Interest>,
 }
 
 impl Cache {
@@ -75,14 +93,17 @@ impl Cache {
         }
         let (mut known, oldest) = self.known(&mut unique, directives).await;
         let hits = known.len();
-        let missing = self.claim(unique);
+        let abandoned = CancellationToken::new();
+        let missing = self.claim(unique, &abandoned);
         let counts = (hits, missing.ask.len(), missing.wait.len());
         self.count(counts);
-        let call = self.make(missing, ask, &mut known).await?;
+        let call = self.make(missing, abandoned, ask, &mut known).await?;
+        let stored = Arc::new(AtomicBool::new(!self.ttl(super::Kind::Embedding).is_zero()));
         let served = match counts {
             (_, 0, 0) => oldest.unwrap_or(Served::Bypass),
             (0, 0, _) => Served::Collapsed,
-            (0, _, _) => Served::Miss { stored: Arc::new(AtomicBool::new(true)) },
+            (0, _, _) if directives.asks_for_new() => Served::Refreshed { stored },
+            (0, _, _) => Served::Miss { stored },
             _ => Served::Partial,
         };
         let vectors = keys.iter().filter_map(|key| known.get(key).cloned()).collect();
@@ -116,18 +137,24 @@ impl Cache {
     }
 
     /// Divides what is missing into what somebody else is asking for and what is now ours to ask.
-    fn claim(&self, wanted: HashMap<Key, (usize, String)>) -> Missing {
+    fn claim(&self, wanted: HashMap<Key, (usize, String)>, abandoned: &CancellationToken) -> Missing {
         let mut missing = Missing::default();
+        let ours = Arc::new(abandoned.clone().drop_guard());
         let mut running = self.shared.running.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, (index, text)) in wanted {
-            if let Some(other) = running.get(&key) {
-                missing.wait.push((key, index, other.clone()));
-                continue;
-            }
-            let (waiting, receiver) = watch::channel(None);
-            running.insert(key, receiver.clone());
-            missing.wait.push((key, index, receiver));
-            missing.ask.push(Claim { key, text, index, waiting });
+            // One that everybody has left is being given up.
+            let joined = running.get(&key).and_then(|other| Some((other, other.interest.upgrade()?)));
+            let (promise, interest) = match joined {
+                Some((other, interest)) => (other.promise.clone(), interest),
+                None => {
+                    let (waiting, promise) = watch::channel(None);
+                    let interest = Arc::downgrade(&ours);
+                    running.insert(key, Running { promise: promise.clone(), interest });
+                    missing.ask.push(Claim { key, text, index, waiting });
+                    (promise, Arc::clone(&ours))
+                }
+            };
+            missing.wait.push(Wait { key, index, promise, _interest: interest });
         }
         // In the caller's order, which is that of what is said about them.
         missing.ask.sort_unstable_by_key(|claim| claim.index);
@@ -144,6 +171,7 @@ impl Cache {
     async fn make<F>(
         &self,
         Missing { ask: claims, wait }: Missing,
+        abandoned: CancellationToken,
         ask: impl FnOnce(Vec<String>) -> F + Send + 'static,
         known: &mut HashMap<Key, Vector>,
     ) -> Result<Option<EmbedReply>>
@@ -156,17 +184,19 @@ impl Cache {
             // A task of its own: somebody else may be waiting for it when our caller leaves.
             tokio::spawn(async move {
                 let claims = Claims { shared, claims };
-                let reply = ask(texts).await;
-                claims.settle(reply, ttl)
+                tokio::select! {
+                    biased;
+                    () = abandoned.cancelled() => Err(lost()),
+                    reply = ask(texts) => claims.settle(reply, ttl),
+                }
             })
         });
-        let lost = || Error::new(ErrorKind::Internal, "The embedding was not finished.");
         let reply = match call {
             None => None,
             Some(call) => Some(call.await.map_err(|source| lost().because(source))??),
         };
-        for (key, index, mut running) in wait {
-            let vector = running.wait_for(Option::is_some).await.map_err(|_| lost())?.clone();
+        for Wait { key, index, mut promise, _interest } in wait {
+            let vector = promise.wait_for(Option::is_some).await.map_err(|_| lost())?.clone();
             let vector = vector.unwrap_or_else(|| Err(lost()));
             known.insert(key, vector.map_err(|error| error.at(|_| format!("/input/{index}")))?);
         }
@@ -210,6 +240,10 @@ impl Claims {
     }
 }
 
+fn lost() -> Error {
+    Error::new(ErrorKind::Internal, "The embedding was not finished.")
+}
+
 /// What those are told who wait for the text that the model got at `/input/{n}`: of a refusal only what
 /// is about this text.
 fn for_others(error: &Error, n: usize) -> Error {
@@ -229,8 +263,11 @@ fn for_others(error: &Error, n: usize) -> Error {
 impl Drop for Claims {
     fn drop(&mut self) {
         let mut running = self.shared.running.lock().unwrap_or_else(PoisonError::into_inner);
-        for claim in &self.claims {
-            running.remove(&claim.key);
+        for Claim { key, waiting, .. } in &self.claims {
+            // When everybody had left, somebody who came since may have promised the same.
+            if running.get(key).is_some_and(|known| known.promise.same_channel(&waiting.subscribe())) {
+                running.remove(key);
+            }
         }
     }
 }
@@ -297,5 +334,37 @@ mod tests {
         assert_eq!(alike.err().expect("a refusal").field_errors()[0].pointer, "/input/1");
         assert_eq!(other.err().expect("nothing").kind(), ErrorKind::Unavailable);
         cache.embed(texts(&["a"]), "m", ORIGIN, directives(), known).await.expect("a vector");
+    }
+    #[tokio::test]
+    async fn the_last_one_to_leave_stops_the_call() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = cache(folder.path()).await;
+        let (asks, mut asked) = oneshot::channel::<()>();
+        let endless = async move |_: Vec<String>| {
+            let _asks = asks;
+            std::future::pending().await
+        };
+        let never = async |_: Vec<String>| unreachable!("it is being made");
+        let mut first = Box::pin(cache.embed(texts(&["a"]), "m", ORIGIN, Directives::default(), endless));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        let mut second = Box::pin(cache.embed(texts(&["a"]), "m", ORIGIN, Directives::default(), never));
+        while !cache.shared.running.lock().expect("a board").values().any(|it| it.interest.strong_count() > 1)
+        {
+            assert!(
+                futures_util::poll!(&mut first).is_pending() && futures_util::poll!(&mut second).is_pending()
+            );
+            tokio::task::yield_now().await;
+        }
+        drop(first);
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(asked.try_recv() == Err(oneshot::error::TryRecvError::Empty), "the second still waits");
+        drop(second);
+        asked.await.expect_err("the call was dropped");
+        let known =
+            async |_: Vec<String>| Ok(EmbedReply { embeddings: vec![vec![0.5]], ..EmbedReply::default() });
+        cache.embed(texts(&["a"]), "m", ORIGIN, Directives::default(), known).await.expect("a vector");
+        assert!(cache.shared.running.lock().expect("a board").is_empty());
     }
 }

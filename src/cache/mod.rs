@@ -98,6 +98,13 @@ pub struct Directives {
     pub max_age: Option<Duration>,
 }
 
+impl Directives {
+    /// Whether it is the caller's wish when a model is asked.
+    fn asks_for_new(&self) -> bool {
+        self.no_cache || self.max_age.is_some()
+    }
+}
+
 /// How an answer came about.
 #[derive(Clone, Debug)]
 pub enum Served {
@@ -135,10 +142,6 @@ struct Shared {
     /// Embeddings that are being made.
     running: Mutex<HashMap<Key, Running>>,
 }
-
-/// A reply that has grown beyond this is a model that has lost its way.
-const MAX_REPLY_BYTES: usize = 32 * 1024 * 1024;
-
 impl Cache {
     /// Opens the store that the settings ask for. Must be called within a tokio runtime.
     ///
@@ -176,7 +179,12 @@ impl Cache {
     /// # Errors
     /// `Unavailable` when it cannot be said that they are gone.
     pub async fn clear(&self, kind: Option<Kind>) -> Result<u64> {
-        self.shared.store.clear(kind).await
+        // A task of its own: it has to come to its end also when who asked for it leaves.
+        let shared = Arc::clone(&self.shared);
+        let clear = tokio::spawn(async move { shared.store.clear(kind).await });
+        clear.await.map_err(|source| {
+            Error::new(ErrorKind::Internal, "Clearing the cache was not finished.").because(source)
+        })?
     }
 
     pub async fn stop(&self) {
@@ -290,18 +298,13 @@ where
     let mut events = generate().await?;
     let stored = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stored);
-    let asked_for_new = directives.no_cache || directives.max_age.is_some();
-    flight.begin(if asked_for_new { Served::Refreshed { stored } } else { Served::Miss { stored } });
-    let mut bytes = 0;
+    flight.begin(if directives.asks_for_new() {
+        Served::Refreshed { stored }
+    } else {
+        Served::Miss { stored }
+    });
     while let Some(event) = events.next().await {
         let event = event?;
-        bytes += size(&event);
-        if bytes > MAX_REPLY_BYTES {
-            return Err(Error::new(
-                ErrorKind::BadGateway,
-                "The model's reply has more than 32 MB and was cut off.",
-            ));
-        }
         if !matches!(event, ChatEvent::Done(_)) {
             flight.push(event);
             continue;
@@ -322,13 +325,6 @@ where
 fn keep(shared: &Shared, key: Key, value: Bytes, ttl: Duration) {
     shared.store.put(key, value, ttl);
     shared.metrics.cache.stored(key.kind.as_str());
-}
-
-fn size(event: &ChatEvent) -> usize {
-    match event {
-        ChatEvent::Text(text) | ChatEvent::Thinking(text) => text.len() + 32,
-        ChatEvent::ToolCall(_) | ChatEvent::Done(_) => 256,
-    }
 }
 
 /// The events of an entry that may be used.

@@ -169,6 +169,18 @@ pub enum ChatEvent {
 }
 
 impl ChatEvent {
+    /// Bytes that it takes, about.
+    pub fn size(&self) -> usize {
+        let held = match self {
+            Self::Text(text) | Self::Thinking(text) => text.len(),
+            Self::ToolCall(call) => size_of::<ToolCall>() + call.name.len() + call.arguments.get().len(),
+            Self::Done(done) => {
+                size_of::<Done>() + done.context.as_ref().map_or(0, |ids| size_of_val(&**ids))
+            }
+        };
+        size_of::<Self>() + held
+    }
+
     /// Appends a text to events of a reply that have arrived together: to the last of them when that
     /// is a text, too, since each event costs as much as many bytes. An empty text says nothing.
     pub fn push_text(events: &mut Vec<Self>, text: Cow<'_, str>) {

@@ -213,3 +213,20 @@ async fn an_empty_reply_of_a_model_is_a_reply() {
     let reply = body(server.post("/inference/chat", &hello(false)).send().await.unwrap()).await;
     assert_eq!((&reply["message"]["content"], &reply["done"]), (&json!(""), &json!(true)));
 }
+
+#[tokio::test]
+async fn a_reply_without_end_is_cut_off_whether_it_is_kept_or_not() {
+    let server = start().await;
+    let call = json!({"model": "m", "message": {"role": "assistant", "content": "", "tool_calls":
+        [{"function": {"name": "f", "arguments": {"a": "x".repeat(1 << 20)}}}]}, "done": false});
+    for line in [chat_line(&"x".repeat(1 << 20)), format!("{call}\n")] {
+        let steps = std::iter::repeat_n(Step::Send(line), 40).chain([Step::Send(last_line(40))]);
+        server.ollama.on("/api/chat", Script::ok(steps.collect()));
+        for directive in ["no-store", "no-cache"] {
+            let request = server.post("/inference/chat", &hello(false)).header("cache-control", directive);
+            let (status, problem) = problem(request).await;
+            assert_eq!(status, 502, "{directive}: {problem}");
+            assert!(problem["detail"].as_str().unwrap().contains("32 MB"), "{directive}: {problem}");
+        }
+    }
+}

@@ -34,6 +34,17 @@ async fn generate_answers_in_one_object() {
 }
 
 #[tokio::test]
+async fn for_ever_is_said_as_ollama_reads_it() {
+    let server = start().await;
+    for keep_alive in [json!(-1), json!("-1"), json!("-1m")] {
+        let request = json!({"prompt": keep_alive.to_string(), "keep_alive": keep_alive});
+        assert_eq!(server.post("/inference/generate", &request).send().await.unwrap().status(), 200);
+    }
+    // A text is a duration there, and has a unit.
+    assert!(server.ollama.requests("/api/generate").iter().all(|sent| sent["keep_alive"] == "-1s"));
+}
+
+#[tokio::test]
 async fn chat_answers_in_one_object_and_has_the_briefs_temperature() {
     let server = start().await;
     let response = server.post_text("/inference/chat", HELLO).send().await.unwrap();
