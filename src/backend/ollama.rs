@@ -125,10 +125,11 @@ impl Backend for Ollama {
     }
 
     async fn embed(&self, request: EmbedRequest) -> Result<EmbedReply> {
-        let EmbedRequest { model, input, keep_alive } = &request;
+        let EmbedRequest { model, input, keep_alive } = request;
         let keep_alive = keep_alive.map(|keep_alive| keep_alive.to_string());
-        let response =
-            self.post("/api/embed", model, to_json(&EmbedBody { model, input, keep_alive })?).await?;
+        let (asked, size) = (model.clone(), input.iter().map(String::len).sum::<usize>());
+        let write = move || to_json(&EmbedBody { model: &asked, input: &input, keep_alive });
+        let response = self.post("/api/embed", &model, work(size > LARGE, write).await?).await?;
         let answer = response.bytes(MAX_EMBED_ANSWER).await?;
         let answer: EmbedAnswer = work(answer.len() > LARGE, move || read(&answer)).await?;
         Ok(EmbedReply {

@@ -23,6 +23,16 @@ pub(super) const LARGE: usize = 256 * 1024;
 #[derive(Default)]
 pub(super) struct Room(Option<OwnedSemaphorePermit>);
 
+impl Room {
+    /// Gives back what is more than so many bytes: pictures take less than they did as base64.
+    pub(super) fn keep(mut self, bytes: usize) -> Self {
+        if let Some(permit) = &mut self.0 {
+            drop(permit.split(permit.num_permits().saturating_sub(bytes.div_ceil(1024))));
+        }
+        self
+    }
+}
+
 pub(super) struct Incoming {
     edge: Arc<Edge>,
     body: Body,
@@ -133,5 +143,23 @@ async fn room(edge: &Edge, bytes: usize) -> Result<Room> {
             Err(Error::new(Kind::Busy, "Too many large requests come in at once; send it again later.")
                 .retry_after(Duration::from_secs(5)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[test]
+    fn room_that_is_not_needed_is_given_back() {
+        let all = Arc::new(Semaphore::new(1000));
+        let room = Room(Arc::clone(&all).try_acquire_many_owned(800).ok()).keep(100 * 1024 - 1);
+        assert_eq!(all.available_permits(), 900);
+        let room = room.keep(500 * 1024);
+        assert_eq!(all.available_permits(), 900);
+        drop(room);
+        assert_eq!(all.available_permits(), 1000);
     }
 }

@@ -8,10 +8,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    Edge, cached,
+    Edge,
+    body::LARGE,
+    cached,
     caller::Caller,
     docs::OneOrMany,
     error::Result,
@@ -21,6 +24,7 @@ use super::{
 };
 use crate::{
     cache::Embedded,
+    error::{Error, Kind},
     types::{Capability, EmbedRequest},
     wire::ollama::nanos,
 };
@@ -113,15 +117,27 @@ async fn answer(
     let Embedded { vectors, call, served } =
         edge.app.embed(caller, request).await.map_err(|error| error.at(place))?;
     let total_duration = call.map_or(0, |call| nanos(call.timings.total));
-    let mut response = render(&EmbedReplyBody { model, embeddings: vectors, total_duration });
+    let mut response = render(EmbedReplyBody { model, embeddings: vectors, total_duration }).await?;
     cached::mark(response.headers_mut(), &served);
     Ok(response)
 }
 
-/// Most of what a known embedding costs is writing it, so it is written in one piece.
-fn render(reply: &EmbedReplyBody) -> Response {
+/// Most of what a known embedding costs is writing it, so it is written in one piece; many of them where
+/// that holds nobody up.
+async fn render(reply: EmbedReplyBody) -> Result<Response> {
     let numbers: usize = reply.embeddings.iter().map(|vector| vector.len()).sum();
-    let mut json = Vec::with_capacity(256 + numbers * NUMBER_BYTES);
-    serde_json::to_writer(&mut json, reply).expect("texts and numbers, and a Vec takes them all");
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
+    let bytes = 256 + numbers * NUMBER_BYTES;
+    let write = move || {
+        let mut json = Vec::with_capacity(bytes);
+        serde_json::to_writer(&mut json, &reply).expect("texts and numbers, and a Vec takes them all");
+        json
+    };
+    let json = if bytes > LARGE {
+        spawn_blocking(write).await.map_err(|source| {
+            Error::new(Kind::Internal, "The embeddings could not be written.").because(source)
+        })?
+    } else {
+        write()
+    };
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response())
 }

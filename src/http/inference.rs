@@ -168,8 +168,9 @@ pub(super) async fn generate(
     let needed = needed(count(&body.images));
     let model = edge.app.models.resolve(body.model.as_deref(), needed).await?;
     let request = body.into_request(model, &edge.app.pictures).await?;
-    drop(room);
+    let room = room.keep(request.size());
     let reply = edge.app.chat(&caller, request).await?;
+    drop(room);
     respond(&caller, reply, Shape::Generate, stream).await
 }
 
@@ -185,8 +186,9 @@ pub(super) async fn chat(
     let needed = needed(body.messages.iter().map(|message| count(&message.images)).sum());
     let model = edge.app.models.resolve(body.model.as_deref(), needed).await?;
     let request = body.into_request(model, &edge.app.pictures).await?;
-    drop(room);
+    let room = room.keep(request.size());
     let reply = edge.app.chat(&caller, request).await?;
+    drop(room);
     respond(&caller, reply, Shape::Chat, stream).await
 }
 

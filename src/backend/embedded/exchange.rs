@@ -97,7 +97,7 @@ fn attended(
         let mut reply = String::new();
         while let Some(event) = events.next().await {
             let event = match event {
-                Ok(ChatEvent::Done(done)) => finish(*done, &past, &reply, &lease).await,
+                Ok(ChatEvent::Done(done)) => Ok(finish(*done, &past, &reply, &lease).await),
                 other => other,
             };
             match event {
@@ -116,10 +116,14 @@ fn attended(
     }
 }
 
-async fn finish(mut done: Done, past: &Past, reply: &str, lease: &Lease) -> Result<ChatEvent> {
+async fn finish(mut done: Done, past: &Past, reply: &str, lease: &Lease) -> ChatEvent {
     (done.timings.queue, done.timings.load) = (Some(lease.waited()), lease.load());
-    done.context = tell(past, reply, lease.client()).await?;
-    Ok(done.into())
+    // The reply is whole; without its tokens it can only not be gone on with.
+    done.context = tell(past, reply, lease.client()).await.unwrap_or_else(|error| {
+        tracing::warn!("a reply's tokens could not be had: {}", error.chain());
+        None
+    });
+    done.into()
 }
 
 /// The whole exchange in token ids, so that a later prompt can go on with it.
