@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 /// that has to answer in the shape of a schema answers in the schema's order. As a tree it could take a
 /// hundred times its size.
 ///
-/// Its serialized form is JSON for `serde_json` alone; see [`as_string`] for others.
+/// Its serialized form is JSON for `serde_json` alone; `as_string` is for others.
 #[derive(Clone, Debug)]
 pub struct JsonText(Box<RawValue>);
 
