@@ -22,12 +22,14 @@ use crate::{
     types::Refusal,
 };
 
+/// The fields that are read as text. All others but the file are passed over, whatever is in them.
+const TEXTS: [&str; 3] = ["prompt", "model", "stream"];
 /// A form has a handful of fields; more is somebody trying something.
 const MAX_FIELDS: usize = 16;
 /// Bytes of a field that is no file: longer than any prompt that a vision model takes.
 const MAX_TEXT: usize = 64 * 1024;
 
-/// The field `file` and the texts of all others.
+/// The field `file` and those of `TEXTS`.
 pub(super) struct Form {
     pub(super) file: Vec<u8>,
     texts: HashMap<String, String>,
@@ -83,6 +85,10 @@ async fn read(
             break;
         }
         let name = field.name().unwrap_or_default().to_owned();
+        if name != "file" && !TEXTS.contains(&name.as_str()) {
+            // Dropped here, it is read to its end below without being kept.
+            continue;
+        }
         let known = if name == "file" { file.is_some() } else { texts.contains_key(&name) };
         if known {
             problems.refuse(format!("/{name}"), "may be sent only once");

@@ -167,6 +167,20 @@ async fn bodies_that_are_no_forms() {
     nothing_was_asked(&server);
 }
 
+#[tokio::test]
+async fn fields_of_forms_that_nobody_reads_are_passed_over() {
+    let server = start().await;
+    // Neither its length nor what is in it matters, also when it is there twice.
+    for size in [2, 200_000] {
+        let other = || Form::new().part("image", named("a.png", &vec![0xff; size]));
+        let (status, problem) = problem(upload(&server, other())).await;
+        assert_eq!(status, 422, "{problem}");
+        assert_eq!(problem["detail"], "file is missing: send the image as a field of this name.");
+        let form = other().part("image", named("b.png", &[0xff])).part("file", named("c.png", &png()));
+        assert_eq!(upload(&server, form).send().await.unwrap().status(), 200);
+    }
+}
+
 /// Sends a form's beginning, of as many bytes as it announces or fewer, and gives the answer's head.
 async fn begin_upload(server: &TestServer, announced: usize, sent: &[u8]) -> String {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
