@@ -22,20 +22,22 @@ use crate::{
     types::Refusal,
 };
 
-/// The fields that are read as text. All others but the file are passed over, whatever is in them.
-const TEXTS: [&str; 3] = ["prompt", "model", "stream"];
+/// The fields that are read, all but the file as text. Others are passed over, whatever is in them.
+const FIELDS: [&str; 4] = ["file", "prompt", "model", "stream"];
 /// A form has a handful of fields; more is somebody trying something.
 const MAX_FIELDS: usize = 16;
 /// Bytes of a field that is no file: longer than any prompt that a vision model takes.
 const MAX_TEXT: usize = 64 * 1024;
 
-/// The field `file` and those of `TEXTS`.
+/// The field `file` and the texts of the others.
 pub(super) struct Form {
     pub(super) file: Vec<u8>,
-    texts: HashMap<String, String>,
+    texts: Texts,
     /// For as long as the file is in memory.
     pub(super) room: Room,
 }
+
+type Texts = HashMap<&'static str, String>;
 
 impl Form {
     /// A field's text; none when it was not sent.
@@ -73,26 +75,23 @@ async fn read(
     boundary: String,
     announced: usize,
     edge: &Edge,
-) -> Result<(Vec<u8>, HashMap<String, String>)> {
+) -> Result<(Vec<u8>, Texts)> {
     let mut form = Multipart::new(Box::pin(pieces), boundary);
-    let (mut file, mut texts) = (None, HashMap::new());
+    let (mut file, mut texts, mut sent) = (None, HashMap::new(), Vec::new());
     let mut problems = Fields::default();
-    let mut count = 0;
     while let Some(field) = form.next_field().await.map_err(malformed)? {
-        count += 1;
-        if count > MAX_FIELDS {
-            problems.refuse("", format!("may have at most {MAX_FIELDS} fields"));
-            break;
+        if field.index() >= MAX_FIELDS {
+            return Err(Error::field("", format!("The form may have at most {MAX_FIELDS} fields")));
         }
-        let name = field.name().unwrap_or_default().to_owned();
-        if name != "file" && !TEXTS.contains(&name.as_str()) {
-            // Dropped here, it is read to its end below without being kept.
-            continue;
-        }
-        let known = if name == "file" { file.is_some() } else { texts.contains_key(&name) };
-        if known {
+        // A field that is dropped is read to its end without being kept.
+        let Some(&name) = FIELDS.iter().find(|name| field.name() == Some(**name)) else { continue };
+        let before = sent.iter().filter(|other| **other == name).count();
+        sent.push(name);
+        if before == 1 {
             problems.refuse(format!("/{name}"), "may be sent only once");
-            break;
+        }
+        if before > 0 {
+            continue;
         }
         if name == "file" {
             let limits = edge.app.pictures.limits();
@@ -102,22 +101,26 @@ async fn read(
                 refusal.at("/file")
             });
             file = Some(read.await?);
+        } else if let Some(text) = text(field, name).await? {
+            texts.insert(name, text);
         } else {
-            texts.insert(name.clone(), text(field, &name).await?);
+            problems.refuse(format!("/{name}"), "must be text in UTF-8");
         }
     }
+    let file = file.unwrap_or_else(|| {
+        problems.refuse("/file", "is missing: send the image as a field of this name");
+        Vec::new()
+    });
     problems.finish()?;
-    match file {
-        Some(file) => Ok((file, texts)),
-        None => Err(Error::field("/file", "is missing: send the image as a field of this name")),
-    }
+    Ok((file, texts))
 }
 
-async fn text(field: Field<'_>, name: &str) -> Result<String> {
+/// None when it is no text.
+async fn text(field: Field<'_>, name: &str) -> Result<Option<String>> {
     let too_long =
         || Error::new(Kind::TooLarge, format!("The field {name} is longer than {} kB.", MAX_TEXT / 1024));
     let bytes = bytes(field, 0, MAX_TEXT, too_long).await?;
-    String::from_utf8(bytes).map_err(|_| Error::field(format!("/{name}"), "must be text in UTF-8"))
+    Ok(String::from_utf8(bytes).ok())
 }
 
 async fn bytes(

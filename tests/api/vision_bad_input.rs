@@ -181,6 +181,19 @@ async fn fields_of_forms_that_nobody_reads_are_passed_over() {
     }
 }
 
+#[tokio::test]
+async fn fields_of_forms_that_are_wrong_are_told_together() {
+    let server = start().await;
+    let no_text = |form: Form, name: &'static str| form.part(name, Part::bytes(vec![0xff]));
+    let form = Form::new().text("model", "a").text("model", "b").text("model", "c");
+    let (status, wrong) = problem(upload(&server, no_text(no_text(form, "stream"), "prompt"))).await;
+    assert_eq!(status, 422, "{wrong}");
+    assert_eq!(pointers_of(&wrong), ["/model", "/stream", "/prompt", "/file"], "{wrong}");
+    let many = (0..17).fold(with_file(png()), |form, n| form.text(format!("field{n}"), "x"));
+    let (_, wrong) = problem(upload(&server, many)).await;
+    assert_eq!(wrong["detail"], "The form may have at most 16 fields.");
+}
+
 /// Sends a form's beginning, of as many bytes as it announces or fewer, and gives the answer's head.
 async fn begin_upload(server: &TestServer, announced: usize, sent: &[u8]) -> String {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
