@@ -81,14 +81,7 @@ impl Error {
     /// Refuses one or more fields of a request, of which the first `MAX_FIELDS` are told.
     pub fn fields(mut fields: Vec<FieldError>) -> Self {
         fields.truncate(MAX_FIELDS);
-        let list: Vec<String> = fields
-            .iter()
-            .map(|field| {
-                let name = field.pointer.trim_start_matches('/');
-                if name.is_empty() { field.detail.clone() } else { format!("{name} {}", field.detail) }
-            })
-            .collect();
-        let mut error = Self::new(Kind::Invalid, format!("{}.", list.join("; ")));
+        let mut error = Self::new(Kind::Invalid, sentence(&fields));
         error.0.fields = fields;
         error
     }
@@ -100,12 +93,22 @@ impl Error {
 
     /// The same of a request whose fields stand elsewhere.
     #[must_use]
-    pub fn at(self, place: impl Fn(&str) -> String) -> Self {
+    pub fn at(mut self, place: impl Fn(&str) -> String) -> Self {
         if self.0.fields.is_empty() {
             return self;
         }
-        let moved = |field: FieldError| FieldError { pointer: place(&field.pointer), ..field };
-        Self::fields(self.0.fields.into_iter().map(moved).collect())
+        for field in &mut self.0.fields {
+            field.pointer = place(&field.pointer);
+        }
+        self.0.message = sentence(&self.0.fields);
+        self
+    }
+
+    /// A field may be refused for something else than being `Invalid`.
+    #[must_use]
+    pub fn of_kind(mut self, kind: Kind) -> Self {
+        self.0.kind = kind;
+        self
     }
 
     /// Keeps the cause, for the log only.
@@ -163,6 +166,18 @@ impl Error {
         }
         line
     }
+}
+
+/// What is wrong with all of them.
+fn sentence(fields: &[FieldError]) -> String {
+    let list: Vec<String> = fields
+        .iter()
+        .map(|field| {
+            let name = field.pointer.trim_start_matches('/');
+            if name.is_empty() { field.detail.clone() } else { format!("{name} {}", field.detail) }
+        })
+        .collect();
+    format!("{}.", list.join("; "))
 }
 
 impl fmt::Display for Error {

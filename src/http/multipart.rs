@@ -117,8 +117,10 @@ async fn read(
 
 /// None when it is no text.
 async fn text(field: Field<'_>, name: &str) -> Result<Option<String>> {
-    let too_long =
-        || Error::new(Kind::TooLarge, format!("The field {name} is longer than {} kB.", MAX_TEXT / 1024));
+    let too_long = || {
+        let detail = format!("is longer than {} kB", MAX_TEXT / 1024);
+        Error::field(format!("/{name}"), detail).of_kind(Kind::TooLarge)
+    };
     let bytes = bytes(field, 0, MAX_TEXT, too_long).await?;
     Ok(String::from_utf8(bytes).ok())
 }

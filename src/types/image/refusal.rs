@@ -46,58 +46,55 @@ impl RefusalReason {
 #[derive(Clone, Debug)]
 pub struct Refusal {
     pub reason: RefusalReason,
+    /// Of a field that has no place yet.
     error: Error,
 }
 
 impl Refusal {
     /// The error for the picture that stands at this JSON pointer in the request.
     pub fn at(self, pointer: &str) -> Error {
-        match self.reason {
-            RefusalReason::Url => Error::field(pointer, NO_URLS),
-            _ => self.error,
-        }
+        self.error.at(|_| pointer.to_owned())
     }
 
     pub(super) fn url() -> Self {
-        Self::new(RefusalReason::Url, Kind::Invalid, format!("An image {NO_URLS}."))
+        let detail = "must be the image itself as base64: nothing is fetched from an address";
+        Self::new(RefusalReason::Url, Kind::Invalid, detail)
     }
 
     pub(super) fn base64(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        let refusal = Self::new(RefusalReason::Base64, Kind::Malformed, "The image is not valid base64.");
-        refusal.because(source)
+        Self::new(RefusalReason::Base64, Kind::Malformed, "is not valid base64").because(source)
     }
 
     pub(super) fn empty() -> Self {
-        let message = "The image is empty; send a PNG, JPEG, GIF, WebP or BMP.";
-        Self::new(RefusalReason::Empty, Kind::Malformed, message)
+        let detail = "is empty; send a PNG, JPEG, GIF, WebP or BMP";
+        Self::new(RefusalReason::Empty, Kind::Malformed, detail)
     }
 
     /// For callers that count bytes before they have them all.
     pub fn bytes(limits: &ImageLimits) -> Self {
         let megabytes = limits.max_bytes / (1024 * 1024);
-        let message = format!("The image is larger than {megabytes} MB.");
-        Self::new(RefusalReason::Bytes, Kind::TooLarge, message)
+        Self::new(RefusalReason::Bytes, Kind::TooLarge, format!("is larger than {megabytes} MB"))
     }
 
     pub(super) fn format() -> Self {
-        let message = "This is not an image that can be read here; send a PNG, JPEG, GIF, WebP or BMP.";
-        Self::new(RefusalReason::Format, Kind::Malformed, message)
+        let detail = "is not an image that can be read here; send a PNG, JPEG, GIF, WebP or BMP";
+        Self::new(RefusalReason::Format, Kind::Malformed, detail)
     }
 
     pub(super) fn pixels(width: u32, height: u32, limits: &ImageLimits) -> Self {
         let most = limits.max_pixels;
-        let message = format!("The image has {width} × {height} pixels; at most {most} are accepted.");
-        Self::new(RefusalReason::Pixels, Kind::TooLarge, message)
+        let detail = format!("has {width} × {height} pixels; at most {most} are accepted");
+        Self::new(RefusalReason::Pixels, Kind::TooLarge, detail)
     }
 
     /// `format` is the format's name, as people write it.
     pub fn broken(format: &str, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        let message = format!("The image cannot be decoded: its {format} data is damaged or cut off.");
-        Self::new(RefusalReason::Broken, Kind::Malformed, message).because(source)
+        let detail = format!("cannot be decoded: its {format} data is damaged or cut off");
+        Self::new(RefusalReason::Broken, Kind::Malformed, detail).because(source)
     }
 
-    fn new(reason: RefusalReason, kind: Kind, message: impl Into<String>) -> Self {
-        Self { reason, error: Error::new(kind, message) }
+    fn new(reason: RefusalReason, kind: Kind, detail: impl Into<String>) -> Self {
+        Self { reason, error: Error::field("", detail).of_kind(kind) }
     }
 
     fn because(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
@@ -105,11 +102,9 @@ impl Refusal {
     }
 }
 
-const NO_URLS: &str = "must be the image itself as base64: nothing is fetched from an address";
-
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.error.message())
+        write!(f, "The image {}", self.error.message())
     }
 }
 
