@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{FromRequest, FromRequestParts, Query as AxumQuery, Request},
+    extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, header, request::Parts},
 };
 use serde::de::DeserializeOwned;
@@ -13,7 +13,7 @@ use super::{
     Edge,
     body::{Incoming, LARGE, Room},
     error::Failure,
-    wrong_types::{Root, wrong_types},
+    wrong_types::{Root, wrong_query, wrong_types},
 };
 use crate::error::{Error, Kind, Result};
 
@@ -76,9 +76,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> std::result::Result<Self, Failure> {
-        match AxumQuery::<T>::try_from_uri(&parts.uri) {
-            Ok(AxumQuery(query)) => Ok(Self(query)),
-            Err(rejection) => Err(Error::new(Kind::Invalid, format!("{}.", rejection.body_text())).into()),
+        let query = parts.uri.query().unwrap_or_default();
+        let fields = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
+        match serde_path_to_error::deserialize(fields) {
+            Ok(query) => Ok(Self(query)),
+            Err(error) => Err(wrong_query(&error).into()),
         }
     }
 }

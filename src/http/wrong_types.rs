@@ -1,12 +1,12 @@
 //! What is wrong with JSON that is well-formed and not of the right shape: every field that can be told
-//! from the others, in words of ours instead of serde's.
+//! from the others, in words of ours instead of serde's. Of a query string, the first that is wrong.
 
 use serde::{
     de::{DeserializeOwned, Deserializer, Visitor},
     forward_to_deserialize_any,
 };
 use serde_json::Value;
-use serde_path_to_error::Segment;
+use serde_path_to_error::{Path, Segment};
 
 use crate::error::{Error, FieldError, MAX_FIELDS};
 
@@ -42,7 +42,7 @@ pub(super) fn wrong_types<T: DeserializeOwned>(text: &[u8], mut tree: Option<Val
     let mut wrong: Vec<FieldError> = Vec::new();
     while let Some(tree) = tree.as_mut().filter(|_| wrong.len() < MAX_FIELDS) {
         let Err(error) = serde_path_to_error::deserialize::<_, T>(Root(&*tree)) else { break };
-        let field = field_error(&error, &error.inner().to_string());
+        let field = field_error(error.path(), &error.inner().to_string());
         // What may not be missing is missed once it, or something in it, has been taken out.
         if wrong.iter().any(|known| is_within(&known.pointer, &field.pointer)) {
             break;
@@ -56,9 +56,13 @@ pub(super) fn wrong_types<T: DeserializeOwned>(text: &[u8], mut tree: Option<Val
     // A name that is there twice is so only in the text.
     let text = &mut serde_json::Deserializer::from_slice(text);
     if let (true, Err(error)) = (wrong.is_empty(), serde_path_to_error::deserialize::<_, T>(Root(text))) {
-        wrong.push(field_error(&error, without_place(&error.inner().to_string())));
+        wrong.push(field_error(error.path(), without_place(&error.inner().to_string())));
     }
     Error::fields(wrong)
+}
+
+pub(super) fn wrong_query(error: &serde_path_to_error::Error<serde_urlencoded::de::Error>) -> Error {
+    Error::fields(vec![field_error(error.path(), &error.inner().to_string())])
 }
 
 fn is_within(inner: &str, outer: &str) -> bool {
@@ -85,10 +89,10 @@ fn take(body: &mut Value, pointer: &str) -> bool {
     }
 }
 
-fn field_error(error: &serde_path_to_error::Error<serde_json::Error>, text: &str) -> FieldError {
+fn field_error(path: &Path, text: &str) -> FieldError {
     let mut pointer = String::new();
     let mut push = |name: &str| pointer.extend(["/", &name.replace('~', "~0").replace('/', "~1")]);
-    for segment in error.path() {
+    for segment in path {
         match segment {
             Segment::Seq { index } => push(&index.to_string()),
             Segment::Map { key } => push(key),
@@ -112,6 +116,10 @@ fn field_error(error: &serde_path_to_error::Error<serde_json::Error>, text: &str
 /// `invalid type: string "a", expected i64` is `must be a whole number, not a string`. What is said in
 /// other words is left as it is: it is ours.
 fn plain(text: &str) -> String {
+    // All of a query is text, and these are the standard library's words for what is no boolean.
+    if text == "provided string was not `true` or `false`" {
+        return "must be true or false".to_owned();
+    }
     // What was found may be a text with anything in it; what was expected is ours.
     let Some((found, expected)) = text.rsplit_once(", expected ") else { return text.to_owned() };
     let expected = match expected {
