@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     body::{Body, Bytes},
     extract::Request,
-    http::header,
+    http::{HeaderMap, HeaderName, header},
 };
 use bytes::BytesMut;
 use futures_util::FutureExt;
@@ -45,11 +45,14 @@ impl Incoming {
     /// Refuses a body that announces itself as too long without reading it, and waits for room for a
     /// large one.
     pub(super) async fn begin(request: Request, edge: &Arc<Edge>) -> Result<Self> {
-        if request.headers().get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-            let message = "Send the body as it is, without Content-Encoding.";
+        let headers = request.headers();
+        let as_it_is = has_only(headers, header::CONTENT_ENCODING, b"identity")
+            && has_only(headers, header::TRANSFER_ENCODING, b"chunked");
+        if !as_it_is {
+            let message = "Send the body as it is: no Content-Encoding, no Transfer-Encoding but chunked.";
             return Err(Error::new(Kind::UnsupportedMediaType, message));
         }
-        let length = request.headers().get(header::CONTENT_LENGTH);
+        let length = headers.get(header::CONTENT_LENGTH);
         let announced: Option<usize> = length.and_then(|length| length.to_str().ok()?.parse().ok());
         if announced.is_some_and(|length| length > edge.max_body) {
             return Err(too_large(edge));
@@ -126,6 +129,14 @@ impl Incoming {
     pub(super) fn into_room(self) -> Room {
         self.room
     }
+}
+
+/// Whether no other coding is in the header's list, which may be empty or spread over several lines.
+fn has_only(headers: &HeaderMap, name: HeaderName, coding: &[u8]) -> bool {
+    let lists = headers.get_all(name).iter();
+    let mut given =
+        lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii));
+    given.all(|given| given.is_empty() || given.eq_ignore_ascii_case(coding))
 }
 
 fn too_large(edge: &Edge) -> Error {

@@ -67,6 +67,34 @@ async fn bodies_that_are_no_requests() {
 }
 
 #[tokio::test]
+async fn codings_of_bodies() {
+    let server = start().await;
+    for (codings, status) in [
+        ("content-encoding: identity", 422),
+        ("content-encoding: IDENTITY", 422),
+        ("content-encoding:", 422),
+        ("content-encoding: gzip", 415),
+        ("content-encoding: identity, gzip", 415),
+        ("content-encoding: identity\r\ncontent-encoding: gzip", 415),
+        ("transfer-encoding: Chunked", 422),
+        ("transfer-encoding: gzip, chunked", 415),
+        ("transfer-encoding: gzip\r\ntransfer-encoding: chunked", 415),
+    ] {
+        let body = if codings.starts_with("transfer") {
+            "\r\n2\r\n{}\r\n0\r\n\r\n"
+        } else {
+            "content-length: 2\r\n\r\n{}"
+        };
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request =
+            format!("POST /inference/chat HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\n{codings}\r\n{body}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_head(&mut stream).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{codings}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn fields_that_are_wrong_are_all_named() {
     let server = start().await;
     let hello = json!([{"role": "user", "content": "hi"}]);
