@@ -12,7 +12,7 @@ use std::{
 use axum::{
     body::{Body, Bytes},
     extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderName, HeaderValue, Method, StatusCode, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     context::{self, at_once, within},
-    error::Error,
+    error::{self, Error, Kind},
     telemetry::{
         labels,
         observation::{Arrival, Observation},
@@ -50,7 +50,7 @@ pub(super) async fn observe(State(edge): State<Arc<Edge>>, mut request: Request,
     };
     let observation = Observation::begin(monitoring.sinks.clone(), arrival);
     let head_only = request.method() == Method::HEAD;
-    let admitted = admit(&edge, &mut request, &observation);
+    let admitted = check_host(&request).and_then(|()| admit(&edge, &mut request, &observation));
     let expects = request.headers().contains_key(header::EXPECT);
     let request = request.map(|body| received(body, &observation, expects));
     let answered = async {
@@ -69,6 +69,15 @@ pub(super) async fn observe(State(edge): State<Arc<Edge>>, mut request: Request,
     }
     let status = response.status();
     response.map(|body| Body::new(SentBody::new(body, observation, context, status, head_only)))
+}
+
+/// HTTP/1.1 has exactly one `Host` (RFC 9112, 3.2), HTTP/1.0 may have none.
+fn check_host(request: &Request) -> error::Result<()> {
+    match request.headers().get_all(header::HOST).iter().count() {
+        1 => Ok(()),
+        0 if request.version() == Version::HTTP_10 => Ok(()),
+        _ => Err(Error::new(Kind::Malformed, "Send the header Host, once.")),
+    }
 }
 
 fn write_problem(response: &mut Response, error: &Error, request_id: &str) {

@@ -220,6 +220,26 @@ async fn a_client_that_stalls_in_its_body_is_told_and_let_go() {
 }
 
 #[tokio::test]
+async fn each_request_names_one_host() {
+    let server = start().await;
+    for (head, status) in [
+        ("HTTP/1.1\r\nhost: x", 200),
+        ("HTTP/1.1\r\nhost:", 200),
+        ("HTTP/1.1\r\naccept: */*", 400),
+        ("HTTP/1.1\r\nhost: x\r\nhost: y", 400),
+        ("HTTP/1.1\r\nhost: x\r\nhost: x", 400),
+        ("HTTP/1.0\r\naccept: */*", 200),
+        ("HTTP/1.0\r\nhost: x", 200),
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(format!("GET / {head}\r\n\r\n").as_bytes()).await.unwrap();
+        let answer = read_head(&mut stream).await;
+        let (version, _) = head.split_at(8);
+        assert!(answer.starts_with(&format!("{version} {status}")), "{head}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn strange_requests_do_not_disturb_the_server() {
     let server = start().await;
     for bytes in [
