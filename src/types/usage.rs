@@ -1,6 +1,6 @@
 //! What a reply cost, as the backend counted it.
 
-use std::time::Duration;
+use std::{ops::AddAssign, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +8,14 @@ use serde::{Deserialize, Serialize};
 pub struct Usage {
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
+}
+
+/// Never beyond what the numbers hold: a file may tell what a backend once counted wrongly.
+impl AddAssign for Usage {
+    fn add_assign(&mut self, more: Self) {
+        self.prompt_tokens = self.prompt_tokens.saturating_add(more.prompt_tokens);
+        self.completion_tokens = self.completion_tokens.saturating_add(more.completion_tokens);
+    }
 }
 
 /// How long each part took. On the wire these are integer nanoseconds (Ollama's convention).

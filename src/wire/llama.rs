@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Parser,
     openai::{ErrorObject, MessageBody, SamplingBody, Schema, TimingsObject, failed, malformed, sampled},
+    tokens,
 };
 use crate::{
     error::Result,
@@ -86,9 +87,9 @@ struct CompletionChunk {
     #[serde(default)]
     stop: bool,
     stop_type: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tokens")]
     tokens_evaluated: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tokens")]
     tokens_predicted: u64,
     timings: Option<TimingsObject>,
     error: Option<ErrorObject>,

@@ -10,6 +10,8 @@ pub mod otlp;
 pub mod sse;
 pub mod webhook;
 
+use serde::{Deserialize, Deserializer};
+
 use crate::{
     error::{Error, Kind, Result},
     types::{ChatEvent, Done},
@@ -47,6 +49,12 @@ pub trait Parser: Default + Send {
 
     /// The end of the reply; `None` when it was cut off before.
     fn finish(self) -> Option<Done>;
+}
+
+/// A count of tokens, cut to what a reply can have: a backend that counts wrongly must not spoil the
+/// sums of all others.
+fn tokens<'de, D: Deserializer<'de>>(count: D) -> Result<u64, D::Error> {
+    u64::deserialize(count).map(|count| count.min(u32::MAX.into()))
 }
 
 /// 16 MB: a peer that never ends its line must not fill our memory.
@@ -91,5 +99,35 @@ mod testing {
             out.push(frame(&framing));
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Usage;
+
+    fn usage<P: Parser>(frames: &[&str]) -> Usage {
+        let (_, done) = testing::parsed::<P>(frames).expect("a reply");
+        done.expect("an end").usage
+    }
+
+    #[test]
+    fn absurd_counts_are_cut_in_every_protocol() {
+        let most = Usage { prompt_tokens: u32::MAX.into(), completion_tokens: u32::MAX.into() };
+        let line = r#"{"done":true,"prompt_eval_count":18446744073709551615,"eval_count":4294967296}"#;
+        assert_eq!(usage::<ollama::LineParser>(&[line]), most);
+        let chunk = r#"{"stop":true,"tokens_evaluated":18446744073709551615,"tokens_predicted":4294967296}"#;
+        assert_eq!(usage::<llama::CompletionParser>(&[chunk]), most);
+        let counts = r#""usage":{"prompt_tokens":18446744073709551615,"completion_tokens":4294967296}"#;
+        let end = r#"{"choices":[{"finish_reason":"stop","delta":{}}]}"#;
+        let reply = [end, &format!(r#"{{"choices":[],{counts}}}"#), "[DONE]"];
+        assert_eq!(usage::<openai::ReplyParser>(&reply), most);
+        let embedded = format!(r#"{{"data":[{{"index":0,"embedding":[1]}}],{counts}}}"#);
+        let embedded = openai::parse_embeddings(embedded.as_bytes(), 1).expect("embeddings");
+        assert_eq!(embedded.prompt_tokens, most.prompt_tokens);
+        let embedded = r#"{"embeddings":[],"prompt_eval_count":18446744073709551615}"#;
+        let embedded: ollama::EmbedAnswer = serde_json::from_str(embedded).expect("embeddings");
+        assert_eq!(embedded.prompt_eval_count, most.prompt_tokens);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fake_ollama::{Script, Step, chat_line, last_line},
-    harness::{TestServer, config, events, eventually, json as body, problem, start, start_with},
+    harness::{KEY, TestServer, config, events, eventually, json as body, problem, start, start_with},
 };
 
 fn hello(stream: bool) -> Value {
@@ -229,4 +229,29 @@ async fn a_reply_without_end_is_cut_off_whether_it_is_kept_or_not() {
             assert!(problem["detail"].as_str().unwrap().contains("32 MB"), "{directive}: {problem}");
         }
     }
+}
+
+#[tokio::test]
+async fn absurd_figures_of_a_backend_cost_nobody_an_answer() {
+    let server = start().await;
+    let last = json!({
+        "message": {"role": "assistant", "content": ""}, "done": true, "prompt_eval_count": u64::MAX,
+        "eval_count": 1_u64 << 63, "total_duration": u64::MAX, "load_duration": u64::MAX,
+        "prompt_eval_duration": u64::MAX, "eval_duration": u64::MAX
+    });
+    let absurd = vec![Step::Send(chat_line("Hi")), Step::Send(format!("{last}\n"))];
+    server.ollama.on("/api/chat", Script::ok(absurd));
+    for _ in 0..3 {
+        let reply = body(server.post("/inference/chat", &hello(false)).send().await.unwrap()).await;
+        assert_eq!(
+            (&reply["message"]["content"], &reply["total_duration"]),
+            (&json!("Hi"), &json!(u64::MAX))
+        );
+    }
+    let most = 3 * u64::from(u32::MAX);
+    let series = "simpleton_llm_tokens_total{model=\"qwen2.5:7b\",token_type=\"prompt\"}";
+    assert_eq!(server.metric(series).await, most as f64);
+    let usage = server.get("/analytics/usage?by=model").header("x-api-key", KEY).send().await.unwrap();
+    let usage = &body(usage).await["usage"][0];
+    assert_eq!((&usage["prompt_tokens"], &usage["completion_tokens"]), (&json!(most), &json!(most)));
 }

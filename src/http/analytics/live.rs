@@ -86,8 +86,8 @@ impl LiveEvent {
             requests_per_second: each_second(recent.requests),
             error_rate: recent.error_rate() * 100.0,
             avg_response_time: recent.mean().as_secs_f64(),
-            prompt_tokens_per_second: each_second(recent.prompt_tokens),
-            completion_tokens_per_second: each_second(recent.completion_tokens),
+            prompt_tokens_per_second: each_second(recent.tokens.prompt_tokens),
+            completion_tokens_per_second: each_second(recent.tokens.completion_tokens),
             cache_hit_rate: (lookups > 0).then(|| percent(recent.cache_hits, lookups)),
             alerts: edge.app.alerts.firing().into_iter().map(AlertReply::from).collect(),
         }

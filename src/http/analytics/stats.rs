@@ -196,8 +196,8 @@ fn llm(figures: &Figures) -> BTreeMap<String, LlmBody> {
         let body = LlmBody {
             requests: model.requests,
             errors: model.errors,
-            prompt_tokens: model.prompt_tokens,
-            completion_tokens: model.completion_tokens,
+            prompt_tokens: model.tokens.prompt_tokens,
+            completion_tokens: model.tokens.completion_tokens,
             p50_time_to_first_token: model.first_token.quantile(0.5),
             p95_time_to_first_token: model.first_token.quantile(0.95),
             avg_time_per_output_token: model.per_token.mean(),

@@ -64,7 +64,7 @@ pub(in crate::http) async fn usage(
         _ => by_endpoint(&covered.figures),
     };
     usage.sort_by_key(|usage| {
-        std::cmp::Reverse((usage.prompt_tokens + usage.completion_tokens, usage.requests))
+        std::cmp::Reverse((usage.prompt_tokens.saturating_add(usage.completion_tokens), usage.requests))
     });
     Ok(Json(UsageReply { status: "success", period: PeriodBody::new(since, &covered), by, usage }))
 }
@@ -74,8 +74,8 @@ fn by_key(figures: &Figures) -> Vec<UsageBody> {
         name: KeyId::new(*id).to_string(),
         requests: key.requests,
         errors: key.errors,
-        prompt_tokens: key.prompt_tokens,
-        completion_tokens: key.completion_tokens,
+        prompt_tokens: key.tokens.prompt_tokens,
+        completion_tokens: key.tokens.completion_tokens,
         bytes_in: Some(key.bytes_in),
         bytes_out: Some(key.bytes_out),
     });
@@ -87,8 +87,8 @@ fn by_model(figures: &Figures) -> Vec<UsageBody> {
         name: name.to_string(),
         requests: model.requests,
         errors: model.errors,
-        prompt_tokens: model.prompt_tokens,
-        completion_tokens: model.completion_tokens,
+        prompt_tokens: model.tokens.prompt_tokens,
+        completion_tokens: model.tokens.completion_tokens,
         bytes_in: None,
         bytes_out: None,
     });
@@ -100,8 +100,8 @@ fn by_endpoint(figures: &Figures) -> Vec<UsageBody> {
         name: format!("{method} {route}"),
         requests: endpoint.durations.count,
         errors: endpoint.errors,
-        prompt_tokens: endpoint.prompt_tokens,
-        completion_tokens: endpoint.completion_tokens,
+        prompt_tokens: endpoint.tokens.prompt_tokens,
+        completion_tokens: endpoint.tokens.completion_tokens,
         bytes_in: Some(endpoint.bytes_in),
         bytes_out: Some(endpoint.bytes_out),
     });

@@ -6,7 +6,10 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde::{Deserialize, Serialize};
 
 use super::Durations;
-use crate::telemetry::{call::Call, entry::Entry, labels::LEFT, observation::Outcome};
+use crate::{
+    telemetry::{call::Call, entry::Entry, labels::LEFT, observation::Outcome},
+    types::Usage,
+};
 
 /// Raised whenever older bytes cannot be read any more.
 const FORM: u8 = 1;
@@ -38,8 +41,7 @@ pub struct EndpointFigures {
     pub bytes_in: u64,
     pub bytes_out: u64,
     /// What models have read and written for it.
-    pub prompt_tokens: u64,
-    pub completion_tokens: u64,
+    pub tokens: Usage,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -47,8 +49,7 @@ pub struct ModelFigures {
     /// Answered to the end.
     pub requests: u64,
     pub errors: u64,
-    pub prompt_tokens: u64,
-    pub completion_tokens: u64,
+    pub tokens: Usage,
     pub first_token: Durations,
     pub per_token: Durations,
 }
@@ -59,8 +60,7 @@ pub struct KeyFigures {
     pub errors: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
-    pub prompt_tokens: u64,
-    pub completion_tokens: u64,
+    pub tokens: Usage,
 }
 
 impl Figures {
@@ -86,8 +86,7 @@ impl Figures {
     }
 
     pub(super) fn call(&mut self, call: &Call) {
-        let usage = call.usage.unwrap_or_default();
-        let (prompt, completion) = (usage.prompt_tokens, usage.completion_tokens);
+        let tokens = call.usage.unwrap_or_default();
         let model = match self.models.get_mut(&*call.model) {
             Some(model) => model,
             None => self.models.entry(call.model.to_string().into()).or_default(),
@@ -95,16 +94,11 @@ impl Figures {
         model.requests += u64::from(call.usage.is_some());
         // A caller that left is no failure of the model.
         model.errors += u64::from(call.error.is_some_and(|error| error != LEFT));
-        model.prompt_tokens += prompt;
-        model.completion_tokens += completion;
+        model.tokens += tokens;
         call.first_token.into_iter().for_each(|took| model.first_token.add(took));
         call.per_token().into_iter().for_each(|took| model.per_token.add(took));
-        let key = self.keys.entry(call.key.to_bytes()).or_default();
-        key.prompt_tokens += prompt;
-        key.completion_tokens += completion;
-        let endpoint = self.endpoint(call.method, call.endpoint);
-        endpoint.prompt_tokens += prompt;
-        endpoint.completion_tokens += completion;
+        self.keys.entry(call.key.to_bytes()).or_default().tokens += tokens;
+        self.endpoint(call.method, call.endpoint).tokens += tokens;
     }
 
     fn endpoint(&mut self, method: &'static str, endpoint: &'static str) -> &mut EndpointFigures {
@@ -177,11 +171,10 @@ impl Figures {
     }
 
     /// Read and written by all models.
-    pub fn tokens(&self) -> (u64, u64) {
-        let models = self.models.values();
-        models.fold((0, 0), |(prompt, completion), model| {
-            (prompt + model.prompt_tokens, completion + model.completion_tokens)
-        })
+    pub fn tokens(&self) -> Usage {
+        let mut all = Usage::default();
+        self.models.values().for_each(|model| all += model.tokens);
+        all
     }
 }
 
@@ -192,8 +185,7 @@ pub fn percent(part: u64, whole: u64) -> f64 {
 
 impl EndpointFigures {
     fn merge(&mut self, other: &Self) {
-        let Self { errors, statuses, durations, bytes_in, bytes_out, prompt_tokens, completion_tokens } =
-            other;
+        let Self { errors, statuses, durations, bytes_in, bytes_out, tokens } = other;
         self.errors += errors;
         for (status, count) in statuses {
             *self.statuses.entry(*status).or_default() += count;
@@ -201,18 +193,16 @@ impl EndpointFigures {
         self.durations.merge(durations);
         self.bytes_in += bytes_in;
         self.bytes_out += bytes_out;
-        self.prompt_tokens += prompt_tokens;
-        self.completion_tokens += completion_tokens;
+        self.tokens += *tokens;
     }
 }
 
 impl ModelFigures {
     fn merge(&mut self, other: &Self) {
-        let Self { requests, errors, prompt_tokens, completion_tokens, first_token, per_token } = other;
+        let Self { requests, errors, tokens, first_token, per_token } = other;
         self.requests += requests;
         self.errors += errors;
-        self.prompt_tokens += prompt_tokens;
-        self.completion_tokens += completion_tokens;
+        self.tokens += *tokens;
         self.first_token.merge(first_token);
         self.per_token.merge(per_token);
     }
@@ -220,12 +210,32 @@ impl ModelFigures {
 
 impl KeyFigures {
     fn merge(&mut self, other: &Self) {
-        let Self { requests, errors, bytes_in, bytes_out, prompt_tokens, completion_tokens } = other;
+        let Self { requests, errors, bytes_in, bytes_out, tokens } = other;
         self.requests += requests;
         self.errors += errors;
         self.bytes_in += bytes_in;
         self.bytes_out += bytes_out;
-        self.prompt_tokens += prompt_tokens;
-        self.completion_tokens += completion_tokens;
+        self.tokens += *tokens;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_from_a_file_stop_at_the_largest_number() {
+        let tokens = Usage { prompt_tokens: u64::MAX, completion_tokens: 1 };
+        let model = ModelFigures { tokens, ..ModelFigures::default() };
+        let mut figures = Figures { models: [("m".into(), model)].into(), ..Figures::default() };
+        figures.merge(&Figures::from_bytes(&figures.to_bytes()).expect("what was written"));
+        assert_eq!(figures.tokens(), Usage { prompt_tokens: u64::MAX, completion_tokens: 2 });
+    }
+
+    #[test]
+    fn files_of_before_open() {
+        let tokens = Usage { prompt_tokens: 5, completion_tokens: 6 };
+        let key = KeyFigures { requests: 1, errors: 2, bytes_in: 3, bytes_out: 4, tokens };
+        assert_eq!(postcard::to_allocvec(&key).expect("plain data"), [1, 2, 3, 4, 5, 6]);
     }
 }

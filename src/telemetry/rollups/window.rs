@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use crate::telemetry::{call::Call, entry::Entry, observation::Outcome};
+use crate::{
+    telemetry::{call::Call, entry::Entry, observation::Outcome},
+    types::Usage,
+};
 
 /// Seconds since the start.
 pub(super) type Second = u64;
@@ -20,8 +23,7 @@ pub struct Recent {
     pub errors: u64,
     /// The durations of all `requests` together.
     pub duration: Duration,
-    pub prompt_tokens: u64,
-    pub completion_tokens: u64,
+    pub tokens: Usage,
     /// Lookups of the cache.
     pub cache_hits: u64,
     pub cache_misses: u64,
@@ -46,19 +48,15 @@ impl Recent {
     }
 
     pub(super) fn of_call(call: &Call) -> Self {
-        let usage = call.usage.unwrap_or_default();
-        let (prompt_tokens, completion_tokens) = (usage.prompt_tokens, usage.completion_tokens);
-        Self { prompt_tokens, completion_tokens, ..Self::default() }
+        Self { tokens: call.usage.unwrap_or_default(), ..Self::default() }
     }
 
     pub(super) fn add(&mut self, other: &Self) {
-        let Self { requests, errors, duration, prompt_tokens, completion_tokens, cache_hits, cache_misses } =
-            other;
+        let Self { requests, errors, duration, tokens, cache_hits, cache_misses } = other;
         self.requests += requests;
         self.errors += errors;
         self.duration += *duration;
-        self.prompt_tokens += prompt_tokens;
-        self.completion_tokens += completion_tokens;
+        self.tokens += *tokens;
         self.cache_hits += cache_hits;
         self.cache_misses += cache_misses;
     }

@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::error::{Error, Kind};
+use crate::{
+    error::{Error, Kind},
+    wire::tokens,
+};
 
 /// The body of a refusal.
 #[derive(Deserialize)]
@@ -19,7 +22,7 @@ pub struct EmbedAnswer {
     pub total_duration: u64,
     #[serde(default)]
     pub load_duration: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tokens")]
     pub prompt_eval_count: u64,
 }
 

@@ -9,7 +9,7 @@ use super::malformed;
 use crate::{
     error::{Error, Kind, Result},
     types::{ChatEvent, Done, FinishReason, JsonText, Timings, ToolCall, Usage},
-    wire::Parser,
+    wire::{Parser, tokens},
 };
 
 /// Takes the lines of one reply of `/api/chat` or `/api/generate` in.
@@ -125,11 +125,11 @@ struct Line<'a> {
     total_duration: u64,
     #[serde(default)]
     load_duration: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tokens")]
     prompt_eval_count: u64,
     #[serde(default)]
     prompt_eval_duration: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tokens")]
     eval_count: u64,
     #[serde(default)]
     eval_duration: u64,

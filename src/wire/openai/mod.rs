@@ -17,6 +17,7 @@ pub use request::{ChatBody, MessageBody, SamplingBody, Schema, ToolBody, sampled
 use crate::{
     error::{Error, Kind},
     types::{Timings, Usage},
+    wire::tokens,
 };
 
 /// The body of a refusal, `{"error": {…}}`.
@@ -48,9 +49,9 @@ impl ErrorObject {
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(super) struct UsageObject {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tokens")]
     prompt_tokens: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tokens")]
     completion_tokens: u64,
 }
 
