@@ -19,6 +19,8 @@ pub struct Setting {
     pub default: Option<String>,
     pub origin: Origin,
     pub secret: bool,
+    /// It names a server, and may have a password in it.
+    pub url: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,23 +57,30 @@ impl fmt::Display for Problem {
 }
 
 impl Setting {
-    /// The value for people: secrets and passwords in URLs are left out.
+    /// The value for people: secrets and what may be a password in a URL are left out.
     pub fn shown(&self) -> String {
         match &self.value {
             None => String::new(),
             Some(_) if self.secret => "[redacted]".to_owned(),
-            Some(value) => without_password(value),
+            Some(value) if self.url || value.contains("://") => without_password(value),
+            Some(value) => value.clone(),
         }
     }
 }
 
+/// All before the last `@` may be a password, whatever is in it, and so may all after a `?`. It need
+/// not be a URL: this also shows what was refused for that.
 fn without_password(value: &str) -> String {
-    let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
-    let authority_end = rest.find('/').unwrap_or(rest.len());
-    match rest[..authority_end].rfind('@') {
-        Some(at) => format!("{scheme}://[redacted]{}", &rest[at..]),
-        None => value.to_owned(),
-    }
+    const HIDDEN: &str = "[redacted]";
+    let is_scheme = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    let after_scheme = value.find("://").filter(|at| is_scheme(&value[..*at])).map_or(0, |at| at + 3);
+    let (scheme, rest) = value.split_at(after_scheme);
+    let (at, query) = (rest.rfind('@'), rest.find('?'));
+    // None when the last `@` is after the `?`: nobody knows then which of the two is in a password.
+    let open = rest.get(at.unwrap_or(0)..query.unwrap_or(rest.len())).unwrap_or_default();
+    let before = at.map_or("", |_| HIDDEN);
+    let after = query.map_or(String::new(), |_| format!("?{HIDDEN}"));
+    format!("{scheme}{before}{open}{after}")
 }
 
 /// What is set outside the defaults, by the setting's environment variable.
@@ -199,6 +208,7 @@ fn resolve(arg: &Arg, sources: &Sources) -> Option<Setting> {
         heading: arg.get_help_heading().unwrap_or_default().to_owned(),
         help: arg.get_help().map(ToString::to_string).unwrap_or_default(),
         secret: arg.is_hide_env_values_set(),
+        url: arg.get_value_names().is_some_and(|names| names.iter().any(|name| name == "URL")),
         name,
         value,
         default,
@@ -211,5 +221,33 @@ fn reason(error: &clap::Error) -> String {
     match (error.kind(), std::error::Error::source(error)) {
         (ErrorKind::ValueValidation, Some(source)) => source.to_string(),
         _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_a_password_in_a_url_is_not_shown() {
+        for (value, shown) in [
+            ("http://host:11434/base", "http://host:11434/base"),
+            ("host:11434", "host:11434"),
+            ("http://user:secret@host:11434", "http://[redacted]@host:11434"),
+            ("user:secret@host:11434", "[redacted]@host:11434"),
+            ("user:se://cret@host", "[redacted]@host"),
+            ("redis://:se@cret@host/0", "redis://[redacted]@host/0"),
+            ("redis+sentinel://u:se/cret@h/m", "redis+sentinel://[redacted]@h/m"),
+            ("redis+cluster://u:secret@a:1,b:2", "redis+cluster://[redacted]@a:1,b:2"),
+            ("unix:///run/redis.sock?db=2&pass=secret", "unix:///run/redis.sock?[redacted]"),
+            ("redis://u:secret@h?pass=secret", "redis://[redacted]@h?[redacted]"),
+            ("redis://u:se?cret@h", "redis://[redacted]?[redacted]"),
+            ("unix:///run/redis.sock?pass=se@cret", "unix://[redacted]?[redacted]"),
+        ] {
+            let variable = ("REDIS_URL".to_owned(), value.to_owned());
+            let (settings, _) = load(&Sources::from_environment([variable]));
+            let setting = settings.iter().find(|setting| setting.name == "REDIS_URL").expect("a setting");
+            assert_eq!(setting.shown(), shown, "{value}");
+        }
     }
 }
