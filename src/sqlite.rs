@@ -8,10 +8,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{
-    ConnectOptions, Connection, SqliteConnection,
-    sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
-};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::fs;
 
 /// How long a statement waits for another process that is at the file.
@@ -126,8 +123,19 @@ impl SqliteFile {
     }
 
     async fn open_as_is(&self) -> sqlx::Result<SqliteConnection> {
-        let mut connection = SqliteConnection::connect_with(&self.writing_options()).await?;
-        self.prepare(&mut connection).await?;
+        let mut connection = self.connect().await?;
+        let prepared = self.prepare(&mut connection).await;
+        let (connection, ()) = close_unless_ok(connection, prepared).await?;
+        Ok(connection)
+    }
+
+    /// One more connection for writing.
+    pub(crate) async fn connect(&self) -> sqlx::Result<SqliteConnection> {
+        let mut connection = SqliteConnection::connect_with(&self.options().create_if_missing(true)).await?;
+        // They are no options of the connection, for they read the file: sqlx drops one that fails.
+        let pragmas = AssertSqlSafe(self.writing_pragmas());
+        let set = sqlx::raw_sql(pragmas).execute(&mut connection).await;
+        let (connection, _) = close_unless_ok(connection, set).await?;
         Ok(connection)
     }
 
@@ -140,17 +148,17 @@ impl SqliteFile {
             .disable_statement_logging()
     }
 
-    /// SQLite writes to the file for some of these, so they are not for readers.
-    pub(crate) fn writing_options(&self) -> SqliteConnectOptions {
-        self.options()
-            .create_if_missing(true)
-            .page_size(PAGE_BYTES)
-            .auto_vacuum(SqliteAutoVacuum::Incremental)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
-            .pragma("cache_size", format!("-{}", self.memory_kilobytes))
-            .pragma("wal_autocheckpoint", (self.log_bytes / u64::from(PAGE_BYTES)).to_string())
-            .pragma("journal_size_limit", self.log_bytes.to_string())
+    /// SQLite writes to the file for some of these, so they are not for readers. The first two count
+    /// only before a new file has its first page.
+    fn writing_pragmas(&self) -> String {
+        let Self { log_bytes, memory_kilobytes, .. } = self;
+        let log_pages = log_bytes / u64::from(PAGE_BYTES);
+        format!(
+            "PRAGMA page_size = {PAGE_BYTES}; PRAGMA auto_vacuum = INCREMENTAL; \
+             PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+             PRAGMA cache_size = -{memory_kilobytes}; PRAGMA wal_autocheckpoint = {log_pages}; \
+             PRAGMA journal_size_limit = {log_bytes}"
+        )
     }
 
     /// Makes the tables of a new file, and refuses one of another version or of another program.
@@ -162,7 +170,7 @@ impl SqliteFile {
             sqlx::query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(&mut *transaction).await?;
         if version == 0 && tables == 0 {
             sqlx::raw_sql(self.schema).execute(&mut *transaction).await?;
-            let mark = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {}", self.version));
+            let mark = AssertSqlSafe(format!("PRAGMA user_version = {}", self.version));
             sqlx::raw_sql(mark).execute(&mut *transaction).await?;
         } else if version != self.version || tables == 0 {
             return Err(sqlx::Error::Decode(format!("the file has version {version}").into()));
@@ -182,9 +190,53 @@ impl SqliteFile {
     }
 }
 
+/// The connection when all went well with it; otherwise it is closed. One that is only dropped is
+/// closed later by a thread of sqlx, and SQLite would then remove the log of the next file by its name.
+pub(crate) async fn close_unless_ok<T>(
+    connection: SqliteConnection,
+    done: sqlx::Result<T>,
+) -> sqlx::Result<(SqliteConnection, T)> {
+    match done {
+        Ok(done) => Ok((connection, done)),
+        Err(error) => {
+            if let Err(error) = connection.close().await {
+                tracing::debug!(%error, "a connection was closed with an error");
+            }
+            Err(error)
+        }
+    }
+}
+
 async fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path).await {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// Whether this process has a file in this folder open.
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) fn is_open(folder: &Path) -> bool {
+    let open = std::fs::read_dir("/proc/self/fd").expect("the open files").flatten();
+    open.filter_map(|file| std::fs::read_link(file.path()).ok()).any(|path| path.starts_with(folder))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_is_refused_is_closed_at_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let schema = "CREATE TABLE number (value INTEGER)";
+        let path = folder.path().join("numbers.db");
+        let file = SqliteFile { path, schema, version: 1, log_bytes: 1 << 20, memory_kilobytes: 100 };
+        file.open_as_is().await.expect("a new file").close().await.expect("closed");
+        let newer = SqliteFile { version: 2, ..file.clone() };
+        newer.open_as_is().await.expect_err("another version");
+        assert!(!is_open(folder.path()), "another version");
+        std::fs::write(&file.path, b"this is no database".repeat(1_000)).expect("garbage");
+        file.open_as_is().await.expect_err("garbage");
+        assert!(!is_open(folder.path()), "garbage");
     }
 }

@@ -3,10 +3,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use sqlx::{
-    AssertSqlSafe, Connection, Row, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteRow},
-};
+use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     super::store::{Entry, Key, Kind},
@@ -14,6 +11,7 @@ use super::{
     readers::Readers,
     rows::{checksum, damaged, kind_number, millis, read_kind},
 };
+use crate::sqlite::SqliteFile;
 
 /// An entry is there while its era is its kind's: a clear begins the next era, which changes one row,
 /// and what it leaves behind is removed later. `used` counts uses instead of telling a time, so that
@@ -62,7 +60,7 @@ const HASHES_AT_ONCE: u32 = 2048;
 pub(super) struct Database {
     pub(super) writing: SqliteConnection,
     pub(super) readers: Arc<Readers>,
-    pub(super) options: SqliteConnectOptions,
+    pub(super) file: SqliteFile,
     pub(super) most_pages: u64,
     pub(super) page_bytes: u64,
 }
@@ -243,7 +241,7 @@ impl Database {
 
     /// A new writing connection: after a failure nothing is assumed of the old one.
     pub(super) async fn reconnect(&mut self) -> sqlx::Result<()> {
-        let new = SqliteConnection::connect_with(&self.options).await?;
+        let new = self.file.connect().await?;
         let old = std::mem::replace(&mut self.writing, new);
         if let Err(error) = old.close().await {
             tracing::debug!(%error, "the cache's connection was closed with an error");

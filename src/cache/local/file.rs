@@ -8,7 +8,7 @@ use super::{
     database::{Contents, Database, SCHEMA, contents, pragma},
     readers::Readers,
 };
-use crate::sqlite::{Fault, SqliteFile};
+use crate::sqlite::{Fault, SqliteFile, close_unless_ok};
 
 const NAME: &str = "responses.db";
 
@@ -72,13 +72,33 @@ impl DatabaseFile {
     }
 
     async fn counted(&self, mut writing: SqliteConnection) -> sqlx::Result<Opened> {
-        // It has to be known anyway, and it finds most of what is damaged.
-        let contents = contents(&mut writing).await?;
+        let counts = async {
+            // It has to be known anyway, and it finds most of what is damaged.
+            let contents = contents(&mut writing).await?;
+            Ok((contents, pragma(&mut writing, "PRAGMA page_size").await?.max(512)))
+        };
+        let counts = counts.await;
+        let (writing, (contents, page_bytes)) = close_unless_ok(writing, counts).await?;
         let readers = Arc::new(Readers::new(self.sqlite.options().read_only(true)));
-        let page_bytes = pragma(&mut writing, "PRAGMA page_size").await?.max(512);
         // Twice the log: a batch may be written to it before it is copied back.
         let most_pages = self.disk_bytes.saturating_sub(2 * self.sqlite.log_bytes) / page_bytes;
-        let options = self.sqlite.writing_options();
-        Ok(Opened { database: Database { writing, readers, options, most_pages, page_bytes }, contents })
+        let file = self.sqlite.clone();
+        Ok(Opened { database: Database { writing, readers, file, most_pages, page_bytes }, contents })
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::sqlite::is_open;
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_counted_is_closed_at_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = DatabaseFile::new(folder.path(), LEAST_DISK_BYTES);
+        let mut connection = file.sqlite.open().await.expect("a new file");
+        sqlx::raw_sql("DROP TABLE era").execute(&mut connection).await.expect("damage");
+        assert!(file.counted(connection).await.is_err());
+        assert!(!is_open(folder.path()));
     }
 }
