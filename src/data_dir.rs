@@ -74,6 +74,18 @@ impl DataDir {
     }
 }
 
+/// Writes a file for the owner's eyes only, whatever was there: whole or not at all, whatever happens
+/// meanwhile.
+pub fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    // Of mode 0600, as all temporary files.
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
 fn create_private(path: &Path) -> std::io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);

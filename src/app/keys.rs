@@ -1,15 +1,12 @@
 //! Who may use the API: the keys of `API_KEYS`, or one that the server makes for itself.
 
-use std::{
-    fs::File,
-    io::{ErrorKind, Write},
-    path::Path,
-};
+use std::{io::ErrorKind, path::Path};
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::{
+    data_dir::replace,
     error::{Error, Kind, Result},
     types::{KeyId, Secret},
 };
@@ -71,12 +68,7 @@ fn make(path: &Path) -> Result<Secret> {
         key.push_str(&format!("{byte:02x}"));
         key
     });
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let write = |mut file: File| writeln!(file, "{key}").and_then(|()| file.sync_all());
-    options.open(path).and_then(write).map_err(|source| unusable(path, source))?;
+    replace(path, format!("{key}\n").as_bytes()).map_err(|source| unusable(path, source))?;
     Ok(Secret::new(key))
 }
 
@@ -107,12 +99,16 @@ mod tests {
     fn a_key_is_made_once_for_the_owner_only() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().expect("a folder");
+        // Whatever is there without a key, and whoever may read it.
+        let path = folder.path().join("api-key");
+        std::fs::write(&path, "\n").expect("a file");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).expect("its mode");
         let (_, made) = Keys::open(&[], folder.path()).expect("a key");
         let made = made.expect("a new key").0;
         let (keys, again) = Keys::open(&[], folder.path()).expect("the same key");
         assert!(again.is_none());
         assert!(keys.find(made.expose().as_bytes()).is_some());
-        let mode = folder.path().join("api-key").metadata().expect("a file").permissions().mode();
+        let mode = path.metadata().expect("a file").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(format!("{made:?}"), "[redacted]");
     }

@@ -4,14 +4,17 @@
 use std::{
     collections::VecDeque,
     fs,
-    io::{ErrorKind, Write},
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Alert, Notice};
+use crate::{
+    data_dir::replace,
+    types::{Alert, Notice},
+};
 
 /// Notices that wait at most. So many changes nobody wants to read; the oldest go.
 pub(super) const MOST_WAITING: usize = 64;
@@ -65,16 +68,6 @@ impl Ledger {
             Err(error) => tracing::warn!(%error, "alerts.json was not written"),
         }
     }
-}
-
-/// Whole or not at all, whatever happens meanwhile.
-fn replace(path: &Path, json: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(json)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
 }
 
 #[cfg(test)]
