@@ -4,7 +4,7 @@ use std::{io::Write, time::Duration};
 
 use tokio::{
     runtime::Runtime,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 
 use super::say;
@@ -25,6 +25,7 @@ pub(super) fn run(config: &Config) -> Result<()> {
     raise_file_limit();
     let runtime = runtime()?;
     let served = runtime.block_on(async {
+        survive_full_files()?;
         let stop = stop_signal()?;
         let server = Server::prepare(config).await?;
         announce(&server)?;
@@ -104,11 +105,15 @@ fn announce(server: &Server) -> Result<()> {
     Ok(())
 }
 
+/// A file at the limit of `ulimit -f` or `LimitFSIZE` is then as a full disk, which costs only the
+/// writes; by default the kernel ends the process. A handler, and not "ignore", as children would
+/// inherit that; this one stays for as long as the process lives.
+fn survive_full_files() -> Result<()> {
+    listen(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop)
+}
+
 /// Completes at the first SIGTERM or SIGINT. A second one ends the process at once.
 fn stop_signal() -> Result<impl Future<Output = ()>> {
-    let listen = |kind| {
-        signal(kind).map_err(|source| Error::new(Kind::Setup, "Signals cannot be received.").because(source))
-    };
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     Ok(async move {
         let _ = tokio::select! { got = terminate.recv() => got, got = interrupt.recv() => got };
@@ -118,6 +123,10 @@ fn stop_signal() -> Result<impl Future<Output = ()>> {
             std::process::exit(130);
         });
     })
+}
+
+fn listen(kind: SignalKind) -> Result<Signal> {
+    signal(kind).map_err(|source| Error::new(Kind::Setup, "Signals cannot be received.").because(source))
 }
 
 /// Each connection takes one or two descriptors, and many systems start with 1024.

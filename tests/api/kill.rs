@@ -1,4 +1,4 @@
-//! The real program, killed under load.
+//! The real program, killed under load and held to files of a size.
 
 use std::{
     path::Path,
@@ -13,13 +13,16 @@ use tokio::{
 };
 
 use crate::{
-    fake_ollama::FakeOllama,
-    harness::{KEY, json as body},
+    fake_ollama::{FakeOllama, Script, Step, generate_line, last_line},
+    harness::{KEY, eventually, json as body},
 };
 
 /// Gives the server and its address.
 async fn serve(folder: &Path, ollama: &str) -> (Child, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_simpleton"));
+    serve_by(Command::new(env!("CARGO_BIN_EXE_simpleton")), folder, ollama).await
+}
+
+async fn serve_by(mut command: Command, folder: &Path, ollama: &str) -> (Child, String) {
     command.arg("serve").current_dir(folder).env_clear().kill_on_drop(true);
     command.env("PORT", "0").env("API_KEYS", KEY).env("DATA_DIR", folder).env("OLLAMA_BASE_URL", ollama);
     let mut child =
@@ -70,4 +73,31 @@ async fn a_kill_under_load_loses_the_last_seconds_at_most() {
     assert_eq!(llm["qwen2.5:7b"]["requests"], 1);
     // Nothing is added to what was before.
     assert_eq!(told().await.0, requests);
+}
+
+#[tokio::test]
+async fn a_file_at_the_limit_of_its_size_costs_only_the_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let ollama = FakeOllama::start().await;
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let mut limited = Command::new("/bin/sh");
+    // 128 or 256 kilobytes, by the shell's unit.
+    limited.args(["-c", "ulimit -f 256; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_simpleton")]);
+    let (mut server, url) = serve_by(limited, folder.path(), &ollama.url()).await;
+    let key = |request: reqwest::RequestBuilder| request.header("x-api-key", KEY);
+    let mut number = 0;
+    eventually("the cache's file is full", async || {
+        number += 1;
+        let long = format!("{number} {}", "x".repeat(20_000));
+        let words = [generate_line(&long), last_line(1)];
+        ollama.on("/api/generate", Script::ok(words.map(Step::Send).to_vec()));
+        let prompt = json!({"prompt": format!("question {number}")}).to_string();
+        let request = key(client.post(format!("{url}/inference/generate"))).body(prompt);
+        assert_eq!(body(request.send().await.unwrap()).await["response"], long);
+        let cache = body(key(client.get(format!("{url}/analytics/cache"))).send().await.unwrap()).await;
+        cache["cache"]["status"] != "available"
+    })
+    .await;
+    assert_eq!(server.try_wait().unwrap(), None, "it runs");
 }
