@@ -156,14 +156,61 @@ impl From<&Model> for ModelReply {
     responses((status = 200, content((String = "text/plain"), (String = "application/openmetrics-text")))))]
 pub(super) async fn metrics(State(edge): State<Arc<Edge>>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let format = if accept.contains("application/openmetrics-text") {
-        TextFormat::OpenMetrics
-    } else {
-        TextFormat::Prometheus
-    };
+    let format = text_format(accept);
     (
         [(header::CONTENT_TYPE, format.content_type())],
         edge.app.monitoring.render(format, &edge.app.gauges().await),
     )
         .into_response()
+}
+
+/// OpenMetrics when the client names it and likes nothing of ours better (RFC 9110, 12.5.1).
+fn text_format(accept: &str) -> TextFormat {
+    let open = weight(accept, "application/openmetrics-text").unwrap_or(0.0);
+    let plain = ["text/plain", "text/*", "*/*"].iter().find_map(|range| weight(accept, range));
+    if open > 0.0 && open >= plain.unwrap_or(0.0) { TextFormat::OpenMetrics } else { TextFormat::Prometheus }
+}
+
+/// How much the client likes what it names so, from 0 (not at all) to 1; none when it does not name it.
+fn weight(accept: &str, range: &str) -> Option<f32> {
+    let weights = accept.split(',').filter_map(|named| {
+        let mut parts = named.split(';').map(str::trim);
+        let is_meant = parts.next()?.eq_ignore_ascii_case(range);
+        let weight = parts.find_map(|part| part.strip_prefix(['q', 'Q'])?.strip_prefix('=')?.parse().ok());
+        is_meant.then(|| weight.unwrap_or(1.0))
+    });
+    // The same type may be named in several versions.
+    weights.reduce(f32::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_come_in_the_format_that_the_client_likes_better() {
+        for (accept, open) in [
+            ("", false),
+            ("*/*", false),
+            ("application/openmetrics-text", true),
+            ("Application/OpenMetrics-Text; version=1.0.0; Q=0.1", true),
+            ("application/openmetrics-text,*/*;q=0.8", true),
+            ("application/openmetrics-text, text/plain", true),
+            ("application/openmetrics-text;q=0", false),
+            ("application/openmetrics-text;q=0.5,*/*", false),
+            ("application/openmetrics-text;q=0.5,text/plain;q=0.1,*/*", true),
+            ("text/plain;q=0.9,application/openmetrics-text;q=0.1", false),
+            // Prometheus 2 and 3
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                true,
+            ),
+            (
+                "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+                true,
+            ),
+        ] {
+            assert_eq!(matches!(text_format(accept), TextFormat::OpenMetrics), open, "{accept}");
+        }
+    }
 }
