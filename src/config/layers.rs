@@ -68,6 +68,16 @@ impl Setting {
     }
 }
 
+/// Says where the line is that is wrong, and not what is in it, which may be a secret.
+fn unreadable(error: &dotenvy::Error, before: &str) -> String {
+    match error {
+        dotenvy::Error::LineParse(..) => format!(
+            "The file .env cannot be read: after {before}, a line is not NAME=value, or has spaces in its value and no quotes."
+        ),
+        other => format!("The file .env cannot be read: {other}."),
+    }
+}
+
 /// All before the last `@` may be a password, whatever is in it, and so may all after a `?`. It need
 /// not be a URL: this also shows what was refused for that.
 fn without_password(value: &str) -> String {
@@ -108,9 +118,10 @@ impl Sources {
         }
         let path = folder.join(".env");
         if path.exists() {
-            let unreadable = |source: dotenvy::Error| format!("The file .env cannot be read: {source}.");
-            for pair in dotenvy::from_path_iter(&path).map_err(unreadable)? {
-                let (name, value) = pair.map_err(unreadable)?;
+            let mut before = "the beginning".to_owned();
+            for pair in dotenvy::from_path_iter(&path).map_err(|error| unreadable(&error, &before))? {
+                let (name, value) = pair.map_err(|error| unreadable(&error, &before))?;
+                before = format!("the line of {name}");
                 sources.dot_env.insert(name, value);
             }
         }
@@ -248,6 +259,16 @@ mod tests {
             let (settings, _) = load(&Sources::from_environment([variable]));
             let setting = settings.iter().find(|setting| setting.name == "REDIS_URL").expect("a setting");
             assert_eq!(setting.shown(), shown, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_not_understood_is_not_shown() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for wrong in ["API_KEYS=my secret=value", "a secret"] {
+            std::fs::write(folder.path().join(".env"), format!("PORT=1\n{wrong}\n")).expect("a file");
+            let error = Sources::gather(&ArgMatches::default(), folder.path()).expect_err(wrong);
+            assert!(error.contains("after the line of PORT") && !error.contains("secret"), "{error}");
         }
     }
 }
