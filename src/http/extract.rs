@@ -52,7 +52,8 @@ fn check_content_type(headers: &HeaderMap) -> Result<()> {
 /// pointer to each field).
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     read(body).map_err(|error| {
-        let malformed = |error| Error::new(Kind::Malformed, format!("The body is not valid JSON: {error}."));
+        let malformed =
+            |error| Error::new(Kind::Malformed, format!("The body cannot be read as JSON: {error}."));
         // As a tree JSON may take a hundred times its size: of a large body only the first fault is named.
         match (body.len() < LARGE).then(|| serde_json::from_slice::<Value>(body)) {
             Some(Ok(tree)) => wrong_types::<T>(body, Some(tree)),

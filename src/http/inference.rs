@@ -54,7 +54,8 @@ macro_rules! body {
             /// `"json"` or a JSON Schema.
             #[schema(value_type = Option<FormatField>)]
             format: Option<JsonText>,
-            /// How long the model stays loaded: seconds or a duration (`5m`); -1 for ever.
+            /// How long the model stays loaded: seconds or a duration (`5m`); -1 for ever. An answer out of
+            /// the cache changes nothing.
             #[serde(default, deserialize_with = "keep_alive")]
             #[schema(value_type = Option<KeepAliveField>)]
             keep_alive: Option<KeepAlive>,

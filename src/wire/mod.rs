@@ -54,7 +54,12 @@ pub trait Parser: Default + Send {
 /// A count of tokens, cut to what a reply can have: a backend that counts wrongly must not spoil the
 /// sums of all others.
 fn tokens<'de, D: Deserializer<'de>>(count: D) -> Result<u64, D::Error> {
-    u64::deserialize(count).map(|count| count.min(u32::MAX.into()))
+    or_default::<u64, D>(count).map(|count| count.min(u32::MAX.into()))
+}
+
+/// Some servers write `null` for what they do not know.
+fn or_default<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(value: D) -> Result<T, D::Error> {
+    Option::deserialize(value).map(Option::unwrap_or_default)
 }
 
 /// 16 MB: a peer that never ends its line must not fill our memory.

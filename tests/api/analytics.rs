@@ -199,7 +199,7 @@ async fn errors_say_what_went_wrong_and_nothing_that_was_said() {
         [
             (401, "The API key is wrong."),
             (422, "Ollama refused the request."),
-            (400, "The body is not valid JSON."),
+            (400, "The body cannot be read as JSON."),
             (422, "Refused: /temperature."),
             (502, "Ollama answered with status 500."),
         ]

@@ -41,11 +41,11 @@ async fn keys_that_do_not_open() {
 async fn bodies_that_are_no_requests() {
     let server = start().await;
     for (body, status, detail) in [
-        ("", 400, "not valid JSON"),
-        ("{", 400, "not valid JSON"),
-        ("{\"messages\": [}", 400, "not valid JSON"),
-        ("{\"messages\": [{\"role\": \"user\", \"content\": \"\\ud800\"}]}", 400, "not valid JSON"),
-        ("\u{feff}{}", 400, "not valid JSON"),
+        ("", 400, "cannot be read as JSON"),
+        ("{", 400, "cannot be read as JSON"),
+        ("{\"messages\": [}", 400, "cannot be read as JSON"),
+        ("{\"messages\": [{\"role\": \"user\", \"content\": \"\\ud800\"}]}", 400, "cannot be read as JSON"),
+        ("\u{feff}{}", 400, "cannot be read as JSON"),
         ("[1]", 422, ""),
         ("null", 422, ""),
         ("{}", 422, "messages is required"),

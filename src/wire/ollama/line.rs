@@ -9,7 +9,7 @@ use super::malformed;
 use crate::{
     error::{Error, Kind, Result},
     types::{ChatEvent, Done, FinishReason, JsonText, Timings, ToolCall, Usage},
-    wire::{Parser, tokens},
+    wire::{Parser, or_default, tokens},
 };
 
 /// Takes the lines of one reply of `/api/chat` or `/api/generate` in.
@@ -115,23 +115,23 @@ struct Line<'a> {
     response: Text<'a>,
     #[serde(borrow, default)]
     thinking: Text<'a>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     done: bool,
     #[serde(borrow, default)]
     done_reason: Text<'a>,
     #[serde(default)]
     context: Option<Vec<u32>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     total_duration: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     load_duration: u64,
     #[serde(default, deserialize_with = "tokens")]
     prompt_eval_count: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     prompt_eval_duration: u64,
     #[serde(default, deserialize_with = "tokens")]
     eval_count: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     eval_duration: u64,
 }
 
@@ -141,7 +141,7 @@ struct LineMessage<'a> {
     content: Text<'a>,
     #[serde(borrow, default)]
     thinking: Text<'a>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     tool_calls: Vec<ToolCallLine>,
 }
 
@@ -217,6 +217,17 @@ mod tests {
         assert_eq!(done.usage, Usage { prompt_tokens: 26, completion_tokens: 259 });
         assert_eq!(done.context.as_deref(), Some(&[1, 2, 3][..]));
         assert_eq!(done.timings.total, Duration::from_nanos(10_706_818_083));
+    }
+
+    #[test]
+    fn null_is_as_good_as_nothing() {
+        let (events, done) = parse(&[
+            r#"{"model":"m","message":{"role":"assistant","content":"a","thinking":null,"tool_calls":null},"done":null}"#,
+            r#"{"message":null,"done":true,"done_reason":null,"context":null,"total_duration":null,"prompt_eval_count":null}"#,
+        ])
+        .expect("a reply");
+        assert_eq!(events, [ChatEvent::Text("a".into())]);
+        assert_eq!(done, Some(Done::default()));
     }
 
     #[test]
