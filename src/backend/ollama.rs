@@ -87,7 +87,7 @@ impl Ollama {
                 .model_info
                 .iter()
                 .find(|(key, _)| key.ends_with(".context_length"))
-                .and_then(|(_, value)| value.as_u64()),
+                .and_then(|(_, value)| value.get().parse().ok()),
         });
         known().insert(digest.to_owned(), Arc::clone(&shown));
         Ok(shown)

@@ -78,18 +78,18 @@ fn unreadable(error: &dotenvy::Error, before: &str) -> String {
     }
 }
 
-/// All before the last `@` may be a password, whatever is in it, and so may all after a `?`. It need
+/// All before the last `@` may be a password, whatever is in it, and so may all after a `?` or `#`. It need
 /// not be a URL: this also shows what was refused for that.
 fn without_password(value: &str) -> String {
     const HIDDEN: &str = "[redacted]";
     let is_scheme = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
     let after_scheme = value.find("://").filter(|at| is_scheme(&value[..*at])).map_or(0, |at| at + 3);
     let (scheme, rest) = value.split_at(after_scheme);
-    let (at, query) = (rest.rfind('@'), rest.find('?'));
-    // None when the last `@` is after the `?`: nobody knows then which of the two is in a password.
+    let (at, query) = (rest.rfind('@'), rest.find(['?', '#']));
+    // None when the last `@` is after that: nobody knows then which of the two is in a password.
     let open = rest.get(at.unwrap_or(0)..query.unwrap_or(rest.len())).unwrap_or_default();
     let before = at.map_or("", |_| HIDDEN);
-    let after = query.map_or(String::new(), |_| format!("?{HIDDEN}"));
+    let after = query.map_or(String::new(), |at| format!("{}{HIDDEN}", &rest[at..=at]));
     format!("{scheme}{before}{open}{after}")
 }
 
@@ -253,6 +253,7 @@ mod tests {
             ("unix:///run/redis.sock?db=2&pass=secret", "unix:///run/redis.sock?[redacted]"),
             ("redis://u:secret@h?pass=secret", "redis://[redacted]@h?[redacted]"),
             ("redis://u:se?cret@h", "redis://[redacted]?[redacted]"),
+            ("http://host/#secret", "http://host/#[redacted]"),
             ("unix:///run/redis.sock?pass=se@cret", "unix://[redacted]?[redacted]"),
         ] {
             let variable = ("REDIS_URL".to_owned(), value.to_owned());

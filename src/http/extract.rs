@@ -7,12 +7,12 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::{
     Edge,
     body::{Incoming, LARGE, Room},
     error::Failure,
+    tree::Tree,
     wrong_types::{Root, wrong_query, wrong_types},
 };
 use crate::error::{Error, Kind, Result};
@@ -55,8 +55,8 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
         let malformed =
             |error| Error::new(Kind::Malformed, format!("The body cannot be read as JSON: {error}."));
         // As a tree JSON may take a hundred times its size: of a large body only the first fault is named.
-        match (body.len() < LARGE).then(|| serde_json::from_slice::<Value>(body)) {
-            Some(Ok(tree)) => wrong_types::<T>(body, Some(tree)),
+        match (body.len() < LARGE).then(|| serde_json::from_slice(body)) {
+            Some(Ok(Tree(tree))) => wrong_types::<T>(body, Some(tree)),
             Some(Err(error)) => malformed(error),
             None if error.is_data() => wrong_types::<T>(body, None),
             None => malformed(error),

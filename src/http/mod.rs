@@ -17,6 +17,7 @@ mod server;
 mod service;
 mod stream;
 mod texts;
+mod tree;
 mod vision;
 mod worker;
 mod wrong_types;

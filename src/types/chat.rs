@@ -21,22 +21,30 @@ pub struct ChatRequest {
 }
 
 impl ChatRequest {
-    /// Bytes of its texts, images and JSON.
+    /// Bytes of its texts, images and JSON, about.
     pub fn size(&self) -> usize {
+        let texts = |texts: &[String]| texts.iter().map(String::len).sum::<usize>();
+        let maybe = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let images = |images: &[Image]| images.iter().map(|image| image.file().len()).sum::<usize>();
-        let calls = |calls: &[ToolCall]| calls.iter().map(|call| call.arguments.get().len()).sum::<usize>();
-        let prompt: usize = match &self.prompt {
-            Prompt::Messages(messages) => messages
-                .iter()
-                .map(|Message { content, images: files, tool_calls, .. }| {
-                    content.len() + images(files) + calls(tool_calls)
-                })
-                .sum(),
-            Prompt::Completion(completion) => completion.text.len() + images(&completion.images),
+        let call = |call: &ToolCall| call.name.len() + maybe(&call.id) + call.arguments.get().len();
+        let message = |message: &Message| {
+            let Message { role: _, content, images: files, tool_calls, tool_call_id, tool_name } = message;
+            let calls: usize = tool_calls.iter().map(call).sum();
+            content.len() + images(files) + calls + maybe(tool_call_id) + maybe(tool_name)
         };
-        let tools: usize = self.tools.iter().map(|tool| tool.parameters.get().len()).sum();
-        let format = if let Format::Schema(schema) = &self.format { schema.get().len() } else { 0 };
-        prompt + tools + format
+        let tool = |Tool { name, description, parameters }: &Tool| {
+            name.len() + maybe(description) + parameters.get().len()
+        };
+        let Self { model: _, prompt, tools, format, sampling, keep_alive: _ } = self;
+        let prompt = match prompt {
+            Prompt::Messages(messages) => messages.iter().map(message).sum(),
+            Prompt::Completion(Completion { text, system, images: files, context, raw: _ }) => {
+                let context = context.as_ref().map_or(0, |ids| size_of_val(&**ids));
+                text.len() + maybe(system) + images(files) + context
+            }
+        };
+        let format = if let Format::Schema(schema) = format { schema.get().len() } else { 0 };
+        prompt + tools.iter().map(tool).sum::<usize>() + format + texts(&sampling.stop)
     }
 }
 

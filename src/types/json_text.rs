@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// JSON as text, without the spaces between. The order of an object's names stays what it was: a model
+/// JSON as text, without the spaces between, its numbers as 64 bits hold them. The order of an object's names stays what it was: a model
 /// that has to answer in the shape of a schema answers in the schema's order. As a tree it could take a
 /// hundred times its size.
 ///

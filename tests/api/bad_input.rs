@@ -54,6 +54,16 @@ async fn bodies_that_are_no_requests() {
         assert_eq!(got, status, "{body}: {problem}");
         assert!(problem["detail"].as_str().unwrap().contains(detail), "{body}: {problem}");
     }
+    // A private name of serde_json's, to which its own tree gives a meaning: the text is JSON once more,
+    // one nest within another. This overflowed the stack.
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\u005c").replace('"', "\\u0022"));
+    let nests = (0..65).fold("1".to_owned(), |inner, _| {
+        let object = format!("{{\"$serde_json::private::RawValue\":{}}}", quoted(&inner));
+        format!("{}{object}{}", "[".repeat(120), "]".repeat(120))
+    });
+    let (status, problem_of) =
+        problem(server.post_text("/embeddings/", format!("{{\"input\":5,\"x\":{nests}}}"))).await;
+    assert_eq!((status, pointers_of(&problem_of)), (422, vec!["/input"]));
     // Far deeper than any parser should follow.
     let deep = format!("{{\"messages\": {}", "[".repeat(100_000));
     assert_eq!(problem(server.post_text("/inference/chat", deep)).await.0, 400);

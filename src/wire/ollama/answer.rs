@@ -1,11 +1,13 @@
 //! What an Ollama server answers, its streamed replies apart.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::{
     error::{Error, Kind},
+    types::JsonText,
     wire::tokens,
 };
 
@@ -57,7 +59,7 @@ pub struct Show {
     #[serde(default)]
     pub capabilities: Vec<String>,
     #[serde(default)]
-    pub model_info: serde_json::Map<String, Value>,
+    pub model_info: BTreeMap<String, JsonText>,
 }
 
 #[derive(Deserialize)]
