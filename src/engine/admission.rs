@@ -5,25 +5,32 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    place::{Failure, Key, Phase, Place},
+    place::{Failure, Key, Place},
     pool::{Shared, Table},
 };
 use crate::error::Kind;
 
-/// How long a model waits for the others to become idle.
+/// How long a model waits for another to become idle by itself, and how long in all.
+const POLITENESS: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(10);
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Waits until the child `key` may start; its memory is reserved then. Idle models are unloaded for
-/// it, the least recently used first.
+/// it, the least recently used first. When none becomes idle for a while, one that is busy finishes what
+/// it is at and takes nothing more: else one that is asked without pause would keep all others out.
 pub(super) async fn admit(shared: &Shared, key: &Key) -> Result<(), Failure> {
-    let deadline = Instant::now() + PATIENCE;
+    let began = Instant::now();
     let mut changed = shared.changed.subscribe();
     loop {
         if shared.reserve(key) {
             return Ok(());
         }
-        if timeout_at(deadline, changed.changed()).await.is_err() {
+        let patient = began.elapsed() < POLITENESS;
+        if !patient && shared.make_one_give_way(began + PATIENCE) {
+            continue;
+        }
+        let next = began + if patient { POLITENESS } else { PATIENCE };
+        if timeout_at(next, changed.changed()).await.is_err() && !patient {
             return Err(Failure::new(
                 Kind::Unavailable,
                 "All loaded models are busy and there is no room for another; try again later.",
@@ -55,10 +62,25 @@ impl Shared {
         count < self.settings.engine_max_loaded as usize && memory.saturating_add(need) <= self.budget
     }
 
-    /// Whether it helps when the idle ones go.
+    /// Whether it helps when those go that can.
     fn has_room_beside_the_busy(&self, table: &Table, need: u64) -> bool {
-        let (count, memory) = held(table, |place| place.users > 0);
+        let (count, memory) = held(table, |place| !place.can_go());
         self.has_room(count, memory, need)
+    }
+
+    /// Has the busy one that was loaded first take nobody any more; false when one is going already.
+    fn make_one_give_way(&self, until: Instant) -> bool {
+        let mut table = self.table();
+        let lives = || table.values().filter_map(|place| place.life.as_ref()).filter(|life| life.admitted);
+        if lives().any(|life| life.stop.is_cancelled() || life.gives_way()) {
+            return false;
+        }
+        let running = table.values_mut().filter_map(|place| place.life.as_mut());
+        let running = running.filter(|life| life.is_admitted_and_running());
+        let Some(life) = running.min_by_key(|life| life.since()) else { return false };
+        tracing::info!(model = life.name, "a busy model makes room for another");
+        life.gives_way_until = Some(until);
+        true
     }
 
     /// True when there was room. Otherwise the next one to go, if any, has been told to.
@@ -89,17 +111,15 @@ fn held(table: &Table, counts: impl Fn(&Place) -> bool) -> (usize, u64) {
     admitted.fold((0, 0), |(count, memory), life| (count + 1, memory.saturating_add(life.memory)))
 }
 
-/// Ends the idle child that was used the longest time ago, unless one is ending already.
+/// Ends the child that can go and was used the longest time ago, unless one is ending already.
 fn evict_one(table: &Table) {
     let lives = || table.values().filter_map(|place| Some((place, place.life.as_ref()?)));
     if lives().any(|(_, life)| life.admitted && life.stop.is_cancelled()) {
         return;
     }
-    let idle = lives().filter(|(place, life)| {
-        place.users == 0 && life.admitted && matches!(*life.phase.borrow(), Phase::Running(_))
-    });
+    let idle = lives().filter(|(place, _)| place.can_go());
     if let Some((_, life)) = idle.min_by_key(|(place, _)| place.last_used) {
-        tracing::info!(model = life.name, "unloading an idle model to make room for another");
+        tracing::info!(model = life.name, "unloading a model to make room for another");
         life.stop.cancel();
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Place {
     pub(super) queue: Arc<Queue>,
     /// Leases, and callers on their way to one. A child with users is never unloaded.
     pub(super) users: usize,
+    /// Those among them who are at it.
+    pub(super) leases: usize,
     /// As the latest request wished.
     pub(super) keep_alive: KeepAlive,
     pub(super) last_used: Instant,
@@ -51,6 +53,15 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Whether its child may be ended to make room: nobody uses it, or it takes nobody any more and the
+    /// last one has left.
+    pub(super) fn can_go(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| {
+            let is_free = self.users == 0 || life.gives_way() && self.leases == 0;
+            is_free && life.is_admitted_and_running()
+        })
+    }
+
     /// When an idle child has to go; `None` while it is used, or is to stay.
     pub(super) fn idle_until(&self) -> Option<Instant> {
         let life = self.life.as_ref().filter(|life| !life.stop.is_cancelled() && self.users == 0)?;
@@ -70,8 +81,28 @@ pub(super) struct Life {
     pub(super) memory: u64,
     /// Whether `memory` is counted: there was room for it.
     pub(super) admitted: bool,
+    /// Until then it takes nobody, because another model has waited long enough for room.
+    pub(super) gives_way_until: Option<Instant>,
     pub(super) stop: CancellationToken,
     pub(super) phase: watch::Receiver<Phase>,
+}
+
+impl Life {
+    pub(super) fn is_admitted_and_running(&self) -> bool {
+        self.admitted && matches!(*self.phase.borrow(), Phase::Running(_))
+    }
+
+    /// `None` when it is not running.
+    pub(super) fn since(&self) -> Option<Timestamp> {
+        match &*self.phase.borrow() {
+            Phase::Running(running) => Some(running.since),
+            Phase::Starting | Phase::Ended(_) => None,
+        }
+    }
+
+    pub(super) fn gives_way(&self) -> bool {
+        self.gives_way_until.is_some_and(|until| Instant::now() < until)
+    }
 }
 
 #[derive(Clone)]

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use tokio::{
     runtime::Handle,
     sync::watch,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -26,6 +26,7 @@ use super::{
     spawner::Spawner,
 };
 use crate::{
+    client::Client,
     error::{Error, Kind, Result},
     library::{Entry, Library},
     types::KeepAlive,
@@ -124,8 +125,9 @@ impl Engine {
     /// # Errors
     /// `Busy` when too many wait already. `Unavailable` when there is no room because all loaded
     /// models are busy, when the model's process has crashed repeatedly, or when the engine is
-    /// stopping. `Setup` when the model's files are damaged, when it alone needs more
-    /// memory than the engine may use, or when llama-server is missing. `BadGateway` or `GatewayTimeout` when it cannot be loaded.
+    /// stopping. `Setup` when the model's files are damaged, when it alone needs more memory than the
+    /// engine may use, or when llama-server is missing. `BadGateway` or `GatewayTimeout` when it cannot
+    /// be loaded.
     pub async fn acquire(
         &self,
         entry: Arc<Entry>,
@@ -134,38 +136,37 @@ impl Engine {
     ) -> Result<Lease> {
         let key = Key::new(&entry, role);
         let keep_alive = keep_alive.unwrap_or(self.shared.settings.engine_keep_alive);
-        let (visit, queue) = Visit::new(&self.shared, &key, keep_alive);
+        let (mut visit, queue) = Visit::new(&self.shared, &key, keep_alive);
         let lined_up = Instant::now();
         let slot = queue.enter(&entry.name.to_string()).await?;
         visit.granted(keep_alive);
         let asked = Instant::now();
+        let mut load = Duration::ZERO;
         loop {
-            let (mut phase, stopping) = self.shared.life(&key, &entry)?;
-            let loaded = matches!(*phase.borrow(), Phase::Running(_)) && !stopping;
-            let settled = phase.wait_for(|phase| match phase {
-                Phase::Starting => false,
-                Phase::Running(_) => !stopping,
-                Phase::Ended(_) => true,
-            });
-            let settled = settled.await.map(|phase| phase.clone());
-            match settled {
-                Ok(Phase::Running(Running { client, .. })) => {
+            let (mut phase, standing) = self.shared.life(&key, &entry)?;
+            match standing {
+                Standing::Leased(client) => {
+                    visit.leased = true;
                     let context = self.shared.settings.context_per_slot(&entry);
-                    return Ok(Lease {
-                        client,
-                        context,
-                        waited: asked - lined_up,
-                        load: if loaded { Duration::ZERO } else { asked.elapsed() },
-                        phase,
-                        _slot: slot,
-                        _visit: visit,
-                    });
+                    let waited = asked - lined_up;
+                    return Ok(Lease { client, context, waited, load, phase, _slot: slot, _visit: visit });
                 }
-                Ok(Phase::Ended(Some(failure))) if !stopping => return Err(failure.into_error()),
-                // It had been told to end before we came: the next round starts it anew.
-                Ok(_) => {}
-                Err(_) => return Err(shutting_down()),
+                Standing::Starting => {
+                    let started = phase.wait_for(|phase| !matches!(phase, Phase::Starting)).await;
+                    if let Phase::Ended(Some(failure)) = &*started.map_err(|_| shutting_down())? {
+                        return Err(failure.clone().into_error());
+                    }
+                }
+                // The next round starts it anew, or finds that nobody waits for its room any more.
+                Standing::Going(until) => {
+                    let ended = phase.wait_for(|phase| matches!(phase, Phase::Ended(_)));
+                    match until {
+                        Some(until) => drop(timeout_at(until, ended).await),
+                        None => drop(ended.await),
+                    }
+                }
             }
+            load = asked.elapsed();
         }
     }
 
@@ -274,9 +275,8 @@ impl Shared {
         self.table().get(key).is_some_and(|place| place.users > 0)
     }
 
-    /// How the model's child is doing, and whether it has been told to end; begins one when there is
-    /// none.
-    fn life(self: &Arc<Self>, key: &Key, entry: &Arc<Entry>) -> Result<(watch::Receiver<Phase>, bool)> {
+    /// How the model's child is doing; takes a lease when it is ready, and begins one when there is none.
+    fn life(self: &Arc<Self>, key: &Key, entry: &Arc<Entry>) -> Result<(watch::Receiver<Phase>, Standing)> {
         let mut table = self.table();
         if self.shutdown.is_cancelled() {
             return Err(shutting_down());
@@ -285,7 +285,17 @@ impl Shared {
             return Err(Error::new(Kind::Internal, "The engine has lost track of a model."));
         };
         if let Some(life) = &place.life {
-            return Ok((life.phase.clone(), life.stop.is_cancelled()));
+            let standing = match &*life.phase.borrow() {
+                _ if life.stop.is_cancelled() => Standing::Going(None),
+                Phase::Running(_) if life.gives_way() => Standing::Going(life.gives_way_until),
+                Phase::Running(Running { client, .. }) => {
+                    place.leases += 1;
+                    Standing::Leased(client.clone())
+                }
+                Phase::Starting => Standing::Starting,
+                Phase::Ended(_) => Standing::Going(None),
+            };
+            return Ok((life.phase.clone(), standing));
         }
         if let Some(refusal) = place.crashes.refusal() {
             return Err(refusal);
@@ -297,14 +307,24 @@ impl Shared {
             digest: entry.weights_digest.clone(),
             memory: memory::estimate(entry, key.role(), &self.settings),
             admitted: false,
+            gives_way_until: None,
             stop: stop.clone(),
             phase: phases.clone(),
         });
         drop(table);
         let order = Order { key: key.clone(), entry: Arc::clone(entry), stop, phase };
         self.tasks.spawn_on(live(Arc::clone(self), order), &self.runtime);
-        Ok((phases, false))
+        Ok((phases, Standing::Starting))
     }
+}
+
+/// How a model's child stands for who wants to use it.
+enum Standing {
+    Starting,
+    /// It is ready, and may not go before the lease ends.
+    Leased(Client),
+    /// It takes nobody any more, until then at most.
+    Going(Option<Instant>),
 }
 
 fn shutting_down() -> Error {
@@ -315,6 +335,7 @@ fn shutting_down() -> Error {
 pub(super) struct Visit {
     shared: Arc<Shared>,
     key: Key,
+    leased: bool,
 }
 
 impl Visit {
@@ -324,6 +345,7 @@ impl Visit {
         let place = table.entry(key.clone()).or_insert_with(|| Place {
             queue: Arc::new(Queue::new(settings.engine_parallel as usize, settings.engine_queue as usize)),
             users: 0,
+            leases: 0,
             keep_alive,
             last_used: Instant::now(),
             crashes: Crashes::default(),
@@ -332,7 +354,7 @@ impl Visit {
         place.users += 1;
         let queue = Arc::clone(&place.queue);
         drop(table);
-        (Self { shared: Arc::clone(shared), key: key.clone() }, queue)
+        (Self { shared: Arc::clone(shared), key: key.clone(), leased: false }, queue)
     }
 
     /// Who was refused a slot has no say in how long the model stays.
@@ -347,6 +369,7 @@ impl Drop for Visit {
     fn drop(&mut self) {
         if let Some(place) = self.shared.table().get_mut(&self.key) {
             place.users -= 1;
+            place.leases -= usize::from(self.leased);
             place.last_used = Instant::now();
         }
         self.shared.changed.send_replace(());

@@ -1,8 +1,14 @@
 //! Slots, the line before them, the number of models and their memory.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::join_all};
 use simpleton::{backend::Backend, engine::Role, error::Kind};
 
 use crate::harness::{Rig, is_alive, question, until};
@@ -86,6 +92,34 @@ async fn the_idle_model_goes_when_there_are_too_many() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_idle_model_goes_when_memory_is_short() {
     the_idle_one_goes(&["--engine-memory-mb", "250"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_is_asked_without_pause_makes_room_for_another_and_comes_back() {
+    let rig = Rig::new(&["--engine-max-loaded", "1"]);
+    let asked = || rig.engine.acquire(Arc::clone(&rig.entry), Role::Chat, None);
+    let served = AtomicUsize::new(0);
+    let crowd = join_all((0..6).map(async |_| {
+        loop {
+            let lease = asked().await.expect("a lease, sooner or later");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            drop(lease);
+            served.fetch_add(1, Relaxed);
+        }
+    }));
+    let other = async {
+        until("the crowd is served", || served.load(Relaxed) > 10).await;
+        let lease = rig.engine.acquire(Arc::clone(&rig.entry), Role::Embed, None).await.expect("room");
+        assert_eq!(rig.only_loaded().role, Role::Embed);
+        drop(lease);
+        let before = served.load(Relaxed);
+        until("the crowd is served again", || served.load(Relaxed) > before + 10).await;
+    };
+    tokio::select! {
+        _ = crowd => unreachable!("it asks for ever"),
+        () = other => {}
+    }
+    rig.backend.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
