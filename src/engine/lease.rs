@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{place::Phase, pool::Visit};
+use super::{place::Phase, visit::Visit};
 use crate::{client::Client, error::Error};
 
 /// How long the news of a child's death may take after its connection broke.

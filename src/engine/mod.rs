@@ -18,6 +18,7 @@ mod queue;
 mod runtime_folder;
 mod settings;
 mod spawner;
+mod visit;
 
 use std::fmt;
 
