@@ -335,6 +335,7 @@ mod tests {
         assert_eq!(other.err().expect("nothing").kind(), ErrorKind::Unavailable);
         cache.embed(texts(&["a"]), "m", ORIGIN, directives(), known).await.expect("a vector");
     }
+
     #[tokio::test]
     async fn the_last_one_to_leave_stops_the_call() {
         let folder = tempfile::tempdir().expect("a folder");

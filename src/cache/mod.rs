@@ -142,6 +142,7 @@ struct Shared {
     /// Embeddings that are being made.
     running: Mutex<HashMap<Key, Running>>,
 }
+
 impl Cache {
     /// Opens the store that the settings ask for. Must be called within a tokio runtime.
     ///

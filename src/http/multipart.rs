@@ -32,12 +32,12 @@ const MAX_TEXT: usize = 64 * 1024;
 /// The field `file` and the texts of the others.
 pub(super) struct Form {
     pub(super) file: Vec<u8>,
-    texts: Texts,
+    texts: TextFields,
     /// For as long as the file is in memory.
     pub(super) room: Room,
 }
 
-type Texts = HashMap<&'static str, String>;
+type TextFields = HashMap<&'static str, String>;
 
 impl Form {
     /// A field's text; none when it was not sent.
@@ -75,7 +75,7 @@ async fn read(
     boundary: String,
     announced: usize,
     edge: &Edge,
-) -> Result<(Vec<u8>, Texts)> {
+) -> Result<(Vec<u8>, TextFields)> {
     let mut form = Multipart::new(Box::pin(pieces), boundary);
     let (mut file, mut texts, mut sent) = (None, HashMap::new(), Vec::new());
     let mut problems = Fields::default();

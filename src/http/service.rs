@@ -152,7 +152,7 @@ impl From<&Model> for ModelReply {
 }
 
 /// Prometheus metrics, as OpenMetrics when `Accept` asks for it
-#[utoipa::path(get, path = "/metrics", tag = "Service", 
+#[utoipa::path(get, path = "/metrics", tag = "Service",
     responses((status = 200, content((String = "text/plain"), (String = "application/openmetrics-text")))))]
 pub(super) async fn metrics(State(edge): State<Arc<Edge>>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();

@@ -8,9 +8,9 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// JSON as text, without the spaces between, its numbers as 64 bits hold them. The order of an object's names stays what it was: a model
-/// that has to answer in the shape of a schema answers in the schema's order. As a tree it could take a
-/// hundred times its size.
+/// JSON as text, without the spaces between, its numbers as 64 bits hold them. The order of an object's
+/// names stays what it was: a model that has to answer in the shape of a schema answers in the schema's
+/// order. As a tree it could take a hundred times its size.
 ///
 /// Its serialized form is JSON for `serde_json` alone; `as_string` is for others.
 #[derive(Clone, Debug)]
@@ -104,10 +104,12 @@ impl Writer<'_> {
         serde_json::to_writer(self.0, &value).map_err(E::custom)
     }
 
-    fn comma(&mut self, first: &mut bool) {
-        if !std::mem::take(first) {
-            self.0.push(b',');
+    /// Ends a list or an object, after each of whose parts there is a comma.
+    fn close(self, end: u8) {
+        if self.0.last() == Some(&b',') {
+            self.0.pop();
         }
+        self.0.push(end);
     }
 }
 
@@ -150,36 +152,24 @@ impl<'de> Visitor<'de> for Writer<'_> {
         self.scalar(value)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         self.0.push(b'[');
-        let mut first = true;
-        loop {
-            let before = self.0.len();
-            self.comma(&mut first);
-            if list.next_element_seed(Writer(self.0))?.is_none() {
-                self.0.truncate(before);
-                break;
-            }
+        while list.next_element_seed(Writer(self.0))?.is_some() {
+            self.0.push(b',');
         }
-        self.0.push(b']');
+        self.close(b']');
         Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
         self.0.push(b'{');
-        let mut first = true;
-        loop {
-            let before = self.0.len();
-            self.comma(&mut first);
-            // A name is a text, and so written as a value is.
-            if object.next_key_seed(Writer(self.0))?.is_none() {
-                self.0.truncate(before);
-                break;
-            }
+        // A name is a text, and so written as a value is.
+        while object.next_key_seed(Writer(self.0))?.is_some() {
             self.0.push(b':');
             object.next_value_seed(Writer(self.0))?;
+            self.0.push(b',');
         }
-        self.0.push(b'}');
+        self.close(b'}');
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fake_ollama::{Script, Step, chat_line},
-    harness::{KEY, TestServer, eventually, json as body, pointers_of, problem, start, start_with},
+    harness::{KEY, TestServer, eventually, json as body, problem, start, start_with},
 };
 
 fn hello(stream: bool) -> Value {
@@ -132,24 +132,6 @@ async fn what_is_asked_for_is_held_within_bounds() {
         "/analytics/series?since_minutes=1441&step=120",
     ] {
         assert_eq!(server.get(path).header("x-api-key", KEY).send().await.unwrap().status(), 200, "{path}");
-    }
-}
-
-#[tokio::test]
-async fn a_query_that_cannot_be_read_is_told_in_plain_words() {
-    let server = start().await;
-    for (path, pointer, detail) in [
-        ("/analytics/errors?strangers=maybe", "/strangers", "strangers must be true or false."),
-        ("/analytics/errors?limit=1&strangers=", "/strangers", "strangers must be true or false."),
-        (
-            "/analytics/stats?since_minutes=1&since_minutes=2",
-            "/since_minutes",
-            "since_minutes is given twice.",
-        ),
-    ] {
-        let (status, problem) = problem(server.get(path).header("x-api-key", KEY)).await;
-        assert_eq!((status, &problem["detail"]), (422, &json!(detail)), "{path}");
-        assert_eq!(pointers_of(&problem), [pointer], "{path}");
     }
 }
 

@@ -269,3 +269,21 @@ async fn strange_requests_do_not_disturb_the_server() {
     }
     assert_eq!(server.get("/").send().await.unwrap().status(), 200);
 }
+
+#[tokio::test]
+async fn a_query_that_cannot_be_read_is_told_in_plain_words() {
+    let server = start().await;
+    for (path, pointer, detail) in [
+        ("/analytics/errors?strangers=maybe", "/strangers", "strangers must be true or false."),
+        ("/analytics/errors?limit=1&strangers=", "/strangers", "strangers must be true or false."),
+        (
+            "/analytics/stats?since_minutes=1&since_minutes=2",
+            "/since_minutes",
+            "since_minutes is given twice.",
+        ),
+    ] {
+        let (status, problem) = problem(server.get(path).header("x-api-key", KEY)).await;
+        assert_eq!((status, &problem["detail"]), (422, &json!(detail)), "{path}");
+        assert_eq!(pointers_of(&problem), [pointer], "{path}");
+    }
+}
