@@ -21,7 +21,7 @@ RUN apt-get update \
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked && cp target/release/simpleton /usr/local/bin/simpleton
+    scripts/release.sh build && cp target/release/simpleton /usr/local/bin/simpleton
 
 FROM debian:bookworm-slim AS embedding
 WORKDIR /src

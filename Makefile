@@ -1,7 +1,7 @@
 # The commands of this project. Each one is a script in scripts/, which says what it does while it does it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fuzz bench
+.PHONY: help run test check fuzz bench profile
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,3 +22,6 @@ fuzz: ## Throw damaged pictures at the decoder for a minute (ARGS=600 for ten)
 
 bench: ## Measure speed and size against nginx and the bare engine
 	@scripts/bench.sh $(ARGS)
+
+profile: ## Record what requests go through, for release builds to be made for it
+	@scripts/profile.sh

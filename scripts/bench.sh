@@ -17,11 +17,11 @@ inner scripts/engine.sh
 step_done
 
 step "Simpleton: cargo build --release"
-cargo build --release --locked || fail "Simpleton did not compile; the first error is above."
+scripts/release.sh build || fail "Simpleton did not compile; the first error is above."
 step_done
 
 SIMPLETON_TEST_ENGINE="$(data_dir)/engine/llama-server"
 export SIMPLETON_TEST_ENGINE
 step "Benchmarks: cargo bench"
-cargo bench --locked "$@"
+scripts/release.sh bench "$@"
 step_done

@@ -48,7 +48,7 @@ if ! is_whole "$FILE"; then
   step_done "done: $FILE"
 fi
 if [[ "$mode" != --convert-only ]]; then
-  [[ -x "$SIMPLETON" ]] || fail "$SIMPLETON is not built." "Run: cargo build --release   or set SIMPLETON to the program."
+  [[ -x "$SIMPLETON" ]] || fail "$SIMPLETON is not built." "Run: scripts/release.sh build   or set SIMPLETON to the program."
   step "Importing it as all-minilm …"
   "$SIMPLETON" model import all-minilm "$FILE" >&2
   step_done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks what a set of commands needs from the system, and installs what is missing with apt-get, as root or by
 # a sudo that asks no password; where that cannot be done it says what to install and stops.
-# usage: scripts/packages.sh SET …     sets: rust engine embedding run test check bench
+# usage: scripts/packages.sh SET …     sets: rust engine embedding run test check bench profile
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 required=() reasons=() wished=()
@@ -62,8 +62,11 @@ look() {
       need nginx-light "nginx, which the benchmark compares with" nginx -v
       need redis-server "Redis, which the cache is measured with" redis-server --version
       ;;
+    profile)
+      need llvm-19 "llvm-profdata of LLVM 19, which merges what was counted" llvm-profdata-19 --version
+      ;;
     *)
-      fail "scripts/packages.sh knows no set \"$1\"." "Sets: rust engine embedding run test check bench."
+      fail "scripts/packages.sh knows no set \"$1\"." "Sets: rust engine embedding run test check bench profile."
       ;;
   esac
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # make run: from a fresh clone to a running server. Every step first looks whether it is done already, so the
-# first run takes about a quarter of an hour on 2 cores and the next ones seconds.
+# first run takes 15 to 25 minutes on 2 cores and the next ones seconds.
 # usage: scripts/run.sh [arguments of "simpleton serve"]
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -18,8 +18,8 @@ scripts/packages.sh "${sets[@]}"
 need_rust
 step_done
 
-step "Simpleton: cargo build --release (about 5 minutes the first time)"
-cargo build --release --locked || fail "Simpleton did not compile; the first error is above."
+step "Simpleton: cargo build --release (about 9 minutes on 2 cores, the first time)"
+scripts/release.sh build || fail "Simpleton did not compile; the first error is above."
 step_done
 
 step "The engine: llama.cpp's llama-server"

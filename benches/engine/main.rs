@@ -15,7 +15,6 @@ mod slow;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
     time::{Duration, Instant},
 };
 
@@ -23,7 +22,7 @@ use futures_util::future::try_join_all;
 
 use support::{
     Result,
-    children::{KEY, Simpleton},
+    children::{KEY, Simpleton, simpleton},
     client::{Connection, Target},
     processor,
     report::{Values, Verdicts, heading, microseconds},
@@ -80,7 +79,7 @@ fn engine() -> Result<PathBuf> {
 fn import_slow(folder: &Path) -> Result<()> {
     let file = folder.join("slow.gguf");
     slow::write(&file)?;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_simpleton"));
+    let mut command = simpleton();
     let import = command.args(["model", "import", "slow"]).arg(file).env("DATA_DIR", folder.join("data"));
     let output = import.output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -55,6 +55,11 @@ impl Drop for Program {
     }
 }
 
+/// The program that is measured: `SIMPLETON`, or the one that was built with the benchmark.
+pub fn simpleton() -> Command {
+    Command::new(std::env::var_os("SIMPLETON").unwrap_or_else(|| env!("CARGO_BIN_EXE_simpleton").into()))
+}
+
 /// `simpleton serve` on a free port, with these variables and nothing else of our environment.
 pub struct Simpleton {
     pub program: Program,
@@ -67,7 +72,7 @@ impl Simpleton {
     pub fn start(folder: &Path, variables: &[(&str, &str)]) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let log = File::create(folder.join("simpleton.log"))?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_simpleton"));
+        let mut command = simpleton();
         command
             .arg("serve")
             .current_dir(folder)
