@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # make profile: records what requests go through, for scripts/release.sh: builds Simpleton so that it counts, has
 # the benchmarks ask it, and puts the counts into benches/release.profdata. To be done with the compiler that
-# the Dockerfile names, when the path of a request has changed or "make bench" says so. Pictures are left out:
-# a decoder's loops would make everything else look as if it were never needed.
+# the Dockerfile names, when Cargo.toml or Cargo.lock has changed (make check sees that), and when the path of a
+# request has. Pictures are left out: a decoder's loops would make all else look as if it were never needed.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 steps 4
@@ -42,4 +42,5 @@ step "benches/release.profdata"
 # Functions that were never called are left out, and not taken for ones that do not matter.
 "$profdata" merge --sparse --output benches/release.profdata "$counts" ||
   fail "$profdata could not read what was counted." "With rustup: rustup component add llvm-tools"
+scripts/release.sh stamp >benches/release.profdata.for
 step_done "$(du -h benches/release.profdata | cut -f 1)"
