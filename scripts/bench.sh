@@ -2,6 +2,7 @@
 # make bench: builds what is measured and runs benches/. Figures are ratios within one run (against nginx and the
 # bare engine on this machine), so they can be compared between machines; close other programs while it runs.
 # usage: scripts/bench.sh [arguments of "cargo bench"]
+# SIMPLETON=whole path of another program to measure (default: the one that is built here)
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 steps 4
