@@ -258,6 +258,14 @@ impl Response {
         }
     }
 
+    /// For who has read all that matters of the body, so that the connection can be used again.
+    pub fn finish(self) {
+        // reqwest sees to it itself.
+        if let Inner::Direct(answer) = self.inner {
+            answer.finish();
+        }
+    }
+
     fn cut_off(&self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
         Error::new(Kind::BadGateway, format!("{} broke off in the middle of its answer.", self.peer))
             .because(source)

@@ -29,6 +29,7 @@ pub(super) fn events<F: Framing + Default, P: Parser>(
             is_more = taken?;
         }
         let done = parser.finish().ok_or_else(|| cut_off(&frames.response))?;
+        frames.response.finish();
         yield done.into();
     }
 }

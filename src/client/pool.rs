@@ -5,11 +5,11 @@ use std::{
     io,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use reqwest::{
     Method,
     header::{HeaderMap, HeaderValue},
@@ -28,6 +28,8 @@ const KEPT: Duration = Duration::from_secs(30);
 /// By when it is heard that a connection had been closed already: more than a way round the world and
 /// back. Who closes later has perhaps worked on the request, and it may be the request that broke it.
 const CLOSING: Duration = Duration::from_secs(1);
+/// How long the end of a body may take after all that matters of it.
+const ENDING: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub(super) enum Address {
@@ -124,10 +126,14 @@ impl Pool {
         }
     }
 
+    /// llama-server closes a connection after each streamed reply without announcing it, and a request
+    /// sent on such a connection is lost; a new one over a socket costs little.
+    fn keeps_connections(&self) -> bool {
+        matches!(self.0.address, Address::Tcp { .. })
+    }
+
     fn give_back(&self, connection: Box<Connection>) {
-        // llama-server closes a connection after each streamed reply without announcing it, and a
-        // request sent on such a connection is lost; a new one over a socket costs little.
-        if matches!(self.0.address, Address::Unix(_)) || !connection.is_reusable() {
+        if !self.keeps_connections() || !connection.is_reusable() {
             return;
         }
         // Without a runtime the server is at its end.
@@ -150,26 +156,20 @@ impl Answer {
     pub(super) async fn chunk(&mut self) -> io::Result<Option<Bytes>> {
         let Some(connection) = &mut self.connection else { return Ok(None) };
         let data = connection.data().await?;
-        if data.is_none() {
-            self.finish();
+        if data.is_none()
+            && let Some(connection) = self.connection.take()
+        {
+            self.pool.give_back(connection);
         }
         Ok(data)
     }
 
-    fn finish(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            self.pool.give_back(connection);
+    /// For who has read all that matters: the connection is kept when the body ends here. That is nearly
+    /// always there already, or comes in a moment, which is then waited for in a task of its own.
+    pub(super) fn finish(mut self) {
+        if !self.pool.keeps_connections() || self.chunk().now_or_never().is_some() {
+            return;
         }
-    }
-}
-
-impl Drop for Answer {
-    /// Who has read what matters does not wait for the end of the body; it is nearly always there.
-    fn drop(&mut self) {
-        let mut nobody = Context::from_waker(Waker::noop());
-        let ended = self.connection.as_mut().map(|connection| connection.poll_data(&mut nobody));
-        if let Some(Poll::Ready(Ok(None))) = ended {
-            self.finish();
-        }
+        tokio::spawn(async move { timeout(ENDING, self.chunk()).await });
     }
 }

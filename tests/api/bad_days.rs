@@ -112,6 +112,25 @@ async fn a_kept_connection_that_closes_is_replaced_once() {
 }
 
 #[tokio::test]
+async fn a_connection_is_kept_when_its_end_of_a_reply_comes_late() {
+    let server = start_with(&[("CACHE_ENABLED", "false")]).await;
+    let late = Step::Pause(Duration::from_millis(20));
+    let steps = vec![Step::Send(chat_line("hi")), Step::Send(last_line(1)), late];
+    server.ollama.on("/api/chat", Script::ok(steps));
+    eventually("the same connections are used again", async || {
+        let before = server.ollama.connections();
+        // More often than there are connections from asking for the models.
+        for _ in 0..5 {
+            let answer = server.post("/inference/chat", &hello(true)).send().await.unwrap();
+            assert!(answer.text().await.unwrap().contains("hi"));
+            tokio::time::sleep(Duration::from_millis(40)).await;
+        }
+        server.ollama.connections() == before
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_stops_the_backend() {
     let server = start().await;
     let words = vec!["word"; 10_000];

@@ -95,6 +95,7 @@ struct State {
     /// Connections that the other side closed before the answer was complete.
     aborted: AtomicUsize,
     chunks_sent: AtomicUsize,
+    connections: AtomicUsize,
     /// Requests that a connection answers before it closes at the next one, unannounced.
     answers: AtomicUsize,
 }
@@ -113,6 +114,7 @@ impl FakeOllama {
         let shared = Arc::clone(&state);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                shared.connections.fetch_add(1, SeqCst);
                 tokio::spawn(connection(stream, Arc::clone(&shared)));
             }
         });
@@ -176,6 +178,10 @@ impl FakeOllama {
 
     pub fn aborted(&self) -> usize {
         self.state.aborted.load(SeqCst)
+    }
+
+    pub fn connections(&self) -> usize {
+        self.state.connections.load(SeqCst)
     }
 
     pub fn chunks_sent(&self) -> usize {
@@ -251,15 +257,21 @@ async fn answer(stream: &mut TcpStream, script: &Script, state: &State) -> bool 
     if stream.write_all(head.as_bytes()).await.is_err() {
         return false;
     }
-    for step in &script.steps {
+    const END: &str = "0\r\n\r\n";
+    for (number, step) in script.steps.iter().enumerate() {
         match step {
             Step::Send(text) => {
-                let chunk = format!("{:x}\r\n{text}\r\n", text.len());
+                let is_last = number + 1 == script.steps.len();
+                let end = if is_last { END } else { "" };
+                let chunk = format!("{:x}\r\n{text}\r\n{end}", text.len());
                 if stream.write_all(chunk.as_bytes()).await.is_err() {
                     state.aborted.fetch_add(1, SeqCst);
                     return false;
                 }
                 state.chunks_sent.fetch_add(1, SeqCst);
+                if is_last {
+                    return true;
+                }
             }
             Step::Pause(pause) => {
                 if !watch(stream, state, *pause).await {
@@ -270,7 +282,7 @@ async fn answer(stream: &mut TcpStream, script: &Script, state: &State) -> bool 
             Step::Hang => return watch(stream, state, Duration::from_secs(3600)).await,
         }
     }
-    stream.write_all(b"0\r\n\r\n").await.is_ok()
+    stream.write_all(END.as_bytes()).await.is_ok()
 }
 
 /// Waits; false as soon as the other side closes the connection.
