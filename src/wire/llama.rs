@@ -103,20 +103,23 @@ pub struct TemplateBody<'a> {
 }
 
 impl<'a> TemplateBody<'a> {
-    /// The text up to where the assistant is to speak.
-    pub fn open(messages: &'a [Message]) -> Self {
-        Self { messages: messages.iter().map(MessageBody::new).collect(), add_generation_prompt: true }
-    }
-
-    /// The text of turns that are over.
-    pub fn closed(messages: &'a [Message]) -> Self {
-        Self { messages: messages.iter().map(MessageBody::new).collect(), add_generation_prompt: false }
+    /// The text up to where the assistant is to speak, or of turns that are over.
+    pub fn new(messages: &'a [Message], is_open: bool) -> Self {
+        Self { messages: messages.iter().map(MessageBody::new).collect(), add_generation_prompt: is_open }
     }
 }
 
 #[derive(Deserialize)]
 pub struct TemplateReply {
     pub prompt: String,
+}
+
+/// `GET /props`
+#[derive(Deserialize)]
+pub struct PropsReply {
+    pub chat_template: String,
+    pub bos_token: String,
+    pub eos_token: String,
 }
 
 /// `POST /tokenize`

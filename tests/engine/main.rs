@@ -8,5 +8,6 @@ mod harness;
 mod limits;
 mod orphans;
 mod pictures;
+mod templates;
 mod unloading;
 mod vision;

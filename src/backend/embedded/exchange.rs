@@ -1,14 +1,14 @@
 //! One reply of a child: which of llama-server's endpoints is asked, and what is added at the end.
 //! The lease lives in the stream, so that the slot is free when the reply ends or is dropped.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use async_stream::stream;
 use futures_util::{Stream, StreamExt};
 
+use super::template::Template;
 use crate::{
     backend::{ChatStream, LARGE, openai, to_json, work},
-    client::Client,
     engine::Lease,
     error::{Error, Kind, Result},
     types::{ChatEvent, ChatRequest, Completion, Done, Message, Prompt, Role},
@@ -18,11 +18,23 @@ use crate::{
     },
 };
 
+/// The child that is asked, with its model's template when that can be rendered here.
+struct Child {
+    lease: Lease,
+    template: Option<Arc<Template>>,
+}
+
 /// Asks the child; returns when it has accepted the request.
-pub(super) async fn begin(request: ChatRequest, lease: Lease, since: Instant) -> Result<ChatStream> {
-    match ask(request, &lease, since).await {
-        Ok((events, past)) => Ok(Box::pin(attended(events, past, lease))),
-        Err(error) => Err(explain(&lease, error).await),
+pub(super) async fn begin(
+    request: ChatRequest,
+    lease: Lease,
+    template: Option<Arc<Template>>,
+    since: Instant,
+) -> Result<ChatStream> {
+    let child = Child { lease, template };
+    match ask(request, &child, since).await {
+        Ok((events, past)) => Ok(Box::pin(attended(events, past, child))),
+        Err(error) => Err(explain(&child.lease, error).await),
     }
 }
 
@@ -44,15 +56,15 @@ enum Past {
     Turns(Vec<u32>, Vec<Message>),
 }
 
-async fn ask(mut request: ChatRequest, lease: &Lease, since: Instant) -> Result<(ChatStream, Past)> {
-    let client = lease.client();
+async fn ask(mut request: ChatRequest, child: &Child, since: Instant) -> Result<(ChatStream, Past)> {
     let is_large = request.size() > LARGE;
     let prompt = std::mem::replace(&mut request.prompt, Prompt::Messages(Vec::new()));
     let (messages, pointer, past) = match prompt {
         Prompt::Messages(messages) => (messages, "/messages", Past::Untold),
         Prompt::Completion(Completion { text, context, raw: true, .. }) => {
             let context = context.unwrap_or_default();
-            let events = complete(client, &request, &context, &text, since).await?;
+            let body = to_json(&CompletionBody::new(&request, &context, &text))?;
+            let events = complete(child, body, "/prompt", since).await?;
             return Ok((events, Past::Raw(context, text)));
         }
         Prompt::Completion(mut completion) => {
@@ -60,30 +72,51 @@ async fn ask(mut request: ChatRequest, lease: &Lease, since: Instant) -> Result<
             let has_images = !completion.images.is_empty();
             let messages = completion.into_messages();
             if let Some(context) = context {
-                let turn: TemplateReply =
-                    openai::ask(client, "/apply-template", &TemplateBody::open(&messages), "/prompt").await?;
-                let events = complete(client, &request, &context, &turn.prompt, since).await?;
+                let turn = child.render(&messages, true).await?;
+                let body = to_json(&CompletionBody::new(&request, &context, &turn))?;
+                let events = complete(child, body, "/prompt", since).await?;
                 return Ok((events, Past::Turns(context, messages)));
             }
             let past = if has_images { Past::Untold } else { Past::Turns(Vec::new(), messages.clone()) };
             (messages, "/prompt", past)
         }
     };
-    let body = work(is_large, move || to_json(&ChatBody::new(&request, &messages, None))).await?;
-    let response = openai::post(client, "/v1/chat/completions", body, pointer).await?;
+    // A call of a tool has to be found in the reply, which is the child's to do.
+    let template = child.template.clone().filter(|_| request.tools.is_empty());
+    let (is_rendered, body) = work(is_large, move || {
+        let prompt = template.and_then(|template| template.render(&messages, true));
+        let body = match &prompt {
+            Some(prompt) => to_json(&CompletionBody::new(&request, &[], prompt)),
+            None => to_json(&ChatBody::new(&request, &messages, None)),
+        };
+        Ok((prompt.is_some(), body?))
+    })
+    .await?;
+    if is_rendered {
+        return Ok((complete(child, body, pointer, since).await?, past));
+    }
+    let response = openai::post(child.lease.client(), "/v1/chat/completions", body, pointer).await?;
     Ok((Box::pin(openai::events::<ReplyParser>(response, since)), past))
 }
 
-async fn complete(
-    client: &Client,
-    request: &ChatRequest,
-    context: &[u32],
-    text: &str,
-    since: Instant,
-) -> Result<ChatStream> {
-    let body = to_json(&CompletionBody::new(request, context, text))?;
-    let response = openai::post(client, "/completion", body, "/prompt").await?;
+async fn complete(child: &Child, body: Vec<u8>, pointer: &str, since: Instant) -> Result<ChatStream> {
+    let response = openai::post(child.lease.client(), "/completion", body, pointer).await?;
     Ok(Box::pin(openai::events::<CompletionParser>(response, since)))
+}
+
+impl Child {
+    /// The prompt of these turns, as `Template::render`.
+    async fn render(&self, messages: &[Message], is_open: bool) -> Result<String> {
+        if let Some(template) = &self.template
+            && let Some(prompt) = template.render(messages, is_open)
+        {
+            return Ok(prompt);
+        }
+        let body = TemplateBody::new(messages, is_open);
+        let told: TemplateReply =
+            openai::ask(self.lease.client(), "/apply-template", &body, "/prompt").await?;
+        Ok(told.prompt)
+    }
 }
 
 /// The child's events, with what only we know in the last one, and with a better reason when the
@@ -91,13 +124,13 @@ async fn complete(
 fn attended(
     mut events: ChatStream,
     past: Past,
-    lease: Lease,
+    child: Child,
 ) -> impl Stream<Item = Result<ChatEvent>> + Send {
     stream! {
         let mut reply = String::new();
         while let Some(event) = events.next().await {
             let event = match event {
-                Ok(ChatEvent::Done(done)) => Ok(finish(*done, &past, &reply, &lease).await),
+                Ok(ChatEvent::Done(done)) => Ok(finish(*done, &past, &reply, &child).await),
                 other => other,
             };
             match event {
@@ -108,7 +141,7 @@ fn attended(
                     yield Ok(event);
                 }
                 Err(error) => {
-                    yield Err(explain(&lease, error).await);
+                    yield Err(explain(&child.lease, error).await);
                     return;
                 }
             }
@@ -116,10 +149,10 @@ fn attended(
     }
 }
 
-async fn finish(mut done: Done, past: &Past, reply: &str, lease: &Lease) -> ChatEvent {
-    (done.timings.queue, done.timings.load) = (Some(lease.waited()), lease.load());
+async fn finish(mut done: Done, past: &Past, reply: &str, child: &Child) -> ChatEvent {
+    (done.timings.queue, done.timings.load) = (Some(child.lease.waited()), child.lease.load());
     // The reply is whole; without its tokens it can only not be gone on with.
-    done.context = tell(past, reply, lease.client()).await.unwrap_or_else(|error| {
+    done.context = tell(past, reply, child).await.unwrap_or_else(|error| {
         tracing::warn!("a reply's tokens could not be had: {}", error.chain());
         None
     });
@@ -127,19 +160,17 @@ async fn finish(mut done: Done, past: &Past, reply: &str, lease: &Lease) -> Chat
 }
 
 /// The whole exchange in token ids, so that a later prompt can go on with it.
-async fn tell(past: &Past, reply: &str, client: &Client) -> Result<Option<Vec<u32>>> {
+async fn tell(past: &Past, reply: &str, child: &Child) -> Result<Option<Vec<u32>>> {
     let (context, text) = match past {
         Past::Untold => return Ok(None),
         Past::Raw(context, text) => (context, format!("{text}{reply}")),
         Past::Turns(context, messages) => {
             let mut messages = messages.clone();
             messages.push(Message::new(Role::Assistant, reply));
-            let closed = TemplateBody::closed(&messages);
-            let told: TemplateReply = openai::ask(client, "/apply-template", &closed, "/prompt").await?;
-            (context, told.prompt)
+            (context, child.render(&messages, false).await?)
         }
     };
     let body = TokenizeBody { content: &text, add_special: context.is_empty(), parse_special: true };
-    let new: TokenizeReply = openai::ask(client, "/tokenize", &body, "/prompt").await?;
+    let new: TokenizeReply = openai::ask(child.lease.client(), "/tokenize", &body, "/prompt").await?;
     Ok(Some([context.as_slice(), &new.tokens].concat()))
 }
