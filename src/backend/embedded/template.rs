@@ -43,37 +43,45 @@ impl Templates {
                 None => Arc::clone(all.entry(digest.to_owned()).or_default()),
             }
         };
-        let learn = async || match learn(client).await {
-            Ok(template) => {
-                tracing::debug!("the model's chat template is rendered here");
-                Some(Arc::new(template))
+        let learn = async || {
+            let learnt = learn(client).await?;
+            match &learnt {
+                Ok(_) => tracing::debug!("the model's chat template is rendered here"),
+                Err(reason) => {
+                    tracing::debug!("the model's chat template is rendered by the engine: {reason}")
+                }
             }
-            Err(reason) => {
-                tracing::debug!("the model's chat template is rendered by the engine: {reason}");
+            Ok::<_, error::Error>(learnt.ok().map(Arc::new))
+        };
+        match known.get_or_try_init(learn).await {
+            Ok(template) => template.clone(),
+            Err(error) => {
+                tracing::debug!("the model's chat template is still to be learnt: {}", error.chain());
                 None
             }
-        };
-        known.get_or_init(learn).await.clone()
+        }
     }
 }
 
 /// The template, or why the engine has to render it.
-async fn learn(client: &Client) -> Result<Template, String> {
-    let failed = |error: error::Error| error.chain();
-    let props: PropsReply = openai::get(client, "/props").await.map_err(failed)?;
-    let mut template = Template::new(props).map_err(|error| error.to_string())?;
-    template.check_replies()?;
+///
+/// # Errors
+/// When the engine does not answer.
+async fn learn(client: &Client) -> error::Result<Result<Template, String>> {
+    let props: PropsReply = openai::get(client, "/props").await?;
+    let mut template = match Template::new(props).and_then(Template::check_replies) {
+        Ok(template) => template,
+        Err(reason) => return Ok(Err(reason)),
+    };
     let mut pairs = Vec::new();
     for (messages, is_open) in samples() {
         // What cannot be rendered here is left to the engine each time, and it says what is wrong.
         let Some(ours) = template.render(&messages, is_open) else { continue };
         let body = TemplateBody::new(&messages, is_open);
-        let theirs: TemplateReply =
-            openai::ask(client, "/apply-template", &body, "/prompt").await.map_err(failed)?;
+        let theirs: TemplateReply = openai::ask(client, "/apply-template", &body, "/prompt").await?;
         pairs.push((ours, theirs.prompt));
     }
-    template.learn_ends(&pairs)?;
-    Ok(template)
+    Ok(template.learn_ends(&pairs).map(|()| template))
 }
 
 /// Conversations, and whether the assistant is to speak next. What they say has in it what a template or
@@ -100,7 +108,12 @@ pub(super) struct Template {
 type Ends = (bool, bool);
 
 impl Template {
-    fn new(props: PropsReply) -> Result<Self, Error> {
+    fn new(props: PropsReply) -> Result<Self, String> {
+        let environment = Self::environment(&props).map_err(|error| error.to_string())?;
+        Ok(Self { environment, begin: props.bos_token, end: props.eos_token, takes: (false, false) })
+    }
+
+    fn environment(props: &PropsReply) -> Result<Environment<'static>, Error> {
         let mut environment = Environment::new();
         // As transformers sets Jinja up, for which chat templates are written.
         environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
@@ -115,8 +128,8 @@ impl Template {
         environment.set_fuel(Some(FUEL));
         environment.add_global("bos_token", &props.bos_token);
         environment.add_global("eos_token", &props.eos_token);
-        environment.add_template_owned(NAME, props.chat_template)?;
-        Ok(Self { environment, begin: props.bos_token, end: props.eos_token, takes: (false, false) })
+        environment.add_template_owned(NAME, props.chat_template.clone())?;
+        Ok(environment)
     }
 
     /// The prompt of these turns, up to where the assistant is to speak next, or of turns that are over
@@ -151,7 +164,7 @@ impl Template {
 
     /// A reply has to be a text that begins where the prompt ends, and in it nothing but what the reader is
     /// to read. The engine finds thoughts by a template's own words for them.
-    fn check_replies(&self) -> Result<(), String> {
+    fn check_replies(self) -> Result<Self, String> {
         let template = self.environment.get_template(NAME).map_err(|error| error.to_string())?;
         let source = template.source().to_ascii_lowercase();
         if ["think", "reason"].iter().any(|word| source.contains(word)) {
@@ -163,11 +176,14 @@ impl Template {
         if !closed.strip_prefix(&open).is_some_and(|reply| reply.starts_with("Reynard.")) {
             return Err("it writes something before a reply".to_owned());
         }
-        Ok(())
+        Ok(self)
     }
 
     /// Whether the engine takes something away, from what was rendered here and by it.
     fn learn_ends(&mut self, pairs: &[(String, String)]) -> Result<(), String> {
+        if pairs.is_empty() {
+            return Err("it renders no conversation here".to_owned());
+        }
         let all = [(false, false), (true, false), (false, true), (true, true)];
         let agrees = |takes: &Ends| {
             pairs.iter().all(|(ours, theirs)| {
@@ -214,8 +230,7 @@ mod tests {
 
     #[test]
     fn turns_become_a_prompt() {
-        let template = template(CHATML);
-        template.check_replies().expect("plain replies");
+        let template = template(CHATML).check_replies().expect("plain replies");
         let turns = [Message::new(Role::System, "Be <brief>."), user("{{ 1 }}")];
         let closed = "<|im_start|>system\nBe <brief>.<|im_end|>\n<|im_start|>user\n{{ 1 }}<|im_end|>\n";
         assert_eq!(template.render(&turns, false).as_deref(), Some(closed));
@@ -246,7 +261,7 @@ mod tests {
         let turn = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}";
         let open = "{% if add_generation_prompt %}[assistant]{% endif %}";
         let plain = format!("{turn}{open}");
-        assert_eq!(template(&plain).check_replies(), Ok(()));
+        assert!(template(&plain).check_replies().is_ok());
         let thinks = "it is for a model that thinks";
         let before = "it writes something before a reply";
         let cases = [
@@ -256,7 +271,7 @@ mod tests {
             (format!("{turn}{{% if add_generation_prompt %}}[assistant](final){{% endif %}}"), before),
         ];
         for (source, reason) in cases {
-            assert_eq!(template(&source).check_replies(), Err(reason.to_owned()), "{source}");
+            assert_eq!(template(&source).check_replies().err().as_deref(), Some(reason), "{source}");
         }
     }
 
@@ -271,6 +286,7 @@ mod tests {
         template.learn_ends(&[pair("<s>a</s>", "a")]).expect("agreement");
         assert_eq!(rendered(&template), "a");
         assert!(template.learn_ends(&[pair("<s>a", "a"), pair("<s>b", "<s>b")]).is_err());
+        assert!(template.learn_ends(&[]).is_err());
     }
 
     #[test]
