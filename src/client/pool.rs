@@ -164,12 +164,15 @@ impl Answer {
         Ok(data)
     }
 
-    /// For who has read all that matters: the connection is kept when the body ends here. That is nearly
-    /// always there already, or comes in a moment, which is then waited for in a task of its own.
+    /// For who has read all that matters: the connection is kept when the body ends. That is nearly always
+    /// there already, or comes in a moment, which is then waited for in a task of its own.
     pub(super) fn finish(mut self) {
-        if !self.pool.keeps_connections() || self.chunk().now_or_never().is_some() {
+        if !self.pool.keeps_connections() {
             return;
         }
-        tokio::spawn(async move { timeout(ENDING, self.chunk()).await });
+        let mut rest = Box::pin(async move { while let Ok(Some(_)) = self.chunk().await {} });
+        if rest.as_mut().now_or_never().is_none() {
+            tokio::spawn(timeout(ENDING, rest));
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    types::{ChatEvent, ChatRequest, Done, FinishReason, Message, Usage},
+    types::{ChatEvent, ChatRequest, Done, FinishReason, Message, Role, Usage},
 };
 
 /// `POST /completion`: goes on with tokens, and text after them, as they are.
@@ -22,17 +22,35 @@ pub struct CompletionBody<'a> {
     n_predict: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     json_schema: Option<Schema<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_delimiters: Option<[Delimiter<'a>; 1]>,
     #[serde(flatten)]
     sampling: SamplingBody<'a>,
 }
 
+/// What a message of this role begins with.
+#[derive(Serialize)]
+struct Delimiter<'a> {
+    role: &'static str,
+    delimiter: &'a str,
+}
+
 impl<'a> CompletionBody<'a> {
+    /// The text is a chat in which each user's words come after `user_start`. llama-server does not say
+    /// that it can be told so; its own `/v1/chat/completions` does, that what was computed up to the last
+    /// of them can be gone on from with a model that cannot go back by itself (sliding windows, state).
+    pub fn chat(request: &'a ChatRequest, text: &'a str, user_start: &'a str) -> Self {
+        let delimiter = Delimiter { role: Role::User.as_str(), delimiter: user_start };
+        Self { message_delimiters: Some([delimiter]), ..Self::new(request, &[], text) }
+    }
+
     pub fn new(request: &'a ChatRequest, context: &[u32], text: &'a str) -> Self {
         Self {
             prompt: context.iter().copied().map(Piece::Token).chain([Piece::Text(text)]).collect(),
             stream: true,
             n_predict: request.sampling.max_tokens.map(sampled),
             json_schema: Schema::new(&request.format),
+            message_delimiters: None,
             sampling: SamplingBody::new(&request.sampling),
         }
     }
@@ -158,6 +176,8 @@ mod tests {
             serde_json::to_value(CompletionBody::new(&request, &[1, 2], "Hi")).expect("JSON"),
             json!({"prompt": [1, 2, "Hi"], "stream": true, "n_predict": 5, "json_schema": {"type": "object"}})
         );
+        let chat = serde_json::to_value(CompletionBody::chat(&request, "[user] Hi", "[user]")).expect("JSON");
+        assert_eq!(chat["message_delimiters"], json!([{"role": "user", "delimiter": "[user]"}]));
     }
 
     #[test]

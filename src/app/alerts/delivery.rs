@@ -93,7 +93,11 @@ impl Receiver {
             })
             .collect();
         match self.client.send_with(Method::POST, "", headers, Some(message.body)).await {
-            Ok(response) => judge(response.status()),
+            Ok(response) => {
+                let outcome = judge(response.status());
+                response.finish();
+                outcome
+            }
             Err(error) => Outcome::Failed(error.chain()),
         }
     }

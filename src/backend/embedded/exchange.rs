@@ -8,15 +8,19 @@ use futures_util::{Stream, StreamExt};
 
 use super::template::Template;
 use crate::{
-    backend::{ChatStream, LARGE, openai, to_json, work},
+    backend::{ChatStream, openai, to_json, work},
     engine::Lease,
     error::{Error, Kind, Result},
-    types::{ChatEvent, ChatRequest, Completion, Done, Message, Prompt, Role},
+    types::{ChatEvent, ChatRequest, Completion, Done, Format, Message, Prompt, Role},
     wire::{
         llama::{CompletionBody, CompletionParser, TemplateBody, TemplateReply, TokenizeBody, TokenizeReply},
         openai::{ChatBody, ReplyParser},
     },
 };
+
+/// Bytes above which a prompt is made where that holds nobody up: a strange template can go over all of it a
+/// hundred thousand times.
+const LARGE: usize = 16 * 1024;
 
 /// The child that is asked, with its model's template when that can be rendered here.
 struct Child {
@@ -72,7 +76,7 @@ async fn ask(mut request: ChatRequest, child: &Child, since: Instant) -> Result<
             let has_images = !completion.images.is_empty();
             let messages = completion.into_messages();
             if let Some(context) = context {
-                let turn = child.render(&messages, true).await?;
+                let turn = child.render(messages.clone(), true).await?;
                 let body = to_json(&CompletionBody::new(&request, &context, &turn))?;
                 let events = complete(child, body, "/prompt", since).await?;
                 return Ok((events, Past::Turns(context, messages)));
@@ -81,15 +85,16 @@ async fn ask(mut request: ChatRequest, child: &Child, since: Instant) -> Result<
             (messages, "/prompt", past)
         }
     };
-    // A call of a tool has to be found in the reply, which is the child's to do.
-    let template = child.template.clone().filter(|_| request.tools.is_empty());
+    // What a tool or a format asks for has to be found in the reply, which is the child's to do.
+    let is_plain = request.tools.is_empty() && request.format == Format::Text;
+    let template = child.template.clone().filter(|_| is_plain);
     let (is_rendered, body) = work(is_large, move || {
-        let prompt = template.and_then(|template| template.render(&messages, true));
-        let body = match &prompt {
-            Some(prompt) => to_json(&CompletionBody::new(&request, &[], prompt)),
+        let chat = template.and_then(|template| Some((template.render(&messages, true)?, template)));
+        let body = match &chat {
+            Some((text, template)) => to_json(&CompletionBody::chat(&request, text, template.user_start())),
             None => to_json(&ChatBody::new(&request, &messages, None)),
         };
-        Ok((prompt.is_some(), body?))
+        Ok((chat.is_some(), body?))
     })
     .await?;
     if is_rendered {
@@ -106,13 +111,19 @@ async fn complete(child: &Child, body: Vec<u8>, pointer: &str, since: Instant) -
 
 impl Child {
     /// The prompt of these turns, as `Template::render`.
-    async fn render(&self, messages: &[Message], is_open: bool) -> Result<String> {
-        if let Some(template) = &self.template
-            && let Some(prompt) = template.render(messages, is_open)
-        {
-            return Ok(prompt);
+    async fn render(&self, mut messages: Vec<Message>, is_open: bool) -> Result<String> {
+        if let Some(template) = self.template.clone() {
+            let is_large = messages.iter().map(|message| message.content.len()).sum::<usize>() > LARGE;
+            let rendered = work(is_large, move || match template.render(&messages, is_open) {
+                Some(prompt) => Ok(Ok(prompt)),
+                None => Ok(Err(messages)),
+            });
+            match rendered.await? {
+                Ok(prompt) => return Ok(prompt),
+                Err(back) => messages = back,
+            }
         }
-        let body = TemplateBody::new(messages, is_open);
+        let body = TemplateBody::new(&messages, is_open);
         let told: TemplateReply =
             openai::ask(self.lease.client(), "/apply-template", &body, "/prompt").await?;
         Ok(told.prompt)
@@ -167,7 +178,7 @@ async fn tell(past: &Past, reply: &str, child: &Child) -> Result<Option<Vec<u32>
         Past::Turns(context, messages) => {
             let mut messages = messages.clone();
             messages.push(Message::new(Role::Assistant, reply));
-            (context, child.render(&messages, false).await?)
+            (context, child.render(messages, false).await?)
         }
     };
     let body = TokenizeBody { content: &text, add_special: context.is_empty(), parse_special: true };

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use jiff::Zoned;
+use jiff::{Zoned, fmt::strtime};
 use minijinja::{Environment, Error, ErrorKind, Value, context, syntax::SyntaxConfig};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use tokio::sync::OnceCell;
@@ -21,11 +21,10 @@ use crate::{
     wire::llama::{PropsReply, TemplateBody, TemplateReply},
 };
 
-/// Steps that one rendering may take, some ten for each message: what takes more is no chat template.
-const FUEL: u64 = 1_000_000;
+/// Steps that one rendering may take, some ten for each message: what takes more is the engine's.
+const FUEL: u64 = 100_000;
 /// Without an extension, nothing is escaped.
 const NAME: &str = "chat";
-
 /// The templates of the models that have been loaded, by the digests of their weights. `None` where the
 /// engine has to be asked.
 #[derive(Default)]
@@ -69,7 +68,7 @@ impl Templates {
 /// When the engine does not answer.
 async fn learn(client: &Client) -> error::Result<Result<Template, String>> {
     let props: PropsReply = openai::get(client, "/props").await?;
-    let mut template = match Template::new(props).and_then(Template::check_replies) {
+    let mut template = match Template::new(props) {
         Ok(template) => template,
         Err(reason) => return Ok(Err(reason)),
     };
@@ -102,6 +101,7 @@ pub(super) struct Template {
     begin: String,
     end: String,
     takes: Ends,
+    user_start: String,
 }
 
 /// Whether a prompt's beginning and end are taken away.
@@ -109,8 +109,14 @@ type Ends = (bool, bool);
 
 impl Template {
     fn new(props: PropsReply) -> Result<Self, String> {
+        if let Some(more) = more_than_text(&props.chat_template) {
+            return Err(format!("it has {more}"));
+        }
         let environment = Self::environment(&props).map_err(|error| error.to_string())?;
-        Ok(Self { environment, begin: props.bos_token, end: props.eos_token, takes: (false, false) })
+        let (begin, end) = (props.bos_token, props.eos_token);
+        let mut template = Self { environment, begin, end, takes: (false, false), user_start: String::new() };
+        template.user_start = template.check_turns()?;
+        Ok(template)
     }
 
     fn environment(props: &PropsReply) -> Result<Environment<'static>, Error> {
@@ -118,11 +124,8 @@ impl Template {
         // As transformers sets Jinja up, for which chat templates are written.
         environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
         environment.set_unknown_method_callback(unknown_method_callback);
-        environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
-            Err(Error::new(ErrorKind::InvalidOperation, message))
-        });
         environment.add_function("strftime_now", |format: &str| {
-            jiff::fmt::strtime::format(format, &Zoned::now())
+            strtime::format(format, &Zoned::now())
                 .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))
         });
         environment.set_fuel(Some(FUEL));
@@ -132,12 +135,34 @@ impl Template {
         Ok(environment)
     }
 
+    /// A reply has to begin where the prompt ends. Gives what is written before a user's words, the first or
+    /// later ones.
+    fn check_turns(&self) -> Result<String, String> {
+        let turns = [(Role::User, "Who?"), (Role::Assistant, "Reynard."), (Role::User, "Why?")]
+            .map(|(role, content)| Message::new(role, content));
+        let apply = |turns, is_open| self.apply(turns, is_open).map_err(|error| error.to_string());
+        let (open, closed, longer) =
+            (apply(&turns[..1], true)?, apply(&turns[..2], false)?, apply(&turns, true)?);
+        if !closed.strip_prefix(&open).is_some_and(|reply| reply.starts_with("Reynard.")) {
+            return Err("it writes something before a reply".to_owned());
+        }
+        let before_first = open.split_once("Who?").map(|(before, _)| before);
+        let before_later = longer.split_once("Reynard.").and_then(|(_, rest)| rest.split_once("Why?"));
+        match (before_first, before_later) {
+            (Some(first), Some((later, _))) => Ok(common_end(first, later).trim().to_owned()),
+            _ => Err("it leaves out what was said".to_owned()),
+        }
+    }
+
+    /// What is written before a user's words. The engine looks for it in a prompt, to keep what it has
+    /// computed up to there.
+    pub(super) fn user_start(&self) -> &str {
+        &self.user_start
+    }
+
     /// The prompt of these turns, up to where the assistant is to speak next, or of turns that are over
     /// (not `is_open`). `None` where the engine has to be asked.
     pub(super) fn render(&self, messages: &[Message], is_open: bool) -> Option<String> {
-        let is_plain = |message: &Message| {
-            message.images.is_empty() && message.tool_calls.is_empty() && message.role != Role::Tool
-        };
         // A last message of the assistant's is gone on with.
         let continues = is_open && messages.last().is_some_and(|last| last.role == Role::Assistant);
         if continues || !messages.iter().all(is_plain) {
@@ -154,29 +179,12 @@ impl Template {
         let now = Zoned::now();
         let context = context! {
             messages => messages.iter().map(turn).collect::<Vec<_>>(),
-            // As llama-server: not even defined where it does not hold.
-            add_generation_prompt => if is_open { Value::from(true) } else { Value::UNDEFINED },
             date_string => now.strftime("%d %b %Y").to_string(),
             datetime => now.strftime("%b %d %Y").to_string(),
+            // As llama-server: not even defined where it does not hold.
+            add_generation_prompt => if is_open { Value::from(true) } else { Value::UNDEFINED },
         };
         self.environment.get_template(NAME)?.render(context)
-    }
-
-    /// A reply has to be a text that begins where the prompt ends, and in it nothing but what the reader is
-    /// to read. The engine finds thoughts by a template's own words for them.
-    fn check_replies(self) -> Result<Self, String> {
-        let template = self.environment.get_template(NAME).map_err(|error| error.to_string())?;
-        let source = template.source().to_ascii_lowercase();
-        if ["think", "reason"].iter().any(|word| source.contains(word)) {
-            return Err("it is for a model that thinks".to_owned());
-        }
-        let turns = [Message::new(Role::User, "Who?"), Message::new(Role::Assistant, "Reynard.")];
-        let apply = |turns, is_open| self.apply(turns, is_open).map_err(|error| error.to_string());
-        let (open, closed) = (apply(&turns[..1], true)?, apply(&turns, false)?);
-        if !closed.strip_prefix(&open).is_some_and(|reply| reply.starts_with("Reynard.")) {
-            return Err("it writes something before a reply".to_owned());
-        }
-        Ok(self)
     }
 
     /// Whether the engine takes something away, from what was rendered here and by it.
@@ -209,20 +217,59 @@ impl Template {
     }
 }
 
+/// The longest text with which both end.
+fn common_end<'a>(a: &'a str, b: &str) -> &'a str {
+    let same = a.chars().rev().zip(b.chars().rev()).take_while(|(a, b)| a == b);
+    &a[a.len() - same.map(|(char, _)| char.len_utf8()).sum::<usize>()..]
+}
+
+/// What makes the engine look for more in a reply than what is said: thoughts, which it finds by a template's
+/// words for them, and tokens of their own for the calls of tools (`<|tool_call|>`, `[TOOL_CALLS]`), which it
+/// shows, or acts on, even where no tools were given. `<tool_call>` and its like are written as text.
+fn more_than_text(template: &str) -> Option<String> {
+    let lower = template.to_ascii_lowercase();
+    if ["think", "reason"].iter().any(|word| lower.contains(word)) {
+        return Some("thoughts".to_owned());
+    }
+    let marks = [("<|", "|>"), ("[", "]")].into_iter().flat_map(|(begin, end)| {
+        lower.split(begin).skip(1).filter_map(move |rest| Some((begin, rest.split_once(end)?.0, end)))
+    });
+    marks
+        .filter(|(_, name, _)| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
+        .find(|(_, name, _)| ["tool", "function", "action"].iter().any(|word| name.contains(word)))
+        .map(|(begin, name, end)| format!("{begin}{name}{end}"))
+}
+
+/// A text, at whose ends is no white space that is cut off by one of Jinja's implementations only.
+fn is_plain(message: &Message) -> bool {
+    const ASCII: [char; 6] = [' ', '\t', '\n', '\u{b}', '\u{c}', '\r'];
+    let Message { role, content, images, tool_calls, tool_call_id, tool_name } = message;
+    *role != Role::Tool
+        && images.is_empty()
+        && tool_calls.is_empty()
+        && tool_call_id.is_none()
+        && tool_name.is_none()
+        && content.trim() == content.trim_matches(ASCII)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn template(source: &str) -> Template {
-        let props = PropsReply {
-            chat_template: source.to_owned(),
-            bos_token: "<s>".to_owned(),
-            eos_token: "</s>".to_owned(),
-        };
-        Template::new(props).expect("a template")
+    fn parse(source: &str) -> Result<Template, String> {
+        let text = str::to_owned;
+        Template::new(PropsReply {
+            chat_template: text(source),
+            bos_token: text("<s>"),
+            eos_token: text("</s>"),
+        })
     }
 
-    const CHATML: &str = "{% for message in messages %}\n    {{- '<|im_start|>' + message['role'] + '\\n' + message.content + '<|im_end|>' + '\\n' -}}\n{% endfor %}\n{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+    const CHATML: &str = "{% for message in messages %}\n    {{- '<|im_start|>' + message['role'] + '\n' + message.content + '<|im_end|>' + '\n' -}}\n{% endfor %}\n{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+
+    fn chatml() -> Template {
+        parse(CHATML).expect("a template")
+    }
 
     fn user(content: &str) -> Message {
         Message::new(Role::User, content)
@@ -230,61 +277,77 @@ mod tests {
 
     #[test]
     fn turns_become_a_prompt() {
-        let template = template(CHATML).check_replies().expect("plain replies");
         let turns = [Message::new(Role::System, "Be <brief>."), user("{{ 1 }}")];
         let closed = "<|im_start|>system\nBe <brief>.<|im_end|>\n<|im_start|>user\n{{ 1 }}<|im_end|>\n";
-        assert_eq!(template.render(&turns, false).as_deref(), Some(closed));
+        assert_eq!(chatml().render(&turns, false).as_deref(), Some(closed));
         let open = format!("{closed}<|im_start|>assistant\n");
-        assert_eq!(template.render(&turns, true), Some(open));
+        assert_eq!(chatml().render(&turns, true), Some(open));
+        assert_eq!(chatml().user_start(), "<|im_start|>user");
     }
 
     #[test]
-    fn templates_may_call_what_transformers_gives_them() {
-        let template = template(
-            "{{ bos_token }}{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}{{ strftime_now('%Y')|length }}{% for m in messages %}{{ m.content.strip() }}{{ m.role.startswith('u') }}{% endfor %}",
+    fn templates_may_call_what_pythons_texts_have() {
+        let template = parse(
+            "{{ bos_token }}{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}{% for m in messages %}[{{ m.role.upper() }}]{{ m.content.strip() }}{% endfor %}{% if add_generation_prompt %}[ASSISTANT]{% endif %}",
         );
-        assert_eq!(template.render(&[user(" a ")], true).as_deref(), Some("<s>4aTrue"));
+        let template = template.expect("a template");
+        assert_eq!(template.render(&[user(" a ")], true).as_deref(), Some("<s>[USER]a[ASSISTANT]"));
         assert_eq!(template.render(&[Message::new(Role::System, "a")], true), None);
     }
 
     #[test]
     fn what_is_more_than_text_is_the_engines() {
-        let template = template(CHATML);
         let answer = Message::new(Role::Assistant, "Rey");
-        assert!(template.render(&[user("Who?"), answer.clone()], false).is_some());
-        assert_eq!(template.render(&[user("Who?"), answer], true), None, "it is to be gone on with");
-        assert_eq!(template.render(&[user("Who?"), Message::new(Role::Tool, "{}")], true), None);
+        assert!(chatml().render(&[user("Who?"), answer.clone()], false).is_some());
+        assert_eq!(chatml().render(&[user("Who?"), answer], true), None, "it is to be gone on with");
+        assert!(chatml().render(&[user(" \t\u{b}ö\u{a0}ö\r\n")], true).is_some());
+        let named = Message { tool_name: Some("bob".to_owned()), ..user("Who?") };
+        for other in [Message::new(Role::Tool, "{}"), named, user("\u{a0}Who?"), user("Who?\u{3000}\n")] {
+            assert_eq!(chatml().render(&[user("Who?"), other.clone()], true), None, "{other:?}");
+        }
     }
 
     #[test]
-    fn replies_that_have_to_be_taken_apart_are_the_engines() {
+    fn templates_of_replies_that_are_taken_apart_are_the_engines() {
         let turn = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}";
         let open = "{% if add_generation_prompt %}[assistant]{% endif %}";
         let plain = format!("{turn}{open}");
-        assert!(template(&plain).check_replies().is_ok());
-        let thinks = "it is for a model that thinks";
-        let before = "it writes something before a reply";
+        assert!(parse(&plain).is_ok());
+        let of_text = "{% for tool in tools %}<|im_start|><tool_call>{{ tool.function.name }}{% endfor %}";
+        assert!(parse(&format!("{plain}{of_text}")).is_ok());
         let cases = [
-            (plain.replace("{{ m.c", "{{ m.reasoning_content }}{{ m.c"), thinks),
-            (format!("{turn}{open}{{% if enable_thinking is false %}}(){{% endif %}}"), thinks),
-            (plain.replace("{{ m.c", "{% if m.role == 'assistant' %}(){% endif %}{{ m.c"), before),
-            (format!("{turn}{{% if add_generation_prompt %}}[assistant](final){{% endif %}}"), before),
+            (plain.replace("{{ m.c", "{{ m.reasoning_content }}{{ m.c"), "thoughts"),
+            (format!("{turn}{open}{{% if not enable_Thinking %}}(){{% endif %}}"), "thoughts"),
+            (format!("{turn}{open}{{% if tools %}}[AVAILABLE_TOOLS]{{% endif %}}"), "[available_tools]"),
+            (format!("{turn}{open}{{% if tools %}}<|tool_call|>{{% endif %}}"), "<|tool_call|>"),
+            (plain.replace("{{ m.c", "{% if m.role == 'assistant' %}(){% endif %}{{ m.c"), "before a reply"),
+            (
+                format!("{turn}{{% if add_generation_prompt %}}[assistant](final){{% endif %}}"),
+                "before a reply",
+            ),
+            (plain.replace("in messages", "in messages[:2]"), "leaves out"),
+            (format!("{plain}{{% generation %}}"), "syntax error"),
         ];
         for (source, reason) in cases {
-            assert_eq!(template(&source).check_replies().err().as_deref(), Some(reason), "{source}");
+            let found = parse(&source).err().expect("a reason");
+            assert!(found.contains(reason), "{found}: {source}");
         }
     }
 
     #[test]
     fn what_the_engine_takes_away_is_taken_away_here() {
         let pair = |ours: &str, theirs: &str| (ours.to_owned(), theirs.to_owned());
-        let mut template = template("{{ bos_token }}{{ messages[0].content }}{{ eos_token }}");
-        let rendered = |template: &Template| template.render(&[user("a")], false).expect("a prompt");
-        assert_eq!(rendered(&template), "<s>a</s>");
+        let mut template = chatml();
+        let taken = |template: &Template, prompt: &str| {
+            let mut prompt = prompt.to_owned();
+            template.take_ends(template.takes, &mut prompt);
+            prompt
+        };
+        assert_eq!(taken(&template, "<s>a</s>"), "<s>a</s>");
         template.learn_ends(&[pair("<s>a", "a"), pair("b</s>", "b</s>")]).expect("agreement");
-        assert_eq!(rendered(&template), "a</s>");
+        assert_eq!(taken(&template, "<s>a</s>"), "a</s>");
         template.learn_ends(&[pair("<s>a</s>", "a")]).expect("agreement");
-        assert_eq!(rendered(&template), "a");
+        assert_eq!(taken(&template, "<s>a</s>"), "a");
         assert!(template.learn_ends(&[pair("<s>a", "a"), pair("<s>b", "<s>b")]).is_err());
         assert!(template.learn_ends(&[]).is_err());
     }
@@ -292,6 +355,6 @@ mod tests {
     #[test]
     fn a_template_that_does_not_end_is_given_up() {
         let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
-        assert_eq!(template(endless).render(&[user("a")], true), None);
+        assert!(parse(endless).err().expect("a reason").contains("fuel"));
     }
 }

@@ -71,6 +71,7 @@ impl Exporter {
                 self.client.send_with(Method::POST, "/v1/traces", self.headers.clone(), Some(body.clone()));
             let cause = match sent.await {
                 Ok(response) if response.is_success() => {
+                    response.finish();
                     self.metrics.exported.fetch_add(spans.len() as u64, Relaxed);
                     if !std::mem::replace(is_well, true) {
                         tracing::info!("the OpenTelemetry collector takes traces again");
@@ -79,6 +80,7 @@ impl Exporter {
                 }
                 Ok(response) => {
                     let status = response.status();
+                    response.finish();
                     // The specification names these: all others will not change.
                     let later = matches!(status, 429 | 502 | 503 | 504);
                     (later, format!("it answered with status {status}"))
