@@ -1,8 +1,9 @@
 //! What Simpleton costs in front of its own engine: tokens per second through its API, beside the
-//! same llama-server process asked directly over its socket, in turns, as any client of it asks for a chat
-//! (`/v1/chat/completions`). Same file, flags, threads, prompt and slots by construction. Once with the demo, whose tokens take a fraction of a millisecond
-//! each, so that what is added for each weighs more than with any model of use, and once with a model
-//! whose tokens take as long as a small real one's (slow.rs).
+//! same llama-server process asked directly over its socket, in turns, as any client of it asks for a
+//! chat (`/v1/chat/completions`). Same file, flags, threads, prompt and slots by construction. Once with
+//! the demo, whose tokens take a fraction of a millisecond each, so that what is added for each weighs
+//! more than with any model of use, and once with a model whose tokens take as long as a small real one's
+//! (slow.rs).
 //! usage: cargo bench --bench engine -- [demo] [slow]
 //! environment: LLAMA_SERVER, the engine; else the one in the default data folder.
 
