@@ -36,9 +36,10 @@ struct Delimiter<'a> {
 }
 
 impl<'a> CompletionBody<'a> {
-    /// The text is a chat in which each user's words come after `user_start`. llama-server does not say
-    /// that it can be told so; its own `/v1/chat/completions` does, that what was computed up to the last
-    /// of them can be gone on from with a model that cannot go back by itself (sliding windows, state).
+    /// A chat in which each user's words come after `user_start`. There llama-server keeps what it has
+    /// computed, for a later prompt with another last question, with models that cannot be taken back to any
+    /// token (sliding windows, recurrent ones). Its README does not name `message_delimiters`, which
+    /// `/v1/chat/completions` fills in by itself.
     pub fn chat(request: &'a ChatRequest, text: &'a str, user_start: &'a str) -> Self {
         let delimiter = Delimiter { role: Role::User.as_str(), delimiter: user_start };
         Self { message_delimiters: Some([delimiter]), ..Self::new(request, &[], text) }
