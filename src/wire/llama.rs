@@ -42,7 +42,9 @@ impl<'a> CompletionBody<'a> {
     /// `/v1/chat/completions` fills in by itself.
     pub fn chat(request: &'a ChatRequest, text: &'a str, user_start: &'a str) -> Self {
         let delimiter = Delimiter { role: Role::User.as_str(), delimiter: user_start };
-        Self { message_delimiters: Some([delimiter]), ..Self::new(request, &[], text) }
+        // An empty one would be found before every token.
+        let message_delimiters = (!user_start.is_empty()).then_some([delimiter]);
+        Self { message_delimiters, ..Self::new(request, &[], text) }
     }
 
     pub fn new(request: &'a ChatRequest, context: &[u32], text: &'a str) -> Self {
@@ -137,7 +139,9 @@ pub struct TemplateReply {
 #[derive(Deserialize)]
 pub struct PropsReply {
     pub chat_template: String,
+    #[serde(default)]
     pub bos_token: String,
+    #[serde(default)]
     pub eos_token: String,
 }
 
@@ -179,6 +183,8 @@ mod tests {
         );
         let chat = serde_json::to_value(CompletionBody::chat(&request, "[user] Hi", "[user]")).expect("JSON");
         assert_eq!(chat["message_delimiters"], json!([{"role": "user", "delimiter": "[user]"}]));
+        let chat = serde_json::to_value(CompletionBody::chat(&request, "Hi", "")).expect("JSON");
+        assert_eq!(chat.get("message_delimiters"), None);
     }
 
     #[test]

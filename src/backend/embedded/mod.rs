@@ -5,13 +5,14 @@ mod check;
 mod embed;
 mod exchange;
 mod template;
+mod templates;
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use tokio::task::spawn_blocking;
 
-use self::template::Templates;
+use self::templates::Templates;
 use super::{Backend, ChatStream};
 use crate::{
     engine::{Engine, Role, Snapshot},

@@ -1,97 +1,35 @@
-//! A model's chat template, rendered here. The engine works out anew for each request how to read a reply
-//! of its template, which takes it longer than all that is done here (docs/adr/0020); where there is nothing
-//! to work out, it is given the finished prompt instead. What is made of a template here has to be what the
-//! engine makes of it, so the engine is asked to render a few conversations first.
+//! A model's chat template, rendered by minijinja as the engine renders it, and what can be told of it
+//! without asking the engine.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeSet, thread};
 
 use jiff::{Zoned, fmt::strtime};
 use minijinja::{Environment, Error, ErrorKind, Value, context, syntax::SyntaxConfig};
 use minijinja_contrib::pycompat::unknown_method_callback;
-use tokio::sync::OnceCell;
 
 use crate::{
-    backend::openai,
-    client::Client,
-    error,
     types::{Message, Role},
-    wire::llama::{PropsReply, TemplateBody, TemplateReply},
+    wire::llama::PropsReply,
 };
 
-/// Steps that one rendering may take, some ten for each message: what takes more is the engine's.
-const FUEL: u64 = 100_000;
+/// Steps that one rendering may take, some dozens for each message and one for every 64 bytes: what takes
+/// more is the engine's.
+const FUEL: u64 = 10_000;
+/// Bytes of the longest template that is looked at; none of use here is half as long.
+const LONGEST: usize = 16 * 1024;
+/// minijinja's parser and compiler go one call deeper for each `elif` and each operator, without a limit.
+const STACK: usize = 64 * 1024 * 1024;
 /// Without an extension, nothing is escaped.
 const NAME: &str = "chat";
-/// The templates of the models that have been loaded, by the digests of their weights. `None` where the
-/// engine has to be asked.
-#[derive(Default)]
-pub(super) struct Templates(Mutex<HashMap<String, Known>>);
 
-type Known = Arc<OnceCell<Option<Arc<Template>>>>;
-
-impl Templates {
-    /// The template of the model with these weights, which runs behind this client.
-    pub async fn of(&self, digest: &str, client: &Client) -> Option<Arc<Template>> {
-        let known = {
-            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            match all.get(digest) {
-                Some(known) => Arc::clone(known),
-                None => Arc::clone(all.entry(digest.to_owned()).or_default()),
-            }
-        };
-        let learn = async || {
-            let learnt = learn(client).await?;
-            match &learnt {
-                Ok(_) => tracing::debug!("the model's chat template is rendered here"),
-                Err(reason) => {
-                    tracing::debug!("the model's chat template is rendered by the engine: {reason}")
-                }
-            }
-            Ok::<_, error::Error>(learnt.ok().map(Arc::new))
-        };
-        match known.get_or_try_init(learn).await {
-            Ok(template) => template.clone(),
-            Err(error) => {
-                tracing::debug!("the model's chat template is still to be learnt: {}", error.chain());
-                None
-            }
-        }
+/// `Template::new`, whatever the template is.
+pub(super) fn parse(props: PropsReply) -> Result<Template, String> {
+    if props.chat_template.len() > LONGEST {
+        return Err("it is too long".to_owned());
     }
-}
-
-/// The template, or why the engine has to render it.
-///
-/// # Errors
-/// When the engine does not answer.
-async fn learn(client: &Client) -> error::Result<Result<Template, String>> {
-    let props: PropsReply = openai::get(client, "/props").await?;
-    let mut template = match Template::new(props) {
-        Ok(template) => template,
-        Err(reason) => return Ok(Err(reason)),
-    };
-    let mut pairs = Vec::new();
-    for (messages, is_open) in samples() {
-        // What cannot be rendered here is left to the engine each time, and it says what is wrong.
-        let Some(ours) = template.render(&messages, is_open) else { continue };
-        let body = TemplateBody::new(&messages, is_open);
-        let theirs: TemplateReply = openai::ask(client, "/apply-template", &body, "/prompt").await?;
-        pairs.push((ours, theirs.prompt));
-    }
-    Ok(template.learn_ends(&pairs).map(|()| template))
-}
-
-/// Conversations, and whether the assistant is to speak next. What they say has in it what a template or
-/// its engine might touch.
-fn samples() -> Vec<(Vec<Message>, bool)> {
-    let says = |role| Message::new(role, "  {{ a }} „ö“ & <b>'\"\\n</b>\n\n{% b %}\u{1f98a} \n");
-    let (system, user, assistant) = (says(Role::System), says(Role::User), says(Role::Assistant));
-    let turns = [system, user.clone(), assistant.clone(), user, assistant];
-    [(1..2, true), (0..2, true), (1..4, true), (0..4, true), (1..3, false), (0..5, false)]
-        .map(|(part, is_open)| (turns[part].to_vec(), is_open))
-        .to_vec()
+    let parsing = thread::Builder::new().stack_size(STACK).spawn(|| Template::new(props));
+    let parsed = parsing.map(thread::JoinHandle::join).map_err(|error| error.to_string())?;
+    parsed.unwrap_or_else(|_| Err("it cannot be parsed".to_owned()))
 }
 
 pub(super) struct Template {
@@ -109,8 +47,10 @@ type Ends = (bool, bool);
 
 impl Template {
     fn new(props: PropsReply) -> Result<Self, String> {
-        if let Some(more) = more_than_text(&props.chat_template) {
-            return Err(format!("it has {more}"));
+        // By these words the engine finds out how thoughts are marked in a reply.
+        let source = props.chat_template.to_ascii_lowercase();
+        if ["think", "reason"].iter().any(|word| source.contains(word)) {
+            return Err("it is for a model that thinks".to_owned());
         }
         let environment = Self::environment(&props).map_err(|error| error.to_string())?;
         let (begin, end) = (props.bos_token, props.eos_token);
@@ -188,7 +128,7 @@ impl Template {
     }
 
     /// Whether the engine takes something away, from what was rendered here and by it.
-    fn learn_ends(&mut self, pairs: &[(String, String)]) -> Result<(), String> {
+    pub(super) fn learn_ends(&mut self, pairs: &[(String, String)]) -> Result<(), String> {
         if pairs.is_empty() {
             return Err("it renders no conversation here".to_owned());
         }
@@ -223,21 +163,18 @@ fn common_end<'a>(a: &'a str, b: &str) -> &'a str {
     &a[a.len() - same.map(|(char, _)| char.len_utf8()).sum::<usize>()..]
 }
 
-/// What makes the engine look for more in a reply than what is said: thoughts, which it finds by a template's
-/// words for them, and tokens of their own for the calls of tools (`<|tool_call|>`, `[TOOL_CALLS]`), which it
-/// shows, or acts on, even where no tools were given. `<tool_call>` and its like are written as text.
-fn more_than_text(template: &str) -> Option<String> {
-    let lower = template.to_ascii_lowercase();
-    if ["think", "reason"].iter().any(|word| lower.contains(word)) {
-        return Some("thoughts".to_owned());
-    }
-    let marks = [("<|", "|>"), ("[", "]")].into_iter().flat_map(|(begin, end)| {
-        lower.split(begin).skip(1).filter_map(move |rest| Some((begin, rest.split_once(end)?.0, end)))
+/// What in a template looks like a token for the calls of tools (`<tool_call>`, `[TOOL_CALLS]`).
+pub(super) fn tool_marks(template: &str) -> String {
+    let all = [('<', '>'), ('[', ']')].into_iter().flat_map(|(begin, end)| {
+        let marks = template.split(begin).skip(1).filter_map(move |rest| rest.split_once(end));
+        marks.map(move |(name, _)| format!("{begin}{name}{end}"))
     });
-    marks
-        .filter(|(_, name, _)| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
-        .find(|(_, name, _)| ["tool", "function", "action"].iter().any(|word| name.contains(word)))
-        .map(|(begin, name, end)| format!("{begin}{name}{end}"))
+    let is_tool = |mark: &String| {
+        let lower = mark.to_ascii_lowercase();
+        let names_one = ["tool", "function", "action"].iter().any(|word| lower.contains(word));
+        names_one && !mark.contains(|char: char| char.is_whitespace() || "'\"{}()".contains(char))
+    };
+    all.filter(is_tool).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" ")
 }
 
 /// A text, at whose ends is no white space that is cut off by one of Jinja's implementations only.
@@ -258,7 +195,7 @@ mod tests {
 
     fn parse(source: &str) -> Result<Template, String> {
         let text = str::to_owned;
-        Template::new(PropsReply {
+        super::parse(PropsReply {
             chat_template: text(source),
             bos_token: text("<s>"),
             eos_token: text("</s>"),
@@ -313,13 +250,9 @@ mod tests {
         let open = "{% if add_generation_prompt %}[assistant]{% endif %}";
         let plain = format!("{turn}{open}");
         assert!(parse(&plain).is_ok());
-        let of_text = "{% for tool in tools %}<|im_start|><tool_call>{{ tool.function.name }}{% endfor %}";
-        assert!(parse(&format!("{plain}{of_text}")).is_ok());
         let cases = [
-            (plain.replace("{{ m.c", "{{ m.reasoning_content }}{{ m.c"), "thoughts"),
-            (format!("{turn}{open}{{% if not enable_Thinking %}}(){{% endif %}}"), "thoughts"),
-            (format!("{turn}{open}{{% if tools %}}[AVAILABLE_TOOLS]{{% endif %}}"), "[available_tools]"),
-            (format!("{turn}{open}{{% if tools %}}<|tool_call|>{{% endif %}}"), "<|tool_call|>"),
+            (plain.replace("{{ m.c", "{{ m.reasoning_content }}{{ m.c"), "thinks"),
+            (format!("{turn}{open}{{% if not enable_Thinking %}}(){{% endif %}}"), "thinks"),
             (plain.replace("{{ m.c", "{% if m.role == 'assistant' %}(){% endif %}{{ m.c"), "before a reply"),
             (
                 format!("{turn}{{% if add_generation_prompt %}}[assistant](final){{% endif %}}"),
@@ -353,8 +286,33 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_does_not_end_is_given_up() {
+    fn marks_of_tools_are_found() {
+        let marks = tool_marks(
+            "{{ '<tool_call>' }} [TOOL_CALLS] <|im_start|> <｜tool▁calls▁begin｜> [tools[0]] a < tool > <tool_call>",
+        );
+        assert_eq!(marks, "<tool_call> <｜tool▁calls▁begin｜> [TOOL_CALLS]");
+        assert_eq!(tool_marks(CHATML), "");
+    }
+
+    #[test]
+    fn no_template_brings_the_server_down() {
+        let many = |text: &str| text.repeat((LONGEST - 200) / text.len());
+        let sums = format!("{{{{ a{} }}}}", many("+a"));
+        let branches = format!("{{% if a %}}{}{{% endif %}}", many("{%elif a%}"));
+        let nested =
+            "{% set n = namespace(x=[]) %}{% for a in range(99999) %}{% set n.x = [n.x] %}{% endfor %}";
         let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
-        assert!(parse(endless).err().expect("a reason").contains("fuel"));
+        let long = many("{{ 1 }}").repeat(2);
+        for (source, reason) in
+            [(&*sums, ""), (&*branches, ""), (nested, "fuel"), (endless, "fuel"), (&*long, "too long")]
+        {
+            let found = parse(source).err().expect("a reason");
+            assert!(found.contains(reason), "{found}");
+        }
+        // What is left of a rendering is dropped on a thread of the server's.
+        let fatal =
+            format!("{CHATML}{}", "{% if messages|length > 5 %}NESTED{% endif %}".replace("NESTED", nested));
+        let template = parse(&fatal).expect("a template");
+        assert_eq!(template.render(&vec![user("a"); 6], true), None);
     }
 }
