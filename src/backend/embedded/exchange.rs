@@ -18,8 +18,8 @@ use crate::{
     },
 };
 
-/// Bytes above which a prompt is made where that holds nobody up: a strange template can go over all of it a
-/// hundred thousand times.
+/// Bytes above which a prompt is made where that holds nobody up: a strange template can go over all of it ten
+/// thousand times.
 const LARGE: usize = 16 * 1024;
 
 /// The child that is asked, with its model's template when that can be rendered here.
