@@ -48,23 +48,9 @@ pub(super) async fn ask<T: DeserializeOwned>(
     body: &impl Serialize,
     pointer: &str,
 ) -> Result<T> {
-    value(post(client, path, to_json(body)?, pointer).await?).await
-}
-
-/// Gets one small JSON value.
-///
-/// # Errors
-/// As `ask`.
-pub(super) async fn get<T: DeserializeOwned>(client: &Client, path: &str) -> Result<T> {
-    let response = client.send(Method::GET, path, None).await?;
-    if response.is_success() { value(response).await } else { Err(refusal(response, "").await) }
-}
-
-async fn value<T: DeserializeOwned>(response: Response) -> Result<T> {
-    let peer = response.peer();
-    let answer = response.bytes(SMALL_BODY).await?;
+    let answer = post(client, path, to_json(body)?, pointer).await?.bytes(SMALL_BODY).await?;
     serde_json::from_slice(&answer).map_err(|source| {
-        Error::new(Kind::BadGateway, format!("{peer} gave an answer that cannot be understood."))
+        Error::new(Kind::BadGateway, format!("{} gave an answer that cannot be understood.", client.peer()))
             .because(source)
     })
 }

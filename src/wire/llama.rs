@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    types::{ChatEvent, ChatRequest, Done, FinishReason, Message, Role, Usage},
+    types::{ChatEvent, ChatRequest, Done, FinishReason, Message, Usage},
 };
 
 /// `POST /completion`: goes on with tokens, and text after them, as they are.
@@ -22,38 +22,17 @@ pub struct CompletionBody<'a> {
     n_predict: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     json_schema: Option<Schema<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message_delimiters: Option<[Delimiter<'a>; 1]>,
     #[serde(flatten)]
     sampling: SamplingBody<'a>,
 }
 
-/// What a message of this role begins with.
-#[derive(Serialize)]
-struct Delimiter<'a> {
-    role: &'static str,
-    delimiter: &'a str,
-}
-
 impl<'a> CompletionBody<'a> {
-    /// A chat in which each user's words come after `user_start`. There llama-server keeps what it has
-    /// computed, for a later prompt with another last question, with models that cannot be taken back to any
-    /// token (sliding windows, recurrent ones). Its README does not name `message_delimiters`, which
-    /// `/v1/chat/completions` fills in by itself.
-    pub fn chat(request: &'a ChatRequest, text: &'a str, user_start: &'a str) -> Self {
-        let delimiter = Delimiter { role: Role::User.as_str(), delimiter: user_start };
-        // An empty one would be found before every token.
-        let message_delimiters = (!user_start.is_empty()).then_some([delimiter]);
-        Self { message_delimiters, ..Self::new(request, &[], text) }
-    }
-
     pub fn new(request: &'a ChatRequest, context: &[u32], text: &'a str) -> Self {
         Self {
             prompt: context.iter().copied().map(Piece::Token).chain([Piece::Text(text)]).collect(),
             stream: true,
             n_predict: request.sampling.max_tokens.map(sampled),
             json_schema: Schema::new(&request.format),
-            message_delimiters: None,
             sampling: SamplingBody::new(&request.sampling),
         }
     }
@@ -124,25 +103,20 @@ pub struct TemplateBody<'a> {
 }
 
 impl<'a> TemplateBody<'a> {
-    /// The text up to where the assistant is to speak, or of turns that are over.
-    pub fn new(messages: &'a [Message], is_open: bool) -> Self {
-        Self { messages: messages.iter().map(MessageBody::new).collect(), add_generation_prompt: is_open }
+    /// The text up to where the assistant is to speak.
+    pub fn open(messages: &'a [Message]) -> Self {
+        Self { messages: messages.iter().map(MessageBody::new).collect(), add_generation_prompt: true }
+    }
+
+    /// The text of turns that are over.
+    pub fn closed(messages: &'a [Message]) -> Self {
+        Self { messages: messages.iter().map(MessageBody::new).collect(), add_generation_prompt: false }
     }
 }
 
 #[derive(Deserialize)]
 pub struct TemplateReply {
     pub prompt: String,
-}
-
-/// `GET /props`
-#[derive(Deserialize)]
-pub struct PropsReply {
-    pub chat_template: String,
-    #[serde(default)]
-    pub bos_token: String,
-    #[serde(default)]
-    pub eos_token: String,
 }
 
 /// `POST /tokenize`
@@ -181,10 +155,6 @@ mod tests {
             serde_json::to_value(CompletionBody::new(&request, &[1, 2], "Hi")).expect("JSON"),
             json!({"prompt": [1, 2, "Hi"], "stream": true, "n_predict": 5, "json_schema": {"type": "object"}})
         );
-        let chat = serde_json::to_value(CompletionBody::chat(&request, "[user] Hi", "[user]")).expect("JSON");
-        assert_eq!(chat["message_delimiters"], json!([{"role": "user", "delimiter": "[user]"}]));
-        let chat = serde_json::to_value(CompletionBody::chat(&request, "Hi", "")).expect("JSON");
-        assert_eq!(chat.get("message_delimiters"), None);
     }
 
     #[test]

@@ -8,6 +8,5 @@ mod harness;
 mod limits;
 mod orphans;
 mod pictures;
-mod templates;
 mod unloading;
 mod vision;

@@ -1,44 +1,28 @@
 //! One reply of a child: which of llama-server's endpoints is asked, and what is added at the end.
 //! The lease lives in the stream, so that the slot is free when the reply ends or is dropped.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use async_stream::stream;
 use futures_util::{Stream, StreamExt};
 
-use super::template::Template;
 use crate::{
-    backend::{ChatStream, openai, to_json, work},
+    backend::{ChatStream, LARGE, openai, to_json, work},
+    client::Client,
     engine::Lease,
     error::{Error, Kind, Result},
-    types::{ChatEvent, ChatRequest, Completion, Done, Format, Message, Prompt, Role},
+    types::{ChatEvent, ChatRequest, Completion, Done, Message, Prompt, Role},
     wire::{
         llama::{CompletionBody, CompletionParser, TemplateBody, TemplateReply, TokenizeBody, TokenizeReply},
         openai::{ChatBody, ReplyParser},
     },
 };
 
-/// Bytes above which a prompt is made where that holds nobody up: a strange template can go over all of it ten
-/// thousand times.
-const LARGE: usize = 16 * 1024;
-
-/// The child that is asked, with its model's template when that can be rendered here.
-struct Child {
-    lease: Lease,
-    template: Option<Arc<Template>>,
-}
-
 /// Asks the child; returns when it has accepted the request.
-pub(super) async fn begin(
-    request: ChatRequest,
-    lease: Lease,
-    template: Option<Arc<Template>>,
-    since: Instant,
-) -> Result<ChatStream> {
-    let child = Child { lease, template };
-    match ask(request, &child, since).await {
-        Ok((events, past)) => Ok(Box::pin(attended(events, past, child))),
-        Err(error) => Err(explain(&child.lease, error).await),
+pub(super) async fn begin(request: ChatRequest, lease: Lease, since: Instant) -> Result<ChatStream> {
+    match ask(request, &lease, since).await {
+        Ok((events, past)) => Ok(Box::pin(attended(events, past, lease))),
+        Err(error) => Err(explain(&lease, error).await),
     }
 }
 
@@ -60,15 +44,15 @@ enum Past {
     Turns(Vec<u32>, Vec<Message>),
 }
 
-async fn ask(mut request: ChatRequest, child: &Child, since: Instant) -> Result<(ChatStream, Past)> {
+async fn ask(mut request: ChatRequest, lease: &Lease, since: Instant) -> Result<(ChatStream, Past)> {
+    let client = lease.client();
     let is_large = request.size() > LARGE;
     let prompt = std::mem::replace(&mut request.prompt, Prompt::Messages(Vec::new()));
     let (messages, pointer, past) = match prompt {
         Prompt::Messages(messages) => (messages, "/messages", Past::Untold),
         Prompt::Completion(Completion { text, context, raw: true, .. }) => {
             let context = context.unwrap_or_default();
-            let body = to_json(&CompletionBody::new(&request, &context, &text))?;
-            let events = complete(child, body, "/prompt", since).await?;
+            let events = complete(client, &request, &context, &text, since).await?;
             return Ok((events, Past::Raw(context, text)));
         }
         Prompt::Completion(mut completion) => {
@@ -76,58 +60,30 @@ async fn ask(mut request: ChatRequest, child: &Child, since: Instant) -> Result<
             let has_images = !completion.images.is_empty();
             let messages = completion.into_messages();
             if let Some(context) = context {
-                let turn = child.render(messages.clone(), true).await?;
-                let body = to_json(&CompletionBody::new(&request, &context, &turn))?;
-                let events = complete(child, body, "/prompt", since).await?;
+                let turn: TemplateReply =
+                    openai::ask(client, "/apply-template", &TemplateBody::open(&messages), "/prompt").await?;
+                let events = complete(client, &request, &context, &turn.prompt, since).await?;
                 return Ok((events, Past::Turns(context, messages)));
             }
             let past = if has_images { Past::Untold } else { Past::Turns(Vec::new(), messages.clone()) };
             (messages, "/prompt", past)
         }
     };
-    // What a tool or a format asks for has to be found in the reply, which is the child's to do.
-    let is_plain = request.tools.is_empty() && request.format == Format::Text;
-    let template = child.template.clone().filter(|_| is_plain);
-    let (is_rendered, body) = work(is_large, move || {
-        let chat = template.and_then(|template| Some((template.render(&messages, true)?, template)));
-        let body = match &chat {
-            Some((text, template)) => to_json(&CompletionBody::chat(&request, text, template.user_start())),
-            None => to_json(&ChatBody::new(&request, &messages, None)),
-        };
-        Ok((chat.is_some(), body?))
-    })
-    .await?;
-    if is_rendered {
-        return Ok((complete(child, body, pointer, since).await?, past));
-    }
-    let response = openai::post(child.lease.client(), "/v1/chat/completions", body, pointer).await?;
+    let body = work(is_large, move || to_json(&ChatBody::new(&request, &messages, None))).await?;
+    let response = openai::post(client, "/v1/chat/completions", body, pointer).await?;
     Ok((Box::pin(openai::events::<ReplyParser>(response, since)), past))
 }
 
-async fn complete(child: &Child, body: Vec<u8>, pointer: &str, since: Instant) -> Result<ChatStream> {
-    let response = openai::post(child.lease.client(), "/completion", body, pointer).await?;
+async fn complete(
+    client: &Client,
+    request: &ChatRequest,
+    context: &[u32],
+    text: &str,
+    since: Instant,
+) -> Result<ChatStream> {
+    let body = to_json(&CompletionBody::new(request, context, text))?;
+    let response = openai::post(client, "/completion", body, "/prompt").await?;
     Ok(Box::pin(openai::events::<CompletionParser>(response, since)))
-}
-
-impl Child {
-    /// The prompt of these turns, as `Template::render`.
-    async fn render(&self, mut messages: Vec<Message>, is_open: bool) -> Result<String> {
-        if let Some(template) = self.template.clone() {
-            let is_large = messages.iter().map(|message| message.content.len()).sum::<usize>() > LARGE;
-            let rendered = work(is_large, move || match template.render(&messages, is_open) {
-                Some(prompt) => Ok(Ok(prompt)),
-                None => Ok(Err(messages)),
-            });
-            match rendered.await? {
-                Ok(prompt) => return Ok(prompt),
-                Err(back) => messages = back,
-            }
-        }
-        let body = TemplateBody::new(&messages, is_open);
-        let told: TemplateReply =
-            openai::ask(self.lease.client(), "/apply-template", &body, "/prompt").await?;
-        Ok(told.prompt)
-    }
 }
 
 /// The child's events, with what only we know in the last one, and with a better reason when the
@@ -135,13 +91,13 @@ impl Child {
 fn attended(
     mut events: ChatStream,
     past: Past,
-    child: Child,
+    lease: Lease,
 ) -> impl Stream<Item = Result<ChatEvent>> + Send {
     stream! {
         let mut reply = String::new();
         while let Some(event) = events.next().await {
             let event = match event {
-                Ok(ChatEvent::Done(done)) => Ok(finish(*done, &past, &reply, &child).await),
+                Ok(ChatEvent::Done(done)) => Ok(finish(*done, &past, &reply, &lease).await),
                 other => other,
             };
             match event {
@@ -152,7 +108,7 @@ fn attended(
                     yield Ok(event);
                 }
                 Err(error) => {
-                    yield Err(explain(&child.lease, error).await);
+                    yield Err(explain(&lease, error).await);
                     return;
                 }
             }
@@ -160,10 +116,10 @@ fn attended(
     }
 }
 
-async fn finish(mut done: Done, past: &Past, reply: &str, child: &Child) -> ChatEvent {
-    (done.timings.queue, done.timings.load) = (Some(child.lease.waited()), child.lease.load());
+async fn finish(mut done: Done, past: &Past, reply: &str, lease: &Lease) -> ChatEvent {
+    (done.timings.queue, done.timings.load) = (Some(lease.waited()), lease.load());
     // The reply is whole; without its tokens it can only not be gone on with.
-    done.context = tell(past, reply, child).await.unwrap_or_else(|error| {
+    done.context = tell(past, reply, lease.client()).await.unwrap_or_else(|error| {
         tracing::warn!("a reply's tokens could not be had: {}", error.chain());
         None
     });
@@ -171,17 +127,19 @@ async fn finish(mut done: Done, past: &Past, reply: &str, child: &Child) -> Chat
 }
 
 /// The whole exchange in token ids, so that a later prompt can go on with it.
-async fn tell(past: &Past, reply: &str, child: &Child) -> Result<Option<Vec<u32>>> {
+async fn tell(past: &Past, reply: &str, client: &Client) -> Result<Option<Vec<u32>>> {
     let (context, text) = match past {
         Past::Untold => return Ok(None),
         Past::Raw(context, text) => (context, format!("{text}{reply}")),
         Past::Turns(context, messages) => {
             let mut messages = messages.clone();
             messages.push(Message::new(Role::Assistant, reply));
-            (context, child.render(messages, false).await?)
+            let closed = TemplateBody::closed(&messages);
+            let told: TemplateReply = openai::ask(client, "/apply-template", &closed, "/prompt").await?;
+            (context, told.prompt)
         }
     };
     let body = TokenizeBody { content: &text, add_special: context.is_empty(), parse_special: true };
-    let new: TokenizeReply = openai::ask(child.lease.client(), "/tokenize", &body, "/prompt").await?;
+    let new: TokenizeReply = openai::ask(client, "/tokenize", &body, "/prompt").await?;
     Ok(Some([context.as_slice(), &new.tokens].concat()))
 }

@@ -4,15 +4,12 @@
 mod check;
 mod embed;
 mod exchange;
-mod template;
-mod templates;
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use tokio::task::spawn_blocking;
 
-use self::templates::Templates;
 use super::{Backend, ChatStream};
 use crate::{
     engine::{Engine, Role, Snapshot},
@@ -24,12 +21,11 @@ use crate::{
 pub struct Embedded {
     library: Library,
     engine: Arc<Engine>,
-    templates: Templates,
 }
 
 impl Embedded {
     pub fn new(library: Library, engine: Arc<Engine>) -> Self {
-        Self { library, engine, templates: Templates::default() }
+        Self { library, engine }
     }
 
     /// A few system calls when the model is known, since the library remembers what it has read.
@@ -67,9 +63,8 @@ impl Backend for Embedded {
         let since = Instant::now();
         let entry = self.entry(&request.model).await?;
         check::chat(&request, &entry)?;
-        let lease = self.engine.acquire(Arc::clone(&entry), Role::Chat, request.keep_alive).await?;
-        let template = self.templates.of(&entry.weights_digest, lease.client()).await;
-        exchange::begin(request, lease, template, since).await
+        let lease = self.engine.acquire(entry, Role::Chat, request.keep_alive).await?;
+        exchange::begin(request, lease, since).await
     }
 
     async fn embed(&self, request: EmbedRequest) -> Result<EmbedReply> {
