@@ -2,7 +2,7 @@
 # make check: everything that can be said about the code without running it. Stops at the first thing that is wrong.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-steps 10
+steps 9
 
 has() { command -v "$1" >/dev/null; }
 
@@ -33,11 +33,6 @@ if timeout 120 cargo deny --log-level off fetch db >/dev/null 2>&1 </dev/null; t
 else
   say "      Known vulnerabilities: NOT checked, their database (RustSec, on GitHub) cannot be fetched from here."
 fi
-step_done
-
-step "Release builds: benches/release.profdata fits the crates"
-[[ "$(scripts/release.sh stamp | head -n 1)" == "$(head -n 1 benches/release.profdata.for)" ]] ||
-  fail "Cargo.toml or Cargo.lock has changed, and release builds would be slower." "Run: make profile (half an hour), and commit benches/"
 step_done
 
 step "Documentation: cargo doc, warnings denied"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# make profile: records what requests go through, for scripts/release.sh: builds Simpleton so that it counts, has
-# the benchmarks ask it, and puts the counts into benches/release.profdata. To be done with the compiler that
-# the Dockerfile names, when Cargo.toml or Cargo.lock has changed (make check sees that), and when the path of a
-# request has. Pictures are left out: a decoder's loops would make all else look as if it were never needed.
+# make profile: records what requests go through, for who packages Simpleton: builds it so that it counts, has the
+# benchmarks ask it, and puts the counts into target/release.profdata, which scripts/release.sh uses from then on
+# with the same compiler and crates. Pictures are left out: a decoder's loops would make all else look as if it
+# were never needed.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 steps 4
@@ -38,9 +38,9 @@ step "Benchmarks: whole and streamed replies, cache and engine"
 inner scripts/bench.sh --bench overhead --bench cache --bench engine -- latency throughput streaming hits misses demo
 step_done
 
-step "benches/release.profdata"
+step "target/release.profdata"
 # Functions that were never called are left out, and not taken for ones that do not matter.
-"$profdata" merge --sparse --output benches/release.profdata "$counts" ||
+"$profdata" merge --sparse --output target/release.profdata "$counts" ||
   fail "$profdata could not read what was counted." "With rustup: rustup component add llvm-tools"
-scripts/release.sh stamp >benches/release.profdata.for
-step_done "$(du -h benches/release.profdata | cut -f 1)"
+scripts/release.sh stamp >target/release.profdata.for
+step_done "$(du -h target/release.profdata | cut -f 1)"
