@@ -27,19 +27,39 @@ fail() {
 setting() {
   local value="${!1-}"
   if [[ -z "$value" && -f "$ROOT/.env" ]]; then
-    value="$(sed -nE "s/^[[:space:]]*(export[[:space:]]+)?$1[[:space:]]*=[[:space:]]*//p" "$ROOT/.env" | tail -n 1)"
-    if [[ "$value" == \"*\" || "$value" == \'*\' ]]; then
-      value="${value:1:${#value}-2}"
-    else
-      value="$(sed -E 's/[[:space:]]+#.*$//; s/[[:space:]]+$//' <<<"$value")"
-    fi
+    value="$(dot_env "$1" <"$ROOT/.env")"
   fi
   printf '%s' "$value"
 }
 
+# dot_env NAME: the value of its last line in the .env on standard input, by the rules of src/config/dot_env.rs:
+# nothing is substituted, and in double quotes a backslash frees a quote, a backslash and a dollar sign.
+dot_env() {
+  local line raw value="" assignment single double
+  assignment="^[[:space:]]*(export[[:space:]]+)?$1[[:space:]]*=(.*)$"
+  single="^[[:space:]]*'([^']*)'[[:space:]]*(#.*)?$"
+  double='^[[:space:]]*"(([^"\\]|\\.)*)"[[:space:]]*(#.*)?$'
+  while IFS= read -r line || [[ -n "$line" ]]; do
+    line="${line#$'\xef\xbb\xbf'}"
+    [[ "${line%$'\r'}" =~ $assignment ]] || continue
+    raw="${BASH_REMATCH[2]}"
+    if [[ "$raw" =~ $single ]]; then
+      value="${BASH_REMATCH[1]}"
+    elif [[ "$raw" =~ $double ]]; then
+      value="$(sed -E 's/\\(["\\$])/\1/g' <<<"${BASH_REMATCH[1]}")"
+    else
+      value="$(sed -E 's/[[:space:]]+#.*$//; s/^[[:space:]]+//; s/[[:space:]]+$//' <<<"$raw")"
+    fi
+  done
+  printf '%s' "$value"
+}
+
+# at_home PATH: a leading ~ is the home folder, which a shell puts there and .env does not.
+at_home() { if [[ "$1" == '~' || "$1" == '~/'* ]]; then printf '%s' "$HOME${1:1}"; else printf '%s' "$1"; fi; }
+
 data_dir() {
   local dir
-  dir="$(setting DATA_DIR)"
+  dir="$(at_home "$(setting DATA_DIR)")"
   printf '%s' "${dir:-${XDG_DATA_HOME:-$HOME/.local/share}/simpleton}"
 }
 

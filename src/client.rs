@@ -19,7 +19,7 @@ use self::pool::{Address, Pool};
 use crate::{
     context::with_current,
     error::{Error, Kind, Result},
-    setting::whole,
+    setting::{milliseconds, seconds},
 };
 
 #[derive(Args, Clone, Debug)]
@@ -27,13 +27,13 @@ use crate::{
 #[group(skip)]
 pub struct Settings {
     /// Milliseconds to wait for a connection to a backend that is another server, such as Ollama
-    #[arg(long, env = "BACKEND_CONNECT_TIMEOUT_MS", default_value = "3000", value_parser = whole(1..=600_000_u64))]
+    #[arg(long, env = "BACKEND_CONNECT_TIMEOUT_MS", default_value = "3000", value_parser = milliseconds(1..=600_000))]
     pub backend_connect_timeout_ms: u64,
     /// Seconds to wait for the first byte of such a server's answer, loading a model included
-    #[arg(long, env = "BACKEND_FIRST_BYTE_TIMEOUT_S", default_value = "300", value_parser = whole(1..=86_400_u64))]
+    #[arg(long, env = "BACKEND_FIRST_BYTE_TIMEOUT_S", default_value = "300", value_parser = seconds(1..=86_400))]
     pub backend_first_byte_timeout_s: u64,
     /// Seconds such a server may pause between two parts of its answer
-    #[arg(long, env = "BACKEND_IDLE_TIMEOUT_S", default_value = "60", value_parser = whole(1..=86_400_u64))]
+    #[arg(long, env = "BACKEND_IDLE_TIMEOUT_S", default_value = "60", value_parser = seconds(1..=86_400))]
     pub backend_idle_timeout_s: u64,
 }
 

@@ -2,7 +2,9 @@
 //! configure; here they are put together, filled from flags, the environment and `.env` (in this
 //! order), and checked, with every problem reported at once.
 
+mod dot_env;
 mod layers;
+mod names;
 mod render;
 
 use std::path::PathBuf;
@@ -53,7 +55,7 @@ pub struct Config {
 #[group(skip)]
 pub struct ServerSettings {
     /// Address to listen on; 0.0.0.0 for every network this machine is in
-    #[arg(long, env = "HOST", default_value = "127.0.0.1")]
+    #[arg(long, env = "HOST", default_value = "127.0.0.1", value_parser = setting::host)]
     pub host: String,
     /// Port to listen on; 0 takes a free one
     #[arg(long, env = "PORT", default_value = "8000", value_parser = setting::whole(0..=u16::MAX))]
@@ -71,10 +73,10 @@ pub struct ServerSettings {
     #[arg(long, env = "MAX_BODIES_MB", default_value = "256", value_parser = setting::whole(1..=1_048_576_u64))]
     pub max_bodies_mb: u64,
     /// Seconds a client may pause while it sends its request
-    #[arg(long, env = "REQUEST_TIMEOUT_S", default_value = "30", value_parser = setting::whole(1..=3600_u64))]
+    #[arg(long, env = "REQUEST_TIMEOUT_S", default_value = "30", value_parser = setting::seconds(1..=3600))]
     pub request_timeout_s: u64,
     /// Seconds that running replies may take to finish when the server is told to stop
-    #[arg(long, env = "SHUTDOWN_TIMEOUT_S", default_value = "30", value_parser = setting::whole(0..=3600_u64))]
+    #[arg(long, env = "SHUTDOWN_TIMEOUT_S", default_value = "30", value_parser = setting::seconds(0..=3600))]
     pub shutdown_timeout_s: u64,
 }
 

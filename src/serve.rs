@@ -19,6 +19,7 @@ use crate::{
     data_dir::DataDir,
     error::{Error, Kind, Result},
     http::{self, Edge},
+    setting::authority,
     store::History,
     telemetry::Monitoring,
 };
@@ -126,7 +127,7 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener> {
             ErrorKind::PermissionDenied => {
                 format!("This user may not listen on port {port}; set PORT to one above 1023.")
             }
-            _ => format!("The server cannot listen on {host}:{port}; check HOST and PORT."),
+            _ => format!("The server cannot listen on {}; check HOST and PORT.", authority(host, port)),
         };
         Error::new(Kind::Setup, message).because(source)
     })

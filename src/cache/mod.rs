@@ -42,7 +42,7 @@ use self::{
 };
 use crate::{
     error::{Error, Kind as ErrorKind, Result},
-    setting::{switch, whole, word},
+    setting::{seconds, switch, whole, word},
     telemetry::metrics::Metrics,
     types::{ChatEvent, ChatRequest},
 };
@@ -55,13 +55,13 @@ pub struct Settings {
     #[arg(long, env = "CACHE_ENABLED", default_value = "true", action = clap::ArgAction::Set, value_parser = switch)]
     pub cache_enabled: bool,
     /// Seconds that an answer about a picture is kept
-    #[arg(long, env = "CACHE_TTL", default_value = "3600", value_parser = whole(0..=31_536_000_u64))]
+    #[arg(long, env = "CACHE_TTL", default_value = "3600", value_parser = seconds(0..=31_536_000))]
     pub cache_ttl: u64,
     /// Seconds that an embedding is kept
-    #[arg(long, env = "CACHE_EMBEDDING_TTL", default_value = "86400", value_parser = whole(0..=31_536_000_u64))]
+    #[arg(long, env = "CACHE_EMBEDDING_TTL", default_value = "86400", value_parser = seconds(0..=31_536_000))]
     pub cache_embedding_ttl: u64,
     /// Seconds that generated text is kept
-    #[arg(long, env = "CACHE_INFERENCE_TTL", default_value = "3600", value_parser = whole(0..=31_536_000_u64))]
+    #[arg(long, env = "CACHE_INFERENCE_TTL", default_value = "3600", value_parser = seconds(0..=31_536_000))]
     pub cache_inference_ttl: u64,
     /// Whether API keys share entries (shared) or each has its own (key); shared lets one see by the time taken what another has asked
     #[arg(long, env = "CACHE_SCOPE", default_value = "shared", value_parser = word(Scope::WORDS))]

@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Kind, Result},
     library::Library,
     ocr::{OcrEngine, Tesseract},
+    setting::authority,
 };
 
 /// # Errors
@@ -70,13 +71,14 @@ fn data_folder(config: &Config) -> Result<String> {
 
 async fn address(config: &Config) -> Result<String> {
     let (host, port) = (config.server.host.as_str(), config.server.port);
+    let shown = authority(host, port);
     match TcpListener::bind((host, port)).await {
-        Ok(_) => Ok(format!("{host}:{port} is free")),
-        Err(source) if source.kind() == std::io::ErrorKind::AddrInUse => super::serve::health_of(config)
-            .await
-            .map(|_| format!("a healthy server answers on {host}:{port}")),
+        Ok(_) => Ok(format!("{shown} is free")),
+        Err(source) if source.kind() == std::io::ErrorKind::AddrInUse => {
+            super::serve::health_of(config).await.map(|_| format!("a healthy server answers on {shown}"))
+        }
         Err(source) => {
-            Err(Error::new(Kind::Setup, format!("cannot listen on {host}:{port}; check HOST and PORT"))
+            Err(Error::new(Kind::Setup, format!("cannot listen on {shown}; check HOST and PORT"))
                 .because(source))
         }
     }

@@ -11,7 +11,7 @@ use std::{fmt::Display, io::Write, path::Path, process::ExitCode};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
-    config::{Config, Setting, Sources, add_flags, load},
+    config::{Sources, add_flags, load},
     error::Error,
 };
 
@@ -47,10 +47,15 @@ pub fn main() -> ExitCode {
     let command = Cli::command().mut_subcommands(with_settings);
     let matches = command.get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let (settings, config) = match settings(&matches) {
-        Ok(found) => found,
+    let sources = match sources(&matches) {
+        Ok(sources) => sources,
         Err(message) => return fail(&message),
     };
+    let (doubts, (settings, config)) = (sources.doubts(), load(&sources));
+    // The server logs them.
+    if config.is_err() || !matches!(cli.command, Command::Serve) {
+        doubts.iter().for_each(|doubt| eprintln!("{doubt}"));
+    }
     if let Command::Config(options) = &cli.command {
         return config::run(options, &settings, config.as_ref().err());
     }
@@ -64,7 +69,7 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
-        Command::Serve => serve::run(&config),
+        Command::Serve => serve::run(&config, &doubts),
         Command::Model(action) => model::run(&action, &config),
         Command::Engine(action) => engine::run(&action, &config),
         Command::Doctor => doctor::run(&config),
@@ -96,15 +101,12 @@ fn with_settings(command: clap::Command) -> clap::Command {
         .after_help("Takes every setting as a flag as well; `simpleton serve --help` lists them.")
 }
 
-type Loaded = (Vec<Setting>, Result<Config, Vec<crate::config::Problem>>);
-
-fn settings(matches: &ArgMatches) -> Result<Loaded, String> {
+fn sources(matches: &ArgMatches) -> Result<Sources, String> {
     let mut flags = matches;
     while let Some((_, inner)) = flags.subcommand() {
         flags = inner;
     }
-    let sources = Sources::gather(flags, Path::new("."))?;
-    Ok(load(&sources))
+    Sources::gather(flags, Path::new("."))
 }
 
 /// The sentence for the person at the terminal, and what is behind it.

@@ -14,14 +14,17 @@ use crate::{
     config::Config,
     error::{Error, Kind, Result},
     serve::Server,
+    setting::authority,
     telemetry::logs,
 };
 
 /// How long work on other threads may go on when everything else has ended.
 const LAST_WORK: Duration = Duration::from_secs(1);
 
-pub(super) fn run(config: &Config) -> Result<()> {
+/// With what is doubtful about the names of settings, to be logged.
+pub(super) fn run(config: &Config, doubts: &[String]) -> Result<()> {
     logs::start(&config.telemetry);
+    doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
     raise_file_limit();
     let runtime = runtime()?;
     let served = runtime.block_on(async {
@@ -31,9 +34,10 @@ pub(super) fn run(config: &Config) -> Result<()> {
         announce(&server)?;
         server.run(stop).await?;
         tracing::info!("stopped");
-        logs::finish();
         Ok(())
     });
+    // Also when it did not start: the lines before say why.
+    logs::finish();
     // What matters has been written; a file system that does not answer must not keep us.
     runtime.shutdown_timeout(LAST_WORK);
     served
@@ -48,12 +52,13 @@ pub(super) fn health(config: &Config) -> Result<()> {
 pub(super) async fn health_of(config: &Config) -> Result<String> {
     let host = match config.server.host.as_str() {
         "0.0.0.0" => "127.0.0.1",
-        "::" => "[::1]",
+        "::" => "::1",
         host => host,
     };
     let patience = Duration::from_secs(3);
     let timeouts = Timeouts { connect: patience, first_byte: patience, idle: patience };
-    let url = format!("http://{host}:{}", config.server.port);
+    let authority = authority(host, config.server.port);
+    let url = format!("http://{authority}");
     let client = Client::new("Simpleton", Target::Url(url), timeouts)?;
     let response = client.send(Method::GET, "/health", None).await?;
     let status = response.status();
@@ -62,10 +67,7 @@ pub(super) async fn health_of(config: &Config) -> Result<String> {
     if status == 200 && text.contains("\"ollama_status\"") {
         Ok(text)
     } else {
-        Err(Error::new(
-            Kind::Setup,
-            format!("What answers on {host}:{} is not Simpleton.", config.server.port),
-        ))
+        Err(Error::new(Kind::Setup, format!("What answers on {authority} is not Simpleton.")))
     }
 }
 

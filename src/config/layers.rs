@@ -1,17 +1,27 @@
 //! Where each setting's value comes from, and the checking of all of them.
 
-use std::{collections::HashMap, fmt, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    path::Path,
+};
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, error::ErrorKind, parser::ValueSource};
 
-use super::Config;
+use super::{
+    Config,
+    dot_env::{self, Line},
+    names::Names,
+};
+use crate::setting::without_password;
 
 /// One setting with its effective value.
 #[derive(Clone, Debug)]
 pub struct Setting {
     /// The environment variable.
     pub name: String,
-    pub flag: String,
+    /// None for secrets, which other users of the machine could see on a command line.
+    pub flag: Option<String>,
     pub heading: String,
     pub help: String,
     /// As text; none when the setting is unset.
@@ -27,7 +37,8 @@ pub struct Setting {
 pub enum Origin {
     Flag,
     Environment,
-    DotEnv,
+    /// The number of its line.
+    DotEnv(usize),
     Default,
 }
 
@@ -36,7 +47,7 @@ impl fmt::Display for Origin {
         f.write_str(match self {
             Self::Flag => "flag",
             Self::Environment => "environment",
-            Self::DotEnv => ".env",
+            Self::DotEnv(_) => ".env",
             Self::Default => "default",
         })
     }
@@ -52,7 +63,11 @@ pub struct Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Setting { name, origin, .. } = &self.setting;
-        write!(f, "{name}={} (from {origin}): {}", self.setting.shown(), self.accepted)
+        write!(f, "{name}={} (from {origin}", self.setting.shown())?;
+        if let Origin::DotEnv(line) = origin {
+            write!(f, ", line {line}")?;
+        }
+        write!(f, "): {}", self.accepted)
     }
 }
 
@@ -66,31 +81,12 @@ impl Setting {
             Some(value) => value.clone(),
         }
     }
-}
 
-/// Says where the line is that is wrong, and not what is in it, which may be a secret.
-fn unreadable(error: &dotenvy::Error, before: &str) -> String {
-    match error {
-        dotenvy::Error::LineParse(..) => format!(
-            "The file .env cannot be read: after {before}, a line is not NAME=value, or has spaces in its value and no quotes."
-        ),
-        other => format!("The file .env cannot be read: {other}."),
+    /// Whether its value stands in the process's command line and may be a secret.
+    fn is_exposed(&self) -> bool {
+        let may_be_secret = || self.secret || self.value.as_ref().is_some_and(|value| *value != self.shown());
+        self.origin == Origin::Flag && may_be_secret()
     }
-}
-
-/// All before the last `@` may be a password, whatever is in it, and so may all after a `?` or `#`. It need
-/// not be a URL: this also shows what was refused for that.
-fn without_password(value: &str) -> String {
-    const HIDDEN: &str = "[redacted]";
-    let is_scheme = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
-    let after_scheme = value.find("://").filter(|at| is_scheme(&value[..*at])).map_or(0, |at| at + 3);
-    let (scheme, rest) = value.split_at(after_scheme);
-    let (at, query) = (rest.rfind('@'), rest.find(['?', '#']));
-    // None when the last `@` is after that: nobody knows then which of the two is in a password.
-    let open = rest.get(at.unwrap_or(0)..query.unwrap_or(rest.len())).unwrap_or_default();
-    let before = at.map_or("", |_| HIDDEN);
-    let after = query.map_or(String::new(), |at| format!("{}{HIDDEN}", &rest[at..=at]));
-    format!("{scheme}{before}{open}{after}")
 }
 
 /// What is set outside the defaults, by the setting's environment variable.
@@ -98,31 +94,26 @@ fn without_password(value: &str) -> String {
 pub struct Sources {
     flags: HashMap<String, String>,
     environment: HashMap<String, String>,
-    dot_env: HashMap<String, String>,
+    dot_env: Vec<Line>,
 }
 
 impl Sources {
     /// Flags from a parsed command line, the process's environment, and `.env` in `folder`.
     ///
     /// # Errors
-    /// One sentence when `.env` cannot be read.
+    /// One sentence when `.env`, or a variable, cannot be read.
     pub fn gather(flags: &ArgMatches, folder: &Path) -> Result<Self, String> {
-        let mut sources = Self { environment: std::env::vars().collect(), ..Self::default() };
+        let mut sources = Self {
+            environment: environment()?,
+            dot_env: dot_env::read(&folder.join(".env"))?,
+            ..Self::default()
+        };
         for arg in arguments() {
             let id = arg.get_id().as_str();
             // `try_`: not every command has the settings as flags.
             let Ok(Some(values)) = flags.try_get_many::<String>(id) else { continue };
             if let (Some(name), Some(ValueSource::CommandLine)) = (env_name(&arg), flags.value_source(id)) {
                 sources.flags.insert(name, values.cloned().collect::<Vec<_>>().join(","));
-            }
-        }
-        let path = folder.join(".env");
-        if path.exists() {
-            let mut before = "the beginning".to_owned();
-            for pair in dotenvy::from_path_iter(&path).map_err(|error| unreadable(&error, &before))? {
-                let (name, value) = pair.map_err(|error| unreadable(&error, &before))?;
-                before = format!("the line of {name}");
-                sources.dot_env.insert(name, value);
             }
         }
         Ok(sources)
@@ -133,18 +124,46 @@ impl Sources {
         Self { environment: variables.into_iter().collect(), ..Self::default() }
     }
 
-    /// An empty value means unset, as in the environment sections of compose files.
+    /// A sentence for each name that is no setting but may be meant for one.
+    pub fn doubts(&self) -> Vec<String> {
+        let known = names();
+        let set: HashSet<&str> =
+            known.iter().map(String::as_str).filter(|name| self.find(name).is_some()).collect();
+        let names = Names { known: &known, set: &set };
+        let mut doubts = names.doubts_of_environment(self.environment.keys());
+        doubts.extend(names.doubts_of_file(&self.dot_env));
+        doubts
+    }
+
+    /// An empty value means unset, as in the environment sections of compose files. Of two lines in `.env`
+    /// the later one counts.
     fn find(&self, name: &str) -> Option<(&str, Origin)> {
+        let line = self.dot_env.iter().rev().find(|line| line.name == name);
         [
-            (&self.flags, Origin::Flag),
-            (&self.environment, Origin::Environment),
-            (&self.dot_env, Origin::DotEnv),
+            (self.flags.get(name), Origin::Flag),
+            (self.environment.get(name), Origin::Environment),
+            (line.map(|line| &line.value), Origin::DotEnv(line.map_or(0, |line| line.number))),
         ]
         .into_iter()
-        .find_map(|(layer, origin)| {
-            Some((layer.get(name).filter(|value| !value.is_empty())?.as_str(), origin))
-        })
+        .find_map(|(value, origin)| Some((value.filter(|value| !value.is_empty())?.as_str(), origin)))
     }
+}
+
+/// What is not UTF-8 is others' business, unless a setting has it as its value.
+fn environment() -> Result<HashMap<String, String>, String> {
+    let known = names();
+    let mut variables = HashMap::new();
+    for (name, value) in std::env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => drop(variables.insert(name, value)),
+            Err(_) if known.contains(&name) => {
+                return Err(format!("The value of {name} is not text in UTF-8."));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(variables)
 }
 
 /// The effective settings, and the configuration that they make.
@@ -156,8 +175,10 @@ pub fn load(sources: &Sources) -> (Vec<Setting>, Result<Config, Vec<Problem>>) {
     for arg in arguments() {
         let Some(setting) = resolve(&arg, sources) else { continue };
         if setting.origin != Origin::Default {
-            let token = format!("--{}={}", setting.flag, setting.value.as_deref().unwrap_or_default());
+            let flag = arg.get_long().unwrap_or_default();
+            let token = format!("--{flag}={}", setting.value.as_deref().unwrap_or_default());
             match bare().arg(arg).try_get_matches_from([&token]) {
+                Ok(_) if setting.is_exposed() => problems.push(exposed(&setting)),
                 Ok(_) => accepted.push(token),
                 Err(error) => problems.push(Problem { setting: setting.clone(), accepted: reason(&error) }),
             }
@@ -175,19 +196,30 @@ pub fn load(sources: &Sources) -> (Vec<Setting>, Result<Config, Vec<Problem>>) {
     (settings, Ok(config))
 }
 
+fn exposed(setting: &Setting) -> Problem {
+    let accepted = "a flag can be seen by every user of this machine (ps), and this may be a secret; set it in the environment or in .env";
+    Problem { setting: setting.clone(), accepted: accepted.to_owned() }
+}
+
 /// The settings' flags on a command of ours, as text: they are checked by `load`, all together.
 pub(crate) fn add_flags(command: Command) -> Command {
-    let names: Vec<_> = arguments().iter().map(|arg| arg.get_id().clone()).collect();
-    // Deriving the settings' arguments replaces what the command says of itself.
-    let about = command.get_about().cloned().unwrap_or_default();
-    let command = Config::augment_args(command).about(about);
-    command.mut_args(|arg| {
-        if names.contains(arg.get_id()) {
-            arg.value_parser(clap::builder::ValueParser::string()).value_delimiter(None).hide_env_values(true)
-        } else {
-            arg
-        }
-    })
+    let secrets: Vec<String> = arguments().iter().filter(|arg| is_secret(arg)).filter_map(env_name).collect();
+    let hint = format!(
+        "Secrets are no flags, which every user of this machine could see; set them in the environment or in .env: {}.",
+        secrets.join(", ")
+    );
+    let command = arguments().into_iter().fold(command, |command, arg| {
+        // Hidden and still known, so that who gives one hears what to do.
+        let hidden = is_secret(&arg);
+        let text = clap::builder::ValueParser::string();
+        command.arg(arg.value_parser(text).value_delimiter(None).hide_env_values(true).hide(hidden))
+    });
+    command.after_help(hint)
+}
+
+/// The environment variables of all settings.
+fn names() -> Vec<String> {
+    arguments().iter().filter_map(env_name).collect()
 }
 
 fn arguments() -> Vec<Arg> {
@@ -207,6 +239,10 @@ fn env_name(arg: &Arg) -> Option<String> {
     Some(arg.get_env()?.to_str()?.to_owned())
 }
 
+fn is_secret(arg: &Arg) -> bool {
+    arg.is_hide_env_values_set()
+}
+
 fn resolve(arg: &Arg, sources: &Sources) -> Option<Setting> {
     let name = env_name(arg)?;
     let default = arg.get_default_values().first().map(|value| value.to_string_lossy().into_owned());
@@ -215,10 +251,10 @@ fn resolve(arg: &Arg, sources: &Sources) -> Option<Setting> {
         None => (default.clone(), Origin::Default),
     };
     Some(Setting {
-        flag: arg.get_long()?.to_owned(),
+        flag: arg.get_long().filter(|_| !is_secret(arg)).map(str::to_owned),
         heading: arg.get_help_heading().unwrap_or_default().to_owned(),
         help: arg.get_help().map(ToString::to_string).unwrap_or_default(),
-        secret: arg.is_hide_env_values_set(),
+        secret: is_secret(arg),
         url: arg.get_value_names().is_some_and(|names| names.iter().any(|name| name == "URL")),
         name,
         value,
@@ -264,12 +300,47 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_not_understood_is_not_shown() {
-        let folder = tempfile::tempdir().expect("a folder");
-        for wrong in ["API_KEYS=my secret=value", "a secret"] {
-            std::fs::write(folder.path().join(".env"), format!("PORT=1\n{wrong}\n")).expect("a file");
-            let error = Sources::gather(&ArgMatches::default(), folder.path()).expect_err(wrong);
-            assert!(error.contains("after the line of PORT") && !error.contains("secret"), "{error}");
+    fn no_secret_is_taken_from_the_command_line() {
+        let of = |name: &str, value: &str, origin| {
+            let mut sources = Sources::default();
+            let pair = (name.to_owned(), value.to_owned());
+            match origin {
+                Origin::Flag => sources.flags.extend([pair]),
+                _ => sources.environment.extend([pair]),
+            }
+            load(&sources).1.map_err(|problems| problems[0].to_string())
+        };
+        for (name, value) in [
+            ("API_KEYS", "a-secret-key"),
+            ("ALERT_WEBHOOK_URL", "https://hooks.example/secret"),
+            ("ALERT_WEBHOOK_SECRET", "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=secret"),
+            ("REDIS_URL", "redis://:secret@host"),
+            ("OLLAMA_BASE_URL", "http://user:secret@host:11434"),
+        ] {
+            let told = of(name, value, Origin::Flag).expect_err(name);
+            assert!(told.contains("in the environment or in .env") && !told.contains("secret@"), "{told}");
+            assert!(!told.contains(value), "{told}");
+            of(name, value, Origin::Environment).expect(name);
+        }
+        of("REDIS_URL", "redis://host:6379", Origin::Flag).expect("there is no password in it");
+    }
+
+    /// Whoever adds a setting of time gives it the parser that takes durations.
+    #[test]
+    fn wherever_a_time_is_set_a_duration_is_accepted() {
+        let units = ["Seconds", "Milliseconds", "Hours", "How long"];
+        let (settings, _) = load(&Sources::default());
+        let times: Vec<&Setting> = settings
+            .iter()
+            .filter(|setting| units.iter().any(|unit| setting.help.starts_with(unit)))
+            .collect();
+        assert!(times.len() >= 13, "{}", times.len());
+        for Setting { name, help, .. } in times {
+            let sources = Sources::from_environment([(name.clone(), "1h".to_owned())]);
+            if let (_, Err(problems)) = load(&sources) {
+                assert!(problems[0].accepted.contains("duration"), "{name} ({help}): {}", problems[0]);
+            }
         }
     }
 }

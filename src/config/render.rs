@@ -20,6 +20,12 @@ pub fn table(settings: &[Setting]) -> String {
 pub fn env_example(settings: &[Setting]) -> String {
     let mut out =
         String::from("# Copy to .env and change what you need. Made by `simpleton config --env-example`.\n");
+    out.push_str(
+        "#\n# A value is what stands after the equals sign: nothing is substituted, and $ is a dollar sign, with or\n\
+         # without quotes. In double quotes \\\" and \\\\ and \\$ stand for \" and \\ and $; a # after a space begins a\n\
+         # comment. Docker Compose does substitute: put what has a $ in single quotes, which all read alike.\n\
+         # Where a setting is in seconds, milliseconds or hours, a duration will do: 90s, 5m, 1h30m, 7d.\n",
+    );
     let mut heading = "";
     for setting in settings {
         if setting.heading != heading {
@@ -36,7 +42,16 @@ pub fn markdown(settings: &[Setting]) -> String {
     let mut out = String::from(
         "# Configuration\n\nEvery setting is a flag of `simpleton serve`, an environment variable, or a line in `.env`, \
          in this order of precedence. `simpleton config` prints the effective values and where each comes from. \
-         Made by `simpleton config --markdown`.\n",
+         Made by `simpleton config --markdown`.\n\n\
+         Secrets have no flag, because every user of a machine can see the command lines of its programs; a URL \
+         with a password in it is refused as a flag for the same reason.\n\n\
+         Where a setting is in seconds, milliseconds or hours, a duration will do: `90s`, `5m`, `1h30m`, `7d`.\n\n\
+         `.env` is read from the folder that the program is started in. A value is what stands after the equals \
+         sign: nothing is substituted, and `$` is a dollar sign, with or without quotes. Spaces around a value and \
+         what follows a `#` after a space are left out; within quotes they are kept. In double quotes `\\\"`, `\\\\` \
+         and `\\$` stand for their second character. Docker Compose, which reads the same file, does substitute: put \
+         what has a `$` in single quotes, which all read alike. A name that is no setting is told of at the start, \
+         with the setting that it is near to.\n",
     );
     let mut heading = "";
     for setting in settings {
@@ -48,7 +63,8 @@ pub fn markdown(settings: &[Setting]) -> String {
         let default = portable_default(setting);
         let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
         let help = setting.help.replace('|', "\\|");
-        let _ = writeln!(out, "| `{}` | `--{}` | {default} | {help} |", setting.name, setting.flag);
+        let flag = setting.flag.as_ref().map(|flag| format!("`--{flag}`")).unwrap_or_default();
+        let _ = writeln!(out, "| `{}` | {flag} | {default} | {help} |", setting.name);
     }
     out
 }

@@ -12,7 +12,7 @@ use clap::Args;
 
 use crate::{
     library::Entry,
-    setting::{path, whole},
+    setting::{duration, path, seconds, whole},
     types::KeepAlive,
 };
 
@@ -33,7 +33,7 @@ pub struct Settings {
     #[arg(long, env = "ENGINE_QUEUE", default_value = "64", value_parser = whole(0..=100_000_u32))]
     pub engine_queue: u32,
     /// How long an idle model stays loaded: seconds, a duration (90s, 5m, 1h) or -1 for ever
-    #[arg(long, env = "ENGINE_KEEP_ALIVE", default_value = "5m", allow_hyphen_values = true)]
+    #[arg(long, env = "ENGINE_KEEP_ALIVE", default_value = "5m", allow_hyphen_values = true, value_parser = keep_alive)]
     pub engine_keep_alive: KeepAlive,
     /// Tokens of prompt and answer together, at most the model's own context
     #[arg(long, env = "ENGINE_CONTEXT", default_value = "4096", value_parser = whole(256..=4_194_304_u32))]
@@ -45,8 +45,15 @@ pub struct Settings {
     #[arg(long, env = "ENGINE_THREADS", value_parser = whole(1..=1024_u32))]
     pub engine_threads: Option<u32>,
     /// Seconds that a model may take to load
-    #[arg(long, env = "ENGINE_START_TIMEOUT_S", default_value = "300", value_parser = whole(1..=86_400_u64))]
+    #[arg(long, env = "ENGINE_START_TIMEOUT_S", default_value = "300", value_parser = seconds(1..=86_400))]
     pub engine_start_timeout_s: u64,
+}
+
+fn keep_alive(text: &str) -> Result<KeepAlive, String> {
+    match duration(text, Duration::from_secs(1)) {
+        Some(time) => Ok(KeepAlive::For(time)),
+        None => text.parse(),
+    }
 }
 
 impl Settings {

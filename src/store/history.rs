@@ -27,7 +27,7 @@ use self::{
     writer::{Found, Job, Writer},
 };
 use crate::{
-    setting::{path, whole},
+    setting::{hours, path},
     sqlite::{Fault, SqliteFile},
     telemetry::rollups::{FailureRecord, Figures, Minute, Rollups},
 };
@@ -37,7 +37,7 @@ use crate::{
 #[group(skip)]
 pub struct Settings {
     /// Hours that figures and failed requests are kept for /analytics
-    #[arg(long, env = "METRICS_RETENTION_HOURS", default_value = "168", value_parser = whole(1..=8784_u64))]
+    #[arg(long, env = "METRICS_RETENTION_HOURS", default_value = "168", value_parser = hours(1..=8784))]
     pub metrics_retention_hours: u64,
     /// File for them instead of one in the data folder; servers on one machine that share it add up
     #[arg(long, env = "METRICS_FILE", value_name = "FILE", value_parser = path)]

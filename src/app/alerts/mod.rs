@@ -33,7 +33,7 @@ use super::App;
 use crate::{
     client::parse_endpoint,
     error::Result,
-    setting::{number, whole, word},
+    setting::{fractional_seconds, number, seconds, whole, word},
     telemetry::metrics::Metrics,
     types::{Alert, AlertKind, Change, Notice, Secret},
     wire::webhook::Format,
@@ -47,7 +47,7 @@ pub struct Settings {
     #[arg(long, env = "ALERT_ERROR_RATE_THRESHOLD", default_value = "0.1", value_parser = number(0.0..=1.0))]
     pub alert_error_rate_threshold: f64,
     /// Seconds of average response time above which an alert fires, over 5 minutes
-    #[arg(long, env = "ALERT_RESPONSE_TIME_THRESHOLD", default_value = "5.0", value_parser = number(0.001..=86_400.0))]
+    #[arg(long, env = "ALERT_RESPONSE_TIME_THRESHOLD", default_value = "5.0", value_parser = fractional_seconds(0.001..=86_400.0))]
     pub alert_response_time_threshold: f64,
     /// Requests in 5 minutes below which their errors and times raise no alert
     #[arg(long, env = "ALERT_MIN_REQUESTS", default_value = "10", value_parser = whole(1..=1_000_000_u64))]
@@ -56,10 +56,10 @@ pub struct Settings {
     #[arg(long, env = "ALERT_DISK_FREE_MB", default_value = "1024", value_parser = whole(0..=1_000_000_000_u64))]
     pub alert_disk_free_mb: u64,
     /// Seconds between two looks at what alerts are about
-    #[arg(long, env = "ALERT_INTERVAL_S", default_value = "10", value_parser = whole(1..=300_u64))]
+    #[arg(long, env = "ALERT_INTERVAL_S", default_value = "10", value_parser = seconds(1..=300))]
     pub alert_interval_s: u64,
     /// Seconds for which something must have been in order before its alert is over
-    #[arg(long, env = "ALERT_HOLD_S", default_value = "120", value_parser = whole(0..=86_400_u64))]
+    #[arg(long, env = "ALERT_HOLD_S", default_value = "120", value_parser = seconds(0..=86_400))]
     pub alert_hold_s: u64,
     /// Where news of alerts is posted: any webhook, a topic of ntfy, an incoming webhook of Slack
     #[arg(long, env = "ALERT_WEBHOOK_URL", value_name = "URL", hide_env_values = true, value_parser = webhook_url)]
