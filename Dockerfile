@@ -1,7 +1,8 @@
 # Simpleton in one image: the program, its engine and an embedding model, run by a user without rights.
 #
 #   docker build -t simpleton .
-#   docker run -p 127.0.0.1:8000:8000 -v simpleton:/data simpleton
+#   docker run --name simpleton -p 127.0.0.1:8000:8000 -v simpleton:/data simpleton
+#   docker exec simpleton cat /data/api-key              the key that the first start makes
 #
 # The four stages build with the same scripts as "make run"; only the last one is shipped.
 
@@ -53,6 +54,7 @@ WORKDIR /data
 VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
+# Unhealthy while no prompt can be answered. What restarts unhealthy containers asks /health/live instead.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=10s --retries=3 CMD ["simpleton", "health"]
 ENTRYPOINT ["simpleton"]
 CMD ["serve"]

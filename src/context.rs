@@ -84,6 +84,13 @@ impl Context {
             .filter_map(|(name, value)| Some((name, value?)))
     }
 
+    /// The id of a trace that somebody else knows: one that the caller is in, or that we record, unless
+    /// the request is named after it.
+    pub fn foreign_trace(&self) -> Option<TraceId> {
+        let is_known = self.trace.recorded || self.trace.parent.is_some();
+        (is_known && self.request_id != self.trace.id.to_string()).then_some(self.trace.id)
+    }
+
     /// What is done for the request elsewhere, as a span of its own when the trace is recorded.
     pub fn child(self: &Arc<Self>) -> Arc<Self> {
         if !self.trace.recorded {

@@ -46,7 +46,7 @@ impl Server {
         let data_dir = DataDir::open(&config.server.data_dir)?;
         let (keys, new_key) = Keys::open(&config.server.api_keys, data_dir.path())?;
         let backend = backend::build(config_of_backends(config), data_dir.path())?;
-        let (monitoring, exporter) = Monitoring::new(&config.telemetry, http::templates())?;
+        let (monitoring, exporter) = Monitoring::new(&config.telemetry, &http::route_labels())?;
         let metrics = Arc::clone(&monitoring.metrics);
         let cache = Cache::open(config.cache.clone(), data_dir.path(), metrics).await?;
         let prompts = Prompts::load(data_dir.path())?;

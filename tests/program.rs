@@ -58,7 +58,8 @@ impl Running {
             line.split(mark).nth(1).unwrap().split_whitespace().next().unwrap().to_owned()
         };
         let url = after("is ready on ");
-        let key = after("API key  ");
+        // A key is printed to a terminal only.
+        let key = fs::read_to_string(folder.path().join("data/api-key")).unwrap().trim().to_owned();
         Self { child, url, key, folder }
     }
 
@@ -288,6 +289,60 @@ fn the_doctor_says_what_is_amiss_and_what_to_do() {
     command.env("LLAMA_SERVER", engine());
     let (ok, found, _) = run(&mut command);
     assert!(ok, "{found}");
+}
+
+/// What a server on a free port says at its start, until it is killed.
+fn start_of(command: &mut Command, lines: usize) -> (Child, Vec<String>) {
+    let mut child = command.arg("serve").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let told = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap).take(lines);
+    (child, told.collect())
+}
+
+/// The start, `simpleton health`, `/health` and doctor say the same.
+#[test]
+fn without_an_engine_everybody_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let program = || {
+        let mut command = simpleton(&folder);
+        command.env("PORT", &port).env("PATH", "/nowhere").env("DATA_DIR", folder.path().join("data"));
+        command
+    };
+    let (mut server, told) = start_of(&mut program(), 4);
+    let url = format!("http://127.0.0.1:{port}");
+    let key = folder.path().join("data/api-key").display().to_string();
+    let amiss = "The embedded engine (llama-server) is not installed: run `simpleton engine install`";
+    assert_eq!(told[0], format!("Simpleton 0.1.0 is running on {url}"));
+    assert!(
+        told[1].starts_with("  but      prompts cannot be answered: ") && told[1].contains(amiss),
+        "{told:?}"
+    );
+    // No curl that would get a 503, and no key for whatever keeps this output.
+    assert_eq!(told[2..], [format!("  docs     {url}/docs"), format!("  API key  made just now, in {key}")]);
+    let (ok, health, error) = run(program().arg("health"));
+    assert!(!ok && health.contains("\"status\":\"unhealthy\"") && error.contains(amiss), "{health}{error}");
+    let (ok, found, _) = run(program().arg("doctor"));
+    assert!(!ok && found.contains("is unhealthy") && found.matches(amiss).count() == 2, "{found}");
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
+
+#[test]
+fn with_an_engine_everybody_is_content() {
+    let server = Running::start();
+    let port = server.url.rsplit_once(':').unwrap().1;
+    let program = || {
+        let mut command = simpleton(&server.folder);
+        command
+            .env("PORT", port)
+            .env("LLAMA_SERVER", engine())
+            .env("DATA_DIR", server.folder.path().join("data"));
+        command
+    };
+    let (ok, health, error) = run(program().arg("health"));
+    assert!(ok && health.contains("\"status\":\"healthy\""), "{health}{error}");
+    let (ok, found, error) = run(program().arg("doctor"));
+    assert!(ok && found.contains("a healthy server answers on"), "{found}{error}");
 }
 
 #[test]

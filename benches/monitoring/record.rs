@@ -11,7 +11,7 @@ use std::{
 use simpleton::{
     config::{Sources, load},
     context::Context,
-    http::templates,
+    http::route_labels,
     telemetry::{
         Monitoring, labels,
         observation::{Arrival, CacheOutcome, Observation},
@@ -32,7 +32,7 @@ pub fn measure(verdicts: &mut Verdicts) -> Result<()> {
     heading("Recording one request");
     let (_, config) = load(&Sources::default());
     let config = config.map_err(|_| "the default settings do not load")?;
-    let (monitoring, _) = Monitoring::new(&config.telemetry, templates())?;
+    let (monitoring, _) = Monitoring::new(&config.telemetry, &route_labels())?;
     for threads in [1, threads.max(2)] {
         let (mut took, mut collecting) = (Values::default(), Values::default());
         let before = monitoring.rollups.recent(60).requests;
@@ -80,7 +80,7 @@ fn record_many(monitoring: &Monitoring) -> Duration {
             Arrival {
                 context: Arc::new(Context::new(None, None, None)),
                 method: labels::method("POST"),
-                endpoint: monitoring.metrics.endpoint(Some("/inference/chat")),
+                endpoint: monitoring.metrics.route(Some("/inference/chat")),
                 path: "/inference/chat".to_owned(),
             },
         );

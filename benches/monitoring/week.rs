@@ -11,6 +11,7 @@ use simpleton::{
     context::Context,
     store::{self, History},
     telemetry::{
+        labels,
         observation::Observed,
         rollups::{Clock, Rollups},
         sink::Sink,
@@ -132,6 +133,7 @@ fn observed(route: &'static str, at: usize, dice: u64, ended_at: SystemTime) -> 
     let bell = (uniform(16) + uniform(32) + uniform(48)) / 3.0;
     let seconds = 10_f64.powf(-3.0 + 4.0 * bell) * (1.0 + at as f64 / 10.0);
     Observed {
+        purpose: labels::Purpose::Api,
         context: Arc::new(Context::new(None, None, None)),
         method: "POST",
         endpoint: route,

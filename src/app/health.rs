@@ -1,30 +1,255 @@
-//! Whether the service can do its work now.
+//! Whether the service can do its work now. What is judged here is what `/health`, `simpleton doctor`,
+//! `simpleton health` and the start say, so that they never contradict each other.
 
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::App;
+use super::{App, alerts::CRASHES, models};
+use crate::{
+    error::{Error, Result},
+    types::{Capability, Model},
+};
 
 /// A check never waits longer: liveness must not depend on a slow backend.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// From the best to the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    Healthy,
+    /// Prompts are answered, and something is amiss.
+    Degraded,
+    /// No prompt can be answered.
+    Unhealthy,
+}
+
+impl Status {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+/// How one part of the service is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub status: Status,
+    /// What is amiss and what to do about it; nothing when it is healthy.
+    pub detail: Option<String>,
+}
+
+impl Part {
+    const HEALTHY: Self = Self { status: Status::Healthy, detail: None };
+
+    fn new(status: Status, detail: impl Into<String>) -> Self {
+        Self { status, detail: Some(detail.into()) }
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     /// The backend's name.
     pub backend: &'static str,
-    /// Its version, or why it cannot be used, in one plain sentence.
-    pub state: Result<String, String>,
+    /// Its version, when it answers.
+    pub version: Option<String>,
+    /// By name, in the order in which they are looked at.
+    pub parts: [(&'static str, Part); 4],
+}
+
+impl Health {
+    pub const BACKEND: usize = 0;
+    pub const MODELS: usize = 1;
+
+    /// That of the worst part.
+    pub fn status(&self) -> Status {
+        self.worst().status
+    }
+
+    /// What is amiss, and what to do about it; the first of what is worst.
+    pub fn detail(&self) -> Option<&str> {
+        self.worst().detail.as_deref()
+    }
+
+    pub fn part(&self, at: usize) -> &Part {
+        &self.parts[at].1
+    }
+
+    fn worst(&self) -> &Part {
+        // Of several that are equally bad, the last one of a reversed list is the first.
+        let parts = self.parts.iter().rev().map(|(_, part)| part);
+        parts.max_by_key(|part| part.status).unwrap_or(&Part::HEALTHY)
+    }
 }
 
 impl App {
-    /// Asks the backend, for at most one second.
+    /// Looks at every part, for at most one second.
     pub async fn health(&self) -> Health {
-        let state = match timeout(PATIENCE, self.backend.version()).await {
-            Ok(Ok(version)) => Ok(version),
-            Ok(Err(error)) => Err(error.message().to_owned()),
-            Err(_) => Err("It did not answer within 1 s.".to_owned()),
+        self.health_within(PATIENCE).await
+    }
+
+    /// The same with another limit.
+    pub async fn health_within(&self, patience: Duration) -> Health {
+        let (version, listed, holdings) = tokio::join!(
+            timeout(patience, self.backend.version()),
+            timeout(patience, self.models.list()),
+            timeout(patience, self.cache.holdings())
+        );
+        let name = self.backend.name();
+        let version = version.unwrap_or_else(|_| Err(slow(name, patience)));
+        // A backend that is busy may take its time to list what it has.
+        let known =
+            listed.unwrap_or_else(|_| self.models.known().unwrap_or_else(|| Err(slow(name, patience))));
+        let mut models = of_models(name, &self.models.settings, known.as_deref());
+        if models.status == Status::Healthy {
+            models = self.crash_loop().unwrap_or(models);
+        }
+        let cache = holdings.map_or_else(|_| "it does not answer".to_owned(), |holdings| holdings.status);
+        let cache = if !self.cache.is_enabled() || cache == "available" {
+            Part::HEALTHY
+        } else {
+            Part::new(Status::Degraded, format!("Answers are made without the cache: {cache}."))
         };
-        Health { backend: self.backend.name(), state }
+        let storage = self.history.standing().trouble.map_or(Part::HEALTHY, |trouble| {
+            Part::new(Status::Degraded, format!("Figures may be lost at a restart: {trouble}."))
+        });
+        Health {
+            backend: name,
+            parts: [
+                ("backend", of_backend(name, version.as_deref())),
+                ("models", models),
+                ("cache", cache),
+                ("storage", storage),
+            ],
+            version: version.ok(),
+        }
+    }
+
+    fn crash_loop(&self) -> Option<Part> {
+        let (model, crashes) =
+            self.backend.engine()?.crash_loop.filter(|(_, crashes)| *crashes >= CRASHES)?;
+        let detail = format!(
+            "The process of {model} has crashed {crashes} times in a row; the log has its last words."
+        );
+        Some(Part::new(Status::Degraded, detail))
+    }
+}
+
+fn slow(backend: &str, patience: Duration) -> Error {
+    let name = if backend == "ollama" { "Ollama" } else { "The engine" };
+    let message = format!("{name} did not answer within {} s.", patience.as_secs());
+    Error::new(crate::error::Kind::GatewayTimeout, message)
+}
+
+/// Whether the backend answers.
+pub fn of_backend(backend: &str, version: Result<&str, &Error>) -> Part {
+    match (backend, version) {
+        (_, Ok(_)) => Part::HEALTHY,
+        ("ollama", Err(error)) => {
+            let detail = format!("{} Start Ollama, or correct OLLAMA_BASE_URL.", error.message());
+            Part::new(Status::Unhealthy, detail)
+        }
+        (_, Err(error)) => Part::new(Status::Unhealthy, error.message()),
+    }
+}
+
+/// Whether there is a model for a prompt, and for one that names none.
+pub fn of_models(backend: &str, settings: &models::Settings, models: Result<&[Model], &Error>) -> Part {
+    let models = match models {
+        Ok(models) => models,
+        Err(error) => return Part::new(Status::Unhealthy, error.message()),
+    };
+    let preferred = settings.preferred(backend, Capability::Completion);
+    let get = |model: &str| match backend {
+        "ollama" => format!("`ollama pull {model}`"),
+        _ => format!("`simpleton model import {model} FILE.gguf`"),
+    };
+    if !models.iter().any(|model| !models::lacks(model, Capability::Completion)) {
+        let get = get(preferred.as_deref().unwrap_or("NAME"));
+        return Part::new(
+            Status::Unhealthy,
+            format!("There is no model that can answer prompts; {get} gets one."),
+        );
+    }
+    match preferred {
+        Some(name) if !models.iter().any(|model| model.name == name) => {
+            let detail = format!(
+                "{name}, which answers prompts that name no model, is not there: {} gets it, or set DEFAULT_INFERENCE_MODEL to another.",
+                get(&name)
+            );
+            Part::new(Status::Degraded, detail)
+        }
+        _ => Part::HEALTHY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    fn model(name: &str, capability: Capability) -> Model {
+        Model {
+            name: name.to_owned(),
+            size: 1,
+            modified_at: None,
+            digest: String::new(),
+            capabilities: vec![capability],
+            context_length: None,
+            family: None,
+            parameter_size: None,
+            quantization: None,
+            source: "ollama",
+            loaded: false,
+        }
+    }
+
+    #[test]
+    fn without_a_model_for_prompts_nothing_can_be_answered() {
+        let embeds = [model("nomic-embed-text", Capability::Embedding)];
+        let other = [model("llama3", Capability::Completion)];
+        let brief = [model("qwen2.5:7b", Capability::Completion)];
+        let settings = models::Settings::default();
+        let status = |backend, models| of_models(backend, &settings, Ok(models)).status;
+        assert_eq!(status("ollama", &[]), Status::Unhealthy);
+        assert_eq!(status("ollama", &embeds), Status::Unhealthy);
+        assert_eq!(status("ollama", &other), Status::Degraded);
+        assert_eq!(status("ollama", &brief), Status::Healthy);
+        // Without Ollama the best one that is installed answers.
+        assert_eq!(status("embedded", &other), Status::Healthy);
+        assert_eq!(status("embedded", &embeds), Status::Unhealthy);
+        let named = models::Settings { default_inference_model: "mine".parse().ok(), ..settings.clone() };
+        let part = of_models("embedded", &named, Ok(&other));
+        assert_eq!(part.status, Status::Degraded);
+        assert!(part.detail.is_some_and(|detail| detail.contains("simpleton model import mine")));
+    }
+
+    #[test]
+    fn the_worst_part_is_what_is_told() {
+        let down = Error::new(Kind::Unavailable, "Ollama cannot be reached.");
+        let health = |cache: Part, storage: Part, version| Health {
+            backend: "ollama",
+            version: None,
+            parts: [
+                ("backend", of_backend("ollama", version)),
+                ("models", Part::HEALTHY),
+                ("cache", cache),
+                ("storage", storage),
+            ],
+        };
+        let all = health(Part::HEALTHY, Part::HEALTHY, Ok("1"));
+        assert_eq!((all.status(), all.detail()), (Status::Healthy, None));
+        let (cache, storage) = (Part::new(Status::Degraded, "Cache."), Part::new(Status::Degraded, "Disk."));
+        let some = health(cache.clone(), storage.clone(), Ok("1"));
+        assert_eq!((some.status(), some.detail()), (Status::Degraded, Some("Cache.")));
+        let none = health(cache, storage, Err(&down));
+        assert_eq!(none.status(), Status::Unhealthy);
+        assert_eq!(
+            none.detail(),
+            Some("Ollama cannot be reached. Start Ollama, or correct OLLAMA_BASE_URL.")
+        );
     }
 }

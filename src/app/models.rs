@@ -29,6 +29,19 @@ pub struct Settings {
     pub default_vision_model: Option<ModelName>,
 }
 
+impl Settings {
+    /// The model that answers when a request names none; none when the best installed one does.
+    pub(super) fn preferred(&self, backend: &str, needed: Capability) -> Option<String> {
+        let (configured, briefs) = match needed {
+            Capability::Embedding => (&self.default_embedding_model, "nomic-embed-text"),
+            Capability::Vision => (&self.default_vision_model, "llava"),
+            Capability::Completion | Capability::Tools => (&self.default_inference_model, "qwen2.5:7b"),
+        };
+        let configured = configured.as_ref().map(ModelName::to_string);
+        configured.or_else(|| (backend == "ollama").then(|| briefs.to_owned()))
+    }
+}
+
 fn model_name(text: &str) -> Result<ModelName, String> {
     text.parse()
 }
@@ -49,7 +62,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 pub struct Models {
     backend: Arc<dyn Backend>,
-    settings: Settings,
+    pub(super) settings: Settings,
     listed: Arc<RwLock<Option<Listed>>>,
     /// Held while the list is fetched, so that one fetch serves everybody.
     fetching: Arc<tokio::sync::Mutex<()>>,
@@ -79,6 +92,17 @@ impl Models {
     /// What can be used now.
     pub async fn list(&self) -> Result<Arc<[Model]>> {
         self.at_most(Duration::ZERO).await
+    }
+
+    /// The names of those, separated by commas.
+    pub fn names(&self) -> String {
+        let models = self.known().and_then(Result::ok).unwrap_or_default();
+        models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What could be used when it was last asked.
+    pub(super) fn known(&self) -> Option<Result<Arc<[Model]>>> {
+        self.listed().map(|listed| listed.models)
     }
 
     /// The name of the model to ask: the one named, else the default for this capability.
@@ -131,18 +155,8 @@ impl Models {
     }
 
     async fn default_for(&self, needed: Capability) -> Result<String> {
-        let (configured, briefs) = match needed {
-            Capability::Embedding => (&self.settings.default_embedding_model, "nomic-embed-text"),
-            Capability::Vision => (&self.settings.default_vision_model, "llava"),
-            Capability::Completion | Capability::Tools => {
-                (&self.settings.default_inference_model, "qwen2.5:7b")
-            }
-        };
-        if let Some(name) = configured {
-            return self.check(name.to_string(), needed).await;
-        }
-        if self.backend.name() == "ollama" {
-            return Ok(briefs.to_owned());
+        if let Some(name) = self.settings.preferred(self.backend.name(), needed) {
+            return self.check(name, needed).await;
         }
         let models = self.recent().await?;
         best(&models, needed).map(|model| model.name.clone()).ok_or_else(|| {
@@ -205,7 +219,7 @@ async fn fetch(backend: &dyn Backend, slot: &RwLock<Option<Listed>>) -> Result<A
 
 /// An old server that says nothing of capabilities is not contradicted, and any language model can
 /// be made to embed.
-fn lacks(model: &Model, needed: Capability) -> bool {
+pub(super) fn lacks(model: &Model, needed: Capability) -> bool {
     let can_be_made_to = needed == Capability::Embedding && model.can(Capability::Completion);
     !model.capabilities.is_empty() && !model.can(needed) && !can_be_made_to
 }

@@ -286,7 +286,7 @@ mod tests {
     async fn cache(folder: &std::path::Path) -> Cache {
         let command = Settings::augment_args(clap::Command::new("test"));
         let settings = Settings::from_arg_matches(&command.get_matches_from(["test"])).expect("defaults");
-        Cache::open(settings, folder, Arc::new(Metrics::new(["/a"]))).await.expect("a cache")
+        Cache::open(settings, folder, Arc::new(Metrics::new(&[]))).await.expect("a cache")
     }
 
     fn texts(texts: &[&str]) -> Vec<String> {

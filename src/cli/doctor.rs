@@ -5,6 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{say, serve::runtime};
 use crate::{
+    app::health::{self, Part},
     backend::{Backend, ollama::Ollama},
     config::Config,
     data_dir::DataDir,
@@ -13,6 +14,7 @@ use crate::{
     library::Library,
     ocr::{OcrEngine, Tesseract},
     setting::authority,
+    types::Model,
 };
 
 /// # Errors
@@ -26,9 +28,9 @@ pub(super) fn run(config: &Config) -> Result<()> {
             report.note("OCR", ocr(config).await);
         }
         match &config.ollama.ollama_base_url {
-            Some(url) => report.note("Ollama", ollama(url, config).await),
+            Some(url) => ollama(url, config, &mut report).await,
             None => {
-                report.note("engine", engine(config).await);
+                engine(config, &mut report).await;
                 report.note("models", models(config));
             }
         }
@@ -75,7 +77,14 @@ async fn address(config: &Config) -> Result<String> {
     match TcpListener::bind((host, port)).await {
         Ok(_) => Ok(format!("{shown} is free")),
         Err(source) if source.kind() == std::io::ErrorKind::AddrInUse => {
-            super::serve::health_of(config).await.map(|_| format!("a healthy server answers on {shown}"))
+            let health = super::serve::health_of(config).await?;
+            match health.amiss() {
+                None => Ok(format!("a healthy server answers on {shown}")),
+                Some(amiss) => Err(Error::new(
+                    Kind::Setup,
+                    format!("the server on {shown} is {}: {amiss}", health.status()),
+                )),
+            }
         }
         Err(source) => {
             Err(Error::new(Kind::Setup, format!("cannot listen on {shown}; check HOST and PORT"))
@@ -84,17 +93,38 @@ async fn address(config: &Config) -> Result<String> {
     }
 }
 
-async fn ollama(url: &str, config: &Config) -> Result<String> {
-    let ollama = Ollama::new(url, (&config.client).into())?;
-    let version = ollama.version().await?;
-    let models = ollama.models().await?;
-    let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
-    Ok(format!("version {version}; models: {}", names.join(", ")))
+async fn ollama(url: &str, config: &Config, report: &mut Report) {
+    let ollama = match Ollama::new(url, (&config.client).into()) {
+        Ok(ollama) => ollama,
+        Err(error) => return report.note("Ollama", Err(error)),
+    };
+    let version = ollama.version().await;
+    let part = health::of_backend("ollama", version.as_deref());
+    report.note("Ollama", judged(part, version.map(|version| format!("version {version}"))));
+    let models = ollama.models().await;
+    let part = health::of_models("ollama", &config.models, models.as_deref());
+    report.note("models", judged(part, models.map(|models| names(&models))));
 }
 
-async fn engine(config: &Config) -> Result<String> {
-    let located = locate(&config.engine, &config.server.data_dir).await?;
-    Ok(format!("llama-server {} in {}", located.version, located.path.display()))
+async fn engine(config: &Config, report: &mut Report) {
+    let located = locate(&config.engine, &config.server.data_dir).await;
+    let part = health::of_backend("embedded", located.as_ref().map(|located| located.version.as_str()));
+    let found = located.map(|found| format!("llama-server {} in {}", found.version, found.path.display()));
+    report.note("engine", judged(part, found));
+}
+
+/// What has been found, in the words of `/health` when it is amiss.
+fn judged(part: Part, found: Result<String>) -> Result<String> {
+    let Some(detail) = part.detail else { return found };
+    let amiss = Error::new(Kind::Setup, detail);
+    match found.as_ref().err().and_then(std::error::Error::source) {
+        Some(cause) => Err(amiss.because(cause.to_string())),
+        None => Err(amiss),
+    }
+}
+
+fn names(models: &[Model]) -> String {
+    models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 async fn ocr(config: &Config) -> Result<String> {
@@ -110,6 +140,6 @@ fn models(config: &Config) -> Result<String> {
     for entry in &entries {
         library.verify(entry, &CancellationToken::new())?;
     }
-    let names: Vec<&str> = entries.iter().map(|entry| entry.model.name.as_str()).collect();
-    Ok(names.join(", "))
+    let models: Vec<Model> = entries.iter().map(|entry| entry.model.clone()).collect();
+    judged(health::of_models("embedded", &config.models, Ok(&models)), Ok(names(&models)))
 }

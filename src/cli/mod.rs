@@ -37,7 +37,7 @@ enum Command {
     Doctor,
     /// Print the effective settings and where each comes from
     Config(config::Options),
-    /// Ask the running server whether it is healthy; exit status 0 when it answers
+    /// Ask the running server for its health; exit status 0 when it can answer prompts
     Health,
 }
 

@@ -1,7 +1,11 @@
 //! `simpleton serve` and `simpleton health`.
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::{IsTerminal, Write},
+    time::Duration,
+};
 
+use serde_json::Value;
 use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -9,7 +13,10 @@ use tokio::{
 
 use super::say;
 use crate::{
-    app::keys::NewKey,
+    app::{
+        health::{Health, Status},
+        keys::NewKey,
+    },
     client::{Client, Method, Target, Timeouts},
     config::Config,
     error::{Error, Kind, Result},
@@ -21,6 +28,10 @@ use crate::{
 /// How long work on other threads may go on when everything else has ended.
 const LAST_WORK: Duration = Duration::from_secs(1);
 
+/// Time for the first look at the backend: a llama-server that nobody has run yet is slow to say its
+/// version on a busy machine.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+
 /// With what is doubtful about the names of settings, to be logged.
 pub(super) fn run(config: &Config, doubts: &[String]) -> Result<()> {
     logs::start(&config.telemetry);
@@ -31,7 +42,9 @@ pub(super) fn run(config: &Config, doubts: &[String]) -> Result<()> {
         survive_full_files()?;
         let stop = stop_signal()?;
         let server = Server::prepare(config).await?;
-        announce(&server)?;
+        let health = server.app().health_within(FIRST_LOOK).await;
+        record_start(&server, config, &health)?;
+        announce(&server, &health)?;
         server.run(stop).await?;
         tracing::info!("stopped");
         Ok(())
@@ -43,13 +56,45 @@ pub(super) fn run(config: &Config, doubts: &[String]) -> Result<()> {
     served
 }
 
+/// # Errors
+/// `Kind::Setup` when no server answers, or one that cannot answer prompts.
 pub(super) fn health(config: &Config) -> Result<()> {
-    say(runtime()?.block_on(health_of(config))?);
-    Ok(())
+    let health = runtime()?.block_on(health_of(config))?;
+    say(&health.text);
+    match health.amiss() {
+        Some(amiss) if health.status() == Status::Unhealthy.as_str() => {
+            Err(Error::new(Kind::Setup, format!("Prompts cannot be answered: {amiss}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a running server says of itself.
+pub(super) struct ServerHealth {
+    text: String,
+    json: Value,
+}
+
+impl ServerHealth {
+    pub(super) fn status(&self) -> &str {
+        self.json["status"].as_str().unwrap_or_default()
+    }
+
+    /// What makes it what it is, unless that is healthy.
+    pub(super) fn amiss(&self) -> Option<String> {
+        if self.status() == Status::Healthy.as_str() {
+            return None;
+        }
+        let parts = self.json["components"].as_object().into_iter().flatten();
+        let detail = parts
+            .filter(|(_, part)| part["status"] == self.json["status"])
+            .find_map(|(_, part)| part["detail"].as_str());
+        Some(detail.unwrap_or("it does not say why").to_owned())
+    }
 }
 
 /// What the server on the configured address says of itself.
-pub(super) async fn health_of(config: &Config) -> Result<String> {
+pub(super) async fn health_of(config: &Config) -> Result<ServerHealth> {
     let host = match config.server.host.as_str() {
         "0.0.0.0" => "127.0.0.1",
         "::" => "::1",
@@ -64,8 +109,9 @@ pub(super) async fn health_of(config: &Config) -> Result<String> {
     let status = response.status();
     let body = response.bytes(1024 * 1024).await?;
     let text = String::from_utf8_lossy(&body).into_owned();
-    if status == 200 && text.contains("\"ollama_status\"") {
-        Ok(text)
+    let json: Value = serde_json::from_str(&text).unwrap_or_default();
+    if status == 200 && json["ollama_status"].is_string() {
+        Ok(ServerHealth { text, json })
     } else {
         Err(Error::new(Kind::Setup, format!("What answers on {authority} is not Simpleton.")))
     }
@@ -80,28 +126,62 @@ pub(super) fn runtime() -> Result<Runtime> {
         .map_err(|source| Error::new(Kind::Setup, "The system gives no threads.").because(source))
 }
 
+/// One line in the log says what has been started, and another what is amiss.
+fn record_start(server: &Server, config: &Config, health: &Health) -> Result<()> {
+    let app = server.app();
+    let history = config.history.file(&config.server.data_dir);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        address = %server.address()?,
+        backend = health.backend,
+        backend_version = health.version.as_deref(),
+        models = app.models.names(),
+        cache = app.cache.store_name(),
+        history = if app.monitoring.enabled { history.display().to_string() } else { "off".to_owned() },
+        data_dir = %config.server.data_dir.display(),
+        "started"
+    );
+    if let Some(detail) = health.detail() {
+        match health.status() {
+            Status::Unhealthy => tracing::warn!("prompts cannot be answered: {detail}"),
+            Status::Healthy | Status::Degraded => tracing::warn!("{detail}"),
+        }
+    }
+    Ok(())
+}
+
 /// What somebody needs to start: on standard output, so that it is there whatever is logged.
-fn announce(server: &Server) -> Result<()> {
-    let (url, path) = (format!("http://{}", server.address()?), server.key_path());
+fn announce(server: &Server, health: &Health) -> Result<()> {
+    let url = format!("http://{}", server.address()?);
+    let path = server.key_path();
     let (key, known) = match &server.new_key {
-        Some(NewKey(key)) => {
+        // Whatever keeps a program's output is no place for a key.
+        Some(NewKey(key)) if std::io::stdout().is_terminal() => {
             let key = key.expose().to_owned();
             (key.clone(), format!("{key}  (made just now, kept in {})", path.display()))
         }
+        Some(_) => (format!("$(cat '{}')", path.display()), format!("made just now, in {}", path.display())),
         None if server.has_own_key() => {
             (format!("$(cat '{}')", path.display()), format!("in {}", path.display()))
         }
         None => ("YOUR_KEY".to_owned(), "one of those in API_KEYS; put it in place of YOUR_KEY".to_owned()),
     };
-    let text = format!(
-        "Simpleton {} is ready on {url}
-  docs     {url}/docs
-  API key  {known}
-  try      curl {url}/inference/generate -H \"X-API-Key: {key}\" \\
-             -H 'Content-Type: application/json' -d '{{\"prompt\": \"What is the capital of France?\"}}'
-",
-        env!("CARGO_PKG_VERSION")
-    );
+    let version = env!("CARGO_PKG_VERSION");
+    let mut text = match (health.status(), health.detail()) {
+        (Status::Unhealthy, Some(detail)) => format!(
+            "Simpleton {version} is running on {url}\n  but      prompts cannot be answered: {detail}\n"
+        ),
+        (_, Some(detail)) => format!("Simpleton {version} is ready on {url}\n  note     {detail}\n"),
+        (_, None) => format!("Simpleton {version} is ready on {url}\n"),
+    };
+    text.push_str(&format!("  docs     {url}/docs\n  API key  {known}\n"));
+    // What is printed to be pasted works.
+    if [Health::BACKEND, Health::MODELS].into_iter().all(|at| health.part(at).status == Status::Healthy) {
+        text.push_str(&format!(
+            "  try      curl {url}/inference/generate -H \"X-API-Key: {key}\" \\
+             -H 'Content-Type: application/json' -d '{{\"prompt\": \"What is the capital of France?\"}}'\n"
+        ));
+    }
     // Whoever started the server may have closed the pipe: it serves all the same.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(())

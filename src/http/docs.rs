@@ -29,7 +29,9 @@ use crate::error::{Error, Kind};
     info(title = "Simpleton", license(name = "Apache-2.0")),
     paths(
         super::service::root,
-        super::service::health,
+        super::health::health,
+        super::health::live,
+        super::health::ready,
         super::service::models,
         super::service::metrics,
         super::inference::generate,

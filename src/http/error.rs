@@ -133,3 +133,37 @@ pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> axum::http::Resp
 pub(super) fn mark(headers: &mut HeaderMap) {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::labels::error_type;
+
+    /// The alert in deploy/ counts what the service fails by its kind, since a stream that breaks off
+    /// has status 200.
+    #[test]
+    fn prometheus_alerts_of_failures_and_not_of_refusals() {
+        let kinds = [
+            Kind::Malformed,
+            Kind::Unauthorized,
+            Kind::Forbidden,
+            Kind::NotFound,
+            Kind::MethodNotAllowed,
+            Kind::UnsupportedMediaType,
+            Kind::TooLarge,
+            Kind::RequestTimeout,
+            Kind::Invalid,
+            Kind::Busy,
+            Kind::BadGateway,
+            Kind::Unavailable,
+            Kind::GatewayTimeout,
+            Kind::Setup,
+            Kind::Internal,
+        ];
+        let failures: Vec<&str> =
+            kinds.into_iter().filter(|kind| status(*kind).is_server_error()).map(error_type).collect();
+        let rules = include_str!("../../deploy/alerts.yml");
+        let counted = format!("error_type=~\"{}\"", failures.join("|"));
+        assert!(rules.contains(&counted), "{counted}");
+    }
+}

@@ -10,6 +10,7 @@ mod embeddings;
 mod error;
 mod extract;
 mod fields;
+mod health;
 mod inference;
 mod multipart;
 mod observe;
@@ -33,7 +34,10 @@ use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use self::{docs::openapi, server::serve};
-use crate::app::{App, keys::Keys};
+use crate::{
+    app::{App, keys::Keys},
+    telemetry::labels::{Purpose, RouteLabel},
+};
 
 /// Everything a handler may need, built once.
 pub struct Edge {
@@ -50,55 +54,69 @@ pub struct Edge {
 }
 
 /// The routes that need no key; every other needs one.
-const PUBLIC: [&str; 6] = ["/", "/health", "/docs", "/docs/{file}", "/openapi.json", "/analytics/health"];
+const PUBLIC: [&str; 8] = [
+    "/",
+    "/health",
+    "/health/live",
+    "/health/ready",
+    "/docs",
+    "/docs/{file}",
+    "/openapi.json",
+    "/analytics/health",
+];
 
 /// Those that need none unless a setting says so.
 const PUBLIC_FIGURES: [&str; 3] = ["/metrics", "/analytics/stats", "/analytics/alerts"];
 
-/// All routes. The template is what metrics, logs and documentation call the route.
-fn routes() -> [(&'static str, MethodRouter<Arc<Edge>>); 23] {
+/// All routes. The template is what metrics, logs and documentation call the route; its purpose says
+/// whether requests to it count among those to the API or apart.
+fn routes() -> [(&'static str, Purpose, MethodRouter<Arc<Edge>>); 25] {
+    use Purpose::{Api, Service};
     [
         // Service
-        ("/", get(service::root)),
-        ("/health", get(service::health)),
-        ("/models", get(service::models)),
-        ("/metrics", get(service::metrics)),
+        ("/", Service, get(service::root)),
+        ("/health", Service, get(health::health)),
+        ("/health/live", Service, get(health::live)),
+        ("/health/ready", Service, get(health::ready)),
+        ("/metrics", Service, get(service::metrics)),
         // Documentation
-        ("/openapi.json", get(docs::openapi_json)),
-        ("/docs", get(docs::page)),
-        ("/docs/{file}", get(docs::file)),
+        ("/openapi.json", Service, get(docs::openapi_json)),
+        ("/docs", Service, get(docs::page)),
+        ("/docs/{file}", Service, get(docs::file)),
+        // Models
+        ("/models", Api, get(service::models)),
         // Inference
-        ("/inference/generate", post(inference::generate)),
-        ("/inference/chat", post(inference::chat)),
+        ("/inference/generate", Api, post(inference::generate)),
+        ("/inference/chat", Api, post(inference::chat)),
         // Embeddings
-        ("/embeddings/", post(embeddings::embed)),
-        ("/embeddings/batch", post(embeddings::batch)),
+        ("/embeddings/", Api, post(embeddings::embed)),
+        ("/embeddings/batch", Api, post(embeddings::batch)),
         // Vision
-        ("/vision/analyze", post(vision::analyze)),
-        ("/vision/caption", post(vision::caption)),
-        ("/vision/ocr", post(vision::ocr)),
-        ("/vision/upload", post(vision::upload)),
+        ("/vision/analyze", Api, post(vision::analyze)),
+        ("/vision/caption", Api, post(vision::caption)),
+        ("/vision/ocr", Api, post(vision::ocr)),
+        ("/vision/upload", Api, post(vision::upload)),
         // Analytics
-        ("/analytics/stats", get(analytics::stats::stats)),
-        ("/analytics/errors", get(analytics::errors::errors)),
-        ("/analytics/alerts", get(analytics::alerts::alerts)),
-        ("/analytics/usage", get(analytics::usage::usage)),
-        ("/analytics/series", get(analytics::series::series)),
-        ("/analytics/live", get(analytics::live::live)),
-        ("/analytics/health", get(analytics::health::health)),
-        ("/analytics/cache", get(analytics::cache::cache).delete(analytics::cache::clear_cache)),
+        ("/analytics/stats", Service, get(analytics::stats::stats)),
+        ("/analytics/errors", Service, get(analytics::errors::errors)),
+        ("/analytics/alerts", Service, get(analytics::alerts::alerts)),
+        ("/analytics/usage", Service, get(analytics::usage::usage)),
+        ("/analytics/series", Service, get(analytics::series::series)),
+        ("/analytics/live", Service, get(analytics::live::live)),
+        ("/analytics/health", Service, get(analytics::health::health)),
+        ("/analytics/cache", Service, get(analytics::cache::cache).delete(analytics::cache::clear_cache)),
     ]
 }
 
-/// The templates of all routes.
-pub fn templates() -> impl Iterator<Item = &'static str> {
-    routes().into_iter().map(|(template, _)| template)
+/// All routes as they are counted.
+pub fn route_labels() -> Vec<RouteLabel> {
+    routes().into_iter().map(|(template, purpose, _)| RouteLabel { template, purpose }).collect()
 }
 
 /// The routes with all layers around them.
 pub fn router(edge: Arc<Edge>) -> Router {
     let mut router = Router::new();
-    for (template, methods) in routes() {
+    for (template, _, methods) in routes() {
         router = router.route(template, methods.clone());
         // A path answers with and without its trailing slash, and never by a redirect.
         match template.strip_suffix('/') {

@@ -45,7 +45,7 @@ pub(super) async fn observe(State(edge): State<Arc<Edge>>, mut request: Request,
     let arrival = Arrival {
         context: Arc::clone(&context),
         method: labels::method(request.method().as_str()),
-        endpoint: monitoring.metrics.endpoint(route),
+        endpoint: monitoring.metrics.route(route),
         path: request.uri().path().to_owned(),
     };
     let observation = Observation::begin(monitoring.sinks.clone(), arrival);

@@ -1,4 +1,4 @@
-//! The service about itself: `/`, `/health`, `/models`, `/metrics`.
+//! The service about itself: `/`, `/models`, `/metrics`.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Edge, error::Result};
-use crate::{app::health::Health, telemetry::metrics::TextFormat, types::Model};
+use crate::{telemetry::metrics::TextFormat, types::Model};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -35,56 +35,6 @@ pub(super) async fn root() -> Json<RootReply> {
         docs: "/docs",
         health: "/health",
     })
-}
-
-#[derive(Serialize, ToSchema)]
-pub(super) struct HealthReply {
-    /// `healthy`, or `degraded` when the backend cannot be used.
-    status: &'static str,
-    /// `connected`, `disconnected`, or `not configured` when the embedded engine is used.
-    ollama_status: &'static str,
-    version: &'static str,
-    components: ComponentsReply,
-}
-
-#[derive(Serialize, ToSchema)]
-struct ComponentsReply {
-    backend: BackendReply,
-}
-
-#[derive(Serialize, ToSchema)]
-struct BackendReply {
-    name: &'static str,
-    status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<String>,
-    /// What to do about it, when it cannot be used.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
-}
-
-/// Whether the service can do its work; answers within about a second
-#[utoipa::path(get, path = "/health", tag = "Service", responses((status = 200, body = HealthReply)))]
-pub(super) async fn health(State(edge): State<Arc<Edge>>) -> Json<HealthReply> {
-    Json(edge.app.health().await.into())
-}
-
-impl From<Health> for HealthReply {
-    fn from(Health { backend, state }: Health) -> Self {
-        let usable = state.is_ok();
-        let status = if usable { "healthy" } else { "degraded" };
-        let ollama_status = match (backend, usable) {
-            ("ollama", true) => "connected",
-            ("ollama", false) => "disconnected",
-            _ => "not configured",
-        };
-        let (version, detail) = match state {
-            Ok(version) => (Some(version), None),
-            Err(detail) => (None, Some(detail)),
-        };
-        let backend = BackendReply { name: backend, status, version, detail };
-        Self { status, ollama_status, version: VERSION, components: ComponentsReply { backend } }
-    }
 }
 
 #[derive(Serialize, ToSchema)]

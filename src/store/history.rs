@@ -8,7 +8,7 @@ mod tests;
 mod writer;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -42,6 +42,13 @@ pub struct Settings {
     /// File for them instead of one in the data folder; servers on one machine that share it add up
     #[arg(long, env = "METRICS_FILE", value_name = "FILE", value_parser = path)]
     pub metrics_file: Option<PathBuf>,
+}
+
+impl Settings {
+    /// The file, in this data folder unless another is named.
+    pub fn file(&self, data_dir: &Path) -> PathBuf {
+        self.metrics_file.clone().unwrap_or_else(|| data_dir.join("state").join("history.db"))
+    }
 }
 
 /// How long an answer waits for the file before it goes on with what is in memory.
@@ -89,8 +96,7 @@ impl<T> Covered<T> {
 impl History {
     /// Returns at once: the file is opened behind the scenes. Must be called within a tokio runtime.
     pub fn open(settings: &Settings, data_dir: &Path, rollups: Arc<Rollups>) -> Self {
-        let path = settings.metrics_file.clone().unwrap_or_else(|| data_dir.join("state").join("history.db"));
-        Self::over(tables::file(path), None, settings.metrics_retention_hours, rollups)
+        Self::over(tables::file(settings.file(data_dir)), None, settings.metrics_retention_hours, rollups)
     }
 
     fn over(
@@ -127,9 +133,11 @@ impl History {
         let now = self.rollups.now();
         let span = Span::coarse(now, minutes);
         let found = self.find(span).await;
+        let is_service = self.rollups.is_service();
         let merged = spawn_blocking(move || {
             let mut sum = Figures::default();
             found.each(span.from, |_, figures| sum.merge(figures));
+            sum.set_apart(is_service);
             (found.begins(), sum)
         });
         let (oldest, figures) = merged.await.unwrap_or_default();
@@ -148,6 +156,7 @@ impl History {
         let span = span.in_steps_of(step);
         let (first, found) = (span.from, self.find(span).await);
         let last = minute_of(now);
+        let is_service = self.rollups.is_service();
         let steps = spawn_blocking(move || {
             let mut steps: BTreeMap<Minute, Figures> = BTreeMap::new();
             let mut start = first;
@@ -160,9 +169,21 @@ impl History {
                 let start = (minute - minute.rem_euclid(step)).min(last - last.rem_euclid(step));
                 steps.entry(start).or_default().merge(figures);
             });
+            steps.values_mut().for_each(|figures| figures.set_apart(&is_service));
             steps.into_iter().collect()
         });
         Covered { from: first, to: now, figures: steps.await.unwrap_or_default() }
+    }
+
+    /// What others have written of the last `minutes`: at the start, what was before it.
+    pub async fn before(&self, minutes: u64) -> Vec<(Minute, Figures)> {
+        let span = Span::fine(self.rollups.now(), minutes);
+        let mut found = self.find(span).await;
+        let ours: HashSet<i64> = std::mem::take(&mut found.parts).iter().map(|part| part.id).collect();
+        found.rows.retain(|row| !ours.contains(&row.id));
+        let mut before = Vec::new();
+        found.each(span.from, |start, figures| before.push((start, figures.clone())));
+        before
     }
 
     /// The latest failed requests, the newest first.

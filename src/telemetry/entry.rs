@@ -4,13 +4,17 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::observation::{Observed, Outcome};
+use super::{
+    labels::Purpose,
+    observation::{Observed, Outcome},
+};
 use crate::types::KeyId;
 
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) method: &'static str,
     pub(super) endpoint: &'static str,
+    pub(super) purpose: Purpose,
     pub(super) status: u16,
     pub(super) outcome: Outcome,
     pub(super) key: Option<KeyId>,
@@ -30,6 +34,7 @@ impl Entry {
         Self {
             method: request.method,
             endpoint: request.endpoint,
+            purpose: request.purpose,
             status: request.status,
             outcome: request.outcome(),
             key: request.key,

@@ -3,6 +3,24 @@
 
 use crate::error::Kind;
 
+/// A route, as requests to it are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteLabel {
+    pub template: &'static str,
+    pub purpose: Purpose,
+}
+
+/// What a route is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// The work that clients come for.
+    #[default]
+    Api,
+    /// Watching the service itself (health, metrics, analytics, documentation). Counted apart, because
+    /// probes and scrapes would drown the rest.
+    Service,
+}
+
 /// What a path is counted under when it is no route of ours.
 pub const UNMATCHED: &str = "unmatched";
 

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use self::{
+    labels::RouteLabel,
     logs::{Format, Level, RequestLines},
     metrics::{Gauges, Metrics, TextFormat},
     rollups::Rollups,
@@ -59,14 +60,11 @@ pub struct Monitoring {
 }
 
 impl Monitoring {
-    /// With the exporter to run when traces are on. `routes` are the templates of all routes that exist.
+    /// With the exporter to run when traces are on. `routes` are all that exist.
     ///
     /// # Errors
     /// `Setup` when the collector of traces has a URL that cannot be used.
-    pub fn new(
-        settings: &Settings,
-        routes: impl IntoIterator<Item = &'static str>,
-    ) -> Result<(Self, Option<Exporter>)> {
+    pub fn new(settings: &Settings, routes: &[RouteLabel]) -> Result<(Self, Option<Exporter>)> {
         let metrics = Arc::new(Metrics::new(routes));
         // What is not recorded takes its figures from a cache that counts nothing.
         let cache = if settings.monitoring_enabled { Arc::clone(&metrics.cache) } else { Arc::default() };

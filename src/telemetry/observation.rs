@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    labels::{CLIENT_LEFT, LEFT, error_type},
+    labels::{CLIENT_LEFT, LEFT, Purpose, RouteLabel, error_type},
     sink::Sinks,
 };
 use crate::{
@@ -28,8 +28,8 @@ pub struct Arrival {
     pub context: Arc<Context>,
     /// From `labels::method`.
     pub method: &'static str,
-    /// The route's template, `labels::UNMATCHED` for none.
-    pub endpoint: &'static str,
+    /// `labels::UNMATCHED` for none.
+    pub endpoint: RouteLabel,
     /// As it was sent, without the query.
     pub path: String,
 }
@@ -41,7 +41,7 @@ impl Arrival {
         Self {
             context: Arc::new(Context::new(None, None, None)),
             method: "GET",
-            endpoint: "/models",
+            endpoint: RouteLabel { template: "/models", purpose: Purpose::Api },
             path: "/models".to_owned(),
         }
     }
@@ -86,6 +86,7 @@ pub struct Observed {
     pub context: Arc<Context>,
     pub method: &'static str,
     pub endpoint: &'static str,
+    pub purpose: Purpose,
     pub path: String,
     /// `labels::CLIENT_LEFT` when the client left before the last byte.
     pub status: u16,
@@ -119,7 +120,9 @@ pub struct Observed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Answered,
-    /// It counts for the error rate.
+    /// Refused for what its caller has asked: it counts for the error rate, and raises no alert.
+    Refused,
+    /// Failed by the service or what is behind it.
     Failed,
     /// Refused, and nobody's that has a key: counted apart, so that somebody who tries paths and keys
     /// makes the service look neither worse nor better.
@@ -140,7 +143,8 @@ impl Observed {
         match self.status {
             CLIENT_LEFT => Outcome::Left,
             400..=499 if self.key.is_none() => Outcome::Stranger,
-            400.. => Outcome::Failed,
+            400..=499 => Outcome::Refused,
+            500.. => Outcome::Failed,
             // A stream that broke off has had its status long before.
             _ if self.error.is_some() => Outcome::Failed,
             _ => Outcome::Answered,
@@ -172,7 +176,7 @@ pub struct Observation {
 
 impl Observation {
     pub fn begin(sinks: Sinks, arrival: Arrival) -> Arc<Self> {
-        sinks.request_began();
+        sinks.request_began(arrival.endpoint.purpose);
         Arc::new(Self {
             arrival,
             started: Instant::now(),
@@ -205,7 +209,7 @@ impl Observation {
     }
 
     pub fn endpoint(&self) -> &'static str {
-        self.arrival.endpoint
+        self.arrival.endpoint.template
     }
 
     // Of everything that is noted, the first word counts.
@@ -289,7 +293,8 @@ impl Observation {
         Observed {
             context: Arc::clone(&self.arrival.context),
             method: self.arrival.method,
-            endpoint: self.arrival.endpoint,
+            endpoint: self.arrival.endpoint.template,
+            purpose: self.arrival.endpoint.purpose,
             path: std::mem::take(&mut self.arrival.path),
             status,
             key: self.key.take(),

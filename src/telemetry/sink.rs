@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use super::{call::Call, observation::Observed};
+use super::{call::Call, labels::Purpose, observation::Observed};
 
 /// Called on the thread that has just passed on a reply's last byte: what takes longer than a
 /// microsecond or waits for anything is done elsewhere.
 pub trait Sink: Send + Sync + 'static {
-    fn request_began(&self) {}
+    fn request_began(&self, _: Purpose) {}
 
     /// Once for each request that began.
     fn request_ended(&self, _: &Observed) {}
@@ -27,8 +27,8 @@ impl Sinks {
         Self(sinks.into())
     }
 
-    pub(super) fn request_began(&self) {
-        self.0.iter().for_each(|sink| sink.request_began());
+    pub(super) fn request_began(&self, purpose: Purpose) {
+        self.0.iter().for_each(|sink| sink.request_began(purpose));
     }
 
     pub(super) fn request_ended(&self, observed: &Observed) {

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    fake_ollama::{FakeOllama, Script, Step},
-    harness::{TestServer, eventually, json as body, start, start_with},
+    fake_ollama::{FakeOllama, Script, Step, chat_line, last_line},
+    harness::{KEY, TestServer, eventually, json as body, start, start_with},
 };
 
 const QUICK: [(&str, &str); 2] = [("ALERT_INTERVAL_S", "1"), ("ALERT_HOLD_S", "1")];
@@ -59,7 +59,7 @@ async fn failing_requests_raise_an_alert_that_nobody_has_to_ask_for() {
     // The webhook is told although nobody has asked for alerts.
     eventually("the webhook is told", async || !told(&webhook).is_empty()).await;
     let answer = alerts(&server).await;
-    assert_eq!(answer["status"], "warning");
+    assert_eq!(answer["status"], "critical", "that of what is worst");
     let alert = &answer["alerts"][0];
     let mut fields: Vec<&String> = alert.as_object().unwrap().keys().collect();
     fields.sort_unstable();
@@ -72,6 +72,85 @@ async fn failing_requests_raise_an_alert_that_nobody_has_to_ask_for() {
     tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
     assert_eq!(told(&webhook), ["high_error_rate firing"]);
     assert_eq!(server.metric("simpleton_alert_notices_total{outcome=\"delivered\"}").await, 1.0);
+}
+
+/// A minute's worth of chats, of which some end with an error after their first byte.
+async fn broken_streams(server: &TestServer, broken: usize) {
+    let hello = json!({"messages": [{"role": "user", "content": "hi"}], "stream": true});
+    for n in 0..12 {
+        let mut steps = vec![Step::Send(chat_line("word"))];
+        steps.push(if n < broken { Step::Cut } else { Step::Send(last_line(1)) });
+        server.ollama.on("/api/chat", Script::ok(steps));
+        let reply = server.post("/inference/chat", &hello).send().await.unwrap();
+        assert_eq!(reply.status(), 200);
+        let told = reply.text().await.unwrap();
+        assert_eq!(told.contains("event: error"), n < broken, "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_clients_mistakes_raise_no_alert_and_streams_that_break_do() {
+    let server = start_with(&QUICK).await;
+    let hello = json!({"messages": [{"role": "user", "content": "hi"}]});
+    for n in 0..23 {
+        let wrong = json!({"messages": []});
+        server.post("/inference/chat", if n < 16 { &wrong } else { &hello }).send().await.unwrap();
+        // Nor does what is asked of the service about itself.
+        server.get("/analytics/errors?limit=x").header("x-api-key", KEY).send().await.unwrap();
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    assert_eq!(types(&server).await, [""; 0]);
+    broken_streams(&server, 9).await;
+    eventually("it fires", async || types(&server).await == ["high_error_rate"]).await;
+    let alert = alerts(&server).await["alerts"][0].clone();
+    assert_eq!(alert["value"], 9.0 / 35.0, "{alert}");
+}
+
+/// The end of an alert is told with what is true then, in the log and to the webhook.
+#[tokio::test]
+async fn the_end_of_an_alert_quotes_the_figures_of_the_end() {
+    let (webhook, url) = webhook().await;
+    let server = start_with(&[QUICK[0], QUICK[1], ("ALERT_WEBHOOK_URL", &url)]).await;
+    server.ollama.on("/api/chat", Script::error(500, "no"));
+    let hello = json!({"messages": [{"role": "user", "content": "hi"}]});
+    for _ in 0..10 {
+        server.post("/inference/chat", &hello).send().await.unwrap();
+    }
+    eventually("it fires", async || told(&webhook) == ["high_error_rate firing"]).await;
+    server.ollama.on("/api/chat", Script::chat(&["hi"], std::time::Duration::ZERO));
+    for _ in 0..110 {
+        server.post("/inference/chat", &hello).send().await.unwrap().bytes().await.unwrap();
+    }
+    eventually("it is over", async || told(&webhook).len() == 2).await;
+    let last = webhook.requests("/hook?token=hush").pop().unwrap();
+    assert_eq!((&last["data"]["state"], &last["data"]["value"]), (&json!("resolved"), &json!(10.0 / 120.0)));
+    let message = last["data"]["message"].as_str().unwrap();
+    assert!(message.starts_with("8.3 % of the last 5 minutes' 120 requests failed"), "{message}");
+}
+
+#[tokio::test]
+async fn a_restart_forgets_no_failure_of_the_last_minutes() {
+    let (webhook, url) = webhook().await;
+    let folder = tempfile::tempdir().unwrap();
+    let settings =
+        [QUICK[0], QUICK[1], ("ALERT_WEBHOOK_URL", &url), ("DATA_DIR", folder.path().to_str().unwrap())];
+    let server = start_with(&settings).await;
+    broken_streams(&server, 8).await;
+    eventually("the webhook is told", async || told(&webhook) == ["high_error_rate firing"]).await;
+    let since = alerts(&server).await["alerts"][0]["since"].clone();
+    server.stop().await;
+
+    let server = start_with(&settings).await;
+    // Long enough for it to be over, had the failures been forgotten.
+    tokio::time::sleep(std::time::Duration::from_millis(4500)).await;
+    let alert = alerts(&server).await["alerts"][0].clone();
+    assert_eq!((&alert["type"], &alert["since"]), (&json!("high_error_rate"), &since));
+    assert_eq!(alert["value"], 8.0 / 12.0, "{alert}");
+    assert_eq!(told(&webhook), ["high_error_rate firing"], "nothing is told anew, and no end");
+    // The live view tells of this process only.
+    let mut live = server.get("/analytics/live").header("x-api-key", KEY).send().await.unwrap();
+    let event = String::from_utf8(live.chunk().await.unwrap().unwrap().to_vec()).unwrap();
+    assert!(event.contains("\"requests_per_second\":0.0,"), "{event}");
 }
 
 #[tokio::test]

@@ -142,11 +142,45 @@ async fn a_request_has_one_line_at_its_end_and_its_id_on_every_line() {
         assert_eq!(line[field], value, "{field} in {line}");
     }
     assert!(line["duration_ms"].as_f64().unwrap() >= line["first_token_ms"].as_f64().unwrap());
-    assert_eq!(line["trace_id"].as_str().unwrap().len(), 32);
+    assert_eq!(line.get("trace_id"), None, "nobody else knows it");
     let failed = of("r-false");
     assert_eq!(failed.len(), 2, "why, and the request's line: {failed:?}");
     assert_eq!((&failed[0]["level"], &failed[1]["error"]), (&json!("WARN"), &json!("bad_gateway")));
-    assert_eq!(failed[0]["trace_id"], failed[1]["trace_id"]);
+    assert_eq!((&failed[1]["level"], &failed[1]["status"]), (&json!("INFO"), &json!(502)));
+}
+
+#[tokio::test]
+async fn the_start_has_one_line_and_scrapes_have_none() {
+    let ollama = FakeOllama::start().await;
+    let (mut program, stderr) = Program::start(&ollama, &[("LOG_FORMAT", "json")]);
+    let log = read(stderr);
+    for path in ["/metrics", "/health", "/health/live", "/health/ready", "/analytics/stats", "/docs", "/"] {
+        let asked = program.client.get(format!("{}{path}", program.url)).send().await.unwrap();
+        assert_eq!(asked.status(), 200, "{path}");
+    }
+    // One that is refused, and one that changes something, are worth a line.
+    let refused = program.client.get(format!("{}/analytics/errors", program.url)).send().await.unwrap();
+    assert_eq!(refused.status(), 401);
+    let clear = program.client.delete(format!("{}/analytics/cache", program.url)).header("x-api-key", KEY);
+    assert_eq!(clear.send().await.unwrap().status(), 200);
+    program.stop();
+    eventually("the last line is there", async || log.lock().unwrap().contains("\"stopped\"")).await;
+    let lines: Vec<Value> =
+        log.lock().unwrap().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let requests: Vec<&str> = lines
+        .iter()
+        .filter(|line| line["message"] == "request")
+        .filter_map(|line| line["path"].as_str())
+        .collect();
+    assert_eq!(requests, ["/analytics/errors", "/analytics/cache"]);
+    let started: Vec<&Value> = lines.iter().filter(|line| line["message"] == "started").collect();
+    assert_eq!(started.len(), 1, "{lines:?}");
+    let told =
+        |field: &str| started[0][field].as_str().unwrap_or_else(|| panic!("{field} in {}", started[0]));
+    assert_eq!(format!("http://{}", told("address")), program.url);
+    assert_eq!((told("version"), told("backend"), told("cache")), ("0.1.0", "ollama", "embedded"));
+    assert!(told("models").contains("qwen2.5:7b") && told("backend_version") == "0.99.0");
+    assert!(told("history").ends_with("data/state/history.db") && told("data_dir").ends_with("/data"));
 }
 
 /// tracing would panic within a request when standard error is closed.
@@ -168,8 +202,8 @@ async fn it_serves_on_when_nobody_reads_standard_error() {
     // A pipe holds 64 kB, which is some 300 lines.
     for _ in 0..1000 {
         let asked =
-            program.client.get(format!("{}/health", program.url)).timeout(Duration::from_secs(20)).send();
-        assert_eq!(asked.await.unwrap().status(), 200);
+            program.client.get(format!("{}/models", program.url)).timeout(Duration::from_secs(20)).send();
+        assert_eq!(asked.await.unwrap().status(), 401);
     }
     // Once somebody reads, everything is there.
     let read = tokio::task::spawn_blocking(move || {

@@ -114,6 +114,8 @@ async fn replies_and_requests_fit_the_document() {
     for path in [
         "/",
         "/health",
+        "/health/live",
+        "/health/ready",
         "/models",
         "/analytics/stats",
         "/analytics/errors",

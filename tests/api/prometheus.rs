@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use simpleton::telemetry::labels::Purpose;
 use tempfile::TempDir;
 
 use crate::{
@@ -252,6 +253,44 @@ async fn the_numbers_agree(prometheus: &Prometheus, server: &TestServer, sent: &
     let count = one("sum(simpleton_request_duration_seconds_count{endpoint=\"/inference/chat\"})").await;
     // Those without a key are in it, too.
     assert_eq!(count, chats + strangers / 2.0);
+}
+
+/// Dashboard and rules leave out exactly the routes that `/analytics` counts apart.
+#[test]
+fn the_services_own_routes_are_left_out_of_panels_and_rules() {
+    let rules = std::fs::read_to_string("deploy/alerts.yml").unwrap();
+    let texts = [dashboard().join("\n"), rules.replace("\\\"", "\"")];
+    let patterns: Vec<&str> = texts
+        .iter()
+        .flat_map(|text| text.split("endpoint!~\"/(").skip(1))
+        .map(|rest| rest.split_once(")\"").unwrap().0)
+        .collect();
+    assert!(patterns.len() > 10 && patterns.iter().all(|pattern| *pattern == patterns[0]), "{patterns:?}");
+    let left_out = |template: &str| {
+        patterns[0].split('|').any(|alternative| match alternative.strip_suffix(".*") {
+            Some(start) => template[1..].starts_with(start),
+            None => template[1..] == *alternative,
+        })
+    };
+    for route in simpleton::http::route_labels() {
+        assert_eq!(left_out(route.template), route.purpose == Purpose::Service, "{}", route.template);
+    }
+    // Each query about requests says which ones.
+    for text in &texts {
+        for name in [
+            "requests_total{",
+            "request_duration_seconds",
+            "errors_total{",
+            "request_bytes",
+            "response_bytes",
+        ] {
+            for part in text.split(&format!("simpleton_{name}")).skip(1) {
+                let labels = part.split_once('}').unwrap().0;
+                let about_all = ["status=", "error_type=\"busy\""].iter().any(|only| labels.contains(only));
+                assert!(labels.contains("endpoint!~") || about_all, "{name} {labels}");
+            }
+        }
+    }
 }
 
 /// Name, type and meaning of each metric in docs/operations.md are those of /metrics.

@@ -1,6 +1,9 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{KEY, json as body, problem, start, start_with};
+use crate::{
+    fake_ollama::{Script, Step},
+    harness::{KEY, TestServer, eventually, json as body, problem, start, start_with},
+};
 
 #[tokio::test]
 async fn the_service_describes_itself_without_a_key() {
@@ -11,15 +14,72 @@ async fn the_service_describes_itself_without_a_key() {
     let health = body(server.get("/health").send().await.unwrap()).await;
     assert_eq!((&health["status"], &health["ollama_status"]), (&json!("healthy"), &json!("connected")));
     assert_eq!(health["components"]["backend"]["version"], "0.99.0");
+    let (status, ready) = asked(&server, "/health/ready").await;
+    assert_eq!((status, &ready), (200, &health), "the same in both");
+}
+
+async fn asked(server: &TestServer, path: &str) -> (u16, Value) {
+    let reply = server.get(path).send().await.unwrap();
+    (reply.status().as_u16(), body(reply).await)
+}
+
+/// What each of the three says, and what `/health` says is amiss.
+async fn told(server: &TestServer) -> (u16, u16, String, String) {
+    let (status, health) = asked(server, "/health").await;
+    assert_eq!(status, 200, "it answers whatever its parts do");
+    let (live, _) = asked(server, "/health/live").await;
+    let (ready, same) = asked(server, "/health/ready").await;
+    assert_eq!(same["status"], health["status"]);
+    let parts = health["components"].as_object().unwrap().values();
+    let details: Vec<&str> = parts.filter_map(|part| part["detail"].as_str()).collect();
+    (live, ready, health["status"].as_str().unwrap().to_owned(), details.join(" "))
+}
+
+#[tokio::test]
+async fn without_what_answers_prompts_the_service_is_alive_and_not_ready() {
+    let dead = start_with(&[("OLLAMA_BASE_URL", "http://127.0.0.1:1")]).await;
+    let (live, ready, status, detail) = told(&dead).await;
+    assert_eq!((live, ready, status.as_str()), (200, 503, "unhealthy"));
+    assert!(detail.contains("Start Ollama, or correct OLLAMA_BASE_URL"), "{detail}");
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("llama-server");
+    let engine = [("OLLAMA_BASE_URL", ""), ("LLAMA_SERVER", missing.to_str().unwrap())];
+    let (live, ready, status, detail) = told(&start_with(&engine).await).await;
+    assert_eq!((live, ready, status.as_str()), (200, 503, "unhealthy"));
+    assert!(detail.contains("simpleton engine install"), "{detail}");
+    let answers = start().await;
+    answers.ollama.on("/api/tags", Script::ok(vec![Step::Send("{\"models\": []}".to_owned())]));
+    let (live, ready, status, detail) = told(&answers).await;
+    assert_eq!((live, ready, status.as_str()), (200, 503, "unhealthy"));
+    assert!(detail.contains("ollama pull qwen2.5:7b"), "{detail}");
+}
+
+#[tokio::test]
+async fn what_makes_answers_worse_only_is_told_and_the_service_stays_ready() {
+    let named = start_with(&[("DEFAULT_INFERENCE_MODEL", "mine:7b")]).await;
+    let (live, ready, status, detail) = told(&named).await;
+    assert_eq!((live, ready, status.as_str()), (200, 200, "degraded"));
+    assert!(detail.contains("mine:7b") && detail.contains("DEFAULT_INFERENCE_MODEL"), "{detail}");
+    let uncached = start_with(&[("CACHE_ENABLED", "true"), ("REDIS_URL", "redis://127.0.0.1:1")]).await;
+    eventually("Redis is missed", async || {
+        let (live, ready, status, detail) = told(&uncached).await;
+        (live, ready, status.as_str()) == (200, 200, "degraded") && detail.contains("without the cache")
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn health_does_not_wait_for_a_backend_that_hangs() {
     let server = start().await;
-    let hanging = crate::fake_ollama::Script { status: 200, steps: Vec::new(), delay: None };
+    let hanging = Script { status: 200, steps: Vec::new(), delay: None };
     server.ollama.on("/api/version", hanging);
     let health = body(server.get("/health").send().await.unwrap()).await;
-    assert_eq!((&health["status"], &health["ollama_status"]), (&json!("degraded"), &json!("disconnected")));
+    assert_eq!((&health["status"], &health["ollama_status"]), (&json!("unhealthy"), &json!("disconnected")));
+    let began = std::time::Instant::now();
+    assert_eq!(asked(&server, "/health/ready").await.0, 503);
+    assert_eq!(asked(&server, "/health/live").await.0, 200);
+    // One second, and what a busy machine adds.
+    assert!(began.elapsed() < std::time::Duration::from_secs(4), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -38,14 +98,23 @@ async fn models_come_with_what_they_can_do() {
 #[tokio::test]
 async fn only_the_public_routes_open_without_a_key() {
     let server = start().await;
-    for path in ["/", "/health", "/docs", "/docs/", "/docs/swagger-ui.css", "/openapi.json", "/metrics"] {
+    for path in [
+        "/",
+        "/health",
+        "/health/live",
+        "/health/ready/",
+        "/docs",
+        "/docs/",
+        "/docs/swagger-ui.css",
+        "/openapi.json",
+        "/metrics",
+    ] {
         assert_eq!(server.get(path).send().await.unwrap().status(), 200, "{path}");
     }
     let document: serde_json::Value = body(server.get("/openapi.json").send().await.unwrap()).await;
     let documented = document["paths"].as_object().unwrap();
-    for path in
-        simpleton::http::templates().filter(|path| !path.starts_with("/docs") && *path != "/openapi.json")
-    {
+    let paths = simpleton::http::route_labels().into_iter().map(|route| route.template);
+    for path in paths.filter(|path| !path.starts_with("/docs") && *path != "/openapi.json") {
         assert!(documented.contains_key(path), "{path} is documented");
         for (method, operation) in documented[path].as_object().unwrap() {
             let request = server.client.request(method.to_uppercase().parse().unwrap(), server.url(path));

@@ -10,14 +10,19 @@ use crate::types::{Alert, AlertKind, Change, Notice};
 /// What one look at one matter has shown.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Reading {
-    /// It could not be looked at, or there was nothing to judge by.
+    /// It could not be looked at.
     Unknown,
-    Fine,
-    Wrong {
-        message: String,
-        value: f64,
-        threshold: f64,
-    },
+    Fine(Figure),
+    Wrong(Figure),
+}
+
+/// How a matter stands now.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Figure {
+    /// One plain sentence.
+    pub(super) message: String,
+    pub(super) value: f64,
+    pub(super) threshold: f64,
 }
 
 /// A moment on both clocks: one that only goes forward, for measuring, and one that can be set, for
@@ -74,22 +79,20 @@ impl Machine {
     /// Takes in what has been seen; gives the change when there is one.
     pub(super) fn look(&mut self, reading: Reading, now: Now) -> Option<Notice> {
         match reading {
-            Reading::Wrong { message, value, threshold } => {
-                let since = self.since(now);
-                self.wrong(Alert { kind: self.kind, message, value, threshold, since }, now)
-            }
-            Reading::Fine => self.fine(now),
+            Reading::Wrong(figure) => self.wrong(self.alert(figure, now), now),
+            Reading::Fine(figure) => self.fine(self.alert(figure, now), now),
             // Not seen is not over: only time without a sign of it is, and that has to be seen.
             Reading::Unknown => None,
         }
     }
 
-    fn since(&self, now: Now) -> Timestamp {
-        match &self.state {
+    fn alert(&self, Figure { message, value, threshold }: Figure, now: Now) -> Alert {
+        let since = match &self.state {
             State::Quiet => now.wall,
             State::Suspected { since, .. } => *since,
             State::Firing { alert, .. } => alert.since,
-        }
+        };
+        Alert { kind: self.kind, message, value, threshold, since }
     }
 
     fn wrong(&mut self, alert: Alert, now: Now) -> Option<Notice> {
@@ -110,8 +113,9 @@ impl Machine {
         Some(Notice { alert, at: now.wall, change: Change::Firing })
     }
 
-    fn fine(&mut self, now: Now) -> Option<Notice> {
-        let State::Firing { alert, fine } = &mut self.state else {
+    /// `present` has the figures that the end is told with.
+    fn fine(&mut self, present: Alert, now: Now) -> Option<Notice> {
+        let State::Firing { fine, .. } = &mut self.state else {
             self.state = State::Quiet;
             return None;
         };
@@ -119,9 +123,8 @@ impl Machine {
         if now.running.saturating_sub(fine_since) < self.policy.hold {
             return None;
         }
-        let notice = Notice { alert: alert.clone(), at: now.wall, change: Change::Resolved };
         self.state = State::Quiet;
-        Some(notice)
+        Some(Notice { alert: present, at: now.wall, change: Change::Resolved })
     }
 }
 
@@ -134,7 +137,11 @@ mod tests {
     const POLICY: Policy = Policy { looks: 3, hold: Duration::from_secs(120) };
 
     fn wrong() -> Reading {
-        Reading::Wrong { message: "It is.".to_owned(), value: 0.5, threshold: 0.1 }
+        Reading::Wrong(Figure { message: "It is.".to_owned(), value: 0.5, threshold: 0.1 })
+    }
+
+    fn fine() -> Reading {
+        Reading::Fine(Figure { message: "It is not.".to_owned(), value: 0.05, threshold: 0.1 })
     }
 
     fn at(seconds: u64) -> Now {
@@ -151,7 +158,7 @@ mod tests {
             let seconds = 10 * index as u64;
             let reading = match look {
                 'w' => wrong(),
-                'f' => Reading::Fine,
+                'f' => fine(),
                 _ => Reading::Unknown,
             };
             machine.look(reading, at(seconds)).map(|notice| (seconds, notice.change))
@@ -188,10 +195,15 @@ mod tests {
     fn it_began_when_it_was_first_seen_and_shows_the_latest_figures() {
         let mut machine = Machine::new(AlertKind::HighErrorRate, POLICY, None);
         changes(&mut machine, "fwww");
-        let worse = Reading::Wrong { message: "Worse.".to_owned(), value: 0.9, threshold: 0.1 };
+        let worse = Reading::Wrong(Figure { message: "Worse.".to_owned(), value: 0.9, threshold: 0.1 });
         assert_eq!(machine.look(worse, at(40)), None);
         let alert = machine.firing().expect("it fires");
         assert_eq!((alert.since, alert.value, alert.message.as_str()), (at(10).wall, 0.9, "Worse."));
+        // Its end is told with the figures of its end.
+        assert_eq!(machine.look(fine(), at(50)), None);
+        let Notice { alert, change, .. } = machine.look(fine(), at(170)).expect("it is over");
+        assert_eq!((change, alert.since, alert.value), (Change::Resolved, at(10).wall, 0.05));
+        assert_eq!(alert.message, "It is not.");
     }
 
     #[test]
@@ -217,7 +229,7 @@ mod tests {
                 running += pause;
                 let wall = Timestamp::from_second(1_700_000_000 + step).expect("a time");
                 let now = Now { running: Duration::from_secs(running), wall };
-                let reading = match kind { 0 => wrong(), 1 => Reading::Fine, _ => Reading::Unknown };
+                let reading = match kind { 0 => wrong(), 1 => fine(), _ => Reading::Unknown };
                 if kind == 0 {
                     last_wrong = running;
                 }

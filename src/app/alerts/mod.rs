@@ -22,6 +22,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::rules::CRASHES;
 pub use self::rules::WINDOW_MINUTES;
 use self::{
     delivery::{Delivery, Pace, Receiver},
@@ -43,13 +44,13 @@ use crate::{
 #[command(next_help_heading = "Alerts")]
 #[group(skip)]
 pub struct Settings {
-    /// Share of failed requests above which an alert fires, over 5 minutes: 0.1 is 10 %
+    /// Share of requests that the server failed (status 500 and above) above which an alert fires, over 5 minutes: 0.1 is 10 %
     #[arg(long, env = "ALERT_ERROR_RATE_THRESHOLD", default_value = "0.1", value_parser = number(0.0..=1.0))]
     pub alert_error_rate_threshold: f64,
     /// Seconds of average response time above which an alert fires, over 5 minutes
     #[arg(long, env = "ALERT_RESPONSE_TIME_THRESHOLD", default_value = "5.0", value_parser = fractional_seconds(0.001..=86_400.0))]
     pub alert_response_time_threshold: f64,
-    /// Requests in 5 minutes below which their errors and times raise no alert
+    /// Requests in 5 minutes below which their failures and times raise no alert
     #[arg(long, env = "ALERT_MIN_REQUESTS", default_value = "10", value_parser = whole(1..=1_000_000_u64))]
     pub alert_min_requests: u64,
     /// Megabytes left on the data folder's disk below which an alert fires
@@ -144,6 +145,8 @@ impl Alerts {
     }
 
     async fn watch(&self, app: &App) {
+        // What happened before a restart goes on to count.
+        app.monitoring.rollups.recall(app.history.before(WINDOW_MINUTES).await);
         let started = Instant::now();
         let mut ticks = interval(Duration::from_secs(self.settings.alert_interval_s));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -3,21 +3,25 @@
 
 use std::time::Duration;
 
-use super::{Settings, machine::Reading};
+use super::{
+    Settings,
+    machine::{Figure, Reading},
+};
 use crate::types::AlertKind;
 
 /// How far back errors and times are looked at.
 pub const WINDOW_MINUTES: u64 = 5;
 
 /// Crashes of one model in a row from which on it is a loop.
-const CRASHES: u32 = 3;
+pub(in crate::app) const CRASHES: u32 = 3;
 
 /// What was measured at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Signals {
-    /// Requests of callers with a key that ended in the window.
+    /// Requests to the API that ended in the window, without what strangers were refused.
     pub(super) requests: u64,
-    pub(super) errors: u64,
+    /// Those that the service, or what is behind it, has failed.
+    pub(super) failures: u64,
     /// Of these requests, on average.
     pub(super) response_time: Duration,
     /// The backend's name, and why it cannot be used.
@@ -37,72 +41,76 @@ impl Signals {
             AlertKind::HighResponseTime => self.response_time(settings),
             AlertKind::BackendDown => match &self.backend {
                 None => Reading::Unknown,
-                Some((_, Ok(()))) => Reading::Fine,
-                Some((name, Err(why))) => {
-                    wrong(format!("The backend ({name}) cannot be used: {why}"), 0.0, 1.0)
+                Some((name, state)) => {
+                    let message = match state {
+                        Ok(()) => format!("The backend ({name}) answers."),
+                        Err(why) => format!("The backend ({name}) cannot be used: {why}"),
+                    };
+                    judge(state.is_err(), message, f64::from(u8::from(state.is_ok())), 1.0)
                 }
             },
-            AlertKind::EngineCrashLoop => match &self.crashes {
-                Some((model, crashes)) if *crashes >= CRASHES => wrong(
-                    format!(
-                        "The process of {model} has crashed {crashes} times in a row; the log has its last words."
-                    ),
-                    f64::from(*crashes),
-                    f64::from(CRASHES),
-                ),
-                Some(_) | None => Reading::Fine,
-            },
-            AlertKind::CacheUnavailable => match &self.cache {
-                None => Reading::Fine,
-                Some(why) => wrong(format!("The cache's store cannot be used: {why}."), 0.0, 1.0),
-            },
+            AlertKind::EngineCrashLoop => self.crash_loop(),
+            AlertKind::CacheUnavailable => {
+                let message = match &self.cache {
+                    None => "The cache's store can be used.".to_owned(),
+                    Some(why) => format!("The cache's store cannot be used: {why}."),
+                };
+                judge(self.cache.is_some(), message, f64::from(u8::from(self.cache.is_none())), 1.0)
+            }
             AlertKind::DiskNearlyFull => self.disk(settings),
         }
     }
 
     fn error_rate(&self, settings: &Settings) -> Reading {
-        if self.requests < settings.alert_min_requests {
-            return Reading::Fine;
-        }
-        let Self { requests, errors, .. } = self;
-        let (rate, threshold) = (*errors as f64 / *requests as f64, settings.alert_error_rate_threshold);
-        judge(rate > threshold, rate, threshold, || {
-            format!(
-                "{:.1} % of the last {WINDOW_MINUTES} minutes' {requests} requests failed (threshold {:.1} %).",
-                rate * 100.0,
-                threshold * 100.0
-            )
-        })
+        let Self { requests, failures, .. } = self;
+        let (rate, threshold) =
+            (*failures as f64 / (*requests).max(1) as f64, settings.alert_error_rate_threshold);
+        let message = format!(
+            "{:.1} % of the last {WINDOW_MINUTES} minutes' {requests} requests failed (threshold {:.1} %).",
+            rate * 100.0,
+            threshold * 100.0
+        );
+        judge(self.is_enough(settings) && rate > threshold, message, rate, threshold)
     }
 
     fn response_time(&self, settings: &Settings) -> Reading {
-        if self.requests < settings.alert_min_requests {
-            return Reading::Fine;
-        }
         let (average, threshold) = (self.response_time.as_secs_f64(), settings.alert_response_time_threshold);
-        judge(average > threshold, average, threshold, || {
-            format!(
-                "The last {WINDOW_MINUTES} minutes' {} requests took {average:.2} s on average (threshold {threshold} s).",
-                self.requests
-            )
-        })
+        let message = format!(
+            "The last {WINDOW_MINUTES} minutes' {} requests took {average:.2} s on average (threshold {threshold} s).",
+            self.requests
+        );
+        judge(self.is_enough(settings) && average > threshold, message, average, threshold)
+    }
+
+    /// Whether there are requests enough to judge by.
+    fn is_enough(&self, settings: &Settings) -> bool {
+        self.requests >= settings.alert_min_requests
+    }
+
+    fn crash_loop(&self) -> Reading {
+        let (loops, message, crashes) = match &self.crashes {
+            Some((model, crashes)) => {
+                let message = format!(
+                    "The process of {model} has crashed {crashes} times in a row; the log has its last words."
+                );
+                (*crashes >= CRASHES, message, *crashes)
+            }
+            None => (false, "No model's process keeps crashing.".to_owned(), 0),
+        };
+        judge(loops, message, f64::from(crashes), f64::from(CRASHES))
     }
 
     fn disk(&self, settings: &Settings) -> Reading {
         let Some(free) = self.disk_free else { return Reading::Unknown };
         let (free, threshold) = (free as f64 / (1024.0 * 1024.0), settings.alert_disk_free_mb as f64);
-        judge(free < threshold, free, threshold, || {
-            format!("The data folder's disk has {free:.0} MB left (threshold {threshold} MB).")
-        })
+        let message = format!("The data folder's disk has {free:.0} MB left (threshold {threshold} MB).");
+        judge(free < threshold, message, free, threshold)
     }
 }
 
-fn judge(is_wrong: bool, value: f64, threshold: f64, message: impl FnOnce() -> String) -> Reading {
-    if is_wrong { wrong(message(), value, threshold) } else { Reading::Fine }
-}
-
-fn wrong(message: String, value: f64, threshold: f64) -> Reading {
-    Reading::Wrong { message, value, threshold }
+fn judge(is_wrong: bool, message: String, value: f64, threshold: f64) -> Reading {
+    let figure = Figure { message, value, threshold };
+    if is_wrong { Reading::Wrong(figure) } else { Reading::Fine(figure) }
 }
 
 #[cfg(test)]
@@ -112,15 +120,15 @@ mod tests {
     fn check(kind: AlertKind, signals: &Signals, expected: Option<(f64, &str)>) {
         let reading = signals.reading(kind, &Settings::default());
         let got = match &reading {
-            Reading::Wrong { value, message, .. } => Some((*value, message.as_str())),
-            Reading::Fine | Reading::Unknown => None,
+            Reading::Wrong(Figure { value, message, .. }) => Some((*value, message.as_str())),
+            Reading::Fine(_) | Reading::Unknown => None,
         };
         assert_eq!(got, expected, "{kind:?} of {signals:?}");
     }
 
     #[test]
     fn rates_count_from_enough_requests_on_and_above_the_threshold() {
-        let requests = |requests, errors| Signals { requests, errors, ..Signals::default() };
+        let requests = |requests, failures| Signals { requests, failures, ..Signals::default() };
         let rate = AlertKind::HighErrorRate;
         check(rate, &requests(0, 0), None);
         check(rate, &requests(9, 9), None);

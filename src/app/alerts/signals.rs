@@ -18,13 +18,13 @@ impl Signals {
     pub(super) async fn gather(app: &App, data_dir: &Path) -> Self {
         let (health, holdings, disk_free) =
             tokio::join!(app.health(), app.cache.holdings(), disk_free(data_dir.to_owned()));
-        let Health { backend, state } = health;
+        let state = health.part(Health::BACKEND).detail.clone().map_or(Ok(()), Err);
         let recent = app.monitoring.rollups.recent(super::WINDOW_MINUTES);
         Self {
             requests: recent.requests,
-            errors: recent.errors,
+            failures: recent.failures,
             response_time: recent.mean(),
-            backend: Some((backend, state.map(|_| ()))),
+            backend: Some((health.backend, state)),
             crashes: app.backend.engine().and_then(|engine| engine.crash_loop),
             cache: (app.cache.is_enabled() && holdings.status != "available").then_some(holdings.status),
             disk_free,

@@ -139,7 +139,7 @@ struct Fixture {
 
 fn open(folder: &TempDir, url: Secret, settings: Settings) -> Fixture {
     let settings = Settings { alert_webhook_url: Some(url), ..settings };
-    let metrics = Arc::new(Metrics::new([]));
+    let metrics = Arc::new(Metrics::new(&[]));
     let pace = Pace {
         patience: Duration::from_millis(200),
         first: Duration::from_millis(10),
@@ -157,7 +157,7 @@ fn open(folder: &TempDir, url: Secret, settings: Settings) -> Fixture {
 impl Fixture {
     /// One look at a service whose requests fail or do not, at this second.
     async fn look(&self, failing: bool, second: u64) {
-        let signals = Signals { requests: 50, errors: if failing { 25 } else { 0 }, ..Signals::default() };
+        let signals = Signals { requests: 50, failures: if failing { 25 } else { 0 }, ..Signals::default() };
         let now = Now { running: Duration::from_secs(second), wall: Timestamp::now() };
         self.alerts.tell(self.alerts.look(&signals, now)).await;
     }

@@ -6,11 +6,15 @@ use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{app::alerts::Settings, http::Edge, types::Alert};
+use crate::{
+    app::alerts::Settings,
+    http::Edge,
+    types::{Alert, Severity},
+};
 
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct AlertsReply {
-    /// `warning` when anything is wrong, else `success`.
+    /// `success` when nothing is wrong, else the highest severity of what is: `warning` or `critical`.
     status: &'static str,
     alerts: Vec<AlertReply>,
     alert_count: usize,
@@ -25,6 +29,7 @@ pub(in crate::http) struct AlertReply {
     /// `warning` or `critical`.
     severity: &'static str,
     message: String,
+    /// In the unit of `threshold`: of an error rate a share (0 to 1), of a response time seconds.
     value: f64,
     threshold: f64,
     /// RFC 3339: when it was first seen.
@@ -33,7 +38,7 @@ pub(in crate::http) struct AlertReply {
 
 #[derive(Serialize, ToSchema)]
 struct Thresholds {
-    /// Share of the last 5 minutes' requests that failed.
+    /// Share (0 to 1) of the last 5 minutes' requests that the server failed.
     error_rate: f64,
     /// Seconds, on average over the last 5 minutes.
     response_time: f64,
@@ -48,8 +53,9 @@ pub(in crate::http) async fn alerts(State(edge): State<Arc<Edge>>) -> Json<Alert
 
 impl AlertsReply {
     fn new(firing: Vec<Alert>, settings: &Settings) -> Self {
+        let worst = firing.iter().map(|alert| alert.kind.severity()).max();
         Self {
-            status: if firing.is_empty() { "success" } else { "warning" },
+            status: worst.map_or("success", Severity::as_str),
             alert_count: firing.len(),
             alerts: firing.into_iter().map(AlertReply::from).collect(),
             thresholds: Thresholds {

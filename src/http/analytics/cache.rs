@@ -31,7 +31,7 @@ struct CacheBody {
     total_keys: u64,
     hits: u64,
     misses: u64,
-    /// Percent of hits among hits and misses, since the start.
+    /// Percent (0 to 100) of hits among hits and misses, since the start.
     hit_rate: f64,
     memory_used_mb: f64,
     memory_peak_mb: f64,
@@ -48,6 +48,7 @@ struct TypeBody {
     keys: u64,
     hits: u64,
     misses: u64,
+    /// Percent (0 to 100).
     hit_rate: f64,
 }
 

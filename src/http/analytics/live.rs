@@ -15,7 +15,6 @@ use utoipa::ToSchema;
 use super::{alerts::AlertReply, rfc3339};
 use crate::{
     http::{Edge, caller::Caller},
-    telemetry::rollups::percent,
     wire::sse,
 };
 
@@ -26,18 +25,19 @@ const SECONDS: u64 = 10;
 pub(in crate::http) struct LiveEvent {
     /// RFC 3339.
     timestamp: String,
+    /// To the API, as all figures here.
     requests_in_progress: u64,
     /// Requests in line for a slot of the embedded engine.
     requests_waiting: usize,
     // The rest is of the last 10 seconds.
     requests_per_second: f64,
-    /// Percent.
+    /// Share (0 to 1) of requests with a status of 400 and more, or a stream that broke off.
     error_rate: f64,
     /// Seconds, of the requests that ended.
     avg_response_time: f64,
     prompt_tokens_per_second: f64,
     completion_tokens_per_second: f64,
-    /// Percent; null when nothing was looked up.
+    /// Share (0 to 1); null when nothing was looked up.
     cache_hit_rate: Option<f64>,
     /// What is wrong now, as in `/analytics/alerts`.
     alerts: Vec<AlertReply>,
@@ -84,11 +84,11 @@ impl LiveEvent {
             requests_in_progress: monitoring.metrics.in_progress(),
             requests_waiting: edge.app.waiting(),
             requests_per_second: each_second(recent.requests),
-            error_rate: recent.error_rate() * 100.0,
+            error_rate: recent.error_rate(),
             avg_response_time: recent.mean().as_secs_f64(),
             prompt_tokens_per_second: each_second(recent.tokens.prompt_tokens),
             completion_tokens_per_second: each_second(recent.tokens.completion_tokens),
-            cache_hit_rate: (lookups > 0).then(|| percent(recent.cache_hits, lookups)),
+            cache_hit_rate: (lookups > 0).then(|| recent.cache_hits as f64 / lookups as f64),
             alerts: edge.app.alerts.firing().into_iter().map(AlertReply::from).collect(),
         }
     }

@@ -11,7 +11,7 @@ use super::{PeriodBody, one_of, since_minutes, within};
 use crate::{
     error::{self, Error},
     http::{Edge, error::Result, extract::Query},
-    telemetry::rollups::{Durations, Figures, percent},
+    telemetry::rollups::{Durations, Figures},
 };
 
 /// Above a day figures are kept by the hour.
@@ -28,7 +28,7 @@ type Read = fn(&Figures) -> Option<f64>;
 const METRICS: [(&str, Read); 15] = [
     ("requests", |figures| Some(figures.requests() as f64)),
     ("errors", |figures| Some(figures.errors() as f64)),
-    ("error_rate", |figures| (figures.requests() > 0).then(|| figures.error_rate())),
+    ("error_rate", |figures| share(figures.errors(), figures.requests())),
     ("avg_response_time", |figures| of(&figures.durations(), Durations::mean)),
     ("p50_response_time", |figures| of(&figures.durations(), |all| all.quantile(0.5))),
     ("p95_response_time", |figures| of(&figures.durations(), |all| all.quantile(0.95))),
@@ -41,7 +41,7 @@ const METRICS: [(&str, Read); 15] = [
     ("cache_misses", |figures| Some(figures.cache_misses.iter().sum::<u64>() as f64)),
     ("cache_hit_rate", |figures| {
         let (hits, misses): (u64, u64) = (figures.cache_hits.iter().sum(), figures.cache_misses.iter().sum());
-        (hits + misses > 0).then(|| percent(hits, hits + misses))
+        share(hits, hits + misses)
     }),
     ("strangers", |figures| Some(figures.strangers.values().sum::<u64>() as f64)),
 ];
@@ -76,7 +76,7 @@ pub(in crate::http) struct SeriesReply {
 struct PointBody {
     /// When the step begins, RFC 3339.
     timestamp: String,
-    /// Seconds for times, percent for rates; null where nothing happened that has a time or a rate.
+    /// Seconds for times, a share (0 to 1) for rates; null where nothing happened that has a time or a rate.
     value: Option<f64>,
 }
 
@@ -110,6 +110,10 @@ fn step(given: Option<&str>, since: u64) -> error::Result<u64> {
         return Err(Error::field("/step", "must be a multiple of 60 when since_minutes is above 1440"));
     }
     Ok(step)
+}
+
+fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
 }
 
 fn of(durations: &Durations, read: impl Fn(&Durations) -> f64) -> Option<f64> {

@@ -13,7 +13,7 @@ use crate::{
     store::Covered,
     telemetry::{
         labels::CLIENT_LEFT,
-        rollups::{EndpointFigures, Figures, percent},
+        rollups::{Durations, EndpointFigures, Endpoints, Figures, percent},
     },
 };
 
@@ -31,13 +31,14 @@ pub(in crate::http) struct StatsReply {
     metrics: StatsBody,
 }
 
-/// Durations in seconds, rates in percent.
+/// Requests to the API. Durations are in seconds, and rates in percent.
 #[derive(Serialize, ToSchema)]
 struct StatsBody {
-    /// Without what strangers were refused.
+    /// Without what strangers were refused, and without the service's own routes.
     total_requests: u64,
     /// Replies with a status of 400 and more, and streams that broke off; without clients that left.
     total_errors: u64,
+    /// Percent (0 to 100) of `total_errors` among `total_requests`.
     error_rate: f64,
     avg_response_time: f64,
     p50_response_time: f64,
@@ -55,7 +56,19 @@ struct StatsBody {
     clients_left: u64,
     /// Requests without a key that were refused; in none of the figures above.
     strangers: StrangersBody,
+    /// The service's own routes (health, metrics, analytics, documentation); in none of the figures above.
+    service: ServiceBody,
     retention_hours: u64,
+}
+
+/// Durations are in seconds, and rates in percent.
+#[derive(Serialize, ToSchema)]
+struct ServiceBody {
+    total_requests: u64,
+    total_errors: u64,
+    avg_response_time: f64,
+    /// By method and route: `GET /metrics`.
+    endpoint_breakdown: BTreeMap<String, EndpointBody>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -68,6 +81,7 @@ struct EndpointBody {
     p95_time: f64,
     p99_time: f64,
     errors: u64,
+    /// Percent (0 to 100).
     error_rate: f64,
 }
 
@@ -75,6 +89,7 @@ struct EndpointBody {
 struct LookupStatsBody {
     hits: u64,
     misses: u64,
+    /// Percent (0 to 100).
     hit_rate: f64,
     /// By type: `embedding`, `inference`, `chat`, `vision`.
     by_type: BTreeMap<&'static str, LookupsBody>,
@@ -84,6 +99,7 @@ struct LookupStatsBody {
 struct LookupsBody {
     hits: u64,
     misses: u64,
+    /// Percent (0 to 100).
     hit_rate: f64,
 }
 
@@ -140,7 +156,7 @@ impl StatsBody {
             p99_response_time: durations.quantile(0.99),
             requests_per_minute: durations.count as f64 / covered.minutes(),
             status_distribution: statuses,
-            endpoint_breakdown: endpoints(figures),
+            endpoint_breakdown: endpoints(&figures.endpoints),
             cache: LookupStatsBody::new(figures),
             llm: llm(figures),
             clients_left,
@@ -148,14 +164,28 @@ impl StatsBody {
                 requests: figures.strangers.values().sum(),
                 by_status: figures.strangers.iter().map(|(status, n)| (status.to_string(), *n)).collect(),
             },
+            service: ServiceBody::from(&figures.service),
             retention_hours,
         }
     }
 }
 
-fn endpoints(figures: &Figures) -> BTreeMap<String, EndpointBody> {
+impl From<&Endpoints> for ServiceBody {
+    fn from(service: &Endpoints) -> Self {
+        let mut durations = Durations::default();
+        service.values().for_each(|endpoint| durations.merge(&endpoint.durations));
+        Self {
+            total_requests: durations.count,
+            total_errors: service.values().map(|endpoint| endpoint.errors).sum(),
+            avg_response_time: durations.mean(),
+            endpoint_breakdown: endpoints(service),
+        }
+    }
+}
+
+fn endpoints(endpoints: &Endpoints) -> BTreeMap<String, EndpointBody> {
     // A model's work may end in another minute than the request that asked for it.
-    let asked = figures.endpoints.iter().filter(|(_, endpoint)| endpoint.durations.count > 0);
+    let asked = endpoints.iter().filter(|(_, endpoint)| endpoint.durations.count > 0);
     asked.map(|((method, route), endpoint)| (format!("{method} {route}"), endpoint.into())).collect()
 }
 

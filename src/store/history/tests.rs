@@ -15,6 +15,7 @@ use crate::{
     context::Context,
     telemetry::{
         call::Call,
+        labels::Purpose,
         observation::{Failure, Observed},
         rollups::Clock,
         sink::Sink,
@@ -86,6 +87,7 @@ impl Server {
 fn request(status: u16, duration: Duration, ended_at: SystemTime) -> Observed {
     let failed = (status >= 400).then(|| Failure { kind: "busy", message: "Too much.".to_owned() });
     Observed {
+        purpose: Purpose::Api,
         context: Arc::new(Context::new(Some(&format!("id-{}", duration.as_nanos())), None, None)),
         method: "POST",
         endpoint: "/inference/chat",

@@ -1,6 +1,6 @@
 //! How a log line looks: for people, `time LEVEL message name=value …`; for machines, one flat JSON
 //! object. Written straight into the line's buffer. A line that is written at work for a request
-//! names it and its trace.
+//! names it, and its trace where others know that by an id of its own.
 
 use std::fmt::{self, Debug, Write};
 
@@ -36,7 +36,8 @@ where
         event.record(&mut fields);
         fields.result?;
         let named = with_current(|context| {
-            write!(out, " request_id={} trace_id={}", context.request_id, context.trace.id)
+            write!(out, " request_id={}", context.request_id)?;
+            context.foreign_trace().map_or(Ok(()), |trace| write!(out, " trace_id={trace}"))
         });
         named.unwrap_or(Ok(()))?;
         out.write_char('\n')
@@ -66,7 +67,8 @@ where
         fields.result?;
         // The id has letters, digits and -_.: only; `http/observe.rs` lets no other through.
         let named = with_current(|context| {
-            write!(out, ",\"request_id\":\"{}\",\"trace_id\":\"{}\"", context.request_id, context.trace.id)
+            write!(out, ",\"request_id\":\"{}\"", context.request_id)?;
+            context.foreign_trace().map_or(Ok(()), |trace| write!(out, ",\"trace_id\":\"{trace}\""))
         });
         named.unwrap_or(Ok(()))?;
         writeln!(out, ",\"target\":\"{target}\"}}")
@@ -301,8 +303,9 @@ mod tests {
 
     #[test]
     fn lines_at_work_for_a_request_name_it() {
-        let context = Arc::new(Context::new(Some("r-7"), None, None));
-        let trace = context.trace.id.to_string();
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+        let context = Arc::new(Context::new(Some("r-7"), Some(&parent), None));
         let (pretty, json) = logged(|| {
             tracing::info!("outside");
             at_once(Arc::clone(&context), || tracing::info!("inside"));
@@ -311,5 +314,20 @@ mod tests {
         assert_eq!(pretty, [" INFO outside", &expected]);
         assert_eq!(json[0]["request_id"], Value::Null);
         assert_eq!((&json[1]["request_id"], &json[1]["trace_id"]), (&"r-7".into(), &trace.into()));
+    }
+
+    #[test]
+    fn a_trace_that_says_nothing_new_is_left_out() {
+        // The request's id is that of its trace; or nobody but us knows the trace.
+        for (id, share) in [(None, Some(1.0)), (None, None), (Some("r-7"), None)] {
+            let context = Arc::new(Context::new(id, None, share));
+            let (pretty, json) = logged(|| at_once(Arc::clone(&context), || tracing::info!("inside")));
+            assert_eq!(pretty, [format!(" INFO inside request_id={}", context.request_id)]);
+            assert_eq!(json[0].get("trace_id"), None);
+        }
+        // Recorded under another name than the caller's.
+        let context = Arc::new(Context::new(Some("r-7"), None, Some(1.0)));
+        let (_, json) = logged(|| at_once(Arc::clone(&context), || tracing::info!("inside")));
+        assert_eq!(json[0]["trace_id"], context.trace.id.to_string());
     }
 }

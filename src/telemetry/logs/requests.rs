@@ -5,10 +5,13 @@
 
 use std::{cell::RefCell, sync::Arc, time::Duration};
 
+use tracing::Level;
+
 use crate::{
     context::at_once,
     telemetry::{
-        observation::{CacheOutcome, Observed},
+        labels::Purpose,
+        observation::{CacheOutcome, Observed, Outcome},
         sink::Sink,
     },
 };
@@ -55,29 +58,49 @@ pub fn catch_up() {
     });
 }
 
-fn write(observed: &Observed) {
-    let Observed { context, method, path, endpoint, status, .. } = observed;
-    let milliseconds = |time: Duration| time.as_micros() as f64 / 1e3;
-    at_once(Arc::clone(context), || {
-        tracing::info!(
+/// The level of a line is a constant where it is written.
+macro_rules! write_line {
+    ($level:expr, $observed:ident) => {{
+        let Observed { method, path, endpoint, status, .. } = $observed;
+        let milliseconds = |time: Duration| time.as_micros() as f64 / 1e3;
+        tracing::event!(
+            $level,
             method,
             path,
             endpoint,
             status,
-            duration_ms = milliseconds(observed.duration),
-            first_token_ms = observed.first_token.map(milliseconds),
-            queue_ms = observed.queue.map(milliseconds),
-            key_id = observed.key.map(tracing::field::display),
-            model = observed.model.as_deref(),
-            cache = observed.cache.map(CacheOutcome::as_str),
-            prompt_tokens = observed.usage.map(|usage| usage.prompt_tokens),
-            completion_tokens = observed.usage.map(|usage| usage.completion_tokens),
-            bytes_in = observed.bytes_in,
-            bytes_out = observed.bytes_out,
-            error = observed.error.as_ref().map(|error| error.kind),
+            duration_ms = milliseconds($observed.duration),
+            first_token_ms = $observed.first_token.map(milliseconds),
+            queue_ms = $observed.queue.map(milliseconds),
+            key_id = $observed.key.map(tracing::field::display),
+            model = $observed.model.as_deref(),
+            cache = $observed.cache.map(CacheOutcome::as_str),
+            prompt_tokens = $observed.usage.map(|usage| usage.prompt_tokens),
+            completion_tokens = $observed.usage.map(|usage| usage.completion_tokens),
+            bytes_in = $observed.bytes_in,
+            bytes_out = $observed.bytes_out,
+            error = $observed.error.as_ref().map(|error| error.kind),
             "request"
         );
+    }};
+}
+
+fn write(observed: &Observed) {
+    at_once(Arc::clone(&observed.context), || {
+        if is_routine(observed) {
+            write_line!(Level::DEBUG, observed);
+        } else {
+            write_line!(Level::INFO, observed);
+        }
     });
+}
+
+/// Scrapes, probes and views of the service itself come every few seconds, and say nothing while all
+/// is well. What changes something is none.
+fn is_routine(observed: &Observed) -> bool {
+    observed.purpose == Purpose::Service
+        && observed.outcome() == Outcome::Answered
+        && matches!(observed.method, "GET" | "HEAD")
 }
 
 #[cfg(test)]

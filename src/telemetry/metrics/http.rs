@@ -11,7 +11,7 @@ use std::{
 use super::histogram::{Histogram, SECONDS};
 use crate::telemetry::{
     entry::Entry,
-    labels::{ERROR_TYPES, METHODS, UNMATCHED},
+    labels::{ERROR_TYPES, METHODS, Purpose, RouteLabel, UNMATCHED},
     stripe::Striped,
     text::Exposition,
 };
@@ -21,12 +21,13 @@ pub struct HttpMetrics(Striped<Counters>);
 struct Counters {
     /// By template.
     routes: HashMap<&'static str, Route>,
-    /// Begun minus ended on this thread; a request may end on another one.
-    in_progress: AtomicI64,
+    /// Begun minus ended on this thread, by purpose; a request may end on another one.
+    in_progress: [AtomicI64; 2],
 }
 
 #[derive(Default)]
 struct Route {
+    purpose: Purpose,
     errors: [AtomicU64; ERROR_TYPES.len()],
     received_bytes: AtomicU64,
     sent_bytes: AtomicU64,
@@ -55,19 +56,27 @@ impl Default for HttpMetrics {
 }
 
 impl HttpMetrics {
-    pub(super) fn new(routes: &[&'static str]) -> Self {
+    pub(super) fn new(routes: &[RouteLabel]) -> Self {
+        let unmatched = RouteLabel { template: UNMATCHED, purpose: Purpose::Api };
+        let counters =
+            |label: RouteLabel| (label.template, Route { purpose: label.purpose, ..Route::default() });
         Self(Striped::new(|| Counters {
-            routes: routes
-                .iter()
-                .copied()
-                .chain([UNMATCHED])
-                .map(|route| (route, Route::default()))
-                .collect(),
-            in_progress: AtomicI64::new(0),
+            routes: routes.iter().copied().chain([unmatched]).map(counters).collect(),
+            in_progress: Default::default(),
         }))
     }
 
-    pub(super) fn endpoint(&self, matched: Option<&str>) -> &'static str {
+    pub(super) fn route(&self, matched: Option<&str>) -> RouteLabel {
+        let template = self.template(matched);
+        RouteLabel { template, purpose: self.purpose(template) }
+    }
+
+    /// What a route is for; one that is not known any more counts as the API's.
+    pub(in crate::telemetry) fn purpose(&self, template: &str) -> Purpose {
+        self.0.mine().routes.get(template).map_or(Purpose::Api, |route| route.purpose)
+    }
+
+    fn template(&self, matched: Option<&str>) -> &'static str {
         let Some(matched) = matched else { return UNMATCHED };
         let routes = &self.0.mine().routes;
         let found = routes.get_key_value(matched).or_else(|| match matched.strip_suffix('/') {
@@ -77,17 +86,17 @@ impl HttpMetrics {
         found.map_or(UNMATCHED, |(template, _)| template)
     }
 
-    pub(super) fn began(&self) {
-        self.0.mine().in_progress.fetch_add(1, Relaxed);
+    pub(super) fn began(&self, purpose: Purpose) {
+        self.0.mine().in_progress[purpose as usize].fetch_add(1, Relaxed);
     }
 
-    pub(super) fn in_progress(&self) -> u64 {
-        let sum: i64 = self.0.all().map(|counters| counters.in_progress.load(Relaxed)).sum();
-        u64::try_from(sum).unwrap_or(0)
+    pub(super) fn in_progress(&self, purpose: Purpose) -> u64 {
+        let counts = self.0.all().map(|counters| counters.in_progress[purpose as usize].load(Relaxed));
+        u64::try_from(counts.sum::<i64>()).unwrap_or(0)
     }
 
-    pub(super) fn ended(&self) {
-        self.0.mine().in_progress.fetch_sub(1, Relaxed);
+    pub(super) fn ended(&self, purpose: Purpose) {
+        self.0.mine().in_progress[purpose as usize].fetch_sub(1, Relaxed);
     }
 
     pub(in crate::telemetry) fn count(&self, entry: &Entry) {
@@ -115,7 +124,8 @@ impl HttpMetrics {
         let routes = self.routes();
         render_endpoints(out, &routes);
         out.family("simpleton_requests_in_progress", "gauge", "Requests whose reply has not ended.");
-        out.sample("simpleton_requests_in_progress", &[], self.in_progress() as f64);
+        let in_progress = self.in_progress(Purpose::Api) + self.in_progress(Purpose::Service);
+        out.sample("simpleton_requests_in_progress", &[], in_progress as f64);
         out.family("simpleton_errors_total", "counter", "Requests that failed, by kind of error.");
         for (name, copies) in &routes {
             for (at, error) in ERROR_TYPES.iter().enumerate() {

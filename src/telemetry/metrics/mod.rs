@@ -20,7 +20,14 @@ pub use self::{
     cache::CacheMetrics, engine::ModelGauge, http::HttpMetrics, process::resident_bytes, traces::TraceMetrics,
 };
 pub use super::text::TextFormat;
-use super::{call::Call, logs, observation::Observed, sink::Sink, text::Exposition};
+use super::{
+    call::Call,
+    labels::{Purpose, RouteLabel},
+    logs,
+    observation::Observed,
+    sink::Sink,
+    text::Exposition,
+};
 
 /// What is measured when somebody looks, and not counted as it happens.
 #[derive(Clone, Debug, Default)]
@@ -50,12 +57,11 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// `routes` are the templates of all routes that exist.
-    pub fn new(routes: impl IntoIterator<Item = &'static str>) -> Self {
-        let routes: Vec<&'static str> = routes.into_iter().collect();
+    /// `routes` are all that exist.
+    pub fn new(routes: &[RouteLabel]) -> Self {
         Self {
-            http: Arc::new(HttpMetrics::new(&routes)),
-            llm: LlmMetrics::new(routes.iter().copied()),
+            http: Arc::new(HttpMetrics::new(routes)),
+            llm: LlmMetrics::new(routes.iter().map(|route| route.template)),
             cache: Arc::default(),
             vision: VisionMetrics::default(),
             alerts: AlertMetrics::default(),
@@ -63,15 +69,15 @@ impl Metrics {
         }
     }
 
-    /// The route template as a constant, `labels::UNMATCHED` for what is no route. A path with one
-    /// trailing slash more or less is the same route.
-    pub fn endpoint(&self, matched: Option<&str>) -> &'static str {
-        self.http.endpoint(matched)
+    /// The route with its template as a constant, `labels::UNMATCHED` for what is no route. A path with
+    /// one trailing slash more or less is the same route.
+    pub fn route(&self, matched: Option<&str>) -> RouteLabel {
+        self.http.route(matched)
     }
 
-    /// Requests whose reply has not ended.
+    /// Requests to the API whose reply has not ended.
     pub fn in_progress(&self) -> u64 {
-        self.http.in_progress()
+        self.http.in_progress(Purpose::Api)
     }
 
     /// Everything that has been counted, in one of the text formats.
@@ -95,13 +101,13 @@ impl Metrics {
 }
 
 impl Sink for Metrics {
-    fn request_began(&self) {
-        self.http.began();
+    fn request_began(&self, purpose: Purpose) {
+        self.http.began(purpose);
     }
 
     /// What else there is of it is counted with its figures.
-    fn request_ended(&self, _: &Observed) {
-        self.http.ended();
+    fn request_ended(&self, observed: &Observed) {
+        self.http.ended(observed.purpose);
     }
 
     fn call_began(&self) {
@@ -128,7 +134,7 @@ mod tests {
 
     #[test]
     fn series_come_from_closed_sets_only() {
-        let metrics = Arc::new(Metrics::new(["/a"]));
+        let metrics = Arc::new(Metrics::new(&[RouteLabel { template: "/a", purpose: Purpose::Api }]));
         let rollups = Arc::new(Rollups::new(Arc::clone(&metrics.http), Arc::default()));
         let sinks = Sinks::new(vec![Arc::clone(&metrics) as Arc<dyn Sink>, rollups.clone()]);
         for n in 0..100 {
@@ -138,7 +144,7 @@ mod tests {
                 Arrival {
                     context: Arc::new(Context::new(Some(&format!("request-{n}")), None, None)),
                     method: labels::method(&format!("BREW{n}")),
-                    endpoint: metrics.endpoint(Some(&path)),
+                    endpoint: metrics.route(Some(&path)),
                     path,
                 },
             );
@@ -162,7 +168,7 @@ mod tests {
 
     #[test]
     fn openmetrics_names_counters_without_total_and_ends_with_eof() {
-        let text = Metrics::new([]).render(TextFormat::OpenMetrics, &Gauges::default());
+        let text = Metrics::new(&[]).render(TextFormat::OpenMetrics, &Gauges::default());
         assert!(text.contains("# TYPE simpleton_llm_requests counter\n"));
         assert!(text.ends_with("# EOF\n"));
     }

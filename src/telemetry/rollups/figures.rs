@@ -7,7 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Durations;
 use crate::{
-    telemetry::{call::Call, entry::Entry, labels::LEFT, observation::Outcome},
+    telemetry::{
+        call::Call,
+        entry::Entry,
+        labels::{CLIENT_LEFT, LEFT, Purpose},
+        observation::Outcome,
+    },
     types::Usage,
 };
 
@@ -18,8 +23,7 @@ type Name = Cow<'static, str>;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
-    /// By method and route template.
-    pub endpoints: BTreeMap<(Name, Name), EndpointFigures>,
+    pub endpoints: Endpoints,
     /// By name.
     pub models: BTreeMap<Name, ModelFigures>,
     /// By the key's id.
@@ -29,7 +33,13 @@ pub struct Figures {
     pub cache_misses: [u64; 4],
     /// What strangers were refused, by status. It is in none of the other figures.
     pub strangers: BTreeMap<u16, u64>,
+    /// The service's own routes, which are in none of the other figures; empty until they are set apart.
+    #[serde(skip)]
+    pub service: Endpoints,
 }
+
+/// By method and route template.
+pub type Endpoints = BTreeMap<(Name, Name), EndpointFigures>;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EndpointFigures {
@@ -69,14 +79,14 @@ impl Figures {
             *self.strangers.entry(request.status).or_default() += 1;
             return;
         }
-        let errors = u64::from(request.outcome == Outcome::Failed);
+        let errors = u64::from(matches!(request.outcome, Outcome::Failed | Outcome::Refused));
         let endpoint = self.endpoint(request.method, request.endpoint);
         endpoint.errors += errors;
         *endpoint.statuses.entry(request.status).or_default() += 1;
         endpoint.durations.add(request.duration);
         endpoint.bytes_in += request.bytes_in;
         endpoint.bytes_out += request.bytes_out;
-        if let Some(key) = request.key {
+        if let Some(key) = request.key.filter(|_| request.purpose == Purpose::Api) {
             let key = self.keys.entry(key.to_bytes()).or_default();
             key.requests += 1;
             key.errors += errors;
@@ -112,14 +122,17 @@ impl Figures {
         }
     }
 
+    /// Sets the service's own routes apart, which rows of the file hold together with the others.
+    pub fn set_apart(&mut self, is_service: impl Fn(&str) -> bool) {
+        let (service, api) =
+            std::mem::take(&mut self.endpoints).into_iter().partition(|((_, route), _)| is_service(route));
+        self.endpoints = api;
+        merge_endpoints(&mut self.service, &service);
+    }
+
     pub fn merge(&mut self, other: &Self) {
-        for (name, endpoint) in &other.endpoints {
-            // Not by `entry`, which would copy every name of every minute.
-            match self.endpoints.get_mut(name) {
-                Some(ours) => ours.merge(endpoint),
-                None => _ = self.endpoints.insert(name.clone(), endpoint.clone()),
-            }
-        }
+        merge_endpoints(&mut self.endpoints, &other.endpoints);
+        merge_endpoints(&mut self.service, &other.service);
         for (name, model) in &other.models {
             match self.models.get_mut(name) {
                 Some(ours) => ours.merge(model),
@@ -155,6 +168,15 @@ impl Figures {
         self.endpoints.values().map(|endpoint| endpoint.errors).sum()
     }
 
+    /// Errors without those of the callers: statuses from 500 on, and streams that broke off.
+    pub fn failures(&self) -> u64 {
+        let refused = |endpoint: &EndpointFigures| {
+            let refusals = endpoint.statuses.range(400..500).filter(|(status, _)| **status != CLIENT_LEFT);
+            refusals.map(|(_, count)| count).sum::<u64>()
+        };
+        self.endpoints.values().map(|endpoint| endpoint.errors.saturating_sub(refused(endpoint))).sum()
+    }
+
     pub fn requests(&self) -> u64 {
         self.endpoints.values().map(|endpoint| endpoint.durations.count).sum()
     }
@@ -175,6 +197,16 @@ impl Figures {
         let mut all = Usage::default();
         self.models.values().for_each(|model| all += model.tokens);
         all
+    }
+}
+
+fn merge_endpoints(ours: &mut Endpoints, others: &Endpoints) {
+    for (name, endpoint) in others {
+        // Not by `entry`, which would copy every name of every minute.
+        match ours.get_mut(name) {
+            Some(ours) => ours.merge(endpoint),
+            None => _ = ours.insert(name.clone(), endpoint.clone()),
+        }
     }
 }
 

@@ -17,17 +17,18 @@ use std::{
 use self::{
     batch::Batch,
     pending::{Pending, minute},
-    window::{Second, Window},
+    window::{SLOTS, Second, Window},
 };
 pub use self::{
     durations::Durations,
     failures::FailureRecord,
-    figures::{EndpointFigures, Figures, KeyFigures, ModelFigures, percent},
+    figures::{EndpointFigures, Endpoints, Figures, KeyFigures, ModelFigures, percent},
     pending::{Minute, Part, Unwritten},
     window::Recent,
 };
 use super::{
     call::Call,
+    labels::Purpose,
     metrics::{CacheMetrics, HttpMetrics},
     observation::Observed,
     sink::Sink,
@@ -49,6 +50,8 @@ pub struct Rollups {
 
 struct Collector {
     window: Window,
+    /// What a process before this one has left, by the second at which it counts as over.
+    before: Vec<(Second, Recent)>,
     pending: Pending,
     /// Lookups of the cache that have been added up.
     hits: [u64; 4],
@@ -62,8 +65,13 @@ impl Rollups {
     }
 
     pub fn with_clock(http: Arc<HttpMetrics>, cache: Arc<CacheMetrics>, clock: Clock) -> Self {
-        let collector =
-            Collector { window: Window::new(), pending: Pending::default(), hits: [0; 4], misses: [0; 4] };
+        let collector = Collector {
+            window: Window::new(),
+            before: Vec::new(),
+            pending: Pending::default(),
+            hits: [0; 4],
+            misses: [0; 4],
+        };
         Self {
             began: Instant::now(),
             batches: Striped::new(Mutex::default),
@@ -74,9 +82,35 @@ impl Rollups {
         }
     }
 
-    /// What happened in the last `minutes`, an hour at most. All figures cover the same time.
+    /// What happened in the last `minutes`, an hour at most, also before the start as far as it has been
+    /// recalled. All figures cover the same time.
     pub fn recent(&self, minutes: u64) -> Recent {
-        self.collected().window.recent(self.second(Instant::now()), minutes.saturating_mul(60))
+        let (now, seconds) = (self.second(Instant::now()), minutes.saturating_mul(60));
+        let collector = self.collected();
+        let mut recent = collector.window.recent(now, seconds);
+        let counts = |second: Second| second + seconds.min(SLOTS) > now;
+        collector.before.iter().filter(|(at, _)| counts(*at)).for_each(|(_, happened)| recent.add(happened));
+        recent
+    }
+
+    /// Takes in what a process before this one has left of these minutes. What a clock that was put back
+    /// has left in the future is as good as unknown.
+    pub fn recall(&self, minutes: impl IntoIterator<Item = (Minute, Figures)>) {
+        let (now, second) = (self.now(), self.second(Instant::now()));
+        let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let recalled = minutes.into_iter().filter(|(start, _)| *start <= minute(now));
+        let recalled = recalled.map(|(start, mut figures)| {
+            figures.set_apart(self.is_service());
+            let over = start.unsigned_abs().saturating_add(1).saturating_mul(60);
+            (second.saturating_sub(seconds.saturating_sub(over)), Recent::of_figures(&figures))
+        });
+        self.collector().before = recalled.collect();
+    }
+
+    /// Whether a template is that of one of the service's own routes.
+    pub fn is_service(&self) -> impl Fn(&str) -> bool + Send + 'static {
+        let http = Arc::clone(&self.http);
+        move |template| http.purpose(template) == Purpose::Service
     }
 
     /// What happened in so many whole seconds, the one that is not over left out.
@@ -127,7 +161,7 @@ impl Rollups {
     }
 
     fn second(&self, at: Instant) -> Second {
-        at.saturating_duration_since(self.began).as_secs()
+        at.saturating_duration_since(self.began).as_secs() + SLOTS
     }
 
     /// A batch that nobody else has at this moment, this thread's own if possible. It is away only

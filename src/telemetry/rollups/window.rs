@@ -1,26 +1,30 @@
 //! The last hour in slots of a second, by the clock that only goes forward: what alerts and the live
-//! view look at. A wall clock that is put back changes nothing here.
+//! view look at. A wall clock that is put back changes nothing here. The service's own routes are not
+//! in it.
 
 use std::time::Duration;
 
+use super::Figures;
 use crate::{
-    telemetry::{call::Call, entry::Entry, observation::Outcome},
+    telemetry::{call::Call, entry::Entry, labels::Purpose, observation::Outcome},
     types::Usage,
 };
 
-/// Seconds since the start.
+/// Seconds since an hour before the start, so that what was before it has its place, too.
 pub(super) type Second = u64;
 
 /// Seconds that are remembered.
-const SLOTS: u64 = 3600;
+pub(super) const SLOTS: u64 = 3600;
 
 /// What happened in the last while. All figures cover the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recent {
     /// Without what strangers were refused.
     pub requests: u64,
-    /// Those that count for the error rate.
+    /// Those that were refused, and those that failed.
     pub errors: u64,
+    /// Those that the service, or what is behind it, has failed.
+    pub failures: u64,
     /// The durations of all `requests` together.
     pub duration: Duration,
     pub tokens: Usage,
@@ -42,9 +46,23 @@ impl Recent {
 
     /// None for what counts nowhere.
     pub(super) fn of_request(request: &Entry) -> Option<Self> {
-        let errors = u64::from(request.outcome == Outcome::Failed);
-        let counts = request.outcome != Outcome::Stranger;
-        counts.then(|| Self { requests: 1, errors, duration: request.duration, ..Self::default() })
+        let failures = u64::from(request.outcome == Outcome::Failed);
+        let errors = failures + u64::from(request.outcome == Outcome::Refused);
+        let counts = request.outcome != Outcome::Stranger && request.purpose == Purpose::Api;
+        counts.then(|| Self { requests: 1, errors, failures, duration: request.duration, ..Self::default() })
+    }
+
+    /// What figures of some minutes say, the service's own routes set apart.
+    pub(super) fn of_figures(figures: &Figures) -> Self {
+        Self {
+            requests: figures.requests(),
+            errors: figures.errors(),
+            failures: figures.failures(),
+            duration: Duration::try_from_secs_f64(figures.durations().sum()).unwrap_or(Duration::MAX),
+            tokens: figures.tokens(),
+            cache_hits: figures.cache_hits.iter().sum(),
+            cache_misses: figures.cache_misses.iter().sum(),
+        }
     }
 
     pub(super) fn of_call(call: &Call) -> Self {
@@ -52,10 +70,11 @@ impl Recent {
     }
 
     pub(super) fn add(&mut self, other: &Self) {
-        let Self { requests, errors, duration, tokens, cache_hits, cache_misses } = other;
+        let Self { requests, errors, failures, duration, tokens, cache_hits, cache_misses } = other;
         self.requests += requests;
         self.errors += errors;
-        self.duration += *duration;
+        self.failures += failures;
+        self.duration = self.duration.saturating_add(*duration);
         self.tokens += *tokens;
         self.cache_hits += cache_hits;
         self.cache_misses += cache_misses;
