@@ -72,9 +72,24 @@ pub struct ServerSettings {
     /// Megabytes that all large bodies may take together until they are decoded; further ones wait
     #[arg(long, env = "MAX_BODIES_MB", default_value = "256", value_parser = setting::whole(1..=1_048_576_u64))]
     pub max_bodies_mb: u64,
-    /// Seconds a client may pause while it sends its request
+    /// Seconds a client may pause while it sends its request; after them a body must come at 16 kB a second on average
     #[arg(long, env = "REQUEST_TIMEOUT_S", default_value = "30", value_parser = setting::seconds(1..=3600))]
     pub request_timeout_s: u64,
+    /// Connections at a time, of which idle ones are closed when more come; by default as many as the limit on open files (ulimit -n) allows, 4096 at most
+    #[arg(long, env = "MAX_CONNECTIONS", value_parser = setting::whole(1..=1_048_576_usize))]
+    pub max_connections: Option<usize>,
+    /// Connections that one address (of IPv6 one /64 network) may have at a time; by default half of all, and all for this machine's own; set it when a proxy on another machine stands in front
+    #[arg(long, env = "MAX_CONNECTIONS_PER_ADDRESS", value_parser = setting::whole(1..=1_048_576_usize))]
+    pub max_connections_per_address: Option<usize>,
+    /// Origins whose web pages may use the API, separated by commas, such as https://app.example.com; * for all
+    #[arg(long, env = "CORS_ORIGINS", value_delimiter = ',', value_parser = setting::origin)]
+    pub cors_origins: Vec<String>,
+    /// Seconds after which a stream begins although its first event is not there; an error is an event then and no status
+    #[arg(long, env = "STREAM_HEADERS_AFTER_S", default_value = "10", value_parser = setting::seconds(0..=3600))]
+    pub stream_headers_after_s: u64,
+    /// Seconds of silence after which a stream sends a comment, so that no proxy takes it for dead
+    #[arg(long, env = "STREAM_PING_S", default_value = "15", value_parser = setting::seconds(1..=3600))]
+    pub stream_ping_s: u64,
     /// Seconds that running replies may take to finish when the server is told to stop
     #[arg(long, env = "SHUTDOWN_TIMEOUT_S", default_value = "30", value_parser = setting::seconds(0..=3600))]
     pub shutdown_timeout_s: u64,

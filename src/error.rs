@@ -36,6 +36,8 @@ pub enum Kind {
     Unavailable,
     /// The backend did not answer in time.
     GatewayTimeout,
+    /// The server is told to stop and has waited for as long as it may.
+    ShuttingDown,
     /// A setting, a file or the machine: something the operator has to put right.
     Setup,
     /// A bug or a fault of this process.

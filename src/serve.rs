@@ -3,8 +3,8 @@
 use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use tokio::{net::TcpListener, sync::Semaphore};
-use tokio_util::sync::DropGuard;
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     app::{
@@ -18,7 +18,7 @@ use crate::{
     config::{Config, ServerSettings},
     data_dir::DataDir,
     error::{Error, Kind, Result},
-    http::{self, Edge},
+    http::{self, BodyMemory, Bounds, ConnectionLimits, Edge, StreamTimes},
     setting::authority,
     store::History,
     telemetry::Monitoring,
@@ -29,7 +29,7 @@ pub struct Server {
     listener: TcpListener,
     router: Router,
     app: Arc<App>,
-    grace: Duration,
+    bounds: Bounds,
     /// A key made for this first start, to be shown once.
     pub new_key: Option<NewKey>,
     own_key: bool,
@@ -56,21 +56,29 @@ impl Server {
         let parts = Parts { backend, cache, monitoring, history, alerts, prompts };
         let app = Arc::new(App::new(parts, config_of_product(config)));
         let background = app.start(exporter);
+        let cutoff = CancellationToken::new();
         let edge = Arc::new(Edge {
             app: Arc::clone(&app),
             keys,
             max_body: usize::try_from(config.server.max_body_mb).unwrap_or(usize::MAX) * 1024 * 1024,
-            body_memory: body_memory(&config.server),
+            body_memory: BodyMemory::new(config.server.max_bodies_mb, config.server.max_body_mb),
             request_timeout: Duration::from_secs(config.server.request_timeout_s),
             analytics_require_key: config.telemetry.analytics_require_key,
+            cors_origins: config.server.cors_origins.clone(),
+            streams: StreamTimes {
+                headers_after: Duration::from_secs(config.server.stream_headers_after_s),
+                ping_every: Duration::from_secs(config.server.stream_ping_s),
+            },
+            cutoff: cutoff.clone(),
         });
         let listener = bind(&config.server.host, config.server.port).await?;
         let grace = Duration::from_secs(config.server.shutdown_timeout_s);
+        let bounds = Bounds { connections: connection_limits(&config.server), grace, cutoff };
         Ok(Self {
             listener,
             router: http::router(edge),
             app,
-            grace,
+            bounds,
             new_key,
             own_key: config.server.api_keys.is_empty(),
             data_dir,
@@ -112,7 +120,7 @@ impl Server {
             stop.await;
             stopping.cancel();
         };
-        let served = http::serve(self.listener, self.router, stop, self.grace).await;
+        let served = http::serve(self.listener, self.router, stop, self.bounds).await;
         self.app.stop().await;
         served
     }
@@ -133,10 +141,29 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener> {
     })
 }
 
-/// A permit for each kilobyte, and at least as many as the largest body takes.
-fn body_memory(settings: &ServerSettings) -> Arc<Semaphore> {
-    let megabytes = settings.max_bodies_mb.max(settings.max_body_mb);
-    Arc::new(Semaphore::new(usize::try_from(megabytes).unwrap_or(usize::MAX / 1024) * 1024))
+/// Open files that are no connections: stores, engines, the runtimes' own.
+const OTHER_FILES: usize = 64;
+
+/// Connections at a time when nothing is said of them.
+const DEFAULT_CONNECTIONS: usize = 4096;
+
+/// As many as the limit on open files allows.
+fn connection_limits(settings: &ServerSettings) -> ConnectionLimits {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
+    let free = files.saturating_sub(OTHER_FILES).max(16);
+    let total = match settings.max_connections {
+        Some(wanted) if wanted > free => {
+            tracing::warn!(
+                "MAX_CONNECTIONS is {wanted}, and the limit on open files (ulimit -n), {files}, allows {free}"
+            );
+            free
+        }
+        Some(wanted) => wanted,
+        // Each may have one to a backend.
+        None => (free / 2).min(DEFAULT_CONNECTIONS),
+    };
+    ConnectionLimits { total, per_address: settings.max_connections_per_address }
 }
 
 fn config_of_product(config: &Config) -> app::Settings<'_> {

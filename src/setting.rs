@@ -176,6 +176,36 @@ pub fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
+/// An origin as browsers send it (RFC 6454), or `*`.
+///
+/// # Errors
+/// What is accepted.
+pub fn origin(text: &str) -> Result<String, String> {
+    let origin = text.trim().to_ascii_lowercase();
+    if origin == "*" {
+        return Ok(origin);
+    }
+    let (scheme, authority) = origin.split_once("://").unwrap_or_default();
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    let default_port = matches!((scheme, port), ("http", Some("80")) | ("https", Some("443")));
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)),
+    };
+    if !is_scheme || !is_host || port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return Err(
+            "must be origins such as https://app.example.com or http://localhost:3000 (no path), separated by commas, or *"
+                .to_owned(),
+        );
+    }
+    Ok(if default_port { format!("{scheme}://{host}") } else { origin })
+}
+
 /// One of a closed set of words, in any case.
 pub fn word<T: Clone + Send + Sync + 'static>(
     words: &'static [(&'static str, T)],
@@ -249,6 +279,39 @@ mod tests {
         }
         assert_eq!(authority("::1", 80), "[::1]:80");
         assert_eq!(authority("localhost", 80), "localhost:80");
+    }
+
+    #[test]
+    fn origins_are_as_browsers_send_them() {
+        for (given, meant) in [
+            ("*", "*"),
+            (" https://App.example.com ", "https://app.example.com"),
+            ("http://localhost:3000", "http://localhost:3000"),
+            ("https://a.example:443", "https://a.example"),
+            ("http://a.example:443", "http://a.example:443"),
+            ("http://[::1]:80", "http://[::1]"),
+            ("http://[::1]", "http://[::1]"),
+            ("chrome-extension://abcdefgh", "chrome-extension://abcdefgh"),
+        ] {
+            assert_eq!(origin(given).as_deref(), Ok(meant), "{given}");
+        }
+        for wrong in [
+            "",
+            "null",
+            "app.example.com",
+            "https://",
+            "https://a.example/",
+            "https://a.example/app",
+            "https://*.example.com",
+            "https://a.example:port",
+            "https://a.example:",
+            "https://user@a.example",
+            "https://a b",
+            "https://[::1",
+            "//a.example",
+        ] {
+            assert!(origin(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{convert::Infallible, ops::Deref, sync::Arc, time::Duration};
 
 use axum::{
     extract::{FromRequestParts, MatchedPath, Request},
-    http::{HeaderMap, HeaderName, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
 };
 
 use super::{Edge, PUBLIC, PUBLIC_FIGURES};
@@ -13,12 +13,20 @@ use crate::{
     cache::Directives,
     error::{self, Error, Kind},
     telemetry::observation::Observation,
+    types::KeyId,
 };
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The caller of a route that needs a key.
 pub(super) struct Caller(app::Caller);
+
+impl Caller {
+    /// For what goes on after the handler.
+    pub(super) fn owned(&self) -> app::Caller {
+        self.0.clone()
+    }
+}
 
 impl Deref for Caller {
     type Target = app::Caller;
@@ -28,13 +36,18 @@ impl Deref for Caller {
     }
 }
 
+/// The key of a request that has been let pass: nobody else's body is read.
+pub(super) fn key_of(request: &Request) -> KeyId {
+    request.extensions().get::<app::Caller>().expect("nobody else is let pass").key
+}
+
 /// Lets a request pass that may, with its caller when it has to have one.
 ///
 /// # Errors
-/// `Unauthorized` without a key, or with a wrong one, where one is needed.
+/// `Unauthorized` without a key, or with a wrong one, and `Malformed` with two, where one is needed.
 pub(super) fn admit(edge: &Edge, request: &mut Request, observation: &Arc<Observation>) -> error::Result<()> {
     let presented = presented(request.headers());
-    let known = presented.and_then(|key| edge.keys.find(key));
+    let known = presented.as_ref().ok().and_then(|key| edge.keys.find((*key)?));
     if let Some(key) = known {
         observation.key(key);
     }
@@ -47,7 +60,7 @@ pub(super) fn admit(edge: &Edge, request: &mut Request, observation: &Arc<Observ
         return Ok(());
     }
     let Some(key) = known else {
-        return Err(unauthorized(match presented {
+        return Err(unauthorized(match presented? {
             Some(_) => "The API key is wrong.",
             None => {
                 "No API key was sent; send it in the header X-API-Key, or in Authorization as a bearer token."
@@ -60,16 +73,23 @@ pub(super) fn admit(edge: &Edge, request: &mut Request, observation: &Arc<Observ
     Ok(())
 }
 
-/// The key that was sent. `X-API-Key` counts when both headers are there: client libraries fill in
-/// `Authorization` by themselves.
-fn presented(headers: &HeaderMap) -> Option<&[u8]> {
-    match headers.get(&API_KEY) {
-        Some(key) => Some(key.as_bytes()),
-        None => {
-            let (scheme, key) = headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked(7)?;
-            scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
-        }
+/// The key that was sent, in one of two headers or in both.
+///
+/// # Errors
+/// `Malformed` when there are two: whoever stands before us may have checked the other.
+fn presented(headers: &HeaderMap) -> error::Result<Option<&[u8]>> {
+    let plain = headers.get_all(&API_KEY).iter().map(HeaderValue::as_bytes);
+    let bearer = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| {
+        let (scheme, key) = value.as_bytes().split_at_checked(7)?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
+    });
+    let mut keys = plain.chain(bearer).filter(|key| !key.is_empty());
+    let first = keys.next();
+    if keys.any(|other| Some(other) != first) {
+        let message = "Two different API keys were sent; send one, in X-API-Key or in Authorization.";
+        return Err(Error::new(Kind::Malformed, message));
     }
+    Ok(first)
 }
 
 /// The request's `Cache-Control`. What is not understood is passed over, as RFC 9111 has it.

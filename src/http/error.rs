@@ -1,7 +1,7 @@
 //! From a kind of error to a status, in one table, and to RFC 9457 problem details. The details are
 //! written in `observe`, which knows the request's id.
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -56,7 +56,7 @@ pub(super) fn status(kind: Kind) -> StatusCode {
         Kind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
         Kind::Busy => StatusCode::TOO_MANY_REQUESTS,
         Kind::BadGateway => StatusCode::BAD_GATEWAY,
-        Kind::Unavailable | Kind::Setup => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Unavailable | Kind::ShuttingDown | Kind::Setup => StatusCode::SERVICE_UNAVAILABLE,
         Kind::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -104,6 +104,12 @@ impl<'a> Problem<'a> {
     pub(super) fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a problem has only strings and numbers")
     }
+}
+
+/// For what still runs when the time for it is over.
+pub(super) fn shutting_down() -> Error {
+    let message = "The server is shutting down; send the request again in a moment.";
+    Error::new(Kind::ShuttingDown, message).retry_after(Duration::from_secs(5))
 }
 
 pub(super) async fn not_found() -> Failure {

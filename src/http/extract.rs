@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Edge,
-    body::{Incoming, LARGE, Room},
+    body::{Incoming, LARGE},
+    body_memory::Room,
     error::Failure,
     tree::Tree,
     wrong_types::{Root, wrong_query, wrong_types},

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::{
     Edge,
+    body_memory::Room,
     caller::Caller,
     docs::{ArgumentsField, FormatField, KeepAliveField, OneOrMany},
     error::Result,
@@ -17,7 +18,7 @@ use super::{
     texts::Texts,
 };
 use crate::{
-    app::pictures::Pictures,
+    app::{ChatReply, pictures::Pictures},
     error,
     types::{
         Capability, ChatRequest, Completion, EncodedImage, Format, Image, JsonText, KeepAlive, Message,
@@ -169,10 +170,8 @@ pub(super) async fn generate(
     let needed = needed(count(&body.images));
     let model = edge.app.models.resolve(body.model.as_deref(), needed).await?;
     let request = body.into_request(model, &edge.app.pictures).await?;
-    let room = room.keep(request.size());
-    let reply = edge.app.chat(&caller, request).await?;
-    drop(room);
-    respond(&caller, reply, Shape::Generate, stream).await
+    let reply = ask(&edge, &caller, request, room);
+    respond(&edge, &caller, reply, Shape::Generate, stream).await
 }
 
 /// Answers a conversation
@@ -187,10 +186,23 @@ pub(super) async fn chat(
     let needed = needed(body.messages.iter().map(|message| count(&message.images)).sum());
     let model = edge.app.models.resolve(body.model.as_deref(), needed).await?;
     let request = body.into_request(model, &edge.app.pictures).await?;
-    let room = room.keep(request.size());
-    let reply = edge.app.chat(&caller, request).await?;
-    drop(room);
-    respond(&caller, reply, Shape::Chat, stream).await
+    let reply = ask(&edge, &caller, request, room);
+    respond(&edge, &caller, reply, Shape::Chat, stream).await
+}
+
+/// Asks for the reply, and gives back the room of the request's body when it is passed on.
+fn ask(
+    edge: &Edge,
+    caller: &Caller,
+    request: ChatRequest,
+    room: Room,
+) -> impl Future<Output = error::Result<ChatReply>> + Send + 'static {
+    let (app, caller, room) = (Arc::clone(&edge.app), caller.owned(), room.keep(request.size()));
+    async move {
+        let reply = app.chat(&caller, request).await;
+        drop(room);
+        reply
+    }
 }
 
 impl GenerateBody {

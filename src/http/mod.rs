@@ -3,11 +3,16 @@
 
 mod analytics;
 mod body;
+mod body_memory;
 mod cached;
 mod caller;
+mod connection;
+mod connections;
+mod cors;
 mod docs;
 mod embeddings;
 mod error;
+mod exchange;
 mod extract;
 mod fields;
 mod health;
@@ -16,10 +21,13 @@ mod multipart;
 mod observe;
 mod server;
 mod service;
+mod silence;
+mod socket;
 mod stream;
 mod texts;
 mod tree;
 mod vision;
+mod warning;
 mod worker;
 mod wrong_types;
 
@@ -30,10 +38,16 @@ use axum::{
     middleware::from_fn_with_state,
     routing::{MethodRouter, get, post},
 };
-use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use self::{docs::openapi, server::serve};
+pub use self::{
+    body_memory::BodyMemory,
+    connections::ConnectionLimits,
+    docs::openapi,
+    server::{Bounds, serve},
+    silence::StreamTimes,
+};
 use crate::{
     app::{App, keys::Keys},
     telemetry::labels::{Purpose, RouteLabel},
@@ -45,12 +59,16 @@ pub struct Edge {
     pub keys: Keys,
     /// Bytes that a request's body may have.
     pub max_body: usize,
-    /// A permit for each kilobyte that large bodies may take together.
-    pub body_memory: Arc<Semaphore>,
+    pub body_memory: BodyMemory,
     /// How long a client may pause while it sends its request.
     pub request_timeout: Duration,
     /// Whether `PUBLIC_FIGURES` need a key, too.
     pub analytics_require_key: bool,
+    /// Whose web pages may use the API, `*` for all.
+    pub cors_origins: Vec<String>,
+    pub streams: StreamTimes,
+    /// Cancelled when the time for running replies is over.
+    pub cutoff: CancellationToken,
 }
 
 /// The routes that need no key; every other needs one.
@@ -132,6 +150,7 @@ pub fn router(edge: Arc<Edge>) -> Router {
 /// Outermost first, and as one: axum boxes what each call of `layer` makes, and clones all boxes
 /// within it for each request.
 fn layers(router: Router<Arc<Edge>>, edge: Arc<Edge>) -> Router {
+    let cors = cors::layer(&edge.cors_origins);
     let layers = (
         // The one place that sees every request and every reply to its last byte. It lets nobody pass
         // without a key, before a byte of the body is read.
@@ -139,5 +158,10 @@ fn layers(router: Router<Arc<Edge>>, edge: Arc<Edge>) -> Router {
         // A bug in a handler costs one request, and is counted and logged like any other failure.
         CatchPanicLayer::custom(error::panicked),
     );
-    router.layer(layers).with_state(edge)
+    let router = router.layer(layers).with_state(edge);
+    // Outside, because browsers ask without a key, and read refusals only with its headers.
+    match cors {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
 }

@@ -11,12 +11,7 @@ use axum::{
 use futures_util::{Stream, stream};
 use multer::{Field, Multipart};
 
-use super::{
-    Edge,
-    body::{Incoming, Room},
-    error::Failure,
-    fields::Fields,
-};
+use super::{Edge, body::Incoming, body_memory::Room, error::Failure, fields::Fields};
 use crate::{
     error::{Error, Kind, Result},
     types::Refusal,

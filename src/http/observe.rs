@@ -19,11 +19,12 @@ use axum::{
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::{runtime::Handle, time::timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Edge,
     caller::admit,
-    error::{Failure, Problem, Reported, mark},
+    error::{Failure, Problem, Reported, mark, shutting_down},
 };
 use crate::{
     context::{self, at_once, within},
@@ -59,7 +60,14 @@ pub(super) async fn observe(State(edge): State<Arc<Edge>>, mut request: Request,
             Err(refused) => Failure::from(refused).into_response(),
         }
     };
-    let mut response = within(Arc::clone(&context), answered).await;
+    let answered_in_time = async {
+        tokio::select! {
+            biased;
+            response = answered => response,
+            () = edge.cutoff.cancelled() => Failure::from(shutting_down()).into_response(),
+        }
+    };
+    let mut response = within(Arc::clone(&context), answered_in_time).await;
     if let Some(Reported(error)) = response.extensions_mut().remove() {
         observation.failed(&error);
         write_problem(&mut response, &error, observation.request_id());
@@ -68,7 +76,11 @@ pub(super) async fn observe(State(edge): State<Arc<Edge>>, mut request: Request,
         response.headers_mut().insert(REQUEST_ID, id);
     }
     let status = response.status();
-    response.map(|body| Body::new(SentBody::new(body, observation, context, status, head_only)))
+    let cutoff = edge.cutoff.clone();
+    response.map(|body| {
+        let sent = SentBody { body, observation, context, status, cutoff, complete: false };
+        Body::new(sent.begin(head_only))
+    })
 }
 
 /// HTTP/1.1 has exactly one `Host` (RFC 9112, 3.2), HTTP/1.0 may have none.
@@ -164,25 +176,32 @@ struct SentBody {
     observation: Arc<Observation>,
     context: Arc<context::Context>,
     status: StatusCode,
+    cutoff: CancellationToken,
+    complete: bool,
 }
 
 impl SentBody {
-    fn new(
-        body: Body,
-        observation: Arc<Observation>,
-        context: Arc<context::Context>,
-        status: StatusCode,
-        head_only: bool,
-    ) -> Self {
-        let sent = Self { body, observation, context, status };
-        if head_only || sent.body.is_end_stream() {
-            sent.complete();
+    /// A reply to HEAD is complete without its body.
+    fn begin(mut self, head_only: bool) -> Self {
+        if head_only || self.body.is_end_stream() {
+            self.complete();
         }
-        sent
+        self
     }
 
-    fn complete(&self) {
+    fn complete(&mut self) {
+        self.complete = true;
         self.observation.complete(self.status.as_u16());
+    }
+}
+
+impl Drop for SentBody {
+    fn drop(&mut self) {
+        // What was cut off is no client's doing.
+        if !self.complete && self.cutoff.is_cancelled() {
+            self.observation.failed(&shutting_down());
+            self.complete();
+        }
     }
 }
 

@@ -1,21 +1,50 @@
 //! Accepting connections and handing them to the threads that serve them, and ending in order.
 
-use std::{future::Future, num::NonZeroUsize, pin::pin, thread, time::Duration};
+use std::{future::Future, net::SocketAddr, num::NonZeroUsize, pin::pin, sync::Arc, thread, time::Duration};
 
 use axum::Router;
+use futures_util::future::join_all;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::worker::{Work, Worker};
+use super::{
+    connections::{ConnectionLimits, Connections},
+    warning::Warning,
+    worker::{Work, Worker},
+};
 use crate::error::Result;
 
 /// How long a peer may leave sent bytes unacknowledged or its window closed: a client that has
 /// stopped reading must not hold a model's slot for ever.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Serves on one thread for each core until `stop` completes, then takes no more connections, lets
-/// running replies finish for `grace` at most, and returns. What is still open then is closed.
+/// Time for the last words of what is cut off.
+const CUTOFF_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// For an address that has all the connections that one may have.
+const REFUSAL: &str = "HTTP/1.1 429 Too Many Requests\r
+content-type: application/problem+json\r
+content-length: 162\r
+retry-after: 5\r
+connection: close\r
+\r
+{\"type\":\"about:blank\",\"title\":\"Too Many Requests\",\"status\":429,\"detail\":\"This address has all the connections that one may have; close some, or ask again later.\"}";
+
+/// How much is served at once, and how it ends.
+pub struct Bounds {
+    pub connections: ConnectionLimits,
+    /// Time for running replies to finish.
+    pub grace: Duration,
+    /// Cancelled after it: what still runs then says that the server is shutting down, and ends.
+    pub cutoff: CancellationToken,
+}
+
+/// Serves on one thread for each core until `stop` completes. Then it takes no more connections,
+/// closes those that have no request, and returns when all replies have ended.
 ///
 /// # Errors
 /// `Setup` when the system does not give the threads.
@@ -23,22 +52,22 @@ pub async fn serve(
     listener: TcpListener,
     router: Router,
     stop: impl Future<Output = ()>,
-    grace: Duration,
+    bounds: Bounds,
 ) -> Result<()> {
-    let work = Work { router, grace, all_served: CancellationToken::new() };
+    let work = Work { router, all_served: CancellationToken::new() };
     // Whatever happens, no thread stays behind.
     let all_served = work.all_served.clone().drop_guard();
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let workers = (0..cores).map(|number| Worker::start(number, work.clone())).collect::<Result<Vec<_>>>()?;
-    accept(&listener, &workers, stop).await;
-    drop(listener);
-    let ending: Vec<_> = workers.into_iter().map(Worker::finish).collect();
-    let mut threads = Vec::new();
-    for (served, thread) in ending {
-        // An error says that the thread is gone, and its connections with it.
-        let _ = served.await;
-        threads.push(thread);
+    let connections = Connections::new(bounds.connections);
+    tokio::select! {
+        () = stop => {}
+        () = accept(&listener, &workers, &connections) => {}
     }
+    drop(listener);
+    let (served, threads): (Vec<_>, Vec<_>) = workers.into_iter().map(Worker::finish).unzip();
+    connections.stop();
+    end(&connections, &bounds, join_all(served)).await;
     drop(all_served);
     let ended = move || threads.into_iter().for_each(|thread| drop(thread.join()));
     // An error would be a panic's, which has been told.
@@ -46,28 +75,49 @@ pub async fn serve(
     Ok(())
 }
 
-async fn accept(listener: &TcpListener, workers: &[Worker], stop: impl Future<Output = ()>) {
-    let mut stop = pin!(stop);
+/// Waits until all is served, and cuts off what takes too long.
+async fn end(connections: &Connections, bounds: &Bounds, served: impl Future) {
+    let mut served = pin!(served);
+    if timeout(bounds.grace, &mut served).await.is_ok() {
+        return;
+    }
+    tracing::warn!("replies were still running after {} s and are cut off", bounds.grace.as_secs());
+    bounds.cutoff.cancel();
+    if timeout(CUTOFF_TIMEOUT, &mut served).await.is_err() {
+        connections.abort();
+        served.await;
+    }
+}
+
+async fn accept(listener: &TcpListener, workers: &[Worker], connections: &Arc<Connections>) {
+    let failed = Warning::new("connections cannot be accepted");
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted.and_then(|(stream, _)| {
-                tune(&stream);
-                stream.into_std()
-            }),
-            () = &mut stop => return,
-        };
-        match accepted {
-            Ok(connection) => {
-                if let Some(least_busy) = workers.iter().min_by_key(|worker| worker.open()) {
-                    least_busy.take(connection);
-                }
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                // Meanwhile further ones wait in the system's line.
+                connections.free_place().await;
+                hand_over(stream, address, workers, connections);
             }
             Err(error) => {
-                // Out of file descriptors, mostly: closing connections will free some.
-                tracing::warn!("a connection could not be accepted: {error}");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                // Out of file descriptors, mostly: closing connections frees some.
+                failed.occurred(error);
+                connections.close_one().await;
             }
         }
+    }
+}
+
+fn hand_over(stream: TcpStream, address: SocketAddr, workers: &[Worker], connections: &Arc<Connections>) {
+    let Some(place) = connections.admit(address.ip()) else {
+        // Best effort: whoever has a hundred connections need not see it on each.
+        let _ = stream.try_write(REFUSAL.as_bytes());
+        return;
+    };
+    tune(&stream);
+    // Fails when the system is out of memory; the client sees a closed connection.
+    let Ok(stream) = stream.into_std() else { return };
+    if let Some(least_busy) = workers.iter().min_by_key(|worker| worker.open()) {
+        least_busy.take(stream, place);
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::{
     convert::Infallible,
+    mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use axum::{
@@ -14,11 +15,13 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use tokio::time::timeout;
 
 use super::{
-    cached,
+    Edge, cached,
     caller::Caller,
-    error::{Problem, Result},
+    error::{Problem, Result, shutting_down},
+    silence::{Interruption, PING, Silence},
 };
 use crate::{
     app::ChatReply,
@@ -39,19 +42,24 @@ pub(super) enum Shape {
     Chat,
 }
 
-/// The reply, streamed or whole. A failure before the first event is an ordinary error.
-pub(super) async fn respond(
+/// The reply, streamed or whole. A failure before the first event is an ordinary error, unless a stream
+/// has begun without one.
+pub(super) async fn respond<R>(
+    edge: &Edge,
     caller: &Caller,
-    reply: ChatReply,
+    reply: R,
     shape: Shape,
     stream: bool,
-) -> Result<Response> {
+) -> Result<Response>
+where
+    R: Future<Output = error::Result<ChatReply>> + Send + 'static,
+{
+    if stream {
+        return streamed(edge, Arc::clone(&caller.observation), reply, shape).await;
+    }
+    let reply = reply.await?;
     let served = reply.served.clone();
-    let mut response = if stream {
-        streamed(Arc::clone(&caller.observation), reply, shape).await?
-    } else {
-        whole(reply, shape).await?
-    };
+    let mut response = whole(reply, shape).await?;
     cached::mark(response.headers_mut(), &served);
     Ok(response)
 }
@@ -112,35 +120,66 @@ async fn whole(mut reply: ChatReply, shape: Shape) -> Result<Response> {
     Err(incomplete().into())
 }
 
-async fn streamed(observation: Arc<Observation>, mut reply: ChatReply, shape: Shape) -> Result<Response> {
-    let first = match reply.events.next().await {
-        Some(first) => first?,
-        None => return Err(incomplete().into()),
+async fn streamed<R>(edge: &Edge, observation: Arc<Observation>, reply: R, shape: Shape) -> Result<Response>
+where
+    R: Future<Output = error::Result<ChatReply>> + Send + 'static,
+{
+    let mut begin: Beginning = Box::pin(async move {
+        let mut reply = reply.await?;
+        match reply.events.next().await {
+            Some(first) => Ok((reply, first?)),
+            None => Err(incomplete()),
+        }
+    });
+    let (source, out, served) = match timeout(edge.streams.headers_after, &mut begin).await {
+        Ok(begun) => {
+            let (reply, first) = begun?;
+            let served = reply.served.clone();
+            (Source::begun(reply), Some(first), Some(served))
+        }
+        Err(_) => (Source::Waiting(begin), None, None),
     };
-    let body = SseBody {
-        model: reply.model,
-        events: reply.events,
-        first: Some(first),
-        shape,
-        observation,
-        ended: false,
-    };
+    let silence = Silence::new(edge.streams.ping_every, edge.cutoff.clone());
+    let mut body = SseBody { source, shape, observation, silence, out: Vec::new(), ended: false };
+    match out {
+        Some(first) => body.write(Some(Ok(first))),
+        None => body.out.extend_from_slice(PING),
+    }
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         // nginx would hold events back to fill its buffers.
         (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    Ok((headers, Body::from_stream(body)).into_response())
+    let mut response = (headers, Body::from_stream(body)).into_response();
+    if let Some(served) = served {
+        cached::mark(response.headers_mut(), &served);
+    }
+    Ok(response)
+}
+
+/// The reply with its first event.
+type Beginning = Pin<Box<dyn Future<Output = error::Result<(ChatReply, ChatEvent)>> + Send>>;
+
+enum Source {
+    Waiting(Beginning),
+    Begun { model: String, events: Events },
+}
+
+impl Source {
+    fn begun(reply: ChatReply) -> Self {
+        Self::Begun { model: reply.model, events: reply.events }
+    }
 }
 
 /// Events as they arrive; those that have arrived together leave together.
 struct SseBody {
-    model: String,
-    events: Events,
-    first: Option<ChatEvent>,
+    source: Source,
     shape: Shape,
     observation: Arc<Observation>,
+    silence: Silence,
+    /// What leaves next.
+    out: Vec<u8>,
     ended: bool,
 }
 
@@ -148,11 +187,11 @@ struct SseBody {
 const PIECE: usize = 16 * 1024;
 
 impl SseBody {
-    fn write(&mut self, out: &mut Vec<u8>, event: Option<error::Result<ChatEvent>>) {
+    fn write(&mut self, event: Option<error::Result<ChatEvent>>) {
         let event = match event {
             Some(Ok(event)) => event,
-            Some(Err(error)) => return self.fail(out, &error),
-            None => return self.fail(out, &incomplete()),
+            Some(Err(error)) => return self.fail(&error),
+            None => return self.fail(&incomplete()),
         };
         let parts = match &event {
             ChatEvent::Text(text) => Parts { text, ..Parts::default() },
@@ -165,15 +204,31 @@ impl SseBody {
                 Parts { done: Some(done), ..Parts::default() }
             }
         };
-        sse::write_data(out, |out| self.shape.write(out, &self.model, &parts));
+        if let Source::Begun { model, .. } = &self.source {
+            sse::write_data(&mut self.out, |out| self.shape.write(out, model, &parts));
+        }
     }
 
-    fn fail(&mut self, out: &mut Vec<u8>, error: &Error) {
+    fn fail(&mut self, error: &Error) {
         self.ended = true;
         self.observation.failed(error);
-        out.extend_from_slice(b"event: error\n");
+        self.out.extend_from_slice(b"event: error\n");
         let problem = Problem::new(error, self.observation.request_id()).to_json();
-        sse::write_data(out, |out| out.extend_from_slice(&problem));
+        sse::write_data(&mut self.out, |out| out.extend_from_slice(&problem));
+    }
+
+    /// The next event, if it is there.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<error::Result<ChatEvent>>> {
+        match &mut self.source {
+            Source::Begun { events, .. } => events.as_mut().poll_next(cx),
+            Source::Waiting(begin) => {
+                let begun = ready!(begin.as_mut().poll(cx));
+                Poll::Ready(Some(begun.map(|(reply, first)| {
+                    self.source = Source::begun(reply);
+                    first
+                })))
+            }
+        }
     }
 }
 
@@ -181,21 +236,21 @@ impl Stream for SseBody {
     type Item = std::result::Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.ended {
-            return Poll::Ready(None);
-        }
-        let mut out = Vec::with_capacity(256);
-        if let Some(first) = self.first.take() {
-            self.write(&mut out, Some(Ok(first)));
-        }
-        while !self.ended && out.len() < PIECE {
-            match self.events.as_mut().poll_next(cx) {
-                Poll::Ready(event) => self.write(&mut out, event),
-                Poll::Pending if out.is_empty() => return Poll::Pending,
-                Poll::Pending => break,
+        while !self.ended && self.out.len() < PIECE {
+            match self.poll_event(cx) {
+                Poll::Ready(event) => self.write(event),
+                Poll::Pending if !self.out.is_empty() => break,
+                Poll::Pending => match ready!(self.silence.poll(cx)) {
+                    Interruption::Ping => self.out.extend_from_slice(PING),
+                    Interruption::Cutoff => self.fail(&shutting_down()),
+                },
             }
         }
-        Poll::Ready(Some(Ok(out.into())))
+        if self.out.is_empty() {
+            return Poll::Ready(None);
+        }
+        self.silence.broken();
+        Poll::Ready(Some(Ok(mem::take(&mut self.out).into())))
     }
 }
 

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::{
     Edge,
-    body::Room,
+    body_memory::Room,
     cached,
     caller::Caller,
     error::Result,
@@ -217,8 +217,9 @@ impl Question {
     async fn answer(self, edge: &Edge, caller: &Caller, sent: Sent, stream: bool) -> Result<Response> {
         let model = edge.app.models.resolve(self.model.as_deref(), Capability::Vision).await?;
         let image = sent.open(edge).await?;
-        let reply = edge.app.analyze(caller, model, image, self.prompt, self.sampling).await?;
-        respond(caller, reply, Shape::Generate, stream).await
+        let (app, asked_by) = (Arc::clone(&edge.app), caller.owned());
+        let reply = async move { app.analyze(&asked_by, model, image, self.prompt, self.sampling).await };
+        respond(edge, caller, reply, Shape::Generate, stream).await
     }
 }
 

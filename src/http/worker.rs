@@ -3,7 +3,9 @@
 //! core: no thread is woken to steal what is already being done (see docs/adr/0011).
 
 use std::{
+    convert::Infallible,
     net,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -13,19 +15,22 @@ use std::{
 };
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
-};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::TcpStream,
     runtime,
     sync::{mpsc, oneshot},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_service::Service;
 
+use super::{
+    connection::HEAD_LIMIT,
+    connections::{Order, Place},
+    exchange,
+    socket::Socket,
+};
 use crate::{
     error::{Error, Kind, Result},
     telemetry::logs,
@@ -39,16 +44,17 @@ const BEAT: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Work {
     pub(super) router: Router,
-    /// How long running replies may go on when no more connections come.
-    pub(super) grace: Duration,
     /// Until then a worker that has nothing left to serve stays: a reply that began with it may be
     /// read by others, too.
     pub(super) all_served: CancellationToken,
 }
 
+/// A connection on its way to the thread that serves it.
+type Accepted = (net::TcpStream, Place);
+
 /// Dropping it ends the thread, once `all_served` is cancelled.
 pub(super) struct Worker {
-    inbox: mpsc::UnboundedSender<net::TcpStream>,
+    inbox: mpsc::UnboundedSender<Accepted>,
     /// Connections that have been given to it and are not closed.
     open: Arc<AtomicUsize>,
     served: oneshot::Receiver<()>,
@@ -92,9 +98,9 @@ impl Worker {
     }
 
     /// Hands a connection over; it is closed when the thread is gone.
-    pub(super) fn take(&self, connection: net::TcpStream) {
+    pub(super) fn take(&self, connection: net::TcpStream, place: Place) {
         self.open.fetch_add(1, Relaxed);
-        if self.inbox.send(connection).is_err() {
+        if self.inbox.send((connection, place)).is_err() {
             tracing::error!("a thread that serves connections has ended");
         }
     }
@@ -105,42 +111,60 @@ impl Worker {
     }
 }
 
-async fn serve(work: &Work, mut inbox: mpsc::UnboundedReceiver<net::TcpStream>, open: &Arc<AtomicUsize>) {
-    let connections = GracefulShutdown::new();
+async fn serve(work: &Work, mut inbox: mpsc::UnboundedReceiver<Accepted>, open: &Arc<AtomicUsize>) {
     let tasks = TaskTracker::new();
-    let abort = CancellationToken::new();
-    tasks.spawn(beat(abort.clone()));
-    while let Some(stream) = inbox.recv().await {
+    let beat = tokio::spawn(beat());
+    while let Some((stream, place)) = inbox.recv().await {
         let closed = Closed(Arc::clone(open));
         // Fails when there is no memory for one more; the client sees a closed connection.
         let Ok(stream) = TcpStream::from_std(stream) else { continue };
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(work.router.clone()));
-        let connection = connections.watch(connection);
-        let abort = abort.clone();
+        let router = work.router.clone();
         tasks.spawn(async move {
             let _closed = closed;
-            // A connection's own errors are the client's: it left, or spoke no HTTP.
-            tokio::select! {
-                _ = connection => {}
-                () = abort.cancelled() => {}
-            }
+            serve_connection(stream, Arc::new(place), router).await;
         });
     }
-    if tokio::time::timeout(work.grace, connections.shutdown()).await.is_err() {
-        tracing::warn!("replies were still running after {} s and are cut off", work.grace.as_secs());
-    }
-    abort.cancel();
     tasks.close();
     tasks.wait().await;
+    beat.abort();
+}
+
+async fn serve_connection(stream: TcpStream, place: Arc<Place>, router: Router) {
+    let connection = Arc::clone(&place.connection);
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        let connection = Arc::clone(&connection);
+        // Begun before it is waited for: hyper reads on at once.
+        let answered = router.clone().call(exchange::begin(request, &connection));
+        async move { Ok::<_, Infallible>(exchange::reply(answered.await?, connection)) }
+    });
+    let socket = TokioIo::new(Socket::new(stream, Arc::clone(&place)));
+    let mut serving = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_header_size(HEAD_LIMIT)
+            .max_buf_size(HEAD_LIMIT)
+            .serve_connection(socket, service)
+    );
+    loop {
+        tokio::select! {
+            // A connection's own errors are the client's: it left, or spoke no HTTP.
+            _ = &mut serving => return,
+            () = place.connection.told() => match place.order() {
+                Order::Close => return,
+                Order::Finish => serving.as_mut().graceful_shutdown(),
+                Order::GoOn => {}
+            }
+        }
+    }
 }
 
 /// A timer that is sooner than any other that a request may set: setting one that is the next to come
 /// is a call of the system, and most requests would.
-async fn beat(until: CancellationToken) {
-    while tokio::time::timeout(BEAT, until.cancelled()).await.is_err() {}
+async fn beat() {
+    loop {
+        tokio::time::sleep(BEAT).await;
+    }
 }
 
 /// One connection less.

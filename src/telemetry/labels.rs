@@ -37,7 +37,7 @@ pub fn method(name: &str) -> &'static str {
     METHODS.into_iter().find(|known| *known == name).unwrap_or(METHODS[METHODS.len() - 1])
 }
 
-pub(super) const ERROR_TYPES: [&str; 16] = [
+pub(super) const ERROR_TYPES: [&str; 17] = [
     "malformed",
     "unauthorized",
     "forbidden",
@@ -51,6 +51,7 @@ pub(super) const ERROR_TYPES: [&str; 16] = [
     "bad_gateway",
     "unavailable",
     "gateway_timeout",
+    "shutdown",
     "setup",
     "internal",
     "client_left",
@@ -75,6 +76,7 @@ pub fn error_type(kind: Kind) -> &'static str {
         Kind::BadGateway => "bad_gateway",
         Kind::Unavailable => "unavailable",
         Kind::GatewayTimeout => "gateway_timeout",
+        Kind::ShuttingDown => "shutdown",
         Kind::Setup => "setup",
         Kind::Internal => "internal",
     }
@@ -86,7 +88,14 @@ mod tests {
 
     #[test]
     fn every_kind_of_error_is_counted() {
-        for kind in [Kind::Malformed, Kind::Setup, Kind::Internal, Kind::Busy, Kind::GatewayTimeout] {
+        for kind in [
+            Kind::Malformed,
+            Kind::Setup,
+            Kind::Internal,
+            Kind::Busy,
+            Kind::GatewayTimeout,
+            Kind::ShuttingDown,
+        ] {
             assert!(ERROR_TYPES.contains(&error_type(kind)));
         }
         assert!(ERROR_TYPES.contains(&LEFT));

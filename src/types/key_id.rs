@@ -7,7 +7,7 @@ use std::fmt;
 pub struct KeyId([u8; 4]);
 
 impl KeyId {
-    pub fn new(bytes: [u8; 4]) -> Self {
+    pub const fn new(bytes: [u8; 4]) -> Self {
         Self(bytes)
     }
 
