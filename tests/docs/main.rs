@@ -1,0 +1,171 @@
+//! The commands of README.md, CONTRIBUTING.md and docs/ do what is printed there: each is run in a
+//! shell as it stands, and what it prints is compared, where `…` stands for what differs from time to
+//! time. A command that is neither run nor on the list of those that cannot be fails.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise: that is how it fails")]
+
+mod pages;
+mod shell;
+
+use std::fs;
+
+use pages::{Command, blocks, inline_commands, is_command, pages};
+use shell::Terminal;
+
+/// Commands that are not run, by their beginnings, and why.
+const NOT_RUN: &[(&str, &str)] = &[
+    ("make ", "builds, installs or tests for minutes; that the target exists is checked"),
+    ("cargo ", "as make"),
+    ("docker ", "there is no Docker where tests run; `make check` checks the compose file"),
+    ("simpleton model import qwen2.5:7b ", "a file of gigabytes that the reader has"),
+    ("MODELS_DIR=~/.ollama/models simpleton serve", "needs what the reader has pulled with Ollama"),
+    ("simpleton model import ", "a file that the reader has"),
+    ("simpleton serve", "runs until it is stopped; the start in README.md is run and compared"),
+    ("simpleton engine install", "builds for minutes"),
+    ("ollama ", "another program's"),
+];
+
+/// What a fenced block can be besides `console`.
+const KINDS: [&str; 5] = ["text", "json", "python", "yaml", "toml"];
+
+fn is_run(command: &Command) -> bool {
+    !NOT_RUN.iter().any(|(start, _)| command.text.starts_with(start))
+}
+
+/// Whether a text is what was expected: without regard to spaces and ends of lines, which pages have
+/// where they read well, and with anything at each `…`.
+fn fits(expected: &str, text: &str) -> bool {
+    let dense = |text: &str| text.split_whitespace().collect::<String>();
+    let (expected, text) = (dense(expected), dense(text));
+    let mut parts = expected.split('…');
+    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        let Some((_, after)) = rest.split_once(part) else { return false };
+        rest = after;
+    }
+    rest.ends_with(last)
+}
+
+#[test]
+fn every_command_does_what_is_printed() {
+    let mut terminal = Terminal::open();
+    let readme = fs::read_to_string("README.md").unwrap();
+    let start = blocks("README.md", &readme).into_iter().find(|block| block.kind == "text").unwrap();
+    let printed = terminal.as_printed(&terminal.printed);
+    assert!(fits(&start.lines.join("\n"), &printed), "{}\n{printed}", start.place);
+    let paste = terminal.printed.split_once("try ").unwrap().1.trim().to_owned();
+    let reply = terminal.run(&paste);
+    assert!(reply.contains("\"done\":true"), "{paste}\n{reply}");
+
+    let mut wrong = Vec::new();
+    for (page, text) in pages() {
+        for block in blocks(&page, &text).iter().filter(|block| block.kind == "console") {
+            for command in block.commands().iter().filter(|command| is_run(command)) {
+                let printed = terminal.run(&command.text);
+                if !fits(&command.output, &printed) {
+                    wrong.push(format!("{}\n$ {}\nprints\n{printed}", command.place, command.text));
+                }
+            }
+        }
+        for command in inline_commands(&page, &text).iter().filter(|command| is_run(command)) {
+            terminal.run(&command.text);
+        }
+    }
+    a_photograph_goes_the_same_way(&mut terminal, &readme);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// The samples are tiny; what readers have is not.
+fn a_photograph_goes_the_same_way(terminal: &mut Terminal, readme: &str) {
+    let (width, height) = (1200, 900);
+    let path = terminal.home.path().join("photo.png");
+    let mut encoder = png::Encoder::new(fs::File::create(&path).unwrap(), width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    let mut noise = 1_u32;
+    let pixels = std::iter::repeat_with(|| {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (noise >> 24) as u8
+    });
+    let pixels: Vec<u8> = pixels.take((width * height * 3) as usize).collect();
+    encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
+    assert!(path.metadata().unwrap().len() > 2_000_000);
+    let commands = blocks("README.md", readme).into_iter().filter(|block| block.kind == "console");
+    let commands: Vec<Command> = commands.flat_map(|block| block.commands()).collect();
+    let of_pictures = commands.iter().filter(|command| command.text.contains("/samples/"));
+    let mut seen = 0;
+    for command in of_pictures {
+        let (before, sample) = command.text.split_once("models/demo/samples/").unwrap();
+        let (_, after) = sample.split_once(".png").unwrap();
+        let reply = terminal.run(&format!("{before}{}{after}", path.display()));
+        assert!(reply.contains("\"model\":\"simpleton-demo\""), "{}\n{reply}", command.text);
+        seen += 1;
+    }
+    assert!(seen >= 4, "README.md shows pictures {seen} times");
+}
+
+#[test]
+fn every_block_says_what_it_is_and_hides_no_command() {
+    let mut wrong = Vec::new();
+    for (page, text) in pages() {
+        for block in blocks(&page, &text) {
+            let is_console = block.kind == "console";
+            if is_console && block.commands().is_empty() {
+                wrong.push(format!("{}: a console without a command", block.place));
+            }
+            if !is_console && !KINDS.contains(&block.kind.as_str()) {
+                wrong
+                    .push(format!("{}: say behind the fence what it is: console, or {KINDS:?}", block.place));
+            }
+            let hidden = block.lines.iter().filter(|line| is_command(line) || line.starts_with("$ "));
+            wrong.extend(hidden.filter(|_| !is_console).map(|line| format!("{}: {line}", block.place)));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What is not run exists at least.
+#[test]
+fn what_is_not_run_exists() {
+    let makefile = fs::read_to_string("Makefile").unwrap();
+    let mut wrong = Vec::new();
+    for (page, text) in pages() {
+        let blocks = blocks(&page, &text);
+        let shown = blocks.iter().filter(|block| block.kind == "console").flat_map(|block| block.commands());
+        for command in shown.chain(inline_commands(&page, &text)).filter(|command| !is_run(command)) {
+            let words: Vec<&str> = command.text.split_whitespace().collect();
+            let exists = match words[..] {
+                ["make", target, ..] => makefile.lines().any(|line| line.starts_with(&format!("{target}:"))),
+                ["simpleton", first, second, ..] if first != "serve" => helps(&[first, second]),
+                _ => true,
+            };
+            if !exists {
+                wrong.push(format!("{}: {}", command.place, command.text));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+fn helps(command: &[&str]) -> bool {
+    let program =
+        std::process::Command::new(env!("CARGO_BIN_EXE_simpleton")).args(command).arg("--help").output();
+    program.unwrap().status.success()
+}
+
+#[test]
+fn an_output_fits_with_anything_at_each_ellipsis() {
+    for (expected, text, fit) in [
+        ("a b", "ab\n", true),
+        ("a…", "abc", true),
+        ("a…c", "abc", true),
+        ("a…c…", "abcd", true),
+        ("a…c", "abcd", false),
+        ("a…d…c", "abc", false),
+        ("ab", "abc", false),
+        ("", "", true),
+        ("", "surprise", false),
+    ] {
+        assert_eq!(fits(expected, text), fit, "{expected:?} {text:?}");
+    }
+}
