@@ -19,7 +19,7 @@ use crate::{
     context::{at_once, within},
     error::{Error, Kind, Result},
     telemetry::call::RunningCall,
-    types::{ChatEvent, ChatRequest},
+    types::{ChatEvent, ChatRequest, FinishReason, Message, Prompt},
 };
 
 /// A reply whose events are still to come. Dropping it stops the work behind it, unless somebody
@@ -37,19 +37,23 @@ impl App {
     ///
     /// # Errors
     /// Whatever the backend says, in our kinds; see `http/error.rs` for what a client makes of them.
-    pub async fn chat(&self, caller: &Caller, request: ChatRequest) -> Result<ChatReply> {
+    pub async fn chat(&self, caller: &Caller, mut request: ChatRequest) -> Result<ChatReply> {
         let model = request.model.clone();
+        if let Prompt::Messages(messages) = &mut request.prompt {
+            Message::name_tools(messages);
+        }
         let identity = self.models.identify(&model).await;
         if let Some(listed) = &identity.listed {
             caller.observation.model(Arc::clone(listed));
         }
-        let key = self.cache.chat_key(&request, self.origin(identity.digest.as_deref(), caller));
+        let key = self.cache.chat_key(&request, self.origin(&identity, caller));
         let (backend, begin) = (Arc::clone(&self.backend), self.call(caller, &model, &identity));
+        let max_tokens = request.sampling.max_tokens;
         let generate = async move || -> Result<Events> {
             let mut call = begin();
             let asked = within(call.context(), backend.chat(request)).await;
             let events = asked.inspect_err(|error| call.failed(error))?;
-            let metered: Events = Box::pin(Metered { events, call, bytes: 0 });
+            let metered: Events = Box::pin(Metered { events, call, max_tokens, bytes: 0 });
             Ok(metered)
         };
         let (events, served) = self.cache.chat(key, caller.directives, generate).await?;
@@ -66,6 +70,7 @@ const MAX_REPLY_BYTES: usize = 32 * 1024 * 1024;
 struct Metered {
     events: ChatStream,
     call: RunningCall,
+    max_tokens: Option<u32>,
     bytes: usize,
 }
 
@@ -80,8 +85,13 @@ impl Stream for Metered {
             let message = "The model's reply has more than 32 MB and was cut off.";
             event = Some(Err(Error::new(Kind::BadGateway, message)));
         }
-        match &event {
-            Some(Ok(ChatEvent::Done(done))) => self.call.answered(done.usage, done.timings.queue),
+        match &mut event {
+            Some(Ok(ChatEvent::Done(done))) => {
+                if done.reason == FinishReason::Length && !done.usage.has_reached(self.max_tokens) {
+                    done.reason = FinishReason::Context;
+                }
+                self.call.answered(done.usage, done.timings.queue);
+            }
             Some(Ok(_)) => self.call.event(),
             Some(Err(error)) => self.call.failed(error),
             None => {}

@@ -19,16 +19,16 @@ impl App {
     /// Whatever the backend says, and `BadGateway` when it answers with something else than one
     /// finite vector of the same length for each text.
     pub async fn embed(&self, caller: &Caller, request: EmbedRequest) -> Result<Embedded> {
-        let EmbedRequest { model, input, keep_alive } = request;
-        let identity = self.models.identify(&model).await;
+        let EmbedRequest { model, input: _, truncate, keep_alive } = &request;
+        let (asked, truncate, keep_alive) = (model.clone(), *truncate, *keep_alive);
+        let identity = self.models.identify(model).await;
         if let Some(listed) = &identity.listed {
             caller.observation.model(Arc::clone(listed));
         }
-        let (backend, begin) = (Arc::clone(&self.backend), self.call(caller, &model, &identity));
-        let asked = model.clone();
+        let (backend, begin) = (Arc::clone(&self.backend), self.call(caller, model, &identity));
         let ask = async move |input: Vec<String>| {
             let texts = input.len();
-            let request = EmbedRequest { model: asked, input, keep_alive };
+            let request = EmbedRequest { model: asked, input, truncate, keep_alive };
             let mut call = begin();
             let answered = within(call.context(), backend.embed(request)).await;
             let sound = answered.and_then(|reply| validate(&reply, texts).map(|()| reply));
@@ -38,8 +38,8 @@ impl App {
             }
             sound
         };
-        let origin = self.origin(identity.digest.as_deref(), caller);
-        let embedded = self.cache.embed(input, &model, origin, caller.directives, ask).await?;
+        let origin = self.origin(&identity, caller);
+        let embedded = self.cache.embed(request, origin, caller.directives, ask).await?;
         note(&caller.observation, &embedded.served, self.backend.name());
         if let Some(reply) = &embedded.call {
             caller.observation.usage(usage(reply));

@@ -198,7 +198,7 @@ mod tests {
             modified_at: None,
             digest: String::new(),
             capabilities: vec![capability],
-            context_length: None,
+            context: crate::types::Context::default(),
             family: None,
             parameter_size: None,
             quantization: None,

@@ -20,7 +20,10 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use self::{alerts::Alerts, models::Models};
+use self::{
+    alerts::Alerts,
+    models::{Identity, Models},
+};
 pub use self::{analytics::CacheReport, chat::ChatReply};
 use self::{pictures::Pictures, prompts::Prompts};
 use crate::{
@@ -115,9 +118,10 @@ impl App {
 
     /// What an answer depends on besides the request; none while it is not known which weights will
     /// answer.
-    fn origin<'a>(&'a self, digest: Option<&'a str>, caller: &Caller) -> Option<Origin<'a>> {
+    fn origin<'a>(&'a self, identity: &'a Identity, caller: &Caller) -> Option<Origin<'a>> {
+        let (digest, context) = (identity.digest.as_deref()?, identity.context);
         let owner = Some(caller.key.to_bytes());
-        digest.map(|digest| Origin { backend: self.backend.name(), digest, owner })
+        Some(Origin { backend: self.backend.name(), digest, context, owner })
     }
 
     /// Ends everything that runs behind the scenes.

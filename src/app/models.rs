@@ -35,7 +35,9 @@ impl Settings {
         let (configured, briefs) = match needed {
             Capability::Embedding => (&self.default_embedding_model, "nomic-embed-text"),
             Capability::Vision => (&self.default_vision_model, "llava"),
-            Capability::Completion | Capability::Tools => (&self.default_inference_model, "qwen2.5:7b"),
+            Capability::Completion | Capability::Tools | Capability::Thinking => {
+                (&self.default_inference_model, "qwen2.5:7b")
+            }
         };
         let configured = configured.as_ref().map(ModelName::to_string);
         configured.or_else(|| (backend == "ollama").then(|| briefs.to_owned()))
@@ -82,6 +84,8 @@ pub struct Identity {
     pub listed: Option<Arc<str>>,
     /// The digest of its weights.
     pub digest: Option<String>,
+    /// Tokens that the backend makes room for, where that is known.
+    pub context: Option<u64>,
 }
 
 impl Models {
@@ -125,7 +129,7 @@ impl Models {
             return Identity::default();
         };
         let digest = (!model.digest.is_empty()).then(|| model.digest.clone());
-        Identity { listed: Some(model.name.as_str().into()), digest }
+        Identity { listed: Some(model.name.as_str().into()), digest, context: model.context.chosen }
     }
 
     async fn named(&self, name: &str, needed: Capability) -> Result<String> {
@@ -262,7 +266,7 @@ mod tests {
             modified_at: None,
             digest: String::new(),
             capabilities: capabilities.to_vec(),
-            context_length: None,
+            context: crate::types::Context::default(),
             family: None,
             parameter_size: None,
             quantization: None,

@@ -108,7 +108,7 @@ impl App {
         let digest = format!("{version} {}", self.tesseract.languages());
         let request = request(version.clone(), image.clone(), String::new(), Sampling::default());
         let owner = Some(caller.key.to_bytes());
-        let origin = Origin { backend: "tesseract", digest: &digest, owner };
+        let origin = Origin { backend: "tesseract", digest: &digest, context: None, owner };
         let key = self.cache.chat_key(&request, Some(origin));
         let tesseract = self.tesseract.clone();
         let read = async move || -> Result<Events> {
@@ -138,6 +138,7 @@ fn request(model: String, image: Image, prompt: String, sampling: Sampling) -> C
         tools: Vec::new(),
         format: Format::Text,
         sampling,
+        think: None,
         keep_alive: None,
     }
 }

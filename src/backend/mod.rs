@@ -4,6 +4,7 @@
 mod embedded;
 pub mod ollama;
 mod openai;
+mod place;
 mod replies;
 
 pub use self::embedded::Embedded;

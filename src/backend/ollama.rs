@@ -1,6 +1,8 @@
 //! An Ollama server: `/api/chat`, `/api/generate`, `/api/embed`, `/api/tags`, `/api/show`,
 //! `/api/version`.
 
+mod embed;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -16,12 +18,12 @@ use super::{Backend, ChatStream, LARGE, replies::events, to_json, work};
 use crate::{
     client::{Client, Method, Response, Target, Timeouts},
     error::{Error, Kind, Result},
-    types::{Capability, ChatRequest, EmbedReply, EmbedRequest, Model, ModelName, Prompt, Timings},
+    types::{Capability, ChatRequest, Context, EmbedReply, EmbedRequest, Model, ModelName, Prompt},
     wire::{
         ndjson::Lines,
         ollama::{
-            ChatBody, CommonBody, EmbedAnswer, EmbedBody, ErrorBody, GenerateBody, LineParser, MessageBody,
-            Show, Tags, Version, malformed,
+            ChatBody, CommonBody, ErrorBody, GenerateBody, LineParser, MessageBody, Show, Tags, Version,
+            malformed,
         },
         openai::ToolBody,
     },
@@ -63,13 +65,13 @@ impl Ollama {
 
     async fn post(&self, path: &str, model: &str, body: Vec<u8>) -> Result<Response> {
         let response = self.client.send(Method::POST, path, Some(body)).await?;
-        if response.is_success() { Ok(response) } else { Err(refusal(response, model).await) }
+        if response.is_success() { Ok(response) } else { Err(refusal(told(response).await, model)) }
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let response = self.client.send(Method::GET, path, None).await?;
         if !response.is_success() {
-            return Err(refusal(response, "").await);
+            return Err(refusal(told(response).await, ""));
         }
         read(&response.bytes(MAX_ANSWER).await?)
     }
@@ -95,8 +97,8 @@ impl Ollama {
 }
 
 fn write(request: &ChatRequest) -> Result<Vec<u8>> {
-    let ChatRequest { model, prompt, tools, format, sampling, keep_alive } = request;
-    let common = CommonBody::new(format, sampling, *keep_alive);
+    let ChatRequest { model, prompt, tools, format, sampling, think, keep_alive } = request;
+    let common = CommonBody::new(format, sampling, *think, *keep_alive);
     match prompt {
         Prompt::Messages(messages) => {
             let messages = messages.iter().map(MessageBody::from).collect();
@@ -125,22 +127,7 @@ impl Backend for Ollama {
     }
 
     async fn embed(&self, request: EmbedRequest) -> Result<EmbedReply> {
-        let EmbedRequest { model, input, keep_alive } = request;
-        let keep_alive = keep_alive.map(|keep_alive| keep_alive.to_string());
-        let (asked, size) = (model.clone(), input.iter().map(String::len).sum::<usize>());
-        let write = move || to_json(&EmbedBody { model: &asked, input: &input, keep_alive });
-        let response = self.post("/api/embed", &model, work(size > LARGE, write).await?).await?;
-        let answer = response.bytes(MAX_EMBED_ANSWER).await?;
-        let answer: EmbedAnswer = work(answer.len() > LARGE, move || read(&answer)).await?;
-        Ok(EmbedReply {
-            embeddings: answer.embeddings,
-            prompt_tokens: answer.prompt_eval_count,
-            timings: Timings {
-                total: Duration::from_nanos(answer.total_duration),
-                load: Duration::from_nanos(answer.load_duration),
-                ..Timings::default()
-            },
-        })
+        self.embed_all(request).await
     }
 
     async fn models(&self) -> Result<Vec<Model>> {
@@ -154,7 +141,7 @@ impl Backend for Ollama {
                 modified_at: tag.modified_at,
                 digest: tag.digest,
                 capabilities: shown.as_ref().map(|shown| shown.capabilities.clone()).unwrap_or_default(),
-                context_length: shown.and_then(|shown| shown.context_length),
+                context: Context { chosen: None, trained: shown.and_then(|shown| shown.context_length) },
                 family: tag.details.family,
                 parameter_size: tag.details.parameter_size,
                 quantization: tag.details.quantization_level,
@@ -170,19 +157,36 @@ impl Backend for Ollama {
     }
 }
 
-/// The error for an answer with a status other than 2xx.
-async fn refusal(response: Response, model: &str) -> Error {
+/// An answer with a status other than 2xx.
+struct Refused {
+    status: u16,
+    /// What Ollama says, or whatever stands there instead.
+    text: String,
+    /// Whether it is in Ollama's form.
+    is_ollamas: bool,
+}
+
+async fn told(response: Response) -> Refused {
     let status = response.status();
     let body = response.beginning(64 * 1024).await;
-    let text = serde_json::from_slice(&body)
-        .map_or_else(|_| String::from_utf8_lossy(&body).into_owned(), |body: ErrorBody| body.error);
+    match serde_json::from_slice(&body) {
+        Ok(ErrorBody { error }) => Refused { status, text: error, is_ollamas: true },
+        Err(_) => Refused { status, text: String::from_utf8_lossy(&body).into_owned(), is_ollamas: false },
+    }
+}
+
+fn refusal(Refused { status, text, is_ollamas }: Refused, model: &str) -> Error {
     let error = match status {
-        404 if !model.is_empty() => Error::new(
+        404 if is_ollamas && !model.is_empty() => Error::new(
             Kind::NotFound,
             format!("The model {model} is not on the Ollama server; get it with: ollama pull {model}"),
         ),
+        404 => Error::new(
+            Kind::BadGateway,
+            "What answers at OLLAMA_BASE_URL is not Ollama, or not at this path (status 404).",
+        ),
         // Ollama's own words: it refuses for a reason that the caller can mend.
-        400 => Error::new(Kind::Invalid, format!("Ollama refused the request: {text}")),
+        400 if is_ollamas => Error::new(Kind::Invalid, format!("Ollama refused the request: {text}")),
         413 => Error::new(Kind::TooLarge, "Ollama, or a proxy before it, takes no request of this size."),
         503 | 429 => Error::new(Kind::Unavailable, "Ollama is too busy to take the request.")
             .retry_after(Duration::from_secs(2)),
@@ -196,6 +200,12 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
 }
 
 fn capabilities(names: &[String]) -> Vec<Capability> {
-    let known = [Capability::Completion, Capability::Embedding, Capability::Vision, Capability::Tools];
+    let known = [
+        Capability::Completion,
+        Capability::Embedding,
+        Capability::Vision,
+        Capability::Tools,
+        Capability::Thinking,
+    ];
     known.into_iter().filter(|known| names.iter().any(|name| name == known.as_str())).collect()
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::{Stream, TryStreamExt};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{LARGE, replies, to_json, work};
+use super::{LARGE, place::Place, replies, to_json, work};
 use crate::{
     client::{Client, Method, Response},
     error::{Error, Kind, Result},
@@ -15,7 +15,7 @@ use crate::{
     wire::{
         Parser,
         foreign::without_paths,
-        openai::{EmbeddingsBody, ErrorBody, ErrorObject, parse_embeddings},
+        openai::{EmbedInput, EmbeddingsBody, ErrorBody, ErrorObject, parse_embeddings},
         sse::Events,
     },
 };
@@ -27,15 +27,15 @@ const BYTES_PER_EMBEDDING: usize = 200_000;
 /// How soon a server that is loading its model is worth asking again.
 const LOADING: Duration = Duration::from_secs(2);
 
-/// Posts a request; `pointer` is the field of the caller's request that holds the prompt.
+/// Posts a request; `place` is the field of the caller's request that holds the prompt.
 ///
 /// # Errors
 /// As `Client::send`. A refusal becomes `Invalid` when the request is at fault (with both numbers
 /// when the prompt is longer than the context), `Busy` for 429, `Unavailable` while the model is
 /// loading, else `BadGateway`.
-pub(super) async fn post(client: &Client, path: &str, body: Vec<u8>, pointer: &str) -> Result<Response> {
+pub(super) async fn post(client: &Client, path: &str, body: Vec<u8>, place: Place<'_>) -> Result<Response> {
     let response = client.send(Method::POST, path, Some(body)).await?;
-    if response.is_success() { Ok(response) } else { Err(refusal(response, pointer).await) }
+    if response.is_success() { Ok(response) } else { Err(refusal(response, place).await) }
 }
 
 /// Posts a request whose answer is one small JSON value.
@@ -46,9 +46,9 @@ pub(super) async fn ask<T: DeserializeOwned>(
     client: &Client,
     path: &str,
     body: &impl Serialize,
-    pointer: &str,
+    place: Place<'_>,
 ) -> Result<T> {
-    let answer = post(client, path, to_json(body)?, pointer).await?.bytes(SMALL_BODY).await?;
+    let answer = post(client, path, to_json(body)?, place).await?.bytes(SMALL_BODY).await?;
     serde_json::from_slice(&answer).map_err(|source| {
         Error::new(Kind::BadGateway, format!("{} gave an answer that cannot be understood.", client.peer()))
             .because(source)
@@ -71,10 +71,10 @@ pub(super) fn events<P: Parser>(response: Response, since: Instant) -> impl Stre
 ///
 /// # Errors
 /// As `post`, and `BadGateway` when the answer is not one vector for each text.
-pub(super) async fn embed(client: &Client, model: Option<&str>, input: &[String]) -> Result<EmbedReply> {
-    let body = to_json(&EmbeddingsBody::new(model, input))?;
+pub(super) async fn embed(client: &Client, input: &[EmbedInput], place: Place<'_>) -> Result<EmbedReply> {
+    let body = to_json(&EmbeddingsBody::new(None, input))?;
     let count = input.len();
-    let response = post(client, "/v1/embeddings", body, "/input").await?;
+    let response = post(client, "/v1/embeddings", body, place).await?;
     let answer = response.bytes(SMALL_BODY + count * BYTES_PER_EMBEDDING).await?;
     work(answer.len() > LARGE, move || parse_embeddings(&answer, count)).await
 }
@@ -90,7 +90,7 @@ fn timed(mut done: Done, since: Instant, first: Option<Instant>) -> Done {
     done
 }
 
-async fn refusal(response: Response, pointer: &str) -> Error {
+async fn refusal(response: Response, place: Place<'_>) -> Error {
     let (status, peer) = (response.status(), response.peer());
     let body = response.beginning(SMALL_BODY).await;
     let error = serde_json::from_slice::<ErrorBody>(&body).map_or_else(
@@ -98,8 +98,7 @@ async fn refusal(response: Response, pointer: &str) -> Error {
         |body| body.error,
     );
     if let Some((tokens, context)) = error.exceeded_context() {
-        let detail = format!("is {tokens} tokens long and the model takes at most {context}");
-        return Error::field(pointer, detail);
+        return Error::field(place.pointer, place.too_long(&tokens.to_string(), context));
     }
     let (kind, message) = match status {
         400 | 413 | 422 => {

@@ -10,16 +10,20 @@ use std::{
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Cache, Directives, Key, Origin, Served, Shared, entry, fresh, keep, key};
+use super::{
+    Cache, Directives, Key, Origin, Served, Shared,
+    entry::{self, Embedding},
+    fresh, keep, key,
+};
 use crate::{
     error::{Error, Kind as ErrorKind, Result},
-    types::EmbedReply,
+    types::{EmbedReply, EmbedRequest},
 };
 
 type Vector = Arc<[f32]>;
 
 /// An embedding that is being made; `None` until it is there.
-type Promise = watch::Receiver<Option<Result<Vector>>>;
+type Promise = watch::Receiver<Option<Result<Embedding>>>;
 
 /// Held by everybody who waits for a call to the model, which is given up when the last one leaves.
 type Interest = DropGuard;
@@ -33,6 +37,8 @@ pub(super) struct Running {
 /// Vectors in the order of the texts, with what the call to the model said when there was one.
 pub struct Embedded {
     pub vectors: Vec<Vector>,
+    /// The places of the texts that were cut to what the model takes.
+    pub truncated: Vec<usize>,
     pub call: Option<EmbedReply>,
     pub served: Served,
 }
@@ -43,7 +49,7 @@ struct Claim {
     text: String,
     /// Where it stands first among the caller's texts.
     index: usize,
-    waiting: watch::Sender<Option<Result<Vector>>>,
+    waiting: watch::Sender<Option<Result<Embedding>>>,
 }
 
 /// What has to be asked, and what only has to be waited for.
@@ -63,16 +69,15 @@ struct Wait {
 }
 
 impl Cache {
-    /// The embeddings of `texts`, those that are not known by one call of `ask`, which must answer
+    /// The embeddings of a request's texts, those that are not known by one call of `ask`, which must answer
     /// with one vector for each text it gets.
     ///
     /// # Errors
-    /// Those of `ask`, with the texts' places among `texts`. For others who wait for one of its texts
+    /// Those of `ask`, with the texts' places among the request's. For others who wait for one of its texts
     /// `Unavailable` when it was refused for another text than theirs.
     pub async fn embed<F>(
         &self,
-        texts: Vec<String>,
-        model: &str,
+        request: EmbedRequest,
         origin: Option<Origin<'_>>,
         directives: Directives,
         ask: impl FnOnce(Vec<String>) -> F + Send + 'static,
@@ -80,13 +85,17 @@ impl Cache {
     where
         F: Future<Output = Result<EmbedReply>> + Send + 'static,
     {
+        // How long the model stays loaded changes nothing in what it says.
+        let EmbedRequest { model, input: texts, truncate, keep_alive: _ } = request;
         let Some(origin) = origin.filter(|_| self.settings.cache_enabled && !directives.no_store) else {
             let mut reply = ask(texts).await?;
             let vectors = std::mem::take(&mut reply.embeddings).into_iter().map(Vector::from).collect();
-            return Ok(Embedded { vectors, call: Some(reply), served: Served::Bypass });
+            let truncated = std::mem::take(&mut reply.truncated);
+            return Ok(Embedded { vectors, truncated, call: Some(reply), served: Served::Bypass });
         };
         let origin = self.scoped(origin);
-        let keys: Vec<Key> = texts.iter().map(|text| key::embedding(model, text, origin)).collect();
+        let keys: Vec<Key> =
+            texts.iter().map(|text| key::embedding(&model, text, truncate, origin)).collect();
         let mut unique: HashMap<Key, (usize, String)> = HashMap::with_capacity(keys.len());
         for (key, text) in keys.iter().zip(texts.into_iter().enumerate()) {
             unique.entry(*key).or_insert(text);
@@ -106,8 +115,10 @@ impl Cache {
             (0, _, _) => Served::Miss { stored },
             _ => Served::Partial,
         };
-        let vectors = keys.iter().filter_map(|key| known.get(key).cloned()).collect();
-        Ok(Embedded { vectors, call, served })
+        let known: Vec<&Embedding> = keys.iter().filter_map(|key| known.get(key)).collect();
+        let truncated = known.iter().enumerate().filter(|(_, it)| it.truncated).map(|(n, _)| n).collect();
+        let vectors = known.iter().map(|it| Arc::clone(&it.vector)).collect();
+        Ok(Embedded { vectors, truncated, call, served })
     }
 
     /// Takes out of `wanted` what the store has. With the entry that expires first.
@@ -115,7 +126,7 @@ impl Cache {
         &self,
         wanted: &mut HashMap<Key, (usize, String)>,
         directives: Directives,
-    ) -> (HashMap<Key, Vector>, Option<Served>) {
+    ) -> (HashMap<Key, Embedding>, Option<Served>) {
         let mut known = HashMap::new();
         if directives.no_cache {
             return (known, None);
@@ -124,13 +135,14 @@ impl Cache {
         let mut first: Option<(SystemTime, Served)> = None;
         for (key, entry) in keys.iter().zip(self.shared.store.get(&keys).await) {
             let Some(entry) = entry else { continue };
-            if let (Some(served), Some(vector)) = (fresh(&entry, directives), entry::to_vector(&entry.value))
+            if let (Some(served), Some(embedding)) =
+                (fresh(&entry, directives), entry::to_embedding(&entry.value))
             {
                 if first.as_ref().is_none_or(|(expires_at, _)| entry.expires_at < *expires_at) {
                     first = Some((entry.expires_at, served));
                 }
                 wanted.remove(key);
-                known.insert(*key, vector);
+                known.insert(*key, embedding);
             }
         }
         (known, first.map(|(_, served)| served))
@@ -173,7 +185,7 @@ impl Cache {
         Missing { ask: claims, wait }: Missing,
         abandoned: CancellationToken,
         ask: impl FnOnce(Vec<String>) -> F + Send + 'static,
-        known: &mut HashMap<Key, Vector>,
+        known: &mut HashMap<Key, Embedding>,
     ) -> Result<Option<EmbedReply>>
     where
         F: Future<Output = Result<EmbedReply>> + Send + 'static,
@@ -196,9 +208,9 @@ impl Cache {
             Some(call) => Some(call.await.map_err(|source| lost().because(source))??),
         };
         for Wait { key, index, mut promise, _interest } in wait {
-            let vector = promise.wait_for(Option::is_some).await.map_err(|_| lost())?.clone();
-            let vector = vector.unwrap_or_else(|| Err(lost()));
-            known.insert(key, vector.map_err(|error| error.at(|_| format!("/input/{index}")))?);
+            let embedding = promise.wait_for(Option::is_some).await.map_err(|_| lost())?.clone();
+            let embedding = embedding.unwrap_or_else(|| Err(lost()));
+            known.insert(key, embedding.map_err(|error| error.at(|_| format!("/input/{index}")))?);
         }
         Ok(reply)
     }
@@ -216,11 +228,13 @@ impl Claims {
         match reply {
             Ok(mut reply) => {
                 let vectors = std::mem::take(&mut reply.embeddings);
-                for (Claim { key, waiting, .. }, vector) in self.claims.iter().zip(vectors) {
+                for (n, (Claim { key, waiting, .. }, vector)) in self.claims.iter().zip(vectors).enumerate() {
+                    let truncated = reply.truncated.contains(&n);
+                    let embedding = Embedding { vector: vector.into(), truncated };
                     if !ttl.is_zero() {
-                        keep(&self.shared, *key, entry::from_vector(&vector), ttl);
+                        keep(&self.shared, *key, entry::from_embedding(&embedding), ttl);
                     }
-                    waiting.send_replace(Some(Ok(vector.into())));
+                    waiting.send_replace(Some(Ok(embedding)));
                 }
                 Ok(reply)
             }
@@ -289,11 +303,13 @@ mod tests {
         Cache::open(settings, folder, Arc::new(Metrics::new(&[]))).await.expect("a cache")
     }
 
-    fn texts(texts: &[&str]) -> Vec<String> {
-        texts.iter().map(|text| (*text).to_owned()).collect()
+    fn request(texts: &[&str]) -> EmbedRequest {
+        let input = texts.iter().map(|text| (*text).to_owned()).collect();
+        EmbedRequest { model: "m".to_owned(), input, truncate: false, keep_alive: None }
     }
 
-    const ORIGIN: Option<Origin<'_>> = Some(Origin { backend: "embedded", digest: "d", owner: None });
+    const ORIGIN: Option<Origin<'_>> =
+        Some(Origin { backend: "embedded", digest: "d", context: None, owner: None });
 
     #[tokio::test]
     async fn a_refusal_names_the_text_to_its_caller_and_no_text_to_others() {
@@ -304,7 +320,7 @@ mod tests {
             Ok(EmbedReply { embeddings, ..EmbedReply::default() })
         };
         let directives = Directives::default;
-        cache.embed(texts(&["known"]), "m", ORIGIN, directives(), known).await.expect("a vector");
+        cache.embed(request(&["known"]), ORIGIN, directives(), known).await.expect("a vector");
         let (go, gone) = oneshot::channel::<()>();
         let (asks, asked) = oneshot::channel();
         let refuse = async |input: Vec<String>| {
@@ -313,11 +329,11 @@ mod tests {
             let index = input.iter().position(|text| text == "long").expect("it is asked for");
             Err(Error::field(format!("/input/{index}"), "is too long"))
         };
-        let own = cache.embed(texts(&["b", "known", "b", "long", "a"]), "m", ORIGIN, directives(), refuse);
+        let own = cache.embed(request(&["b", "known", "b", "long", "a"]), ORIGIN, directives(), refuse);
         let other = async {
             asked.await.expect("a call");
-            let other = cache.embed(texts(&["a"]), "m", ORIGIN, directives(), known);
-            let alike = cache.embed(texts(&["known", "long"]), "m", ORIGIN, directives(), known);
+            let other = cache.embed(request(&["a"]), ORIGIN, directives(), known);
+            let alike = cache.embed(request(&["known", "long"]), ORIGIN, directives(), known);
             let joined = async {
                 let sample = "simpleton_cache_collapsed_total{cache_type=\"embedding\"} 2";
                 let metrics = &cache.shared.metrics;
@@ -333,7 +349,7 @@ mod tests {
         assert_eq!(own.field_errors()[0].pointer, "/input/3");
         assert_eq!(alike.err().expect("a refusal").field_errors()[0].pointer, "/input/1");
         assert_eq!(other.err().expect("nothing").kind(), ErrorKind::Unavailable);
-        cache.embed(texts(&["a"]), "m", ORIGIN, directives(), known).await.expect("a vector");
+        cache.embed(request(&["a"]), ORIGIN, directives(), known).await.expect("a vector");
     }
 
     #[tokio::test]
@@ -346,9 +362,9 @@ mod tests {
             std::future::pending().await
         };
         let never = async |_: Vec<String>| unreachable!("it is being made");
-        let mut first = Box::pin(cache.embed(texts(&["a"]), "m", ORIGIN, Directives::default(), endless));
+        let mut first = Box::pin(cache.embed(request(&["a"]), ORIGIN, Directives::default(), endless));
         assert!(futures_util::poll!(&mut first).is_pending());
-        let mut second = Box::pin(cache.embed(texts(&["a"]), "m", ORIGIN, Directives::default(), never));
+        let mut second = Box::pin(cache.embed(request(&["a"]), ORIGIN, Directives::default(), never));
         while !cache.shared.running.lock().expect("a board").values().any(|it| it.interest.strong_count() > 1)
         {
             assert!(
@@ -365,7 +381,7 @@ mod tests {
         asked.await.expect_err("the call was dropped");
         let known =
             async |_: Vec<String>| Ok(EmbedReply { embeddings: vec![vec![0.5]], ..EmbedReply::default() });
-        cache.embed(texts(&["a"]), "m", ORIGIN, Directives::default(), known).await.expect("a vector");
+        cache.embed(request(&["a"]), ORIGIN, Directives::default(), known).await.expect("a vector");
         assert!(cache.shared.running.lock().expect("a board").is_empty());
     }
 }

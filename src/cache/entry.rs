@@ -5,19 +5,23 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::types::ChatEvent;
+use crate::types::{ChatEvent, FinishReason};
 
 /// A list of events in postcard's form (<https://postcard.jamesmunns.com/wire-format>), which names
 /// no fields: reading it costs a tenth of reading JSON, which was more than anything else in a hit.
 /// Another number when a test says that the form of an event has changed. 1 was JSON.
 const EVENTS: u8 = 3;
 const VECTOR: u8 = 2;
+/// A vector of a text that was cut to what the model takes.
+const VECTOR_OF_CUT: u8 = 4;
 
 /// A log that is worth keeping, with neighbouring texts joined: `None` when it has no end, nothing
-/// in it, or an answer to a tool that is no object.
+/// but thoughts in it, a call of a tool whose arguments are no object, or an end where the context was
+/// full.
 pub(super) fn from_events(events: Vec<ChatEvent>) -> Option<Bytes> {
-    let Some((ChatEvent::Done(_), said)) = events.split_last() else { return None };
-    let sound = !said.is_empty()
+    let Some((ChatEvent::Done(done), said)) = events.split_last() else { return None };
+    let sound = done.reason != FinishReason::Context
+        && said.iter().any(|event| !matches!(event, ChatEvent::Thinking(_)))
         && said.iter().all(|event| match event {
             ChatEvent::Done(_) => false,
             ChatEvent::ToolCall(call) => call.arguments.is_object(),
@@ -43,18 +47,33 @@ pub(super) fn to_events(value: &[u8]) -> Option<Vec<ChatEvent>> {
     (rest.is_empty() && matches!(events.last(), Some(ChatEvent::Done(_)))).then_some(events)
 }
 
+/// The embedding of one text.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Embedding {
+    pub(super) vector: Arc<[f32]>,
+    /// Whether the text was cut to what the model takes.
+    pub(super) truncated: bool,
+}
+
 /// 4 bytes for each number, little endian.
-pub(super) fn from_vector(vector: &[f32]) -> Bytes {
+pub(super) fn from_embedding(Embedding { vector, truncated }: &Embedding) -> Bytes {
     let mut value = Vec::with_capacity(1 + vector.len() * 4);
-    value.push(VECTOR);
+    value.push(if *truncated { VECTOR_OF_CUT } else { VECTOR });
     value.extend(vector.iter().flat_map(|number| number.to_le_bytes()));
     value.into()
 }
 
-pub(super) fn to_vector(value: &[u8]) -> Option<Arc<[f32]>> {
-    let (numbers, []) = value.strip_prefix(&[VECTOR])?.as_chunks::<4>() else { return None };
+pub(super) fn to_embedding(value: &[u8]) -> Option<Embedding> {
+    let (form, numbers) = value.split_first()?;
+    let truncated = match *form {
+        VECTOR => false,
+        VECTOR_OF_CUT => true,
+        _ => return None,
+    };
+    let (numbers, []) = numbers.as_chunks::<4>() else { return None };
     let vector: Arc<[f32]> = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-    (!vector.is_empty() && vector.iter().all(|number| number.is_finite())).then_some(vector)
+    let is_sound = !vector.is_empty() && vector.iter().all(|number| number.is_finite());
+    is_sound.then_some(Embedding { vector, truncated })
 }
 
 #[cfg(test)]
@@ -131,8 +150,8 @@ mod tests {
         fn foreign_bytes_are_a_miss(bytes in prop::collection::vec(any::<u8>(), 0..200), form in 0u8..5) {
             let mut value = vec![form];
             value.extend(bytes);
-            if let Some(vector) = to_vector(&value) {
-                prop_assert_eq!(&from_vector(&vector)[..], &value[..]);
+            if let Some(embedding) = to_embedding(&value) {
+                prop_assert_eq!(&from_embedding(&embedding)[..], &value[..]);
             }
             // By chance they may be a log, and then it is whole.
             let end = to_events(&value).map(|events| matches!(events.last(), Some(ChatEvent::Done(_))));
@@ -148,10 +167,14 @@ mod tests {
         }
 
         #[test]
-        fn a_vector_comes_back(vector in prop::collection::vec(-1e30f32..1e30, 1..900)) {
-            let value = from_vector(&vector);
-            prop_assert!(value.len() <= 1 + vector.len() * 4);
-            prop_assert_eq!(to_vector(&value), Some(vector.into()));
+        fn a_vector_comes_back(
+            vector in prop::collection::vec(-1e30f32..1e30, 1..900),
+            truncated in any::<bool>(),
+        ) {
+            let embedding = Embedding { vector: vector.into(), truncated };
+            let value = from_embedding(&embedding);
+            prop_assert!(value.len() <= 1 + embedding.vector.len() * 4);
+            prop_assert_eq!(to_embedding(&value), Some(embedding));
         }
     }
 }

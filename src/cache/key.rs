@@ -8,7 +8,7 @@ use super::store::{Key, Kind};
 use crate::types::{ChatRequest, Completion, Format, Image, Message, Prompt, Sampling, Tool, ToolCall};
 
 /// Changed when the canonical form or the meaning of an entry changes: old entries are then not found.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// What an answer depends on besides the request.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +17,8 @@ pub struct Origin<'a> {
     pub backend: &'a str,
     /// Of the model that answers; a model that is pulled anew has another one.
     pub digest: &'a str,
+    /// Tokens that the backend makes room for, where that is known: an answer that was longer is another.
+    pub context: Option<u64>,
     /// Whose entries these are, when keys do not share them.
     pub owner: Option<[u8; 4]>,
 }
@@ -24,7 +26,7 @@ pub struct Origin<'a> {
 /// The key of a request for text.
 pub(super) fn chat(request: &ChatRequest, origin: Origin<'_>) -> Key {
     // How long the model stays loaded changes nothing in what it says.
-    let ChatRequest { model, prompt, tools, format, sampling, keep_alive: _ } = request;
+    let ChatRequest { model, prompt, tools, format, sampling, think, keep_alive: _ } = request;
     let mut hash = Canonical::new(origin, model);
     let mut pictures = false;
     match prompt {
@@ -54,6 +56,9 @@ pub(super) fn chat(request: &ChatRequest, origin: Origin<'_>) -> Key {
         Format::Schema(schema) => hash.byte(2).text(schema.get()),
     };
     hash.sampling(sampling);
+    hash.maybe(*think, |hash, think| {
+        hash.byte(u8::from(think.is_on())).text(think.effort().unwrap_or_default())
+    });
     let kind = match prompt {
         _ if pictures => Kind::Vision,
         Prompt::Messages(_) => Kind::Chat,
@@ -63,9 +68,9 @@ pub(super) fn chat(request: &ChatRequest, origin: Origin<'_>) -> Key {
 }
 
 /// The key of one text's embedding.
-pub(super) fn embedding(model: &str, text: &str, origin: Origin<'_>) -> Key {
+pub(super) fn embedding(model: &str, text: &str, truncate: bool, origin: Origin<'_>) -> Key {
     let mut hash = Canonical::new(origin, model);
-    hash.text(text);
+    hash.text(text).byte(u8::from(truncate));
     hash.finish(Kind::Embedding)
 }
 
@@ -74,9 +79,10 @@ pub(super) fn embedding(model: &str, text: &str, origin: Origin<'_>) -> Key {
 struct Canonical(Sha256);
 
 impl Canonical {
-    fn new(Origin { backend, digest, owner }: Origin<'_>, model: &str) -> Self {
+    fn new(Origin { backend, digest, context, owner }: Origin<'_>, model: &str) -> Self {
         let mut new = Self(Sha256::new());
         new.byte(VERSION).text(backend).text(model).text(digest);
+        new.maybe(context, |hash, tokens| hash.bytes(&tokens.to_le_bytes()));
         new.maybe(owner, |hash, owner| hash.bytes(&owner));
         new
     }
@@ -140,9 +146,9 @@ impl Canonical {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{JsonText, Role};
+    use crate::types::{JsonText, Role, Think};
 
-    const ORIGIN: Origin<'static> = Origin { backend: "fake", digest: "d1", owner: None };
+    const ORIGIN: Origin<'static> = Origin { backend: "fake", digest: "d1", context: None, owner: None };
 
     fn request() -> ChatRequest {
         ChatRequest {
@@ -151,6 +157,7 @@ mod tests {
             tools: Vec::new(),
             format: Format::Text,
             sampling: Sampling::default(),
+            think: None,
             keep_alive: None,
         }
     }
@@ -181,6 +188,8 @@ mod tests {
             chat(&request(), ORIGIN),
             chat(&request(), Origin { backend: "other", ..ORIGIN }),
             chat(&request(), Origin { digest: "d2", ..ORIGIN }),
+            chat(&request(), Origin { context: Some(4096), ..ORIGIN }),
+            chat(&request(), Origin { context: Some(8192), ..ORIGIN }),
             chat(&request(), Origin { owner: Some([1; 4]), ..ORIGIN }),
             chat(&request(), Origin { owner: Some([2; 4]), ..ORIGIN }),
             changed(|r| r.model = "n".into()),
@@ -216,8 +225,14 @@ mod tests {
             changed(|r| {
                 r.tools = vec![Tool { name: "t".into(), description: None, parameters: JsonText::default() }]
             }),
-            embedding("m", "hi", ORIGIN),
-            embedding("m", "ho", ORIGIN),
+            changed(|r| r.think = Some(Think::Off)),
+            changed(|r| r.think = Some(Think::On)),
+            changed(|r| r.think = Some(Think::Low)),
+            changed(|r| r.think = Some(Think::High)),
+            embedding("m", "hi", false, ORIGIN),
+            embedding("m", "hi", true, ORIGIN),
+            embedding("m", "ho", false, ORIGIN),
+            embedding("m", "hi", false, Origin { context: Some(4096), ..ORIGIN }),
         ];
         let different: std::collections::HashSet<_> = keys.iter().collect();
         assert_eq!(different.len(), keys.len());

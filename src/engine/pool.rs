@@ -92,6 +92,11 @@ pub struct Snapshot {
 }
 
 impl Engine {
+    /// Tokens that a request to this model may take, prompt and answer together.
+    pub fn context(&self, entry: &Entry) -> u32 {
+        self.shared.settings.context_per_slot(entry)
+    }
+
     /// Must be called within a tokio runtime. Whether llama-server is there is seen when a model is
     /// loaded, so that a server without it still does everything else.
     ///

@@ -179,6 +179,15 @@ pub(super) enum KeepAliveField {
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "only its description is used")]
+pub(super) enum ThinkField {
+    Whether(bool),
+    /// `low`, `medium` or `high`.
+    Effort(String),
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its description is used")]
 pub(super) enum ArgumentsField {
     Text(String),
     #[schema(value_type = Object)]

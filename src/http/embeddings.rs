@@ -40,6 +40,9 @@ pub(super) struct EmbedBody {
     /// A text, or a list of 1 to 2048 texts.
     #[schema(value_type = OneOrMany, example = "Hello world")]
     input: Texts,
+    /// Cut a text that is longer than the model takes, where it would else be refused.
+    #[schema(default = false)]
+    truncate: Option<bool>,
     /// The server's default embedding model when absent.
     model: Option<String>,
 }
@@ -48,6 +51,8 @@ pub(super) struct EmbedBody {
 pub(super) struct BatchQuery {
     /// The server's default embedding model when absent.
     model: Option<String>,
+    /// Cut a text that is longer than the model takes, where it would else be refused.
+    truncate: Option<bool>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -56,6 +61,9 @@ pub(super) struct EmbedReplyBody {
     /// One vector for each text, in the order of the texts.
     #[schema(value_type = Vec<Vec<f32>>)]
     embeddings: Vec<Arc<[f32]>>,
+    /// The places of the texts that were cut, as `truncate` allows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    truncated: Vec<usize>,
     /// Nanoseconds that the model took; 0 when all was known.
     total_duration: u64,
 }
@@ -72,7 +80,9 @@ pub(super) async fn embed(
         Texts::One(text) => (vec![text], "/input"),
         Texts::Many(texts) => (texts, "/input/"),
     };
-    answer(&edge, &caller, body.model.as_deref(), texts, pointer).await
+    let request =
+        Asked { model: body.model, input: texts, truncate: body.truncate.unwrap_or(false), pointer };
+    answer(&edge, &caller, request).await
 }
 
 /// Embeds a bare list of texts
@@ -84,17 +94,20 @@ pub(super) async fn batch(
     Query(query): Query<BatchQuery>,
     Json(texts, _room): Json<Vec<String>>,
 ) -> Result<Response> {
-    answer(&edge, &caller, query.model.as_deref(), texts, "/").await
+    let truncate = query.truncate.unwrap_or(false);
+    answer(&edge, &caller, Asked { model: query.model, input: texts, truncate, pointer: "/" }).await
 }
 
-/// `pointer` is where the texts stand in the body; one that ends in a slash is a list.
-async fn answer(
-    edge: &Edge,
-    caller: &Caller,
-    model: Option<&str>,
+struct Asked {
+    model: Option<String>,
     input: Vec<String>,
-    pointer: &str,
-) -> Result<Response> {
+    truncate: bool,
+    /// Where the texts stand in the body; one that ends in a slash is a list.
+    pointer: &'static str,
+}
+
+async fn answer(edge: &Edge, caller: &Caller, asked: Asked) -> Result<Response> {
+    let Asked { model, input, truncate, pointer } = asked;
     let mut fields = Fields::default();
     if !(1..=MAX_TEXTS).contains(&input.len()) {
         fields.refuse(pointer.trim_end_matches('/'), format!("must have 1 to {MAX_TEXTS} texts"));
@@ -106,18 +119,19 @@ async fn answer(
         fields.refuse(format!("{pointer}{index}"), "must not be empty");
     }
     fields.finish()?;
-    let model = edge.app.models.resolve(model, Capability::Embedding).await?;
-    let request = EmbedRequest { model: model.clone(), input, keep_alive: None };
+    let model = edge.app.models.resolve(model.as_deref(), Capability::Embedding).await?;
+    let request = EmbedRequest { model: model.clone(), input, truncate, keep_alive: None };
     // Further in they are a list, `/input`, whatever they are here.
     let place = |inner: &str| match inner.strip_prefix("/input") {
         Some(index) if pointer.ends_with('/') => format!("{}{index}", pointer.trim_end_matches('/')),
         Some(_) => pointer.to_owned(),
         None => inner.to_owned(),
     };
-    let Embedded { vectors, call, served } =
+    let Embedded { vectors, truncated, call, served } =
         edge.app.embed(caller, request).await.map_err(|error| error.at(place))?;
     let total_duration = call.map_or(0, |call| nanos(call.timings.total));
-    let mut response = render(EmbedReplyBody { model, embeddings: vectors, total_duration }).await?;
+    let mut response =
+        render(EmbedReplyBody { model, embeddings: vectors, truncated, total_duration }).await?;
     cached::mark(response.headers_mut(), &served);
     Ok(response)
 }

@@ -10,7 +10,7 @@ use super::{
     Edge,
     body_memory::Room,
     caller::Caller,
-    docs::{ArgumentsField, FormatField, KeepAliveField, OneOrMany},
+    docs::{ArgumentsField, FormatField, KeepAliveField, OneOrMany, ThinkField},
     error::Result,
     extract::Json,
     fields::Fields,
@@ -22,7 +22,7 @@ use crate::{
     error,
     types::{
         Capability, ChatRequest, Completion, EncodedImage, Format, Image, JsonText, KeepAlive, Message,
-        Prompt, Role, Sampling, Tool, ToolCall,
+        Prompt, Role, Sampling, Think, Tool, ToolCall,
     },
 };
 
@@ -55,6 +55,11 @@ macro_rules! body {
             /// `"json"` or a JSON Schema.
             #[schema(value_type = Option<FormatField>)]
             format: Option<JsonText>,
+            /// Whether a model that can think does so before it answers, and for how long: `true`, `false`,
+            /// `"low"`, `"medium"` or `"high"`. Its own default when absent.
+            #[serde(default, deserialize_with = "think")]
+            #[schema(value_type = Option<ThinkField>)]
+            think: Option<Think>,
             /// How long the model stays loaded: seconds or a duration (`5m`); -1 for ever. An answer out of
             /// the cache changes nothing.
             #[serde(default, deserialize_with = "keep_alive")]
@@ -230,6 +235,7 @@ impl GenerateBody {
             tools: Vec::new(),
             format,
             sampling,
+            think: self.think,
             keep_alive: self.keep_alive,
         })
     }
@@ -263,6 +269,7 @@ impl ChatBody {
             tools: self.tools.into_iter().flatten().map(Tool::from).collect(),
             format,
             sampling,
+            think: self.think,
             keep_alive: self.keep_alive,
         })
     }
@@ -276,6 +283,12 @@ impl MessageBody {
         }
         if calls_tools && !matches!(self.role, RoleBody::Assistant) {
             fields.refuse(format!("/messages/{index}/tool_calls"), "are only the assistant's");
+        }
+        for (call, ToolCallBody { id: _, function }) in self.tool_calls.iter().flatten().enumerate() {
+            if ToolCall::arguments(&function.arguments).is_none() {
+                let pointer = format!("/messages/{index}/tool_calls/{call}/function/arguments");
+                fields.refuse(pointer, "must be an object, or one written as a string");
+            }
         }
     }
 
@@ -305,8 +318,7 @@ impl From<ToolBody> for Tool {
 impl From<ToolCallBody> for ToolCall {
     fn from(ToolCallBody { id, function }: ToolCallBody) -> Self {
         // OpenAI's clients send the arguments as JSON in a string.
-        let inner = function.arguments.to_text().and_then(|text| serde_json::from_str(&text).ok());
-        let arguments = inner.unwrap_or(function.arguments);
+        let arguments = ToolCall::arguments(&function.arguments).unwrap_or(function.arguments);
         Self { id, name: function.name, arguments }
     }
 }
@@ -360,4 +372,16 @@ fn keep_alive<'de, D: Deserializer<'de>>(
     let Some(given) = Option::<JsonText>::deserialize(deserializer)? else { return Ok(None) };
     let text = given.to_text().unwrap_or_else(|| given.to_string());
     text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+fn think<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Think>, D::Error> {
+    let Some(given) = Option::<JsonText>::deserialize(deserializer)? else { return Ok(None) };
+    match given.get() {
+        "false" => Ok(Some(Think::Off)),
+        "true" => Ok(Some(Think::On)),
+        r#""low""# => Ok(Some(Think::Low)),
+        r#""medium""# => Ok(Some(Think::Medium)),
+        r#""high""# => Ok(Some(Think::High)),
+        _ => Err(serde::de::Error::custom("must be true, false, \"low\", \"medium\" or \"high\"")),
+    }
 }

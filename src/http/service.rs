@@ -53,14 +53,26 @@ struct ModelReply {
     digest: String,
     /// Of `completion`, `embedding`, `vision`, `tools`.
     capabilities: Vec<&'static str>,
-    /// Tokens.
+    /// Tokens that the model was trained for.
     #[serde(skip_serializing_if = "Option::is_none")]
     context_length: Option<u64>,
+    context: ContextReply,
     details: DetailsReply,
     /// The backend that serves it.
     source: &'static str,
     /// Whether it is in memory now.
     loaded: bool,
+}
+
+/// Tokens of prompt and answer together.
+#[derive(Serialize, ToSchema)]
+struct ContextReply {
+    /// What the server makes room for (`ENGINE_CONTEXT`), where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chosen: Option<u64>,
+    /// What the model was trained for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trained: Option<u64>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -89,7 +101,8 @@ impl From<&Model> for ModelReply {
             modified_at: model.modified_at.map(|at| at.to_string()),
             digest: model.digest.clone(),
             capabilities: model.capabilities.iter().map(|capability| capability.as_str()).collect(),
-            context_length: model.context_length,
+            context_length: model.context.trained,
+            context: ContextReply { chosen: model.context.chosen, trained: model.context.trained },
             details: DetailsReply {
                 family: model.family.clone(),
                 parameter_size: model.parameter_size.clone(),

@@ -73,6 +73,9 @@ pub(super) fn capabilities(
     if header.template_has_tools {
         capabilities.push(Capability::Tools);
     }
+    if header.template_has_thinking {
+        capabilities.push(Capability::Thinking);
+    }
     capabilities
 }
 

@@ -1,8 +1,8 @@
 //! One installed model: what it is and where its files lie.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use crate::types::{Model, ModelName};
+use crate::types::{ControlTokens, Model, ModelName};
 
 /// One installed model. Its files were there when it was listed.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct Entry {
     pub projector: Option<PathBuf>,
     pub projector_digest: Option<String>,
     pub architecture: Architecture,
+    /// What its tokenizer reads as control tokens, and the marks that stand for images in a prompt.
+    pub control_tokens: Arc<ControlTokens>,
 }
 
 /// What the engine has to know before it starts a child, read from the GGUF's header.

@@ -19,8 +19,11 @@ use super::{
 };
 use crate::{
     error::Result,
-    types::{Model, ModelName},
+    types::{Context, ControlTokens, Model, ModelName},
 };
+
+/// What stands for an image in a prompt of llama-server's; newer ones make one up at each start.
+const MEDIA_MARK: &str = "<__media__>";
 
 /// What was read from one manifest and the files it names. Failures are not remembered: they are
 /// few, and reading them again finds out when they are mended.
@@ -97,7 +100,7 @@ impl Files<'_> {
                 modified_at: None,
                 digest: String::new(),
                 capabilities: describe::capabilities(&header, &architecture, projector.is_some()),
-                context_length: Some(architecture.context_length),
+                context: Context { chosen: None, trained: Some(architecture.context_length) },
                 family: Some(architecture.name.clone()),
                 parameter_size: Some(describe::parameter_size(header.parameters)),
                 quantization: describe::quantization(&header).map(str::to_owned),
@@ -108,6 +111,9 @@ impl Files<'_> {
             weights_digest: weights.digest.hex().to_owned(),
             projector: projector_path,
             projector_digest: projector.map(|layer| layer.digest.hex().to_owned()),
+            control_tokens: Arc::new(ControlTokens::new(
+                header.marks.into_iter().chain([MEDIA_MARK.to_owned()]),
+            )),
             architecture,
         })
     }

@@ -16,6 +16,8 @@ pub struct ChatRequest {
     pub tools: Vec<Tool>,
     pub format: Format,
     pub sampling: Sampling,
+    /// Whether, and how long, the model thinks before it answers; the model's default when absent.
+    pub think: Option<Think>,
     /// How long the model stays loaded after this request; the backend's default when absent.
     pub keep_alive: Option<KeepAlive>,
 }
@@ -35,7 +37,7 @@ impl ChatRequest {
         let tool = |Tool { name, description, parameters }: &Tool| {
             name.len() + maybe(description) + parameters.get().len()
         };
-        let Self { model: _, prompt, tools, format, sampling, keep_alive: _ } = self;
+        let Self { model: _, prompt, tools, format, sampling, think: _, keep_alive: _ } = self;
         let prompt = match prompt {
             Prompt::Messages(messages) => messages.iter().map(message).sum(),
             Prompt::Completion(Completion { text, system, images: files, context, raw: _ }) => {
@@ -45,6 +47,33 @@ impl ChatRequest {
         };
         let format = if let Format::Schema(schema) = format { schema.get().len() } else { 0 };
         prompt + tools.iter().map(tool).sum::<usize>() + format + texts(&sampling.stop)
+    }
+}
+
+/// How long a model thinks before it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Think {
+    Off,
+    /// As long as it does by itself.
+    On,
+    Low,
+    Medium,
+    High,
+}
+
+impl Think {
+    pub fn is_on(self) -> bool {
+        self != Self::Off
+    }
+
+    /// The word for how long, when there is one.
+    pub fn effort(self) -> Option<&'static str> {
+        match self {
+            Self::Off | Self::On => None,
+            Self::Low => Some("low"),
+            Self::Medium => Some("medium"),
+            Self::High => Some("high"),
+        }
     }
 }
 
@@ -121,6 +150,20 @@ impl Message {
             tool_name: None,
         }
     }
+
+    /// Names the tool in each of its answers that only has the id of a call, as some models want it.
+    pub fn name_tools(messages: &mut [Self]) {
+        for at in 1..messages.len() {
+            let (earlier, rest) = messages.split_at_mut(at);
+            let message = &mut rest[0];
+            if message.role != Role::Tool || message.tool_name.is_some() || message.tool_call_id.is_none() {
+                continue;
+            }
+            let mut calls = earlier.iter().rev().flat_map(|message| &message.tool_calls);
+            let call = calls.find(|call| call.id == message.tool_call_id);
+            message.tool_name = call.map(|call| call.name.clone());
+        }
+    }
 }
 
 /// A function the model may ask the caller to run.
@@ -139,6 +182,24 @@ pub struct ToolCall {
     /// A JSON object.
     #[serde(with = "json_text::as_string")]
     pub arguments: JsonText,
+}
+
+impl ToolCall {
+    /// The arguments of a call, however they are given: an object, one written as a text, or nothing
+    /// (null, an empty text). `None` for what is no object.
+    pub fn arguments(given: &JsonText) -> Option<JsonText> {
+        let written = given.to_text();
+        let inner = match &written {
+            Some(text) if text.trim().is_empty() => None,
+            Some(text) => Some(serde_json::from_str(text).ok()?),
+            None => Some(given.clone()),
+        };
+        match inner {
+            None => Some(JsonText::empty_object()),
+            Some(inner) if inner.is_null() => Some(JsonText::empty_object()),
+            Some(inner) => inner.is_object().then_some(inner),
+        }
+    }
 }
 
 /// The shape the answer must have.
@@ -243,8 +304,62 @@ pub enum FinishReason {
     /// The model ended its answer, or a stop sequence did.
     #[default]
     Stop,
-    /// `max_tokens` or the end of the context.
+    /// `max_tokens` was reached.
     Length,
     /// The model asks for tools to be run.
     ToolCalls,
+    /// The context was full before the answer had ended.
+    Context,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_an_object_or_none() {
+        for (given, expected) in [
+            (json!({"a": 1}), Some("{\"a\":1}")),
+            (json!("{\"a\": 1}"), Some("{\"a\":1}")),
+            (json!(null), Some("{}")),
+            (json!(""), Some("{}")),
+            (json!(" \n"), Some("{}")),
+            (json!("null"), Some("{}")),
+            (json!([1]), None),
+            (json!(5), None),
+            (json!("[1]"), None),
+            (json!("\"{}\""), None),
+            (json!("{"), None),
+        ] {
+            let arguments = ToolCall::arguments(&given.clone().into());
+            assert_eq!(arguments.as_ref().map(JsonText::get), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn answers_of_tools_are_named_by_their_calls() {
+        let call = |id: &str, name: &str| ToolCall {
+            id: Some(id.to_owned()),
+            name: name.to_owned(),
+            arguments: JsonText::empty_object(),
+        };
+        let asks = |calls| Message { tool_calls: calls, ..Message::new(Role::Assistant, "") };
+        let answers =
+            |id: &str| Message { tool_call_id: Some(id.to_owned()), ..Message::new(Role::Tool, "") };
+        let named = Message { tool_name: Some("own".to_owned()), ..answers("1") };
+        let mut turns = vec![
+            asks(vec![call("1", "a"), call("2", "b")]),
+            answers("2"),
+            answers("1"),
+            named,
+            asks(vec![call("1", "c")]),
+            answers("1"),
+            answers("3"),
+        ];
+        Message::name_tools(&mut turns);
+        let names: Vec<_> = turns.iter().map(|turn| turn.tool_name.as_deref()).collect();
+        assert_eq!(names, [None, Some("b"), Some("a"), Some("own"), None, Some("c"), None]);
+    }
 }

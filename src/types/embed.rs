@@ -8,6 +8,8 @@ pub struct EmbedRequest {
     pub model: String,
     /// At least one text.
     pub input: Vec<String>,
+    /// Whether a text that is longer than the model takes is cut, and not refused.
+    pub truncate: bool,
     pub keep_alive: Option<KeepAlive>,
 }
 
@@ -15,6 +17,8 @@ pub struct EmbedRequest {
 pub struct EmbedReply {
     /// One vector for each text, in input order, all of one length.
     pub embeddings: Vec<Vec<f32>>,
+    /// The places of the texts that were cut, in order.
+    pub truncated: Vec<usize>,
     pub prompt_tokens: u64,
     pub timings: Timings,
 }

@@ -1,6 +1,6 @@
 //! JSON that is only passed on.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -25,6 +25,14 @@ impl JsonText {
         self.get().starts_with('{')
     }
 
+    pub fn is_null(&self) -> bool {
+        self.get() == "null"
+    }
+
+    pub fn empty_object() -> Self {
+        Self::from_written(b"{}".to_vec())
+    }
+
     /// The text that it is, when it is one.
     pub fn to_text(&self) -> Option<String> {
         serde_json::from_str(self.get()).ok()
@@ -47,6 +55,15 @@ impl JsonText {
             }
         }
         deepest
+    }
+
+    /// Replaces the texts and names in it.
+    pub fn map_texts(&mut self, map: impl Fn(&str) -> Cow<'_, str>) {
+        let mut written = Vec::with_capacity(self.get().len());
+        let mut reader = serde_json::Deserializer::from_str(self.get());
+        let writer = Writer { out: &mut written, map: &map };
+        writer.deserialize(&mut reader).expect("it was JSON before");
+        *self = Self::from_written(written);
     }
 
     fn from_written(text: Vec<u8>) -> Self {
@@ -91,25 +108,34 @@ impl Serialize for JsonText {
 impl<'de> Deserialize<'de> for JsonText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut text = Vec::new();
-        Writer(&mut text).deserialize(deserializer)?;
+        let writer = Writer { out: &mut text, map: &|text| Cow::Borrowed(text) };
+        writer.deserialize(deserializer)?;
         Ok(Self::from_written(text))
     }
 }
 
 /// Writes what it is told.
-struct Writer<'a>(&'a mut Vec<u8>);
+struct Writer<'a> {
+    out: &'a mut Vec<u8>,
+    /// What is written instead of a text.
+    map: &'a dyn Fn(&str) -> Cow<'_, str>,
+}
 
 impl Writer<'_> {
+    fn inner(&mut self) -> Writer<'_> {
+        Writer { out: self.out, map: self.map }
+    }
+
     fn scalar<E: Error>(self, value: impl Serialize) -> Result<(), E> {
-        serde_json::to_writer(self.0, &value).map_err(E::custom)
+        serde_json::to_writer(self.out, &value).map_err(E::custom)
     }
 
     /// Ends a list or an object, after each of whose parts there is a comma.
     fn close(self, end: u8) {
-        if self.0.last() == Some(&b',') {
-            self.0.pop();
+        if self.out.last() == Some(&b',') {
+            self.out.pop();
         }
-        self.0.push(end);
+        self.out.push(end);
     }
 }
 
@@ -149,25 +175,26 @@ impl<'de> Visitor<'de> for Writer<'_> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
+        let value = (self.map)(value);
         self.scalar(value)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        self.0.push(b'[');
-        while list.next_element_seed(Writer(self.0))?.is_some() {
-            self.0.push(b',');
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+        self.out.push(b'[');
+        while list.next_element_seed(self.inner())?.is_some() {
+            self.out.push(b',');
         }
         self.close(b']');
         Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
-        self.0.push(b'{');
+    fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<(), A::Error> {
+        self.out.push(b'{');
         // A name is a text, and so written as a value is.
-        while object.next_key_seed(Writer(self.0))?.is_some() {
-            self.0.push(b':');
-            object.next_value_seed(Writer(self.0))?;
-            self.0.push(b',');
+        while object.next_key_seed(self.inner())?.is_some() {
+            self.out.push(b':');
+            object.next_value_seed(self.inner())?;
+            self.out.push(b',');
         }
         self.close(b'}');
         Ok(())
@@ -224,5 +251,12 @@ mod tests {
         assert!(read("{}").expect("JSON").is_object());
         assert_eq!(read(r#""a\n""#).expect("JSON").to_text().as_deref(), Some("a\n"));
         assert_eq!(read("[]").expect("JSON").to_text(), None);
+    }
+
+    #[test]
+    fn texts_and_names_can_be_replaced() {
+        let mut json = read(r#"{"ä":["ä",1,"b\\"]}"#).expect("JSON");
+        json.map_texts(|text| text.replace('ä', "\"").into());
+        assert_eq!(json.get(), r#"{"\"":["\"",1,"b\\"]}"#);
     }
 }

@@ -3,6 +3,7 @@
 
 mod alert;
 mod chat;
+mod control_tokens;
 mod embed;
 mod image;
 mod json_text;
@@ -15,13 +16,14 @@ mod usage;
 pub use self::image::{EncodedImage, Image, ImageFile, ImageLimits, Pixels, Refusal, RefusalReason};
 pub use alert::{Alert, AlertKind, Change, Notice, Severity};
 pub use chat::{
-    ChatEvent, ChatRequest, Completion, Done, FinishReason, Format, Message, Prompt, Role, Sampling, Tool,
-    ToolCall,
+    ChatEvent, ChatRequest, Completion, Done, FinishReason, Format, Message, Prompt, Role, Sampling, Think,
+    Tool, ToolCall,
 };
+pub use control_tokens::ControlTokens;
 pub use embed::{EmbedReply, EmbedRequest};
 pub use json_text::JsonText;
 pub use keep_alive::KeepAlive;
 pub use key_id::KeyId;
-pub use model::{Capability, Model, ModelName};
+pub use model::{Capability, Context, Model, ModelName};
 pub use secret::Secret;
 pub use usage::{Timings, Usage};

@@ -11,6 +11,7 @@ pub enum Capability {
     Embedding,
     Vision,
     Tools,
+    Thinking,
 }
 
 impl Capability {
@@ -20,6 +21,7 @@ impl Capability {
             Self::Embedding => "embedding",
             Self::Vision => "vision",
             Self::Tools => "tools",
+            Self::Thinking => "thinking",
         }
     }
 }
@@ -35,8 +37,7 @@ pub struct Model {
     /// sha256 in hexadecimal of what identifies the weights; changes when the model is pulled anew.
     pub digest: String,
     pub capabilities: Vec<Capability>,
-    /// Tokens the model was trained for.
-    pub context_length: Option<u64>,
+    pub context: Context,
     /// `qwen2`, `llama`, `bert` …
     pub family: Option<String>,
     /// `7.6B`
@@ -46,6 +47,15 @@ pub struct Model {
     /// The backend that serves it: `embedded`, `ollama` …
     pub source: &'static str,
     pub loaded: bool,
+}
+
+/// Tokens of prompt and answer together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Context {
+    /// As many as the backend makes room for, where that is known.
+    pub chosen: Option<u64>,
+    /// As many as the model was trained for.
+    pub trained: Option<u64>,
 }
 
 impl Model {

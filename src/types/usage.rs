@@ -10,6 +10,13 @@ pub struct Usage {
     pub completion_tokens: u64,
 }
 
+impl Usage {
+    /// Whether a reply has as many tokens as it may have; never when there is no limit.
+    pub fn has_reached(&self, max_tokens: Option<u32>) -> bool {
+        max_tokens.is_some_and(|max| self.completion_tokens >= max.into())
+    }
+}
+
 /// Never beyond what the numbers hold: a file may tell what a backend once counted wrongly.
 impl AddAssign for Usage {
     fn add_assign(&mut self, more: Self) {

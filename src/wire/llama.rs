@@ -5,12 +5,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Parser,
-    openai::{ErrorObject, MessageBody, SamplingBody, Schema, TimingsObject, failed, malformed, sampled},
+    openai::{
+        ErrorObject, MessageBody, SamplingBody, Schema, ThinkingBody, TimingsObject, failed, malformed,
+        sampled,
+    },
     tokens,
 };
 use crate::{
     error::Result,
-    types::{ChatEvent, ChatRequest, Done, FinishReason, Message, Usage},
+    types::{ChatEvent, ChatRequest, Done, FinishReason, Message, Think, Usage},
 };
 
 /// `POST /completion`: goes on with tokens, and text after them, as they are.
@@ -100,17 +103,27 @@ struct CompletionChunk {
 pub struct TemplateBody<'a> {
     messages: Vec<MessageBody<'a>>,
     add_generation_prompt: bool,
+    #[serde(flatten)]
+    thinking: ThinkingBody,
 }
 
 impl<'a> TemplateBody<'a> {
     /// The text up to where the assistant is to speak.
-    pub fn open(messages: &'a [Message]) -> Self {
-        Self { messages: messages.iter().map(MessageBody::new).collect(), add_generation_prompt: true }
+    pub fn open(messages: &'a [Message], think: Option<Think>) -> Self {
+        Self::new(messages, true, think)
     }
 
     /// The text of turns that are over.
     pub fn closed(messages: &'a [Message]) -> Self {
-        Self { messages: messages.iter().map(MessageBody::new).collect(), add_generation_prompt: false }
+        Self::new(messages, false, None)
+    }
+
+    fn new(messages: &'a [Message], add_generation_prompt: bool, think: Option<Think>) -> Self {
+        Self {
+            messages: messages.iter().map(MessageBody::new).collect(),
+            add_generation_prompt,
+            thinking: ThinkingBody::new(think),
+        }
     }
 }
 
@@ -149,6 +162,7 @@ mod tests {
             tools: Vec::new(),
             format: Format::Json,
             sampling: Sampling { max_tokens: Some(5), ..Sampling::default() },
+            think: None,
             keep_alive: None,
         };
         assert_eq!(

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fake_ollama::{Script, Step},
-    harness::{TestServer, json as body, problem, start},
+    harness::{TestServer, json as body, pointers_of, problem, start, start_with},
 };
 
 fn answer(server: &TestServer, vectors: &Value) {
@@ -29,7 +29,11 @@ async fn one_text_or_many_or_a_bare_list() {
             .await;
     assert_eq!(reply["model"], "qwen2.5:7b");
     let sent = server.ollama.requests("/api/embed");
-    assert_eq!(sent[2], json!({"model": "nomic-embed-text", "input": ["a", "b"]}), "one batched call");
+    assert_eq!(
+        sent[2],
+        json!({"model": "nomic-embed-text", "input": ["a", "b"], "truncate": false}),
+        "one batched call"
+    );
     assert_eq!(
         server.metric("simpleton_llm_tokens_total{model=\"nomic-embed-text\",token_type=\"prompt\"}").await,
         15.0
@@ -68,4 +72,31 @@ async fn an_answer_that_does_not_fit_the_texts_is_refused() {
         let (status, _) = problem(server.post("/embeddings/", &json!({"input": ["a", "b"]}))).await;
         assert_eq!(status, 502, "{vectors}");
     }
+}
+
+#[tokio::test]
+async fn a_text_that_is_too_long_is_refused_unless_it_may_be_cut() {
+    let server = start_with(&[("CACHE_ENABLED", "true")]).await;
+    let too_long = Script::error(400, "the input length exceeds the context length");
+    server.ollama.on("/api/embed", too_long);
+    for input in [json!(["long"]), json!(["long", "b"])] {
+        let (status, problem) =
+            problem(server.post("/embeddings/", &json!({"input": input, "model": "qwen2.5:7b"}))).await;
+        assert_eq!((status, pointers_of(&problem)), (422, vec!["/input/0"]), "{problem}");
+    }
+    assert_eq!(server.ollama.requests("/api/embed")[0]["truncate"], false, "Ollama does not cut by itself");
+    let cut = json!({"embeddings": [[0.5]], "prompt_eval_count": 512}).to_string();
+    server.ollama.on("/api/embed truncate", Script::ok(vec![Step::Send(cut)]));
+    let request = json!({"input": ["long", "longer"], "truncate": true, "model": "qwen2.5:7b"});
+    let first = body(server.post("/embeddings/", &request).send().await.unwrap()).await;
+    assert_eq!((&first["embeddings"], &first["truncated"]), (&json!([[0.5], [0.5]]), &json!([0, 1])));
+    let asked = server.ollama.requests("/api/embed").len();
+    let again = body(server.post("/embeddings/", &request).send().await.unwrap()).await;
+    assert_eq!((&again["truncated"], server.ollama.requests("/api/embed").len()), (&json!([0, 1]), asked));
+    let (status, _) =
+        problem(server.post("/embeddings/", &json!({"input": "long", "model": "qwen2.5:7b"}))).await;
+    assert_eq!(status, 422, "what was cut for one is not for others");
+    let batch =
+        body(server.post("/embeddings/batch?truncate=true", &json!(["long"])).send().await.unwrap()).await;
+    assert_eq!(batch["truncated"], json!([0]));
 }

@@ -143,7 +143,8 @@ impl FakeOllama {
         format!("http://{}", self.address)
     }
 
-    /// From now on this path is answered like this; `/api/show llava` is for one model only.
+    /// From now on this path is answered like this; `/api/show llava` is for one model only, and
+    /// `/api/embed truncate` for requests that ask for a cut.
     pub fn on(&self, path: &str, script: Script) {
         let mut scripts = self.state.scripts.lock().unwrap();
         scripts.retain(|(known, _)| known != path);
@@ -205,7 +206,8 @@ async fn connection(mut stream: TcpStream, state: Arc<State>) {
             let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
             let with_model = format!("{path} {}", body["model"].as_str().unwrap_or_default());
             let found = |path: &str| scripts.iter().find(|(known, _)| known == path);
-            found(&with_model).or_else(|| found(&path)).map(|(_, script)| script.clone())
+            let cut = (body["truncate"] == true).then(|| found(&format!("{path} truncate"))).flatten();
+            cut.or_else(|| found(&with_model)).or_else(|| found(&path)).map(|(_, script)| script.clone())
         };
         state.requests.lock().unwrap().push((path, head, body));
         if answered >= state.answers.load(SeqCst) {

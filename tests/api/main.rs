@@ -3,6 +3,7 @@
 
 mod alerts;
 mod analytics;
+mod backends;
 mod bad_days;
 mod bad_input;
 mod cache;

@@ -89,7 +89,7 @@ async fn models_come_with_what_they_can_do() {
     assert_eq!(
         reply["models"][0],
         json!({"name": "qwen2.5:7b", "size": 4_700_000_000_u64, "modified_at": "2025-10-01T10:00:00.5Z", "digest": "aa",
-            "capabilities": ["completion", "vision", "tools"], "context_length": 32768, "source": "ollama", "loaded": false,
+            "capabilities": ["completion", "vision", "tools"], "context_length": 32768, "context": {"trained": 32768}, "source": "ollama", "loaded": false,
             "details": {"family": "qwen2", "parameter_size": "7.6B", "quantization_level": "Q4_K_M"}})
     );
     assert_eq!(reply["models"][1]["name"], "llava");

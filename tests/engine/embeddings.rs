@@ -11,7 +11,7 @@ use crate::harness::Rig;
 
 async fn embed(rig: &Rig, input: Vec<String>) -> Result<EmbedReply> {
     let model = "simpleton-demo".to_owned();
-    rig.backend.embed(EmbedRequest { model, input, keep_alive: None }).await
+    rig.backend.embed(EmbedRequest { model, input, truncate: false, keep_alive: None }).await
 }
 
 fn texts(list: &[&str]) -> Vec<String> {
@@ -63,10 +63,26 @@ async fn a_text_over_the_context_is_refused_by_number_and_the_child_lives_on() {
     let [field] = error.field_errors() else { panic!("{error:?}") };
     assert_eq!(field.pointer, "/input/2");
     assert!(field.detail.contains("301") && field.detail.contains("300"), "{error:?}");
+    assert!(field.detail.contains("ENGINE_CONTEXT") && field.detail.contains("2048"), "{error:?}");
 
     let error = embed(&rig, texts(&["x", ""])).await.expect_err("empty");
     assert_eq!(error.field_errors()[0].pointer, "/input/1");
     embed(&rig, texts(&["x"])).await.expect("it lives on");
     assert_eq!(rig.pid(), pid);
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_over_the_context_is_cut_when_that_is_asked_for() {
+    let rig = Rig::new(&["--engine-context", "300"]);
+    let embed = async |input: Vec<String>| {
+        let model = "simpleton-demo".to_owned();
+        let request = EmbedRequest { model, input, truncate: true, keep_alive: None };
+        rig.backend.embed(request).await.expect("embeddings")
+    };
+    let reply = embed(vec!["x".into(), " a".repeat(2000), " a".repeat(300), " b".repeat(301)]).await;
+    assert_eq!(reply.truncated, [1, 3]);
+    assert_eq!(reply.embeddings.len(), 4);
+    assert!(cosine(&reply.embeddings[1], &reply.embeddings[2]) > 0.9999, "it is cut to what fits");
     rig.backend.stop().await;
 }

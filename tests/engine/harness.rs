@@ -122,6 +122,7 @@ pub(crate) fn request(prompt: Prompt) -> ChatRequest {
         tools: Vec::new(),
         format: Format::Text,
         sampling: Sampling { temperature: Some(0.0), max_tokens: Some(64), ..Sampling::default() },
+        think: None,
         keep_alive: None,
     }
 }

@@ -8,5 +8,6 @@ mod harness;
 mod limits;
 mod orphans;
 mod pictures;
+mod plain_text;
 mod unloading;
 mod vision;

@@ -4,7 +4,7 @@
 use crate::{
     error::{Error, Result},
     library::Entry,
-    types::{ChatRequest, EmbedRequest, Format, Image, JsonText, Prompt},
+    types::{Capability, ChatRequest, EmbedRequest, Format, Image, JsonText, Prompt, Think},
 };
 
 /// Lists and objects inside one another.
@@ -16,6 +16,9 @@ const MAX_TOOLS: usize = 128;
 pub(super) fn chat(request: &ChatRequest, entry: &Entry) -> Result<()> {
     if entry.architecture.embedding_only {
         return Err(Error::field("/model", "can only embed; choose a model that generates text"));
+    }
+    if request.think.is_some_and(Think::is_on) && !entry.model.can(Capability::Thinking) {
+        return Err(Error::field("/think", format!("cannot be used: {} does not think", entry.name)));
     }
     if let Format::Schema(value) = &request.format {
         schema("/format", value)?;
@@ -37,6 +40,12 @@ pub(super) fn chat(request: &ChatRequest, entry: &Entry) -> Result<()> {
             let as_it_is = completion.raw || completion.context.is_some();
             if as_it_is && !completion.images.is_empty() {
                 return Err(Error::field("/images", "cannot be combined with raw or context"));
+            }
+            if completion.raw && request.think.is_some() {
+                return Err(Error::field(
+                    "/think",
+                    "cannot be combined with raw, which has no chat template",
+                ));
             }
             if completion.raw && completion.system.is_some() {
                 return Err(Error::field(

@@ -1,14 +1,17 @@
 //! Embedding through a child. llama-server gives up the whole batch for one text that is too long,
-//! so that the lengths are known before it is asked.
+//! so that the lengths are known before it is asked, and what is to be cut is cut here.
 
 use std::time::Instant;
 
+use super::Child;
 use crate::{
     backend::openai,
-    engine::Lease,
     error::{Error, FieldError, MAX_FIELDS, Result},
     types::{EmbedReply, EmbedRequest},
-    wire::llama::{TokenizeBody, TokenizeReply},
+    wire::{
+        llama::{TokenizeBody, TokenizeReply},
+        openai::EmbedInput,
+    },
 };
 
 /// A tokenizer makes at most one token of each byte, and adds few of its own at the ends.
@@ -16,65 +19,92 @@ const ADDED_TOKENS: usize = 8;
 /// 1 MB: of a longer text no more is counted at a time, so that the answer has a bound.
 const COUNTED_AT_ONCE: usize = 1_000_000;
 
-pub(super) async fn embed(request: EmbedRequest, lease: Lease, since: Instant) -> Result<EmbedReply> {
-    let reply = match check_lengths(&request.input, &lease).await {
-        Ok(()) => openai::embed(lease.client(), None, &request.input).await,
-        Err(error) => Err(error),
-    };
-    match reply {
+pub(super) async fn embed(request: EmbedRequest, child: Child, since: Instant) -> Result<EmbedReply> {
+    match ask(request, &child).await {
         Ok(mut reply) => {
-            (reply.timings.queue, reply.timings.load) = (Some(lease.waited()), lease.load());
+            (reply.timings.queue, reply.timings.load) = (Some(child.lease.waited()), child.lease.load());
             reply.timings.total = since.elapsed();
             Ok(reply)
         }
-        Err(error) => Err(super::exchange::explain(&lease, error).await),
+        Err(error) => Err(super::exchange::explain(&child.lease, error).await),
     }
 }
 
-/// One after the other: to measure a text takes a fraction of the time to embed it.
+async fn ask(request: EmbedRequest, child: &Child) -> Result<EmbedReply> {
+    let EmbedRequest { model: _, mut input, truncate, keep_alive: _ } = request;
+    input.iter_mut().for_each(|text| child.entry.control_tokens.break_up_in(text));
+    let (input, truncated) = fitted(input, truncate, child).await?;
+    let reply = openai::embed(child.client(), &input, child.place("/input")).await?;
+    Ok(EmbedReply { truncated, ..reply })
+}
+
+/// The texts as they are sent, and which of them are cut. One after the other: to measure a text takes a
+/// fraction of the time to embed it.
 ///
 /// # Errors
-/// `Invalid` for each text that is longer than the model's context, naming both numbers.
-async fn check_lengths(input: &[String], lease: &Lease) -> Result<()> {
-    let context = lease.context() as usize;
-    let mut too_long = Vec::new();
-    for (n, text) in input.iter().enumerate() {
+/// `Invalid` for each text that is longer than the model's context, naming both numbers, unless it may
+/// be cut.
+async fn fitted(input: Vec<String>, truncate: bool, child: &Child) -> Result<(Vec<EmbedInput>, Vec<usize>)> {
+    let context = child.lease.context() as usize;
+    let (mut fitted, mut truncated, mut too_long) = (Vec::with_capacity(input.len()), Vec::new(), Vec::new());
+    for (n, text) in input.into_iter().enumerate() {
         if text.len() + ADDED_TOKENS <= context {
+            fitted.push(EmbedInput::Text(text));
             continue;
         }
-        let (tokens, counted) = count(text, context, lease).await?;
-        if tokens > context {
+        let Measured { tokens, counted } = measure(&text, context, child).await?;
+        if tokens.len() <= context {
+            fitted.push(EmbedInput::Text(text));
+        } else if truncate {
+            fitted.push(EmbedInput::Tokens(cut(tokens, context, child).await?));
+            truncated.push(n);
+        } else {
             let more = if counted < text.len() { "more than " } else { "" };
-            too_long.push(FieldError {
-                pointer: format!("/input/{n}"),
-                detail: format!("is {more}{tokens} tokens long and the model takes at most {context}"),
-            });
+            let detail = child.place("/input").too_long(&format!("{more}{}", tokens.len()), context as u64);
+            too_long.push(FieldError { pointer: format!("/input/{n}"), detail });
         }
         if too_long.len() == MAX_FIELDS {
             break;
         }
     }
-    if too_long.is_empty() { Ok(()) } else { Err(Error::fields(too_long)) }
+    if too_long.is_empty() { Ok((fitted, truncated)) } else { Err(Error::fields(too_long)) }
 }
 
-/// The tokens of a text, counted until there are more than `enough`, and how many of its bytes those are.
-/// A word that is cut in two counts for a token more.
-async fn count(text: &str, enough: usize, lease: &Lease) -> Result<(usize, usize)> {
-    let (mut tokens, mut counted) = (0, 0);
-    while counted < text.len() && tokens <= enough {
+/// A text's tokens, with those that every text of this model begins and ends with.
+struct Measured {
+    tokens: Vec<u32>,
+    /// How many of the text's bytes they are.
+    counted: usize,
+}
+
+/// The tokens of a text, until there are more than `enough`. A word that is cut in two counts for a
+/// token more.
+async fn measure(text: &str, enough: usize, child: &Child) -> Result<Measured> {
+    let (mut tokens, mut counted) = (Vec::new(), 0);
+    while counted < text.len() && tokens.len() <= enough {
         let mut end = text.len().min(counted + COUNTED_AT_ONCE);
         while !text.is_char_boundary(end) {
             end -= 1;
         }
-        tokens += token_count(&text[counted..end], lease).await?;
+        tokens.extend(tokenize(&text[counted..end], true, child).await?);
         counted = end;
     }
-    Ok((tokens, counted))
+    Ok(Measured { tokens, counted })
 }
 
-async fn token_count(text: &str, lease: &Lease) -> Result<usize> {
+/// As many tokens as there is room for, with those at the end that every text of this model ends with.
+async fn cut(mut tokens: Vec<u32>, context: usize, child: &Child) -> Result<Vec<u32>> {
+    let (whole, bare) = (tokenize("a", true, child).await?, tokenize("a", false, child).await?);
+    let begins = whole.windows(bare.len().max(1)).position(|part| part == bare).unwrap_or(whole.len());
+    let end = whole.get(begins + bare.len()..).unwrap_or_default();
+    tokens.truncate(context.saturating_sub(end.len()));
+    tokens.extend_from_slice(end);
+    Ok(tokens)
+}
+
+async fn tokenize(text: &str, add_special: bool, child: &Child) -> Result<Vec<u32>> {
     // As /v1/embeddings itself reads a text.
-    let body = TokenizeBody { content: text, add_special: true, parse_special: true };
-    let reply: TokenizeReply = openai::ask(lease.client(), "/tokenize", &body, "/input").await?;
-    Ok(reply.tokens.len())
+    let body = TokenizeBody { content: text, add_special, parse_special: true };
+    let reply: TokenizeReply = openai::ask(child.client(), "/tokenize", &body, child.place("/input")).await?;
+    Ok(reply.tokens)
 }

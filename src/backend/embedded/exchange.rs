@@ -1,14 +1,14 @@
 //! One reply of a child: which of llama-server's endpoints is asked, and what is added at the end.
 //! The lease lives in the stream, so that the slot is free when the reply ends or is dropped.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use async_stream::stream;
 use futures_util::{Stream, StreamExt};
 
+use super::{Child, plain_text};
 use crate::{
     backend::{ChatStream, LARGE, openai, to_json, work},
-    client::Client,
     engine::Lease,
     error::{Error, Kind, Result},
     types::{ChatEvent, ChatRequest, Completion, Done, Message, Prompt, Role},
@@ -19,10 +19,10 @@ use crate::{
 };
 
 /// Asks the child; returns when it has accepted the request.
-pub(super) async fn begin(request: ChatRequest, lease: Lease, since: Instant) -> Result<ChatStream> {
-    match ask(request, &lease, since).await {
-        Ok((events, past)) => Ok(Box::pin(attended(events, past, lease))),
-        Err(error) => Err(explain(&lease, error).await),
+pub(super) async fn begin(request: ChatRequest, child: Child, since: Instant) -> Result<ChatStream> {
+    match ask(request, &child, since).await {
+        Ok((events, past)) => Ok(Box::pin(attended(events, past, child))),
+        Err(error) => Err(explain(&child.lease, error).await),
     }
 }
 
@@ -44,15 +44,20 @@ enum Past {
     Turns(Vec<u32>, Vec<Message>),
 }
 
-async fn ask(mut request: ChatRequest, lease: &Lease, since: Instant) -> Result<(ChatStream, Past)> {
-    let client = lease.client();
+async fn ask(mut request: ChatRequest, child: &Child, since: Instant) -> Result<(ChatStream, Past)> {
     let is_large = request.size() > LARGE;
+    let entry = Arc::clone(&child.entry);
+    let plain = move || {
+        plain_text::chat(&mut request, &entry.control_tokens);
+        Ok(request)
+    };
+    let mut request = work(is_large, plain).await?;
     let prompt = std::mem::replace(&mut request.prompt, Prompt::Messages(Vec::new()));
     let (messages, pointer, past) = match prompt {
         Prompt::Messages(messages) => (messages, "/messages", Past::Untold),
         Prompt::Completion(Completion { text, context, raw: true, .. }) => {
             let context = context.unwrap_or_default();
-            let events = complete(client, &request, &context, &text, since).await?;
+            let events = complete(child, &request, &context, &text, since).await?;
             return Ok((events, Past::Raw(context, text)));
         }
         Prompt::Completion(mut completion) => {
@@ -60,9 +65,15 @@ async fn ask(mut request: ChatRequest, lease: &Lease, since: Instant) -> Result<
             let has_images = !completion.images.is_empty();
             let messages = completion.into_messages();
             if let Some(context) = context {
-                let turn: TemplateReply =
-                    openai::ask(client, "/apply-template", &TemplateBody::open(&messages), "/prompt").await?;
-                let events = complete(client, &request, &context, &turn.prompt, since).await?;
+                let place = child.place("/prompt");
+                let turn: TemplateReply = openai::ask(
+                    child.client(),
+                    "/apply-template",
+                    &TemplateBody::open(&messages, request.think),
+                    place,
+                )
+                .await?;
+                let events = complete(child, &request, &context, &turn.prompt, since).await?;
                 return Ok((events, Past::Turns(context, messages)));
             }
             let past = if has_images { Past::Untold } else { Past::Turns(Vec::new(), messages.clone()) };
@@ -70,19 +81,19 @@ async fn ask(mut request: ChatRequest, lease: &Lease, since: Instant) -> Result<
         }
     };
     let body = work(is_large, move || to_json(&ChatBody::new(&request, &messages, None))).await?;
-    let response = openai::post(client, "/v1/chat/completions", body, pointer).await?;
+    let response = openai::post(child.client(), "/v1/chat/completions", body, child.place(pointer)).await?;
     Ok((Box::pin(openai::events::<ReplyParser>(response, since)), past))
 }
 
 async fn complete(
-    client: &Client,
+    child: &Child,
     request: &ChatRequest,
     context: &[u32],
     text: &str,
     since: Instant,
 ) -> Result<ChatStream> {
     let body = to_json(&CompletionBody::new(request, context, text))?;
-    let response = openai::post(client, "/completion", body, "/prompt").await?;
+    let response = openai::post(child.client(), "/completion", body, child.place("/prompt")).await?;
     Ok(Box::pin(openai::events::<CompletionParser>(response, since)))
 }
 
@@ -91,13 +102,13 @@ async fn complete(
 fn attended(
     mut events: ChatStream,
     past: Past,
-    lease: Lease,
+    child: Child,
 ) -> impl Stream<Item = Result<ChatEvent>> + Send {
     stream! {
         let mut reply = String::new();
         while let Some(event) = events.next().await {
             let event = match event {
-                Ok(ChatEvent::Done(done)) => Ok(finish(*done, &past, &reply, &lease).await),
+                Ok(ChatEvent::Done(done)) => Ok(finish(*done, &past, &reply, &child).await),
                 other => other,
             };
             match event {
@@ -108,7 +119,7 @@ fn attended(
                     yield Ok(event);
                 }
                 Err(error) => {
-                    yield Err(explain(&lease, error).await);
+                    yield Err(explain(&child.lease, error).await);
                     return;
                 }
             }
@@ -116,10 +127,10 @@ fn attended(
     }
 }
 
-async fn finish(mut done: Done, past: &Past, reply: &str, lease: &Lease) -> ChatEvent {
-    (done.timings.queue, done.timings.load) = (Some(lease.waited()), lease.load());
+async fn finish(mut done: Done, past: &Past, reply: &str, child: &Child) -> ChatEvent {
+    (done.timings.queue, done.timings.load) = (Some(child.lease.waited()), child.lease.load());
     // The reply is whole; without its tokens it can only not be gone on with.
-    done.context = tell(past, reply, lease.client()).await.unwrap_or_else(|error| {
+    done.context = tell(past, reply, child).await.unwrap_or_else(|error| {
         tracing::warn!("a reply's tokens could not be had: {}", error.chain());
         None
     });
@@ -127,19 +138,21 @@ async fn finish(mut done: Done, past: &Past, reply: &str, lease: &Lease) -> Chat
 }
 
 /// The whole exchange in token ids, so that a later prompt can go on with it.
-async fn tell(past: &Past, reply: &str, client: &Client) -> Result<Option<Vec<u32>>> {
+async fn tell(past: &Past, reply: &str, child: &Child) -> Result<Option<Vec<u32>>> {
+    let place = child.place("/prompt");
     let (context, text) = match past {
         Past::Untold => return Ok(None),
         Past::Raw(context, text) => (context, format!("{text}{reply}")),
         Past::Turns(context, messages) => {
             let mut messages = messages.clone();
+            let reply = child.entry.control_tokens.break_up(reply);
             messages.push(Message::new(Role::Assistant, reply));
             let closed = TemplateBody::closed(&messages);
-            let told: TemplateReply = openai::ask(client, "/apply-template", &closed, "/prompt").await?;
+            let told: TemplateReply = openai::ask(child.client(), "/apply-template", &closed, place).await?;
             (context, told.prompt)
         }
     };
     let body = TokenizeBody { content: &text, add_special: context.is_empty(), parse_special: true };
-    let new: TokenizeReply = openai::ask(client, "/tokenize", &body, "/prompt").await?;
+    let new: TokenizeReply = openai::ask(child.client(), "/tokenize", &body, place).await?;
     Ok(Some([context.as_slice(), &new.tokens].concat()))
 }

@@ -4,19 +4,38 @@
 mod check;
 mod embed;
 mod exchange;
+mod plain_text;
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use tokio::task::spawn_blocking;
 
-use super::{Backend, ChatStream};
+use super::{Backend, ChatStream, place::Place};
 use crate::{
-    engine::{Engine, Role, Snapshot},
+    client::Client,
+    engine::{Engine, Lease, Role, Snapshot},
     error::{Error, Kind, Result},
     library::{Entry, Library},
-    types::{ChatRequest, EmbedReply, EmbedRequest, Model, ModelName},
+    types::{ChatRequest, Context, EmbedReply, EmbedRequest, Model, ModelName},
 };
+
+/// A slot of the child that is asked, and its model.
+struct Child {
+    lease: Lease,
+    entry: Arc<Entry>,
+}
+
+impl Child {
+    fn client(&self) -> &Client {
+        self.lease.client()
+    }
+
+    fn place<'a>(&self, pointer: &'a str) -> Place<'a> {
+        let chosen = Some(self.lease.context().into());
+        Place { pointer, context: Context { chosen, trained: Some(self.entry.architecture.context_length) } }
+    }
+}
 
 pub struct Embedded {
     library: Library,
@@ -63,16 +82,16 @@ impl Backend for Embedded {
         let since = Instant::now();
         let entry = self.entry(&request.model).await?;
         check::chat(&request, &entry)?;
-        let lease = self.engine.acquire(entry, Role::Chat, request.keep_alive).await?;
-        exchange::begin(request, lease, since).await
+        let lease = self.engine.acquire(Arc::clone(&entry), Role::Chat, request.keep_alive).await?;
+        exchange::begin(request, Child { lease, entry }, since).await
     }
 
     async fn embed(&self, request: EmbedRequest) -> Result<EmbedReply> {
         let since = Instant::now();
         check::embed(&request)?;
         let entry = self.entry(&request.model).await?;
-        let lease = self.engine.acquire(entry, Role::Embed, request.keep_alive).await?;
-        embed::embed(request, lease, since).await
+        let lease = self.engine.acquire(Arc::clone(&entry), Role::Embed, request.keep_alive).await?;
+        embed::embed(request, Child { lease, entry }, since).await
     }
 
     async fn models(&self) -> Result<Vec<Model>> {
@@ -80,6 +99,7 @@ impl Backend for Embedded {
         let entries = self.on_disk(Library::list).await?;
         let model = |entry: &Arc<Entry>| Model {
             loaded: loaded.contains(&entry.weights_digest),
+            context: Context { chosen: Some(self.engine.context(entry).into()), ..entry.model.context },
             ..entry.model.clone()
         };
         Ok(entries.iter().map(model).collect())

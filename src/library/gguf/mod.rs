@@ -10,6 +10,7 @@ mod reader;
 mod tensors;
 #[cfg(test)]
 mod tests;
+mod vocabulary;
 
 use std::{
     collections::HashMap,
@@ -19,7 +20,7 @@ use std::{
     path::Path,
 };
 
-use reader::Reader;
+use self::{reader::Reader, vocabulary::Vocabulary};
 
 /// The largest known models have about 2,000 tensors and 100 keys.
 const MAX_KEYS: u64 = 65_536;
@@ -42,6 +43,10 @@ pub(super) struct Header {
     pub(super) has_chat_template: bool,
     /// The chat template has a place for tools.
     pub(super) template_has_tools: bool,
+    /// The chat template speaks of thinking.
+    pub(super) template_has_thinking: bool,
+    /// The texts that the tokenizer reads as one mark.
+    pub(super) marks: Vec<String>,
     /// Elements of all tensors together.
     pub(super) parameters: u64,
 }
@@ -94,14 +99,32 @@ pub(super) fn read_from(input: impl Read + Seek, len: u64) -> Result<Header, Fau
         return Err(Fault::Header("it announces an absurd number of entries"));
     }
     let mut header = Header::default();
+    let (mut templates, mut vocabulary) = (String::new(), Vocabulary::default());
     for _ in 0..keys {
-        header.read_pair(&mut reader)?;
+        let key = reader.text(MAX_KEY)?;
+        let kind = reader.u32()?;
+        match key.as_str() {
+            "tokenizer.ggml.tokens" => vocabulary.note_texts(&mut reader, kind)?,
+            "tokenizer.ggml.token_type" => vocabulary.read_kinds(&mut reader, kind)?,
+            // Models with several templates have `tokenizer.chat_template.tool_use` besides.
+            key if kind == TEXT && key.starts_with("tokenizer.chat_template") => {
+                templates.push_str(&reader.text(MAX_TEMPLATE)?);
+                header.has_chat_template = true;
+                if templates.len() as u64 > MAX_TEMPLATE {
+                    return Err(Fault::Header("its chat templates are absurdly long"));
+                }
+            }
+            _ => header.read_pair(key, &mut reader, kind)?,
+        }
     }
+    header.template_has_tools = templates.contains("tools");
+    header.template_has_thinking = ["think", "reasoning"].iter().any(|word| templates.contains(word));
     let alignment = header.number("general.alignment").unwrap_or(DEFAULT_ALIGNMENT);
     if !alignment.is_power_of_two() || alignment > 1 << 30 {
         return Err(Fault::Header("the alignment is not a power of two"));
     }
     header.parameters = tensors::check(&mut reader, tensors, alignment)?;
+    header.marks = vocabulary.marks(&mut reader, &templates)?;
     Ok(header)
 }
 
@@ -129,16 +152,12 @@ impl Header {
         }
     }
 
-    fn read_pair<R: Read + Seek>(&mut self, reader: &mut Reader<R>) -> Result<(), Fault> {
-        let key = reader.text(MAX_KEY)?;
-        let kind = reader.u32()?;
-        // Models with several templates have `tokenizer.chat_template.tool_use` besides.
-        if kind == TEXT && key.starts_with("tokenizer.chat_template") {
-            let template = reader.text(MAX_TEMPLATE)?;
-            self.has_chat_template = true;
-            self.template_has_tools |= template.contains("tools");
-            return Ok(());
-        }
+    fn read_pair<R: Read + Seek>(
+        &mut self,
+        key: String,
+        reader: &mut Reader<R>,
+        kind: u32,
+    ) -> Result<(), Fault> {
         if !is_wanted(&key) {
             return skip_value(reader, kind);
         }

@@ -1,7 +1,7 @@
 //! A position in a file of known length. Every step is checked against that length first, so that
 //! a number in the file can never make it allocate or loop beyond what is there.
 
-use std::io::{BufReader, Read, Seek};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use super::Fault;
 
@@ -50,12 +50,32 @@ impl<R: Read + Seek> Reader<R> {
         if len > limit {
             return Err(Fault::Header("a text in it is absurdly long"));
         }
+        self.text_of(len)
+    }
+
+    fn text_of(&mut self, len: u64) -> Result<String, Fault> {
         self.advance(len)?;
         let mut bytes = Vec::new();
         if self.input.by_ref().take(len).read_to_end(&mut bytes)? as u64 != len {
             return Err(Fault::CutOff { missing: 1 });
         }
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// A text, or nothing when it has more than `limit` bytes.
+    pub(super) fn text_up_to(&mut self, limit: u64) -> Result<Option<String>, Fault> {
+        let len = self.u64()?;
+        if len > limit {
+            return self.skip(len).map(|()| None);
+        }
+        self.text_of(len).map(Some)
+    }
+
+    /// Goes back, or on, to a place that was passed before.
+    pub(super) fn go_to(&mut self, position: u64) -> Result<(), Fault> {
+        self.input.seek(SeekFrom::Start(position))?;
+        self.at = position;
+        Ok(())
     }
 
     pub(super) fn skip_text(&mut self) -> Result<(), Fault> {

@@ -137,3 +137,26 @@ proptest! {
         let _ = parse(&bytes);
     }
 }
+
+#[test]
+fn the_marks_of_a_tokenizer_are_found_wherever_its_tables_are() {
+    let texts = ["a", "<|im_end|>", "<unk>", "[TOOL]", "[OTHER]", "    ", "</s>", "<|x|>", "</td>"];
+    let kinds = [1, 3, 2, 4, 4, 4, 1, 1, 4];
+    let template = "{{ '[TOOL]' }}{{ '    ' }}";
+    let before = Writer::encoder("llama")
+        .texts("tokenizer.ggml.tokens", &texts)
+        .numbers("tokenizer.ggml.token_type", &kinds)
+        .text("tokenizer.chat_template", template);
+    let after = Writer::encoder("llama")
+        .text("tokenizer.chat_template", template)
+        .numbers("tokenizer.ggml.token_type", &kinds)
+        .texts("tokenizer.ggml.tokens", &texts);
+    for writer in [before, after] {
+        let header = parse(&writer.bytes()).expect("a header");
+        assert_eq!(header.marks, ["<|im_end|>", "<unk>", "[TOOL]", "</s>", "<|x|>"]);
+    }
+    let short = Writer::encoder("llama").numbers("tokenizer.ggml.token_type", &[3; 5000]);
+    assert_eq!(parse(&short.bytes()).expect("a header").marks, ["a", "b", "ab"]);
+    let absurd = Writer::encoder("llama").numbers("tokenizer.ggml.token_type", &[3; 70_000]);
+    assert!(matches!(parse(&absurd.bytes()), Err(Fault::Header(_))));
+}

@@ -111,7 +111,7 @@ fn a_model_from_import_to_removal() {
     assert_eq!(entry.model.capabilities, [Capability::Completion, Capability::Tools]);
     assert_eq!(entry.model.quantization.as_deref(), Some("F16"));
     assert_eq!(entry.model.parameter_size.as_deref(), Some("1.1K"));
-    assert_eq!(entry.model.context_length, Some(128));
+    assert_eq!(entry.model.context.trained, Some(128));
     assert_eq!(entry.weights_digest, Digest::of(&fs::read(&entry.weights).expect("the blob")).hex());
     let manifest = manifest::path(setup.models.path(), &name("mine:v1"));
     assert_eq!(entry.model.digest, Digest::of(&fs::read(&manifest).expect("the manifest")).hex());

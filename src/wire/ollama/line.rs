@@ -33,8 +33,7 @@ impl Parser for LineParser {
                 Error::new(Kind::BadGateway, "Ollama failed in the middle of its answer.").because(message)
             );
         }
-        self.take_line(line, out);
-        Ok(())
+        self.take_line(line, out)
     }
 
     fn is_closed(&self) -> bool {
@@ -47,7 +46,7 @@ impl Parser for LineParser {
 }
 
 impl LineParser {
-    fn take_line(&mut self, line: Line<'_>, out: &mut Vec<ChatEvent>) {
+    fn take_line(&mut self, line: Line<'_>, out: &mut Vec<ChatEvent>) -> Result<()> {
         let (text, thinking, calls) = match line.message {
             Some(message) => (message.content, message.thinking, message.tool_calls),
             None => (line.response, line.thinking, Vec::new()),
@@ -55,13 +54,13 @@ impl LineParser {
         ChatEvent::push_thinking(out, thinking.0);
         ChatEvent::push_text(out, text.0);
         self.tool_calls_seen |= !calls.is_empty();
-        out.extend(calls.into_iter().map(|call| {
-            ChatEvent::from(ToolCall {
-                id: call.id,
-                name: call.function.name,
-                arguments: call.function.arguments,
-            })
-        }));
+        for ToolCallLine { id, function: FunctionLine { name, arguments } } in calls {
+            let arguments = ToolCall::arguments(&arguments).ok_or_else(|| {
+                let message = "The model called a tool with arguments that are no JSON object.";
+                Error::new(Kind::BadGateway, message)
+            })?;
+            out.push(ToolCall { id, name, arguments }.into());
+        }
         if line.done {
             self.done = Some(Done {
                 reason: match &*line.done_reason.0 {
@@ -80,6 +79,7 @@ impl LineParser {
                 context: line.context,
             });
         }
+        Ok(())
     }
 }
 

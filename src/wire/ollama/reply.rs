@@ -66,7 +66,7 @@ impl<'a> From<&'a Done> for End<'a> {
             // Ollama says `stop` when the model asks for tools, too.
             done_reason: match done.reason {
                 FinishReason::Stop | FinishReason::ToolCalls => "stop",
-                FinishReason::Length => "length",
+                FinishReason::Length | FinishReason::Context => "length",
             },
             context: done.context.as_deref(),
             total_duration: nanos(done.timings.total),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    types::{Completion, Format, JsonText, KeepAlive, Message, Sampling, ToolCall},
+    types::{Completion, Format, JsonText, KeepAlive, Message, Sampling, Think, ToolCall},
     // Ollama writes a tool as OpenAI does.
     wire::openai::ToolBody,
 };
@@ -41,6 +41,8 @@ pub struct CommonBody<'a> {
     format: Option<FormatBody<'a>>,
     options: OptionsBody<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    think: Option<ThinkBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     keep_alive: Option<String>,
 }
 
@@ -49,6 +51,19 @@ pub struct CommonBody<'a> {
 enum FormatBody<'a> {
     Word(&'static str),
     Schema(&'a JsonText),
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ThinkBody {
+    Effort(&'static str),
+    Whether(bool),
+}
+
+impl From<Think> for ThinkBody {
+    fn from(think: Think) -> Self {
+        think.effort().map_or(Self::Whether(think.is_on()), Self::Effort)
+    }
 }
 
 #[derive(Serialize)]
@@ -68,7 +83,12 @@ struct OptionsBody<'a> {
 }
 
 impl<'a> CommonBody<'a> {
-    pub fn new(format: &'a Format, sampling: &'a Sampling, keep_alive: Option<KeepAlive>) -> Self {
+    pub fn new(
+        format: &'a Format,
+        sampling: &'a Sampling,
+        think: Option<Think>,
+        keep_alive: Option<KeepAlive>,
+    ) -> Self {
         Self {
             stream: true,
             format: match format {
@@ -84,6 +104,7 @@ impl<'a> CommonBody<'a> {
                 stop: &sampling.stop,
                 num_predict: sampling.max_tokens,
             },
+            think: think.map(ThinkBody::from),
             keep_alive: keep_alive.map(|keep_alive| keep_alive.to_string()),
         }
     }
@@ -112,6 +133,8 @@ pub struct MessageBody<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<ToolCallBody<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     tool_name: Option<&'a str>,
 }
 
@@ -122,6 +145,7 @@ impl<'a> From<&'a Message> for MessageBody<'a> {
             content: &message.content,
             images: message.images.iter().map(|image| image.to_base64()).collect(),
             tool_calls: message.tool_calls.iter().map(ToolCallBody::from).collect(),
+            tool_call_id: message.tool_call_id.as_deref(),
             tool_name: message.tool_name.as_deref(),
         }
     }
@@ -153,6 +177,8 @@ impl<'a> From<&'a ToolCall> for ToolCallBody<'a> {
 pub struct EmbedBody<'a> {
     pub model: &'a str,
     pub input: &'a [String],
+    /// Whether a text that is too long is cut, and not refused.
+    pub truncate: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_alive: Option<String>,
 }
@@ -167,7 +193,7 @@ mod tests {
         let body = GenerateBody::new(
             "m",
             &Completion { text: "hi".into(), ..Default::default() },
-            CommonBody::new(&format, &sampling, None),
+            CommonBody::new(&format, &sampling, None, None),
         )
         .json();
         assert_eq!(body, r#"{"model":"m","prompt":"hi","stream":true,"options":{}}"#);

@@ -19,12 +19,20 @@ use crate::{
 pub struct EmbeddingsBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<&'a str>,
-    input: &'a [String],
+    input: &'a [EmbedInput],
     encoding_format: &'static str,
 }
 
+/// A text, or the tokens of one.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum EmbedInput {
+    Text(String),
+    Tokens(Vec<u32>),
+}
+
 impl<'a> EmbeddingsBody<'a> {
-    pub fn new(model: Option<&'a str>, input: &'a [String]) -> Self {
+    pub fn new(model: Option<&'a str>, input: &'a [EmbedInput]) -> Self {
         Self { model, input, encoding_format: "base64" }
     }
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-pub use embeddings::{EmbeddingsBody, parse_embeddings};
+pub use embeddings::{EmbedInput, EmbeddingsBody, parse_embeddings};
 pub use reply::ReplyParser;
-pub use request::{ChatBody, MessageBody, SamplingBody, Schema, ToolBody, sampled};
+pub use request::{ChatBody, MessageBody, SamplingBody, Schema, ThinkingBody, ToolBody, sampled};
 
 use crate::{
     error::{Error, Kind},

@@ -78,12 +78,12 @@ impl ReplyParser {
     fn flush_calls(&mut self, out: &mut Vec<ChatEvent>) -> Result<()> {
         for call in self.calls.drain(..) {
             match call.whole() {
-                Ok(call) => out.push(call.into()),
+                Some(call) => out.push(call.into()),
                 // Cut off by max_tokens: half a call is of no use, and the reason says why.
-                Err(_) if self.done.reason == FinishReason::Length => {}
-                Err(source) => {
-                    let message = "The model called a tool with arguments that are not JSON.";
-                    return Err(Error::new(Kind::BadGateway, message).because(source));
+                None if self.done.reason == FinishReason::Length => {}
+                None => {
+                    let message = "The model called a tool with arguments that are no JSON object.";
+                    return Err(Error::new(Kind::BadGateway, message));
                 }
             }
         }
@@ -101,12 +101,10 @@ struct PartialCall {
 }
 
 impl PartialCall {
-    fn whole(self) -> serde_json::Result<ToolCall> {
-        let arguments = match self.arguments.trim() {
-            "" => "{}",
-            text => text,
-        };
-        Ok(ToolCall { id: self.id, name: self.name, arguments: serde_json::from_str(arguments)? })
+    /// `None` when the arguments are no object, or half of one.
+    fn whole(self) -> Option<ToolCall> {
+        let arguments = ToolCall::arguments(&serde_json::Value::from(self.arguments).into())?;
+        Some(ToolCall { id: self.id, name: self.name, arguments })
     }
 }
 

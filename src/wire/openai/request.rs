@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::types::{ChatRequest, Format, JsonText, Message, Role, Sampling, Tool, ToolCall};
+use crate::types::{ChatRequest, Format, JsonText, Message, Role, Sampling, Think, Tool, ToolCall};
 
 /// Always streamed: a plain reply is a collected stream.
 #[derive(Serialize)]
@@ -21,6 +21,8 @@ pub struct ChatBody<'a> {
     pub max_tokens: Option<u32>,
     #[serde(flatten)]
     pub sampling: SamplingBody<'a>,
+    #[serde(flatten)]
+    pub thinking: ThinkingBody,
     /// llama.cpp and vLLM: go on with the last message, which is the assistant's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub continue_final_message: Option<bool>,
@@ -41,8 +43,36 @@ impl<'a> ChatBody<'a> {
             response_format: ResponseFormat::new(&request.format),
             max_tokens: request.sampling.max_tokens.map(sampled),
             sampling: SamplingBody::new(&request.sampling),
+            thinking: ThinkingBody::new(request.think),
             continue_final_message: continues.then_some(true),
             add_generation_prompt: continues.then_some(false),
+        }
+    }
+}
+
+/// Whether and how long the model thinks.
+#[derive(Serialize)]
+pub struct ThinkingBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<&'static str>,
+    /// llama.cpp and vLLM: what a model's chat template is told besides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chat_template_kwargs: Option<TemplateWords>,
+}
+
+/// The words by which templates are told: Qwen's and most, and DeepSeek's and Granite's.
+#[derive(Serialize)]
+struct TemplateWords {
+    enable_thinking: bool,
+    thinking: bool,
+}
+
+impl ThinkingBody {
+    pub fn new(think: Option<Think>) -> Self {
+        Self {
+            reasoning_effort: think.and_then(Think::effort),
+            chat_template_kwargs: think
+                .map(|think| TemplateWords { enable_thinking: think.is_on(), thinking: think.is_on() }),
         }
     }
 }
@@ -258,6 +288,7 @@ mod tests {
             tools: Vec::new(),
             format: Format::Text,
             sampling: Sampling::default(),
+            think: None,
             keep_alive: None,
         }
     }
@@ -312,6 +343,18 @@ mod tests {
         assert_eq!(body["messages"][0]["tool_calls"][0]["function"]["arguments"], "{\"a\":1}");
         assert_eq!(body["messages"][1]["tool_call_id"], "1");
         assert_eq!(body.get("continue_final_message"), None);
+    }
+
+    #[test]
+    fn thinking_is_asked_for_as_templates_know_it() {
+        let told = |think| {
+            let body = body(&ChatRequest { think, ..request() }, &[]);
+            (body["chat_template_kwargs"]["enable_thinking"].clone(), body["reasoning_effort"].clone())
+        };
+        assert_eq!(told(None), (Value::Null, Value::Null));
+        assert_eq!(told(Some(Think::Off)), (json!(false), Value::Null));
+        assert_eq!(told(Some(Think::On)), (json!(true), Value::Null));
+        assert_eq!(told(Some(Think::Medium)), (json!(true), json!("medium")));
     }
 
     #[test]

@@ -1,0 +1,34 @@
+//! A caller's text is text: whatever a model's templates write next to it, it is not read as control
+//! tokens. Only a raw prompt goes in as it is.
+
+use crate::types::{ChatRequest, Completion, ControlTokens, Message, Prompt, Tool, ToolCall};
+
+/// Breaks up the control tokens in everything that a template may write into the prompt.
+pub(super) fn chat(request: &mut ChatRequest, tokens: &ControlTokens) {
+    // A format is for the engine's grammar and is not written anywhere.
+    let ChatRequest { model: _, prompt, tools, format: _, sampling: _, think: _, keep_alive: _ } = request;
+    match prompt {
+        Prompt::Messages(messages) => messages.iter_mut().for_each(|turn| message(turn, tokens)),
+        Prompt::Completion(Completion { raw: true, .. }) => {}
+        Prompt::Completion(Completion { text, system, images: _, context: _, raw: _ }) => {
+            tokens.break_up_in(text);
+            system.iter_mut().for_each(|system| tokens.break_up_in(system));
+        }
+    }
+    for Tool { name, description, parameters } in tools {
+        tokens.break_up_in(name);
+        description.iter_mut().for_each(|description| tokens.break_up_in(description));
+        tokens.break_up_json(parameters);
+    }
+}
+
+fn message(message: &mut Message, tokens: &ControlTokens) {
+    let Message { role: _, content, images: _, tool_calls, tool_call_id, tool_name } = message;
+    tokens.break_up_in(content);
+    for ToolCall { id, name, arguments } in tool_calls {
+        tokens.break_up_in(name);
+        tokens.break_up_json(arguments);
+        id.iter_mut().for_each(|id| tokens.break_up_in(id));
+    }
+    tool_call_id.iter_mut().chain(tool_name).for_each(|text| tokens.break_up_in(text));
+}

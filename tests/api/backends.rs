@@ -1,0 +1,157 @@
+//! What backends are told and what is made of their answers, whichever of them it is.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{
+    fake_ollama::{Script, Step, chat_line, last_line},
+    harness::{TestServer, json as body, pointers_of, problem, start, start_with},
+};
+
+fn user(text: &str) -> Value {
+    json!({"role": "user", "content": text})
+}
+
+#[tokio::test]
+async fn answers_of_tools_say_which_call_they_answer() {
+    let server = start().await;
+    let call = |id: &str, name: &str| json!({"id": id, "function": {"name": name, "arguments": {}}});
+    let answer = |id: &str, content: &str| json!({"role": "tool", "content": content, "tool_call_id": id});
+    let request = json!({"messages": [
+        user("weather and time?"),
+        {"role": "assistant", "content": "", "tool_calls": [call("c1", "weather"), call("c2", "time")]},
+        answer("c2", "noon"),
+        answer("c1", "sunny"),
+    ]});
+    server.post("/inference/chat", &request).send().await.unwrap();
+    let sent = &server.ollama.requests("/api/chat")[0]["messages"];
+    assert_eq!(sent[1]["tool_calls"][1]["id"], "c2");
+    assert_eq!(
+        sent[2],
+        json!({"role": "tool", "content": "noon", "tool_call_id": "c2", "tool_name": "time"})
+    );
+    assert_eq!(
+        sent[3],
+        json!({"role": "tool", "content": "sunny", "tool_call_id": "c1", "tool_name": "weather"})
+    );
+}
+
+#[tokio::test]
+async fn arguments_are_an_object_whoever_gives_them() {
+    let server = start().await;
+    let calls = |arguments: Value| {
+        let call = json!({"id": "1", "function": {"name": "f", "arguments": arguments}});
+        json!({"messages": [user("hi"), {"role": "assistant", "content": "", "tool_calls": [call]}, user("?")]})
+    };
+    for (given, sent) in [
+        (json!(""), json!({})),
+        (Value::Null, json!({})),
+        (json!("{\"a\": 1}"), json!({"a": 1})),
+        (json!({"a": 1}), json!({"a": 1})),
+    ] {
+        server.post("/inference/chat", &calls(given.clone())).send().await.unwrap();
+        let requests = server.ollama.requests("/api/chat");
+        let message = &requests.last().unwrap()["messages"][1];
+        assert_eq!(message["tool_calls"][0]["function"]["arguments"], sent, "{given}");
+    }
+    for given in [json!([1]), json!(5), json!(true), json!("[1]"), json!("hi"), json!("{")] {
+        let (status, problem) = problem(server.post("/inference/chat", &calls(given.clone()))).await;
+        assert_eq!(
+            (status, pointers_of(&problem)),
+            (422, vec!["/messages/1/tool_calls/0/function/arguments"])
+        );
+    }
+    for (given, got) in [
+        (json!(""), Some(json!({}))),
+        (Value::Null, Some(json!({}))),
+        (json!("{\"a\":1}"), Some(json!({"a": 1}))),
+        (json!([1]), None),
+    ] {
+        let call = json!({"message": {"role": "assistant", "content": "",
+            "tool_calls": [{"function": {"name": "f", "arguments": given}}]}, "done": false});
+        server
+            .ollama
+            .on("/api/chat", Script::ok(vec![Step::Send(format!("{call}\n")), Step::Send(last_line(1))]));
+        let response =
+            server.post("/inference/chat", &json!({"messages": [user("hi")]})).send().await.unwrap();
+        assert_eq!(response.status(), if got.is_some() { 200 } else { 502 });
+        let reply = body(response).await;
+        let arguments = reply["message"]["tool_calls"][0]["function"].get("arguments");
+        assert_eq!(arguments, got.as_ref(), "{given}");
+    }
+}
+
+#[tokio::test]
+async fn thinking_is_asked_for_and_comes_back() {
+    let server = start().await;
+    for (path, field, asked) in
+        [("/inference/chat", "messages", json!([user("hi")])), ("/inference/generate", "prompt", json!("hi"))]
+    {
+        for think in [json!(true), json!(false), json!("low"), json!("medium"), json!("high")] {
+            server.post(path, &json!({field: asked, "think": think})).send().await.unwrap();
+            let sent = server.ollama.requests(&path.replace("/inference", "/api"));
+            assert_eq!(sent.last().unwrap()["think"], think);
+        }
+        for wrong in [json!("yes"), json!(1), json!({})] {
+            let (status, problem) = problem(server.post(path, &json!({field: asked, "think": wrong}))).await;
+            assert_eq!((status, pointers_of(&problem)), (422, vec!["/think"]), "{problem}");
+        }
+    }
+    server.ollama.on(
+        "/api/generate",
+        Script::ok(vec![
+            Step::Send("{\"response\":\"\",\"thinking\":\"hm\",\"done\":false}\n".to_owned()),
+            Step::Send("{\"response\":\"4\",\"done\":false}\n".to_owned()),
+            Step::Send(last_line(2)),
+        ]),
+    );
+    let reply =
+        body(server.post("/inference/generate", &json!({"prompt": "2+2?"})).send().await.unwrap()).await;
+    assert_eq!((&reply["thinking"], &reply["response"]), (&json!("hm"), &json!("4")));
+}
+
+/// How often the backend was asked when the same was asked twice.
+async fn asked_twice(server: &TestServer, request: &Value) -> usize {
+    let before = server.ollama.requests("/api/chat").len();
+    for _ in 0..2 {
+        assert_eq!(server.post("/inference/chat", request).send().await.unwrap().status(), 200);
+    }
+    server.ollama.requests("/api/chat").len() - before
+}
+
+#[tokio::test]
+async fn what_the_context_cut_off_or_was_only_thought_is_not_kept() {
+    let server = start_with(&[("CACHE_ENABLED", "true")]).await;
+    let ask = |text: &str, max: Option<u32>| json!({"messages": [user(text)], "max_tokens": max});
+    let cut = last_line(3).replace("\"done_reason\":\"stop\"", "\"done_reason\":\"length\"");
+    server.ollama.on("/api/chat", Script::ok(vec![Step::Send(chat_line("Once")), Step::Send(cut)]));
+    assert_eq!(asked_twice(&server, &ask("a", Some(3))).await, 1, "max_tokens explains it");
+    assert_eq!(asked_twice(&server, &ask("b", None)).await, 2);
+    assert_eq!(asked_twice(&server, &ask("c", Some(4))).await, 2);
+    let reply = body(server.post("/inference/chat", &ask("d", None)).send().await.unwrap()).await;
+    assert_eq!(reply["done_reason"], "length");
+    let thought = json!({"message": {"role": "assistant", "content": "", "thinking": "hm"}, "done": false});
+    server
+        .ollama
+        .on("/api/chat", Script::ok(vec![Step::Send(format!("{thought}\n")), Step::Send(last_line(3))]));
+    assert_eq!(asked_twice(&server, &ask("e", None)).await, 2);
+    server.ollama.on("/api/chat", Script::chat(&["all"], Duration::ZERO));
+    assert_eq!(asked_twice(&server, &ask("f", None)).await, 1);
+}
+
+#[tokio::test]
+async fn what_is_not_ollama_is_not_a_missing_model() {
+    let server = start().await;
+    let request = json!({"messages": [user("hi")]});
+    server.ollama.on("/api/chat", Script::error(404, "model 'qwen2.5:7b' not found"));
+    assert_eq!(problem(server.post("/inference/chat", &request)).await.0, 404);
+    let page = Script { status: 404, ..Script::ok(vec![Step::Send("<h1>nginx</h1>".to_owned())]) };
+    server.ollama.on("/api/chat", page);
+    let (status, problem) = problem(server.post("/inference/chat", &request)).await;
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(
+        status == 502 && detail.contains("OLLAMA_BASE_URL") && !detail.contains("ollama pull"),
+        "{problem}"
+    );
+}
