@@ -35,7 +35,7 @@ RUN DATA_DIR=/built SIMPLETON=/usr/local/bin/simpleton scripts/embedding-model.s
 
 FROM debian:bookworm-slim
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates libstdc++6 libgcc-s1 \
+    && apt-get install -y --no-install-recommends ca-certificates libstdc++6 libgcc-s1 tesseract-ocr \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --user-group --home-dir /data --shell /usr/sbin/nologin simpleton \
     && install -d -o simpleton -g simpleton -m 0700 /data

@@ -53,10 +53,11 @@ fi
 
 step "docker-compose.yml: docker compose config"
 if compose version >/dev/null 2>&1; then
-  # Compose wants .env to exist; a clean clone has none.
-  empty="$(mktemp)"
-  trap 'rm -f "$empty"' EXIT
-  SIMPLETON_ENV_FILE="$empty" compose -f docker-compose.yml config -q || fail "docker-compose.yml is not valid; see above."
+  # As on a fresh clone: the file alone in a folder, without .env.
+  fresh="$(mktemp -d)"
+  trap 'rm -rf "$fresh"' EXIT
+  cp docker-compose.yml "$fresh"
+  (cd "$fresh" && compose config -q) || fail "docker-compose.yml is not valid; see above."
   step_done
 else
   step_done "left out: docker compose is not installed"
@@ -66,7 +67,7 @@ step "deploy/simpleton.service: systemd-analyze verify"
 if has systemd-analyze; then
   # It wants the program to exist where the unit says; any program will do for reading the rest.
   folder="$(mktemp -d)"
-  trap 'rm -rf "${empty:-}" "$folder"' EXIT
+  trap 'rm -rf "${fresh:-}" "$folder"' EXIT
   sed 's|^ExecStart=[^ ]*|ExecStart=/bin/true|' deploy/simpleton.service >"$folder/simpleton.service"
   complaints="$(systemd-analyze verify --man=no "$folder/simpleton.service" 2>&1 | grep -F simpleton.service || true)"
   [[ -z "$complaints" ]] || fail "the unit has mistakes:" "$complaints"

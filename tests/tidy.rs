@@ -11,7 +11,7 @@ use std::{
 /// Layers from the bottom up: a module imports its own layer's modules only where it is said here,
 /// and everything below.
 const LAYERS: &[&[&str]] = &[
-    &["error", "setting", "context", "data_dir", "sqlite", "client"],
+    &["error", "setting", "context", "files", "data_dir", "sqlite", "client"],
     &["types", "wire"],
     &["telemetry", "library"],
     &["engine", "cache", "ocr", "store"],
@@ -27,6 +27,8 @@ const NEIGHBOURS: &[(&str, &str)] = &[
     ("client", "error"),
     ("client", "setting"),
     ("data_dir", "error"),
+    ("data_dir", "files"),
+    ("sqlite", "files"),
     ("wire", "types"),
     ("cli", "serve"),
     // `simpleton config --openapi`
@@ -265,4 +267,21 @@ fn generated_files_are_fresh() {
         let kept = fs::read_to_string(path).unwrap_or_default();
         assert!(kept == made, "{path} is stale; run: {command}");
     }
+}
+
+/// Compose gives the container only the variables that its file names.
+#[test]
+fn the_compose_file_passes_every_setting_on() {
+    // They name files of the host, which the container does not see.
+    const PATHS: [&str; 4] = ["LLAMA_SERVER", "MODELS_DIR", "TESSERACT", "METRICS_FILE"];
+    let compose = fs::read_to_string("docker-compose.yml").unwrap();
+    let (settings, _) = simpleton::config::load(&simpleton::config::Sources::default());
+    let passed = |name: &str| {
+        compose.lines().any(|line| {
+            line.trim().strip_prefix("- ").is_some_and(|line| line.split('=').next() == Some(name))
+        })
+    };
+    let names = settings.iter().map(|setting| setting.name.as_str());
+    let missing: Vec<&str> = names.filter(|name| !PATHS.contains(name) && !passed(name)).collect();
+    assert!(missing.is_empty(), "name them in docker-compose.yml, under environment: {missing:?}");
 }
