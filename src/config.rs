@@ -61,7 +61,7 @@ pub struct ServerSettings {
     #[arg(long, env = "PORT", default_value = "8000", value_parser = setting::whole(0..=u16::MAX))]
     pub port: u16,
     /// Keys that open the API, separated by commas, each of 8 to 256 letters, digits and signs without spaces; when none is given one is made at the first start and kept in the data folder
-    #[arg(long, env = "API_KEYS", value_delimiter = ',', hide_env_values = true, value_parser = api_key)]
+    #[arg(long, env = "API_KEYS", value_delimiter = ',', hide_env_values = true, value_parser = app::keys::api_key)]
     pub api_keys: Vec<Secret>,
     /// Folder for everything the server keeps: its key, models, caches and databases
     #[arg(long, env = "DATA_DIR", default_value_os_t = DataDir::default_path(), value_parser = setting::path)]
@@ -93,13 +93,4 @@ pub struct ServerSettings {
     /// Seconds that running replies may take to finish when the server is told to stop
     #[arg(long, env = "SHUTDOWN_TIMEOUT_S", default_value = "30", value_parser = setting::seconds(0..=3600))]
     pub shutdown_timeout_s: u64,
-}
-
-fn api_key(text: &str) -> Result<Secret, String> {
-    let key = text.trim();
-    if (8..=256).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Ok(Secret::new(key))
-    } else {
-        Err("must be keys of 8 to 256 visible ASCII characters, separated by commas".to_owned())
-    }
 }

@@ -3,17 +3,27 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{Read, Seek, Write},
+    io::{ErrorKind, Read, Seek, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    files,
+};
+
+/// What we make in the folder and nobody else may read: files, and folders of nothing else.
+const FILES: [&str; 3] = ["lock", "api-key", "alerts.json"];
+const FOLDERS: [&str; 2] = ["cache", "state"];
 
 /// The folder, locked for as long as this value lives. The lock also goes when the process dies.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
     _lock: File,
+    /// What others may read and we may not change.
+    exposed: Vec<PathBuf>,
 }
 
 impl DataDir {
@@ -27,69 +37,168 @@ impl DataDir {
             .map_or_else(|| PathBuf::from("data"), |base| base.join("simpleton"))
     }
 
-    /// Creates the folder when it is missing (mode 0700) and locks it.
+    /// Creates the folder when it is missing (mode 0700), locks it, and takes from others what they may do
+    /// with our files in it.
     ///
     /// # Errors
     /// `Kind::Setup` when it cannot be written to or another server holds it.
     pub fn open(path: &Path) -> Result<Self> {
         let setup = |what: &str, source: std::io::Error| {
-            let hint = "set DATA_DIR to a folder this user may write to";
+            let hint = advice(&source);
             Error::new(Kind::Setup, format!("The data folder {} {what}; {hint}.", path.display()))
                 .because(source)
         };
-        create_private(path).map_err(|source| setup("cannot be created", source))?;
-        let mut lock = File::options()
-            .create(true)
-            .read(true)
-            .write(true)
-            .truncate(false)
-            .open(path.join("lock"))
-            .map_err(|source| setup("cannot be written to", source))?;
+        files::private_folder(path).map_err(|source| setup("cannot be created", source))?;
+        let mut lock = files::open_private(&path.join("lock")).map_err(|source| match source.kind() {
+            ErrorKind::InvalidInput => Error::new(
+                Kind::Setup,
+                format!("{} is not a file of this server's; remove it.", path.join("lock").display()),
+            )
+            .because(source),
+            _ => setup("cannot be written to", source),
+        })?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                let _ = lock.read_to_string(&mut pid);
-                let who = pid.trim().parse::<u32>().map_or(String::new(), |pid| format!(" (process {pid})"));
-                return Err(Error::new(
-                    Kind::Setup,
-                    format!(
-                        "Another Simpleton{who} is running on the data folder {}; stop it, or set DATA_DIR to another folder.",
-                        path.display()
-                    ),
-                ));
-            }
+            Err(TryLockError::WouldBlock) => return Err(taken(path, &mut lock)),
             Err(TryLockError::Error(source)) => return Err(setup("cannot be locked", source)),
         }
-        // Only for the message above: a lock file without a number is as good.
+        // Only for the message of `taken`: a lock file without a number is as good.
         let _ = lock
             .set_len(0)
             .and_then(|()| lock.rewind())
             .and_then(|()| write!(lock, "{}", std::process::id()));
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), _lock: lock, exposed: close_to_others(path) })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// What others may do with the folder, and how to end that; none when they may do nothing.
+    pub fn exposure(&self) -> Option<String> {
+        let (mut found, path) = (Vec::new(), self.path.display());
+        let folder = fs::metadata(&self.path).ok()?;
+        if folder.mode() & 0o077 != 0 {
+            let mode = folder.mode() & 0o7777;
+            found.push(format!("its mode is {mode:o}: close it with chmod 700 '{path}'"));
+        }
+        if folder.uid() != rustix::process::geteuid().as_raw() {
+            found.push(format!("it belongs to another user, {}", folder.uid()));
+        }
+        if !self.exposed.is_empty() {
+            let paths: Vec<String> = self.exposed.iter().map(|path| path.display().to_string()).collect();
+            found.push(format!("the modes of these cannot be changed: {}", paths.join(", ")));
+        }
+        let found = found.join("; ");
+        (!found.is_empty()).then(|| format!("Other users may get into the data folder {path}: {found}."))
+    }
 }
 
-/// Writes a file for the owner's eyes only, whatever was there: whole or not at all, whatever happens
-/// meanwhile.
-pub fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    // Of mode 0600, as all temporary files.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(content)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+/// What to do about a data folder that cannot be written to.
+pub fn advice(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        _ if files::is_full(source) => "its disk is full, make room there",
+        ErrorKind::ReadOnlyFilesystem => "its disk is read-only, set DATA_DIR to a folder on another",
+        _ => "set DATA_DIR to a folder this user may write to",
+    }
 }
 
-fn create_private(path: &Path) -> std::io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+fn taken(path: &Path, lock: &mut File) -> Error {
+    let mut pid = String::new();
+    // Only for the message.
+    let _ = lock.read_to_string(&mut pid);
+    let who = pid.trim().parse::<u32>().map_or(String::new(), |pid| format!(" (process {pid})"));
+    Error::new(
+        Kind::Setup,
+        format!(
+            "Another Simpleton{who} is running on the data folder {}; stop it, or set DATA_DIR to another folder.",
+            path.display()
+        ),
+    )
+}
+
+/// An earlier version, or a restored backup, may have left our files open to others. Returns those that
+/// stay so.
+fn close_to_others(path: &Path) -> Vec<PathBuf> {
+    let mut ours: Vec<PathBuf> = FILES.iter().chain(&FOLDERS).map(|name| path.join(name)).collect();
+    for folder in FOLDERS {
+        // A folder that is not there has no files.
+        let Ok(entries) = fs::read_dir(path.join(folder)) else { continue };
+        ours.extend(entries.flatten().map(|entry| entry.path()));
+    }
+    ours.retain(|path| files::close_to_others(path).is_err());
+    ours
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("its mode");
+    }
+
+    #[test]
+    fn what_an_earlier_version_left_open_is_closed_and_an_open_folder_told_of() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        for name in FOLDERS {
+            fs::create_dir(at(name)).expect("a folder");
+            set_mode(&at(name), 0o777);
+        }
+        let files =
+            ["api-key", "alerts.json", "cache/responses.db", "cache/responses.db-wal", "state/history.db"];
+        for name in files {
+            fs::write(at(name), "secret").expect("a file");
+            set_mode(&at(name), 0o644);
+        }
+        fs::write(at("notes.txt"), "the user's own").expect("a file");
+        set_mode(&at("notes.txt"), 0o644);
+        set_mode(folder.path(), 0o755);
+
+        let data = DataDir::open(folder.path()).expect("the folder");
+        let mode = |name: &str| fs::metadata(at(name)).expect("a file").mode() & 0o777;
+        for name in files.into_iter().chain(["lock"]) {
+            assert_eq!(mode(name), 0o600, "{name}");
+        }
+        assert_eq!((mode("cache"), mode("state"), mode("notes.txt")), (0o700, 0o700, 0o644));
+        let told = data.exposure().expect("it is open");
+        assert!(told.contains("mode is 755") && told.contains("chmod 700"), "{told}");
+        set_mode(folder.path(), 0o700);
+        assert_eq!(data.exposure(), None);
+    }
+
+    #[test]
+    fn a_lock_that_is_a_link_is_not_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (data, victim) = (folder.path().join("data"), folder.path().join("victim"));
+        fs::create_dir(&data).expect("a folder");
+        fs::write(&victim, "precious").expect("a file");
+        for target in [&victim, &folder.path().join("missing")] {
+            let _ = fs::remove_file(data.join("lock"));
+            symlink(target, data.join("lock")).expect("a link");
+            let error = DataDir::open(&data).expect_err("a link");
+            assert!(
+                error.message().ends_with("data/lock is not a file of this server's; remove it."),
+                "{error}"
+            );
+        }
+        assert_eq!(fs::read_to_string(&victim).expect("a file"), "precious");
+        assert!(!folder.path().join("missing").exists());
+    }
+
+    #[test]
+    fn each_reason_has_its_own_advice() {
+        for (kind, part) in [
+            (ErrorKind::StorageFull, "make room"),
+            (ErrorKind::QuotaExceeded, "make room"),
+            (ErrorKind::FileTooLarge, "make room"),
+            (ErrorKind::ReadOnlyFilesystem, "read-only"),
+            (ErrorKind::PermissionDenied, "may write to"),
+        ] {
+            assert!(advice(&kind.into()).contains(part), "{kind}");
+        }
+    }
 }

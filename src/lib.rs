@@ -1,11 +1,12 @@
 //! Simpleton: a self-hosted AI server in one program. This page is the map: modules in layer order,
 //! each importing only what stands above it. `tests/tidy.rs` holds the rule.
 
-// 0 foundation: errors, settings' values, the data folder, the outgoing HTTP client
+// 0 foundation: errors, settings' values, files, the data folder, the outgoing HTTP client
 pub mod client;
 pub mod context;
 pub mod data_dir;
 pub mod error;
+pub mod files;
 pub mod setting;
 pub(crate) mod sqlite;
 

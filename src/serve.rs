@@ -44,6 +44,9 @@ impl Server {
     /// be had.
     pub async fn prepare(config: &Config) -> Result<Self> {
         let data_dir = DataDir::open(&config.server.data_dir)?;
+        if let Some(exposure) = data_dir.exposure() {
+            tracing::warn!("{exposure}");
+        }
         let (keys, new_key) = Keys::open(&config.server.api_keys, data_dir.path())?;
         let backend = backend::build(config_of_backends(config), data_dir.path())?;
         let (monitoring, exporter) = Monitoring::new(&config.telemetry, &http::route_labels())?;

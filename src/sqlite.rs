@@ -9,7 +9,9 @@ use std::{
 };
 
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
-use tokio::fs;
+use tokio::{fs, task::spawn_blocking};
+
+use crate::files;
 
 /// How long a statement waits for another process that is at the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -129,8 +131,15 @@ impl SqliteFile {
         Ok(connection)
     }
 
-    /// One more connection for writing.
+    /// One more connection for writing, to a new file when there is none. The file is made here, for SQLite
+    /// would give it the mode that the umask leaves; its logs then have the file's.
     pub(crate) async fn connect(&self) -> sqlx::Result<SqliteConnection> {
+        let path = self.path.clone();
+        let made = spawn_blocking(move || {
+            files::private_folder(path.parent().unwrap_or(Path::new(".")))?;
+            files::ensure_private(&path)
+        });
+        made.await.map_err(io::Error::other)??;
         let mut connection = SqliteConnection::connect_with(&self.options().create_if_missing(true)).await?;
         // They are no options of the connection, for they read the file: sqlx drops one that fails.
         let pragmas = AssertSqlSafe(self.writing_pragmas());

@@ -6,10 +6,32 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::{
-    data_dir::replace,
+    data_dir::advice,
     error::{Error, Kind, Result},
+    files,
     types::{KeyId, Secret},
 };
+
+/// Characters of a key: what is shorter can be guessed, and a head has no room for what is longer.
+const LEAST_LENGTH: usize = 8;
+const MOST_LENGTH: usize = 256;
+
+/// Far more than a key takes.
+const MAX_FILE_BYTES: u64 = 4096;
+
+/// A key as the operator writes it, for settings.
+///
+/// # Errors
+/// What is accepted.
+pub fn api_key(text: &str) -> Result<Secret, String> {
+    let key = text.trim();
+    if (LEAST_LENGTH..=MOST_LENGTH).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(Secret::new(key));
+    }
+    Err(format!(
+        "must be keys of {LEAST_LENGTH} to {MOST_LENGTH} visible ASCII characters, separated by commas"
+    ))
+}
 
 /// All keys that open the API, kept as hashes so that comparing them takes the same time whatever is
 /// presented.
@@ -22,20 +44,23 @@ impl Keys {
     /// The configured keys; when there are none, the one in the data folder, made when it is missing.
     ///
     /// # Errors
-    /// `Kind::Setup` when the key's file cannot be read or written.
+    /// `Kind::Setup` when the key's file cannot be read or written, or holds what is no key.
     pub fn open(configured: &[Secret], data_dir: &Path) -> Result<(Self, Option<NewKey>)> {
         if !configured.is_empty() {
             return Ok((Self::new(configured), None));
         }
         let path = data_dir.join("api-key");
-        match std::fs::read_to_string(&path) {
-            Ok(text) if !text.trim().is_empty() => Ok((Self::new(&[Secret::new(text.trim())]), None)),
-            Err(source) if source.kind() != ErrorKind::NotFound => Err(unusable(&path, source)),
-            Ok(_) | Err(_) => {
-                let key = make(&path)?;
-                Ok((Self::new(std::slice::from_ref(&key)), Some(NewKey(key))))
-            }
+        let text = match files::read(&path, MAX_FILE_BYTES) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
+            Err(source) if source.kind() == ErrorKind::NotFound => String::new(),
+            Err(source) => return Err(unreadable(&path).because(source)),
+        };
+        if text.is_empty() {
+            let key = make(&path)?;
+            return Ok((Self::new(std::slice::from_ref(&key)), Some(NewKey(key))));
         }
+        let key = api_key(&text).map_err(|_| unfit(&path))?;
+        Ok((Self::new(&[key]), None))
     }
 
     pub fn new(keys: &[Secret]) -> Self {
@@ -68,16 +93,30 @@ fn make(path: &Path) -> Result<Secret> {
         key.push_str(&format!("{byte:02x}"));
         key
     });
-    replace(path, format!("{key}\n").as_bytes()).map_err(|source| unusable(path, source))?;
+    files::replace(path, format!("{key}\n").as_bytes()).map_err(|source| {
+        let advice = advice(&source);
+        Error::new(Kind::Setup, format!("No API key can be written to {}; {advice}.", path.display()))
+            .because(source)
+    })?;
     Ok(Secret::new(key))
 }
 
-fn unusable(path: &Path, source: std::io::Error) -> Error {
+fn unreadable(path: &Path) -> Error {
+    let path = path.display();
     Error::new(
         Kind::Setup,
-        format!("The API key in {} cannot be used; make the file readable, or set API_KEYS.", path.display()),
+        format!("The API key in {path} cannot be read; make the file readable, or set API_KEYS."),
     )
-    .because(source)
+}
+
+fn unfit(path: &Path) -> Error {
+    let path = path.display();
+    Error::new(
+        Kind::Setup,
+        format!(
+            "What stands in {path} is no API key: write one of {LEAST_LENGTH} to {MOST_LENGTH} visible ASCII characters into it, or remove the file, and a new key is made."
+        ),
+    )
 }
 
 #[cfg(test)]
@@ -111,5 +150,28 @@ mod tests {
         let mode = path.metadata().expect("a file").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(format!("{made:?}"), "[redacted]");
+    }
+
+    #[test]
+    fn a_file_with_what_is_no_key_stops_the_start_and_is_not_shown() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("api-key");
+        for wrong in ["x", "sécret-key", "two words here", "1234567", &"x".repeat(257), &"x".repeat(5000)] {
+            std::fs::write(&path, wrong).expect("a file");
+            let error = Keys::open(&[], folder.path()).map(drop).expect_err(wrong);
+            let named = error.message().contains(&*path.to_string_lossy());
+            assert!(named && error.kind() == Kind::Setup, "{error}");
+            assert!(wrong.len() == 1 || !error.chain().contains(wrong), "{error:?}");
+        }
+        std::fs::write(&path, " my-own-key \n").expect("a file");
+        let (keys, _) = Keys::open(&[], folder.path()).expect("a key");
+        assert!(keys.find(b"my-own-key").is_some());
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_written_is_not_said_to_be_unreadable() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = Keys::open(&[], &folder.path().join("missing")).map(drop).expect_err("no folder");
+        assert!(error.message().starts_with("No API key can be written to "), "{error}");
     }
 }

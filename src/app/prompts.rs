@@ -3,7 +3,10 @@
 
 use std::{fs, io::ErrorKind, path::Path};
 
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    files,
+};
 
 /// Larger than any prompt, and small enough to be read without a thought.
 const MAX_BYTES: u64 = 64 * 1024;
@@ -69,11 +72,13 @@ fn check_names(folder: &Path) -> Result<()> {
 
 fn text(folder: &Path, (name, built_in): Prompt) -> Result<String> {
     let path = folder.join(name);
-    let own = match fs::metadata(&path) {
-        Ok(found) if found.len() > MAX_BYTES => return Err(unusable(&path, "has more than 64 kB")),
-        Ok(_) => fs::read_to_string(&path)
+    let own = match files::read(&path, MAX_BYTES) {
+        Ok(bytes) => String::from_utf8(bytes)
             .map_err(|source| unusable(&path, "cannot be read as text in UTF-8").because(source))?,
         Err(source) if source.kind() == ErrorKind::NotFound => built_in.to_owned(),
+        Err(source) if source.kind() == ErrorKind::FileTooLarge => {
+            return Err(unusable(&path, "has more than 64 kB").because(source));
+        }
         Err(source) => return Err(unusable(&path, "cannot be read").because(source)),
     };
     match own.trim() {

@@ -75,7 +75,7 @@ impl Local {
     /// opened, on a full disk for instance, is tried again later.
     ///
     /// # Errors
-    /// `Setup` when the folder cannot be made.
+    /// `Setup` when there is to be no file and one that is there cannot be removed.
     pub async fn open(folder: &Path, memory_bytes: u64, disk_bytes: u64) -> Result<Self> {
         let setup = |source: std::io::Error| {
             let message = format!("The cache's folder {} cannot be used.", folder.display());
@@ -86,7 +86,6 @@ impl Local {
             file.sqlite.remove().await.map_err(setup)?;
             return Ok(Self { memory: Arc::new(Memory::new(memory_bytes)), disk: None });
         }
-        tokio::fs::create_dir_all(folder).await.map_err(setup)?;
         let opened = file.open().await;
         Ok(Self::over(file, opened, memory_bytes).await)
     }

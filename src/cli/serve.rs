@@ -34,6 +34,8 @@ const FIRST_LOOK: Duration = Duration::from_secs(5);
 
 /// With what is doubtful about the names of settings, to be logged.
 pub(super) fn run(config: &Config, doubts: &[String]) -> Result<()> {
+    // Whatever libraries make is private, too.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     logs::start(&config.telemetry);
     doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
     raise_file_limit();

@@ -6,7 +6,9 @@
 //! `export` may stand before a name. In single quotes, and without quotes, a value is what stands there,
 //! without the spaces around it; in double quotes `\"`, `\\` and `\$` stand for their second character.
 
-use std::{fs, io, path::Path};
+use std::{io::ErrorKind, path::Path};
+
+use crate::files;
 
 /// Larger than any list of settings, and small enough to be read without a thought.
 const MAX_BYTES: u64 = 1 << 20;
@@ -26,15 +28,10 @@ pub(super) struct Line {
 /// One sentence, which says where the fault is and not what stands there: it may be a secret.
 pub(super) fn read(path: &Path) -> Result<Vec<Line>, String> {
     let unreadable = |why: &str| format!("The file {} cannot be read: {why}.", path.display());
-    // Before it is opened: to open a pipe is to wait for its writer.
-    match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(unreadable(&error.to_string())),
-        Ok(found) if !found.is_file() => return Err(unreadable("it is not a file")),
-        Ok(found) if found.len() > MAX_BYTES => return Err(unreadable("it has more than 1 MB")),
-        Ok(_) => {}
-    }
-    let bytes = fs::read(path).map_err(|error| unreadable(&error.to_string()))?;
+    let bytes = match files::read(path, MAX_BYTES) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read.map_err(|error| unreadable(&error.to_string()))?,
+    };
     parse(&bytes).map_err(|(line, fault)| unreadable(&format!("line {line} {fault}")))
 }
 
@@ -162,6 +159,6 @@ mod tests {
             let told = read(&path).expect_err(fault);
             assert!(told.contains(&format!("line 3 {fault}")) && !told.contains("secret"), "{told}");
         }
-        assert!(read(folder.path()).is_err_and(|told| told.contains("not a file")), "a folder");
+        assert!(read(folder.path()).is_err_and(|told| told.contains("and not a file")), "a folder");
     }
 }

@@ -45,9 +45,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The file, in this data folder unless another is named.
+    /// The file, in this data folder unless another is named. One that the operator names may be a link.
     pub fn file(&self, data_dir: &Path) -> PathBuf {
-        self.metrics_file.clone().unwrap_or_else(|| data_dir.join("state").join("history.db"))
+        let named = self.metrics_file.as_ref();
+        let named = named.map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
+        named.unwrap_or_else(|| data_dir.join("state").join("history.db"))
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::{
     collections::VecDeque,
-    fs,
     io::ErrorKind,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -12,12 +11,15 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    data_dir::replace,
+    files::{read, replace},
     types::{Alert, Notice},
 };
 
 /// Notices that wait at most. So many changes nobody wants to read; the oldest go.
 pub(super) const MOST_WAITING: usize = 64;
+
+/// Far more than all of them take.
+const MOST_BYTES: u64 = 16 << 20;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Kept {
@@ -38,7 +40,7 @@ impl Ledger {
     /// announced twice, and that is said in the log.
     pub(super) fn open(data_dir: &Path) -> Self {
         let path = data_dir.join("alerts.json");
-        let kept = match fs::read(&path) {
+        let kept = match read(&path, MOST_BYTES) {
             Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {
                 tracing::warn!(%error, "alerts.json cannot be understood; alerts begin anew");
                 Kept::default()
@@ -72,6 +74,8 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use jiff::Timestamp;
 
     use super::*;

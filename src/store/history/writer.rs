@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashSet,
-    path::Path,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
@@ -175,8 +174,6 @@ impl Writer {
 
     async fn open(&mut self) -> sqlx::Result<()> {
         if self.connection.is_none() {
-            let folder = self.file.path.parent().unwrap_or(Path::new("."));
-            tokio::fs::create_dir_all(folder).await?;
             self.connection = Some(self.file.open().await?);
             self.next_upkeep = Instant::now();
         }
