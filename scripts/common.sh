@@ -63,11 +63,8 @@ data_dir() {
   printf '%s' "${dir:-${XDG_DATA_HOME:-$HOME/.local/share}/simpleton}"
 }
 
-models_dir() {
-  local dir
-  dir="$(setting MODELS_DIR)"
-  printf '%s' "${dir:-$(data_dir)/models}"
-}
+# make_data_dir: for its owner only, as the program itself makes it.
+make_data_dir() { (umask 077 && mkdir -p "$(data_dir)"); }
 
 cache_dir() { printf '%s' "${XDG_CACHE_HOME:-$HOME/.cache}/simpleton"; }
 

@@ -8,12 +8,15 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 # The conversion gives this file byte for byte, whatever the Python; anything else was not checked and is refused.
 SHA256=8266935f2a619889380d22ea4ae197b9ebc8621e83e4b3752da0bd59ddf80201
 FILE="$(data_dir)/downloads/all-minilm-l6-v2-f16.gguf"
-MANIFEST="$(models_dir)/manifests/registry.ollama.ai/library/all-minilm/latest"
+# Into the data folder, also when MODELS_DIR is set: that one may be somebody else's.
+MODELS="$(data_dir)/models"
+MANIFEST="$MODELS/manifests/registry.ollama.ai/library/all-minilm/latest"
 SIMPLETON="${SIMPLETON:-target/release/simpleton}"
 
 is_whole() { sha256sum --check --status <<<"$SHA256  $1" 2>/dev/null; }
 
 convert() {
+  make_data_dir
   mkdir -p "$(dirname "$FILE")"
   work="$(mktemp -d)"
   trap 'rm -rf "$work"' EXIT
@@ -50,6 +53,6 @@ fi
 if [[ "$mode" != --convert-only ]]; then
   [[ -x "$SIMPLETON" ]] || fail "$SIMPLETON is not built." "Run: scripts/release.sh build   or set SIMPLETON to the program."
   step "Importing it as all-minilm …"
-  "$SIMPLETON" model import all-minilm "$FILE" >&2
+  "$SIMPLETON" model import --models-dir "$MODELS" all-minilm "$FILE" >&2
   step_done
 fi

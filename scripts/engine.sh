@@ -77,6 +77,7 @@ compile() {
 install() {
   local built="$WORK/build/bin/llama-server"
   "$built" --version >/dev/null 2>&1 || fail "the engine was built but does not start." "See: $built --version"
+  make_data_dir
   mkdir -p "$TARGET"
   cp "$WORK/llama.cpp/LICENSE" "$TARGET/LICENSE.llama.cpp"
   # Stripped and moved into place whole: a running server never sees half a file, nor a stamp without its binary.

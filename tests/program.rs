@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
@@ -34,6 +34,16 @@ fn engine() -> PathBuf {
     path
 }
 
+/// The same, started by a shell that sets a limit or a mask first.
+fn after(preparation: &str, folder: &TempDir) -> Command {
+    let program = simpleton(folder);
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{preparation}; exec \"$0\" \"$@\"")]).arg(program.get_program());
+    command.env_clear().current_dir(folder).stdin(Stdio::null());
+    command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+}
+
 /// A running server; killed when dropped.
 struct Running {
     child: Child,
@@ -46,11 +56,12 @@ impl Running {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut command = simpleton(&folder);
-        command
-            .arg("serve")
-            .env("PORT", "0")
-            .env("DATA_DIR", folder.path().join("data"))
-            .env("LLAMA_SERVER", engine());
+        command.arg("serve");
+        Self::of(command, folder)
+    }
+
+    fn of(mut command: Command, folder: TempDir) -> Self {
+        command.env("PORT", "0").env("DATA_DIR", folder.path().join("data")).env("LLAMA_SERVER", engine());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut after = |mark: &str| {
@@ -134,6 +145,44 @@ async fn a_fresh_start_answers_real_prompts() {
     // With nothing else installed, the demo model embeds as well as it can.
     let embedded = answer(server.post("/embeddings/", &json!({"input": ["Hello world", "Hi"]}))).await;
     assert_eq!(embedded["embeddings"].as_array().unwrap().len(), 2, "{embedded}");
+}
+
+/// Whatever the umask, and whoever made the folder. Models are no secret, but nobody else may change them.
+#[tokio::test]
+async fn nothing_in_the_data_folder_is_open_to_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, PermissionsExt::from_mode(0o755)).unwrap();
+    let mut command = after("umask 000", &folder);
+    command.arg("serve");
+    let server = Running::of(command, folder);
+    answer(server.post("/inference/generate", &json!({"prompt": "Who are you?", "temperature": 0}))).await;
+    let history = data.join("state/history.db-wal");
+    eventually("everything is there", || history.exists() && data.join("cache/responses.db-wal").exists())
+        .await;
+    let (mut open, mut seen) = (vec![data.clone()], 0);
+    while let Some(path) = open.pop() {
+        let metadata = fs::symlink_metadata(&path).unwrap();
+        let others = if path.starts_with(data.join("models")) { 0o022 } else { 0o077 };
+        let mode = metadata.permissions().mode() & 0o777;
+        assert!(path == data || mode & others == 0, "{} has mode {mode:o}", path.display());
+        seen += 1;
+        if metadata.is_dir() {
+            open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+    }
+    assert!(seen > 15, "{seen}");
+}
+
+/// `ulimit -f 0` is as a full disk: no file takes a byte.
+#[test]
+fn a_full_disk_at_the_first_start_is_said_to_be_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ok, _, told) =
+        run(after("ulimit -f 0", &folder).args(["serve", "--data-dir", "data"]).env("PORT", "0"));
+    assert!(!ok && told.contains("data/api-key; its disk is full, make room there"), "{told}");
+    assert!(!told.contains("readable"), "{told}");
 }
 
 #[tokio::test]
@@ -240,7 +289,7 @@ fn misspelt_names_are_told_at_the_start_and_a_fault_in_the_file_by_its_line() {
     fs::remove_file(&file).unwrap();
     assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
     let (ok, _, told) = run(simpleton(&folder).arg("config"));
-    assert!(!ok && told.contains("it is not a file"), "a pipe does not hold the start: {told}");
+    assert!(!ok && told.contains("and not a file"), "a pipe does not hold the start: {told}");
 }
 
 #[test]
@@ -352,11 +401,54 @@ fn models_are_imported_listed_and_removed() {
     let model = |arguments: &[&str]| run(simpleton(&folder).arg("model").args(arguments));
     let (ok, said, error) = model(&["import", "mine:v1", gguf.to_str().unwrap()]);
     assert!(ok && said.contains("installed mine:v1"), "{said}{error}");
-    assert!(model(&["list"]).1.contains("mine:v1"));
+    let listed = model(&["list"]).1;
+    assert!(listed.starts_with("In ") && listed.contains("mine:v1"), "{listed}");
+    let (ok, _, error) = model(&["import", "mine:v1", gguf.to_str().unwrap()]);
+    assert!(!ok && error.contains("There is a model mine:v1 already; --force replaces it."), "{error}");
+    assert!(model(&["import", "--force", "mine:v1", gguf.to_str().unwrap()]).0);
+    let (ok, _, error) = model(&["import", "other", "missing.gguf"]);
+    assert!(!ok && error == "There is no file missing.gguf.\n", "{error}");
     assert!(model(&["remove", "mine:v1"]).0);
     assert!(!model(&["list"]).1.contains("mine:v1"));
     let (ok, _, error) = model(&["import", "mine", "/dev/null"]);
     assert!(!ok && error.contains("GGUF"), "{error}");
     let (ok, _, error) = model(&["import", "../escape", gguf.to_str().unwrap()]);
     assert!(!ok && error.contains("model name"), "{error}");
+}
+
+/// Answers each connection with what `answer` has for its path, until it is dropped with the test.
+fn serve_json(answer: fn(&str) -> &'static str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = BufReader::new(stream.try_clone().unwrap()).lines();
+            let path = request.next().unwrap().unwrap().split(' ').nth(1).unwrap().to_owned();
+            let body = answer(&path);
+            let head =
+                format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        }
+    });
+    url
+}
+
+#[test]
+fn the_models_that_are_listed_are_those_of_the_backend_in_use() {
+    let url = serve_json(|path| match path {
+        "/api/tags" => r#"{"models": [{"name": "qwen2.5:7b", "size": 4683087332}]}"#,
+        _ => r#"{"capabilities": ["completion", "tools"]}"#,
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let model = |arguments: &[&str]| {
+        run(simpleton(&folder).arg("model").args(arguments).env("OLLAMA_BASE_URL", &url))
+    };
+    let (ok, listed, told) = model(&["list"]);
+    assert!(ok && listed.starts_with(&format!("Of Ollama at {url}:\n")), "{listed}{told}");
+    assert!(listed.contains("qwen2.5:7b      4.7 GB  completion, tools"), "{listed}");
+    assert!(!listed.contains("simpleton-demo") && !folder.path().join(".local").exists());
+    let gguf = std::path::absolute("models/demo/simpleton-demo.gguf").unwrap();
+    let (ok, said, _) = model(&["import", "mine", gguf.to_str().unwrap()]);
+    assert!(ok && said.contains("the server answers with Ollama's models and not with this one"), "{said}");
 }

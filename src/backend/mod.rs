@@ -75,8 +75,11 @@ pub fn build(settings: Settings<'_>, data_dir: &Path) -> Result<Arc<dyn Backend>
     if let Some(url) = &settings.ollama.ollama_base_url {
         return Ok(Arc::new(ollama::Ollama::new(url, settings.client.into())?));
     }
-    let library = Library::open(settings.library.folder(data_dir))?;
-    library.install_demo()?;
+    let library = Library::configured(settings.library, data_dir)?;
+    if let Err(error) = library.install_demo() {
+        // On a full disk the others still serve.
+        tracing::warn!("The demo model is left out: {}", error.chain());
+    }
     let engine = Engine::new(settings.engine.clone(), data_dir, library.clone())?;
     Ok(Arc::new(Embedded::new(library, Arc::new(engine))))
 }

@@ -62,7 +62,7 @@ impl Report {
 fn data_folder(config: &Config) -> Result<String> {
     let path = &config.server.data_dir;
     match DataDir::open(path) {
-        Ok(_) => Ok(path.display().to_string()),
+        Ok(data_dir) => Ok(data_dir.exposure().unwrap_or_else(|| path.display().to_string())),
         // A server that runs holds the lock, and that is as it should be.
         Err(error) if error.message().starts_with("Another Simpleton") => {
             Ok(format!("{} (a server is running on it)", path.display()))
@@ -134,7 +134,7 @@ async fn ocr(config: &Config) -> Result<String> {
 }
 
 fn models(config: &Config) -> Result<String> {
-    let library = Library::open(config.library.folder(&config.server.data_dir))?;
+    let library = Library::configured(&config.library, &config.server.data_dir)?;
     library.install_demo()?;
     let entries = library.list()?;
     for entry in &entries {

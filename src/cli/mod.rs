@@ -4,6 +4,7 @@ mod config;
 mod doctor;
 mod engine;
 mod model;
+mod progress;
 mod serve;
 
 use std::{fmt::Display, io::Write, path::Path, process::ExitCode};
@@ -27,7 +28,7 @@ struct Cli {
 enum Command {
     /// Start the server
     Serve,
-    /// The models on this machine's disk
+    /// The models on this machine's disk, and of the Ollama server that is in use
     #[command(subcommand)]
     Model(model::Action),
     /// The program behind the embedded engine

@@ -1,31 +1,29 @@
-//! `simpleton model`: the models on this machine's disk.
+//! `simpleton model`: the models on this machine's disk, and those of the server that is used instead.
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
-use super::say;
+use super::{
+    progress::{Progress, size},
+    say,
+    serve::runtime,
+};
 use crate::{
+    backend::{Backend, ollama::Ollama},
     config::Config,
     error::{Error, Kind, Result},
-    library::Library,
-    types::ModelName,
+    library::{Import, Library},
+    setting::without_password,
+    types::{Model, ModelName},
 };
 
 #[derive(Subcommand)]
 pub(super) enum Action {
-    /// List the installed models and what they can do
+    /// List the models that the server answers with, and what they can do
     List,
     /// Install a model from a GGUF file
-    Import {
-        /// What it will be called, such as qwen2.5:7b
-        name: ModelName,
-        /// The GGUF file; do not change it afterwards: where the file system can, it is linked and not copied
-        file: PathBuf,
-        /// The GGUF file with the vision projector (mmproj) that belongs to it
-        #[arg(long, value_name = "FILE")]
-        projector: Option<PathBuf>,
-    },
+    Import(ImportOptions),
     /// Remove a model and the files that no other model uses
     Remove {
         /// Its name, as `simpleton model list` prints it
@@ -33,38 +31,83 @@ pub(super) enum Action {
     },
 }
 
+#[derive(Args)]
+pub(super) struct ImportOptions {
+    /// What it will be called, such as qwen2.5:7b
+    name: ModelName,
+    /// The GGUF file; do not change it afterwards: where the file system can, it is linked and not copied
+    file: PathBuf,
+    /// The GGUF file with the vision projector (mmproj) that belongs to it
+    #[arg(long, value_name = "FILE")]
+    projector: Option<PathBuf>,
+    /// Replace a model that has this name already
+    #[arg(long)]
+    force: bool,
+}
+
 pub(super) fn run(action: &Action, config: &Config) -> Result<()> {
-    let library = Library::open(config.library.folder(&config.server.data_dir))?;
-    match action {
-        Action::List => list(&library),
-        Action::Import { name, file, projector } => {
-            let entry = library.import(name, file, projector.as_deref())?;
-            say(format_args!("installed {} ({})", entry.name, megabytes(entry.model.size)));
+    let library = || Library::configured(&config.library, &config.server.data_dir);
+    match (action, &config.ollama.ollama_base_url) {
+        (Action::List, Some(url)) => list_ollama(url, config),
+        (Action::List, None) => list_installed(&library()?),
+        (Action::Import(options), ollama) => {
+            import(&library()?, options)?;
+            if ollama.is_some() {
+                say(
+                    "OLLAMA_BASE_URL is set: as long as it is, the server answers with Ollama's models and not with this one.",
+                );
+            }
             Ok(())
         }
-        Action::Remove { name } => {
-            library.remove(name)?;
+        (Action::Remove { name }, _) => {
+            library()?.remove(name)?;
             say(format_args!("removed {name}"));
             Ok(())
         }
     }
 }
 
-fn list(library: &Library) -> Result<()> {
-    library.install_demo()?;
-    let entries = library.list()?;
-    if entries.is_empty() {
-        return Err(Error::new(Kind::Setup, "No model is installed; see `simpleton model import --help`."));
-    }
-    let width = entries.iter().map(|entry| entry.model.name.len()).max().unwrap_or(0);
-    for entry in entries {
-        let model = &entry.model;
-        let can: Vec<&str> = model.capabilities.iter().map(|capability| capability.as_str()).collect();
-        say(format_args!("{:width$}  {:>10}  {}", model.name, megabytes(model.size), can.join(", ")));
-    }
+fn import(library: &Library, options: &ImportOptions) -> Result<()> {
+    let ImportOptions { name, file, projector, force } = options;
+    let mut progress = Progress::new(format!("importing {name}"));
+    let import = Import { name, gguf: file, projector: projector.as_deref(), replace: *force };
+    let entry = library.import(import, |done, all| progress.show(done, all))?;
+    drop(progress);
+    say(format_args!("installed {} ({})", entry.name, size(entry.model.size)));
     Ok(())
 }
 
-fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
+fn list_installed(library: &Library) -> Result<()> {
+    library.install_demo()?;
+    let entries = library.list()?;
+    let folders: Vec<String> = library
+        .folders()
+        .map(|folder| match folder.is_dir() {
+            true => folder.display().to_string(),
+            false => format!("{} (which does not exist)", folder.display()),
+        })
+        .collect();
+    print(&format!("In {}:", folders.join(" and ")), entries.iter().map(|entry| &entry.model).collect());
+    Ok(())
+}
+
+fn list_ollama(url: &str, config: &Config) -> Result<()> {
+    let ollama = Ollama::new(url, (&config.client).into())?;
+    let models = runtime()?.block_on(ollama.models())?;
+    let url = without_password(url);
+    if models.is_empty() {
+        let message = format!("Ollama at {url} has no models; get one with: ollama pull qwen2.5:7b");
+        return Err(Error::new(Kind::Setup, message));
+    }
+    print(&format!("Of Ollama at {url}:"), models.iter().collect());
+    Ok(())
+}
+
+fn print(heading: &str, models: Vec<&Model>) {
+    say(heading);
+    let width = models.iter().map(|model| model.name.len()).max().unwrap_or(0);
+    for model in models {
+        let can: Vec<&str> = model.capabilities.iter().map(|capability| capability.as_str()).collect();
+        say(format_args!("{:width$}  {:>10}  {}", model.name, size(model.size), can.join(", ")));
+    }
 }

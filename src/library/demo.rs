@@ -1,11 +1,12 @@
 //! The demo model, which is inside the program (`models/README.md` says what it is). A module of
 //! its own, because 10 MB of constants are not to be compiled with anything that changes.
 
-use std::{fs, io::Cursor, sync::Arc};
+use std::{fs, io::Cursor, path::Path, sync::Arc};
 
 use super::{
     Library,
-    blobs::Staged,
+    blobs::{Staged, lock_for_writing, writable_blobs},
+    blobs_of,
     digest::Digest,
     entry::Entry,
     gguf, import,
@@ -39,7 +40,7 @@ struct Part {
 }
 
 impl Library {
-    /// Makes the demo model present as `simpleton-demo:latest`. Writes only what is missing or of
+    /// Makes the demo model present as `simpleton-demo:latest`, in our own folder. Writes only what is missing or of
     /// another version of this program, and does not hash what is there.
     ///
     /// # Errors
@@ -52,22 +53,24 @@ impl Library {
             .map_err(|fault| broken(fault.to_string()))?;
         let layers = vec![WEIGHTS.layer().map_err(broken)?, PROJECTOR.layer().map_err(broken)?];
         let manifest = import::manifest(&import::config(&header, &layers), layers);
-        let is_current =
-            manifest::read(&manifest::path(&self.0.dir, &name)).is_ok_and(|bytes| bytes == manifest);
-        if !is_current || !self.has_blob(&WEIGHTS) || !self.has_blob(&PROJECTOR) {
-            let folder = self.writable_blobs()?;
-            let stage = |part: &Part| Ok((part.media_type, Staged::copy(&folder, &mut { part.bytes })?));
-            self.publish(&name, &header, vec![stage(&WEIGHTS)?, stage(&PROJECTOR)?])?;
+        let own = &self.0.own;
+        let is_current = manifest::read(&manifest::path(own, &name)).is_ok_and(|bytes| bytes == manifest);
+        if !is_current || !has_blob(own, &WEIGHTS) || !has_blob(own, &PROJECTOR) {
+            let blobs = writable_blobs(own)?;
+            let stage = |part: &Part| Ok((part.media_type, Staged::copy(&blobs, &mut { part.bytes })?));
+            let files = vec![stage(&WEIGHTS)?, stage(&PROJECTOR)?];
+            let _writing = lock_for_writing(own)?;
+            self.publish(own, &name, &header, files)?;
         }
         self.find(&name)?.ok_or_else(|| broken("it is gone again".to_owned()))
     }
+}
 
-    fn has_blob(&self, part: &Part) -> bool {
-        part.layer().is_ok_and(|layer| {
-            fs::metadata(self.blobs().join(layer.digest.blob_name()))
-                .is_ok_and(|metadata| metadata.is_file() && metadata.len() == layer.size)
-        })
-    }
+fn has_blob(folder: &Path, part: &Part) -> bool {
+    part.layer().is_ok_and(|layer| {
+        fs::metadata(blobs_of(folder).join(layer.digest.blob_name()))
+            .is_ok_and(|metadata| metadata.is_file() && metadata.len() == layer.size)
+    })
 }
 
 impl Part {

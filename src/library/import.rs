@@ -1,18 +1,13 @@
 //! Taking a GGUF file into the library.
 
-use std::{
-    fs::{self, File},
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, io, path::Path, sync::Arc};
 
 use serde_json::json;
 
 use super::{
-    Library, at,
-    blobs::{self, Staged, write_error},
-    describe,
+    DEMO_MODEL, Library,
+    blobs::{self, Staged, lock_for_writing, writable_blobs, write_error},
+    blobs_of, describe,
     digest::Digest,
     entry::Entry,
     gguf::{self, Fault, Header},
@@ -23,49 +18,86 @@ use crate::{
     types::ModelName,
 };
 
+/// What is to be imported.
+#[derive(Clone, Copy, Debug)]
+pub struct Import<'a> {
+    pub name: &'a ModelName,
+    pub gguf: &'a Path,
+    /// The projector that lets the model see.
+    pub projector: Option<&'a Path>,
+    /// Whether a model that has the name already gives way.
+    pub replace: bool,
+}
+
 impl Library {
-    /// Takes a GGUF file, and the projector that lets it see, into the library under `name`. What
-    /// had that name before is replaced. The files are linked where the disk allows it and must
-    /// not be changed afterwards.
+    /// Takes a GGUF file, and the projector that belongs to it, into the library. The files are linked where
+    /// the disk allows it and must not be changed afterwards. `progress` is told how many bytes of all have
+    /// been read.
     ///
     /// # Errors
-    /// `Invalid` when a file cannot be read or is not what it should be, `Setup` when the models
-    /// folder cannot be written to or the disk is full.
-    pub fn import(&self, name: &ModelName, gguf: &Path, projector: Option<&Path>) -> Result<Arc<Entry>> {
-        let header = gguf::read(gguf).map_err(|fault| refused(gguf, fault))?;
-        describe::architecture(&header).map_err(|fault| refused(gguf, fault))?;
+    /// `Invalid` when the name is taken, or a file cannot be read or is not what it should be; `Setup` when
+    /// the models folder cannot be written to or the disk is full.
+    pub fn import(&self, import: Import<'_>, mut progress: impl FnMut(u64, u64)) -> Result<Arc<Entry>> {
+        let Import { name, gguf, projector, .. } = import;
+        self.check_free(import)?;
+        let header = gguf::read(gguf).map_err(|fault| refused(gguf, &fault))?;
+        describe::architecture(&header).map_err(|fault| refused(gguf, &fault))?;
         if let Some(projector) = projector {
             gguf::read(projector)
                 .and_then(|header| describe::check_projector(&header))
-                .map_err(|fault| refused(projector, fault))?;
+                .map_err(|fault| refused(projector, &fault))?;
         }
-        let folder = self.writable_blobs()?;
-        let mut layers = vec![(manifest::MODEL, Staged::file(&folder, gguf)?)];
-        if let Some(projector) = projector {
-            layers.push((manifest::PROJECTOR, Staged::file(&folder, projector)?));
-        }
-        self.publish(name, &header, layers)?;
+        let folder = self.0.named.as_ref().unwrap_or(&self.0.own);
+        let blobs = writable_blobs(folder)?;
+        let files = [gguf].into_iter().chain(projector);
+        let all: u64 = files.clone().map(|file| fs::metadata(file).map_or(0, |file| file.len())).sum();
+        let mut done = 0;
+        let mut seen = |bytes| {
+            done += bytes;
+            progress(done, all);
+        };
+        let types = [manifest::MODEL, manifest::PROJECTOR];
+        let staged: Result<Vec<_>> = types
+            .into_iter()
+            .zip(files)
+            .map(|(media_type, file)| Ok((media_type, Staged::file(&blobs, file, &mut seen)?)))
+            .collect();
+        let (staged, _writing) = (staged?, lock_for_writing(folder)?);
+        // Another import may have been faster.
+        self.check_free(import)?;
+        self.publish(folder, name, &header, staged)?;
         self.find(name)?.ok_or_else(|| {
             Error::new(Kind::Setup, format!("The model {name} was removed while it was imported."))
         })
     }
 
-    /// The folder for blobs, ready to be filled.
-    pub(super) fn writable_blobs(&self) -> Result<PathBuf> {
-        let folder = self.blobs();
-        fs::create_dir_all(&folder).map_err(write_error)?;
-        blobs::remove_abandoned(&folder).map_err(write_error)?;
-        Ok(folder)
+    fn check_free(&self, Import { name, replace, .. }: Import<'_>) -> Result<()> {
+        if name.to_string() == DEMO_MODEL {
+            let message =
+                format!("{DEMO_MODEL} is the model inside the program; give this one another name.");
+            return Err(Error::new(Kind::Invalid, message));
+        }
+        if replace || self.folder_of(name).is_none() {
+            return Ok(());
+        }
+        let message = format!("There is a model {name} already; --force replaces it.");
+        Err(Error::new(Kind::Invalid, message))
     }
 
-    /// Gives complete files their names and then, last, makes a manifest point to them.
+    /// The models folder that has a model of this name, usable or not.
+    pub(super) fn folder_of(&self, name: &ModelName) -> Option<&Path> {
+        self.folders().find(|folder| manifest::path(folder, name).is_file())
+    }
+
+    /// Gives complete files their names and then, last, makes a manifest point to them. The folder is locked.
     pub(super) fn publish(
         &self,
+        folder: &Path,
         name: &ModelName,
         header: &Header,
         files: Vec<(&'static str, Staged)>,
     ) -> Result<()> {
-        let folder = self.blobs();
+        let blobs = blobs_of(folder);
         let layer = |(media_type, file): &(&str, Staged)| Layer {
             media_type: (*media_type).to_owned(),
             digest: file.digest.clone(),
@@ -74,30 +106,16 @@ impl Library {
         let layers: Vec<Layer> = files.iter().map(layer).collect();
         let config = config(header, &layers);
         let manifest = manifest(&config, layers);
-        let config = Staged::copy(&folder, &mut config.as_slice())?;
-
-        let _writing = self.lock_for_writing()?;
+        let config = Staged::copy(&blobs, &mut config.as_slice())?;
         for file in files.into_iter().map(|(_, file)| file).chain([config]) {
-            file.publish(&folder)?;
+            file.publish(&blobs)?;
         }
-        blobs::sync_folder(&folder).map_err(write_error)?;
-        let path = manifest::path(&self.0.dir, name);
+        blobs::sync_folder(&blobs).map_err(|error| write_error(&blobs, error))?;
+        let path = manifest::path(folder, name);
         let replaced = manifest::read(&path).unwrap_or_default();
-        blobs::write_whole(&path, &manifest).map_err(write_error)?;
-        self.remove_unused(&replaced);
+        blobs::write_whole(&path, &manifest).map_err(|error| write_error(folder, error))?;
+        self.remove_unused(folder, &replaced);
         Ok(())
-    }
-
-    /// One process at a time adds to the library or removes from it: a blob that is new would look
-    /// unused to another one. Held until the file is dropped.
-    pub(super) fn lock_for_writing(&self) -> Result<File> {
-        let path = self.0.dir.join(".simpleton.lock");
-        let file = File::options().create(true).append(true).open(path).map_err(write_error)?;
-        match file.lock() {
-            // Some network disks have no locks; there the user is trusted to import one at a time.
-            Err(error) if error.kind() != io::ErrorKind::Unsupported => Err(write_error(error)),
-            _ => Ok(file),
-        }
     }
 }
 
@@ -133,6 +151,13 @@ pub(super) fn config(header: &Header, layers: &[Layer]) -> Vec<u8> {
     .into_bytes()
 }
 
-fn refused(path: &Path, fault: Fault) -> Error {
-    Error::new(Kind::Invalid, format!("The file cannot be imported: {fault}.")).because(at(path, &fault))
+/// A path of the operator's own, so it may be told.
+fn refused(path: &Path, fault: &Fault) -> Error {
+    let path = path.display();
+    let message = match fault {
+        Fault::Io(source) if source.kind() == io::ErrorKind::NotFound => format!("There is no file {path}."),
+        Fault::Io(source) => format!("The file {path} cannot be read: {source}."),
+        fault => format!("The file {path} cannot be imported: {fault}."),
+    };
+    Error::new(Kind::Invalid, message)
 }

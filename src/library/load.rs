@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Library, Stamp, at, cannot_run, damaged, describe,
+    Library, Stamp, at, blobs_of, cannot_run, damaged, describe,
     digest::Digest,
     entry::Entry,
     gguf::{self, Header},
@@ -35,8 +35,8 @@ pub(super) struct Loaded {
 }
 
 impl Library {
-    /// The model of a manifest, `None` when the manifest is not there.
-    pub(super) fn load(&self, name: &ModelName, path: &Path) -> Result<Option<Arc<Entry>>> {
+    /// The model of a manifest in a models folder, `None` when the manifest is not there.
+    pub(super) fn load(&self, folder: &Path, name: &ModelName, path: &Path) -> Result<Option<Arc<Entry>>> {
         if let Some(entry) = self.remembered(path) {
             return Ok(Some(entry));
         }
@@ -51,7 +51,7 @@ impl Library {
         };
         let manifest = Manifest::parse(&bytes)
             .map_err(|source| damaged(name, "its manifest is not valid").because(at(path, &source)))?;
-        let mut files = Files { library: self, name, stamps: vec![(path.to_owned(), stamp)] };
+        let mut files = Files { folder, name, stamps: vec![(path.to_owned(), stamp)] };
         let mut entry = files.entry(&manifest)?;
         entry.model.digest = Digest::of(&bytes).hex().to_owned();
         entry.model.modified_at = stamp.modified.and_then(|modified| Timestamp::try_from(modified).ok());
@@ -71,7 +71,8 @@ impl Library {
 
 /// Reads a model's GGUF files and notes the stamp of each.
 struct Files<'a> {
-    library: &'a Library,
+    /// The models folder.
+    folder: &'a Path,
     name: &'a ModelName,
     stamps: Vec<(PathBuf, Stamp)>,
 }
@@ -133,7 +134,7 @@ impl Files<'_> {
     }
 
     fn open(&mut self, layer: &Layer) -> Result<(PathBuf, Header)> {
-        let path = self.library.blobs().join(layer.digest.blob_name());
+        let path = blobs_of(self.folder).join(layer.digest.blob_name());
         let stamp = Stamp::of(&path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => damaged(self.name, "a file is missing").because(at(&path, &source)),
             _ => unreadable(self.name).because(at(&path, &source)),

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
-use crate::types::ModelName;
+use crate::{files, types::ModelName};
 
 /// Real manifests have about 1 kB.
 const MAX_BYTES: u64 = 1 << 20;
@@ -76,11 +76,7 @@ pub(super) fn folder(models: &Path) -> PathBuf {
 
 /// The bytes of a manifest.
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let metadata = fs::metadata(path)?;
-    if !metadata.is_file() || metadata.len() > MAX_BYTES {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a file of at most 1 MB"));
-    }
-    fs::read(path)
+    files::read(path, MAX_BYTES)
 }
 
 /// What was found below the manifests folder.
@@ -91,10 +87,19 @@ pub(super) struct Found {
     pub(super) unreadable: Vec<(PathBuf, io::Error)>,
 }
 
-/// Finds all manifests. What is not named like a model (`.DS_Store`, unfinished files) is passed over.
+/// Finds all manifests. What is not named like a model (`.DS_Store`, unfinished files) is passed over, and so
+/// are pipes and devices. Links to folders are not followed, which may lead anywhere; that to the manifests
+/// as a whole is, unless it leads upwards.
 pub(super) fn find_all(models: &Path) -> Found {
     let mut found = Found::default();
-    descend(&folder(models), &mut Vec::new(), &mut found);
+    let manifests = folder(models);
+    let leads_upwards = match (manifests.canonicalize(), models.canonicalize()) {
+        (Ok(manifests), Ok(models)) => models.starts_with(manifests),
+        _ => false,
+    };
+    if !leads_upwards {
+        descend(&manifests, &mut Vec::new(), &mut found);
+    }
     found
 }
 
@@ -107,15 +112,15 @@ fn descend(folder: &Path, parts: &mut Vec<String>, found: &mut Found) {
     };
     for entry in entries {
         let (path, Ok(part)) = (entry.path(), entry.file_name().into_string()) else { continue };
-        let is_folder = fs::metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+        let Ok(kind) = entry.file_type() else { continue };
         parts.push(part);
         match parts.as_slice() {
-            [host, namespace, name, tag] if !is_folder => {
+            [host, namespace, name, tag] if kind.is_file() || kind.is_symlink() => {
                 if let Ok(name) = format!("{host}/{namespace}/{name}:{tag}").parse() {
                     found.manifests.push((name, path));
                 }
             }
-            [_] | [_, _] | [_, _, _] if is_folder => descend(&path, parts, found),
+            [_] | [_, _] | [_, _, _] if kind.is_dir() => descend(&path, parts, found),
             _ => {}
         }
         parts.pop();

@@ -30,9 +30,12 @@ use clap::Args;
 
 pub use demo::DEMO_MODEL;
 pub use entry::{Architecture, Entry};
+pub use import::Import;
 
 use crate::{
+    data_dir::advice,
     error::{Error, Kind, Result},
+    files,
     setting::path,
     types::ModelName,
 };
@@ -41,26 +44,21 @@ use crate::{
 #[command(next_help_heading = "Models")]
 #[group(skip)]
 pub struct Settings {
-    /// Folder with the models, in Ollama's layout: ~/.ollama/models serves what is pulled already
-    /// [default: models in the data folder]
+    /// Folder with more models than those in the data folder, in Ollama's layout: ~/.ollama/models serves what is pulled already; it is only read, but for `simpleton model import` and `remove`
     #[arg(long, env = "MODELS_DIR", value_parser = path)]
     pub models_dir: Option<PathBuf>,
 }
 
-impl Settings {
-    /// The folder to open.
-    pub fn folder(&self, data_dir: &Path) -> PathBuf {
-        self.models_dir.clone().unwrap_or_else(|| data_dir.join("models"))
-    }
-}
-
-/// A folder with models. Cheap to clone; all clones share what they remember about the files.
+/// Folders with models. Cheap to clone; all clones share what they remember about the files.
 #[derive(Clone, Debug)]
 pub struct Library(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    dir: PathBuf,
+    /// In the data folder; the demo model is here.
+    own: PathBuf,
+    /// The one that the operator names; what is imported goes there. It may be somebody else's.
+    named: Option<PathBuf>,
     /// What was read, by the manifest's path.
     loaded: Mutex<HashMap<PathBuf, load::Loaded>>,
     /// The last complaint about each path, so that each is logged once.
@@ -70,25 +68,49 @@ struct Inner {
 }
 
 impl Library {
-    /// Opens a models folder and creates it when it is missing. A folder that cannot be written to
-    /// is fine as long as nothing is imported or removed.
+    /// Opens a folder of our own, and creates it when it is missing.
     ///
     /// # Errors
     /// `Setup` when there is no such folder and it cannot be created.
-    pub fn open(dir: PathBuf) -> Result<Self> {
-        fs::create_dir_all(&dir).map_err(|source| {
+    pub fn open(own: PathBuf) -> Result<Self> {
+        Self::over(own, None)
+    }
+
+    /// Opens what the settings name: the folder in the data folder, and `MODELS_DIR`, which is only looked
+    /// at. Without the latter the former serves alone.
+    ///
+    /// # Errors
+    /// `Setup` when our own cannot be created or `MODELS_DIR` cannot be read.
+    pub fn configured(settings: &Settings, data_dir: &Path) -> Result<Self> {
+        let own = data_dir.join("models");
+        let named = settings.models_dir.clone().filter(|named| *named != own);
+        if let Some(named) = &named {
+            check_readable(named)?;
+        }
+        Self::over(own, named)
+    }
+
+    fn over(own: PathBuf, named: Option<PathBuf>) -> Result<Self> {
+        files::private_folder(&own).map_err(|source| {
+            let advice = advice(&source);
             Error::new(
                 Kind::Setup,
-                "The models folder cannot be created; set MODELS_DIR to a folder that can be written to.",
+                format!("The models folder {} cannot be created; {advice}.", own.display()),
             )
-            .because(at(&dir, &source))
+            .because(source)
         })?;
         Ok(Self(Arc::new(Inner {
-            dir,
+            own,
+            named,
             loaded: Mutex::default(),
             complaints: Mutex::default(),
             hashed: Mutex::default(),
         })))
+    }
+
+    /// The folders in which models are looked for, the one that new ones go to first.
+    pub fn folders(&self) -> impl Iterator<Item = &Path> {
+        self.0.named.iter().chain([&self.0.own]).map(PathBuf::as_path)
     }
 
     /// All models, by name. Only what has changed since the last call is read again. A model that
@@ -97,30 +119,44 @@ impl Library {
     /// # Errors
     /// `Setup` when the folder itself cannot be read.
     pub fn list(&self) -> Result<Vec<Arc<Entry>>> {
-        let found = manifest::find_all(&self.0.dir);
+        let (mut entries, mut there) = (Vec::new(), HashSet::new());
+        for folder in self.folders() {
+            self.list_folder(folder, &mut entries, &mut there)?;
+        }
+        lock(&self.0.loaded).retain(|path, _| there.contains(path));
+        entries.sort_by(|a, b| a.model.name.cmp(&b.model.name));
+        Ok(entries)
+    }
+
+    /// Adds the models of one folder; of two with one name the first counts.
+    fn list_folder(
+        &self,
+        folder: &Path,
+        entries: &mut Vec<Arc<Entry>>,
+        there: &mut HashSet<PathBuf>,
+    ) -> Result<()> {
+        let found = manifest::find_all(folder);
         for (path, source) in &found.unreadable {
             let error =
                 Error::new(Kind::Setup, "A folder with models cannot be read; check its permissions.")
                     .because(at(path, source));
-            if *path == manifest::folder(&self.0.dir) {
+            if *path == manifest::folder(folder) {
                 return Err(error);
             }
             self.complain(path, &error);
         }
-        let mut entries = Vec::with_capacity(found.manifests.len());
-        for (name, path) in &found.manifests {
-            match self.load(name, path) {
+        for (name, path) in found.manifests {
+            match self.load(folder, &name, &path) {
                 Ok(entry) => {
-                    lock(&self.0.complaints).remove(path);
-                    entries.extend(entry);
+                    lock(&self.0.complaints).remove(&path);
+                    entries
+                        .extend(entry.filter(|entry| entries.iter().all(|other| other.name != entry.name)));
                 }
-                Err(error) => self.complain(path, &error),
+                Err(error) => self.complain(&path, &error),
             }
+            there.insert(path);
         }
-        let there: HashSet<&PathBuf> = found.manifests.iter().map(|(_, path)| path).collect();
-        lock(&self.0.loaded).retain(|path, _| there.contains(path));
-        entries.sort_by(|a, b| a.model.name.cmp(&b.model.name));
-        Ok(entries)
+        Ok(())
     }
 
     /// The model of exactly this name and tag, `None` when it is not installed.
@@ -128,7 +164,12 @@ impl Library {
     /// # Errors
     /// `Setup` when it is installed but damaged, incomplete or of a sort that the engine cannot run.
     pub fn find(&self, name: &ModelName) -> Result<Option<Arc<Entry>>> {
-        self.load(name, &manifest::path(&self.0.dir, name))
+        for folder in self.folders() {
+            if let Some(entry) = self.load(folder, name, &manifest::path(folder, name))? {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(None)
     }
 
     fn complain(&self, path: &Path, error: &Error) {
@@ -138,9 +179,37 @@ impl Library {
             tracing::warn!(path = %path.display(), "Left out of the list of models: {complaint}");
         }
     }
+}
 
-    fn blobs(&self) -> PathBuf {
-        self.0.dir.join("blobs")
+fn blobs_of(folder: &Path) -> PathBuf {
+    folder.join("blobs")
+}
+
+/// A folder that does not exist yet is told of, and filled by the first import; one that cannot be read
+/// stops the start, for what was asked for is not there.
+fn check_readable(folder: &Path) -> Result<()> {
+    let unreadable = |path: &Path, source: io::Error| {
+        let path = path.display();
+        Error::new(
+            Kind::Setup,
+            format!(
+                "The models folder {path} cannot be read; check MODELS_DIR, and that this user may read it."
+            ),
+        )
+        .because(source)
+    };
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            tracing::warn!("The models folder {} (MODELS_DIR) does not exist.", folder.display());
+            return Ok(());
+        }
+        Err(error) => return Err(unreadable(folder, error)),
+        Ok(_) => {}
+    }
+    let manifests = manifest::folder(folder);
+    match fs::read_dir(&manifests) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unreadable(&manifests, error)),
+        _ => Ok(()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The library as its callers see it, on real folders.
 
+mod folders;
 mod import;
 
 use std::time::Duration;
@@ -38,14 +39,14 @@ impl Setup {
 
     fn import(&self, model: &str) -> Arc<Entry> {
         let gguf = self.file("model.gguf", &Writer::decoder().text("general.name", model).bytes());
-        self.library.import(&name(model), &gguf, None).expect("an import")
+        take(&self.library, &name(model), &gguf, None).expect("an import")
     }
 
     /// Writes a manifest as Ollama does, with a blob for each layer.
     fn ollama(&self, model: &str, layers: &[(&str, &[u8])]) -> PathBuf {
         let layer = |(media_type, bytes): &(&str, &[u8])| {
             let digest = Digest::of(bytes);
-            let folder = self.library.blobs();
+            let folder = self.blobs_folder();
             fs::create_dir_all(&folder).expect("a folder");
             fs::write(folder.join(digest.blob_name()), bytes).expect("a blob");
             format!(
@@ -75,9 +76,18 @@ impl Setup {
         entries.iter().map(|entry| entry.model.name.clone()).collect()
     }
 
-    fn blobs(&self) -> usize {
-        fs::read_dir(self.library.blobs()).map_or(0, Iterator::count)
+    fn blobs_folder(&self) -> PathBuf {
+        blobs_of(self.models.path())
     }
+
+    fn blobs(&self) -> usize {
+        fs::read_dir(self.blobs_folder()).map_or(0, Iterator::count)
+    }
+}
+
+/// Imports, whatever has the name already.
+fn take(library: &Library, name: &ModelName, gguf: &Path, projector: Option<&Path>) -> Result<Arc<Entry>> {
+    library.import(Import { name, gguf, projector, replace: true }, |_, _| {})
 }
 
 fn name(text: &str) -> ModelName {
@@ -195,10 +205,10 @@ fn a_broken_model_does_not_hide_the_others() {
     setup.ollama("odd-eye", &[("model", &whole), ("projector", &whole)]);
     let missing = Writer::decoder().text("general.name", "missing").bytes();
     setup.ollama("missing", &[("model", &missing)]);
-    fs::remove_file(setup.library.blobs().join(Digest::of(&missing).blob_name())).expect("a blob");
+    fs::remove_file(setup.blobs_folder().join(Digest::of(&missing).blob_name())).expect("a blob");
     let short = Writer::decoder().text("general.name", "short").bytes();
     setup.ollama("short", &[("model", &short)]);
-    fs::write(setup.library.blobs().join(Digest::of(&short).blob_name()), b"GGUF").expect("a blob");
+    fs::write(setup.blobs_folder().join(Digest::of(&short).blob_name()), b"GGUF").expect("a blob");
     fs::write(setup.models.path().join("manifests/.DS_Store"), b"x").expect("a stray file");
 
     assert_eq!(setup.listed(), ["good"]);
@@ -286,14 +296,6 @@ fn the_demo_model_is_installed_once() {
     assert_eq!(mended.model.digest, entry.model.digest);
     setup.library.remove(&mended.name).expect("a removal");
     assert_eq!(setup.blobs(), 0);
-}
-
-#[test]
-fn the_folder_comes_from_the_settings() {
-    let folder =
-        |dir: Option<&str>| Settings { models_dir: dir.map(PathBuf::from) }.folder(Path::new("/data"));
-    assert_eq!(folder(None), Path::new("/data/models"));
-    assert_eq!(folder(Some("/elsewhere")), Path::new("/elsewhere"));
 }
 
 #[test]
