@@ -1,9 +1,13 @@
 //! `/openapi.json`, made from the handlers, and `/docs`, Swagger UI out of the binary: no network is
 //! needed to read it.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    borrow::Cow,
+    sync::{Arc, LazyLock},
+};
 
 use axum::{
+    body::Bytes,
     extract::Path,
     http::header,
     response::{IntoResponse, Response},
@@ -137,11 +141,13 @@ fn asset(name: &str) -> Result<Response> {
     let Some(file) = found else { return Err(nothing_here()) };
     // The page's own links are relative to `/docs/`, whichever way it was reached.
     let bytes = if name == "index.html" {
-        String::from_utf8_lossy(&file.bytes)
-            .replacen("<head>", "<head><base href=\"/docs/\">", 1)
-            .into_bytes()
+        String::from_utf8_lossy(&file.bytes).replacen("<head>", "<head><base href=\"/docs/\">", 1).into()
     } else {
-        file.bytes.into_owned()
+        match file.bytes {
+            // Not copied: a client that does not read its replies would fill the memory with copies.
+            Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+            Cow::Owned(bytes) => bytes.into(),
+        }
     };
     Ok(([(header::CONTENT_TYPE, file.content_type)], bytes).into_response())
 }
@@ -196,7 +202,7 @@ pub(super) enum ArgumentsField {
 
 /// One of the events of a streamed reply, each in a line that begins with `data: `. The last one has
 /// `done: true` and what else a whole reply has. When something goes wrong on the way, the last one is
-/// `event: error`, and its data a problem.
+/// `event: error`, and its data a problem. Comments (`: ping`) stand in silences.
 #[derive(Serialize, ToSchema)]
 pub(super) struct GenerateEvent {
     model: String,
@@ -258,4 +264,22 @@ struct EndReply {
     prompt_eval_duration: u64,
     eval_count: u64,
     eval_duration: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    /// A client that asks a thousand times and does not read would fill the memory.
+    #[tokio::test]
+    async fn a_reply_that_is_always_the_same_is_not_copied() {
+        let bundle = || async {
+            let response = asset("swagger-ui-bundle.js").unwrap_or_else(|_| panic!("a file"));
+            response.into_body().collect().await.expect("bytes").to_bytes()
+        };
+        let (first, second) = (bundle().await, bundle().await);
+        assert!(first.len() > 100_000 && first.as_ptr() == second.as_ptr());
+    }
 }

@@ -60,6 +60,7 @@ pub async fn serve(
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let workers = (0..cores).map(|number| Worker::start(number, work.clone())).collect::<Result<Vec<_>>>()?;
     let connections = Connections::new(bounds.connections);
+    let _abort = AbortOnDrop(Arc::clone(&connections));
     tokio::select! {
         () = stop => {}
         () = accept(&listener, &workers, &connections) => {}
@@ -73,6 +74,15 @@ pub async fn serve(
     // An error would be a panic's, which has been told.
     let _ = tokio::task::spawn_blocking(ended).await;
     Ok(())
+}
+
+/// Nor any connection when the server is dropped while it runs.
+struct AbortOnDrop(Arc<Connections>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Waits until all is served, and cuts off what takes too long.
