@@ -36,6 +36,21 @@ impl Format {
         }
     }
 
+    /// Width and height, where the first bytes of every file have them: PNG (its `IHDR`) and BMP (a
+    /// `BITMAPINFOHEADER` or one of its successors, whose height is negative when the top row comes first).
+    fn stated(self, bytes: &[u8]) -> Option<(u32, u32)> {
+        use image::ImageFormat::{Bmp, Png};
+        let word = |at: usize| bytes.get(at..at + 4)?.try_into().ok();
+        match self {
+            Self::Other(Png) => Some((u32::from_be_bytes(word(16)?), u32::from_be_bytes(word(20)?))),
+            Self::Other(Bmp) if u32::from_le_bytes(word(14)?) >= 40 => {
+                let side = |at| Some(i32::from_le_bytes(word(at)?).unsigned_abs());
+                Some((side(18)?, side(22)?))
+            }
+            _ => None,
+        }
+    }
+
     /// As people write it.
     pub(super) fn name(self) -> &'static str {
         use image::ImageFormat::{Gif, Png, WebP};
@@ -62,17 +77,20 @@ impl ImageFile {
             return Err(Refusal::bytes(limits));
         }
         let format = Format::of(&bytes)?;
+        let check = |(width, height): (u32, u32)| {
+            let is_too_large = u64::from(width) * u64::from(height) > limits.max_pixels;
+            if is_too_large { Err(Refusal::pixels(width, height, limits)) } else { Ok((width, height)) }
+        };
+        // Before the decoder does, which gives up on many pixels without saying that they are many.
+        format.stated(&bytes).map(check).transpose()?;
         let (width, height) = dimensions(&bytes, format).map_err(|source| match source {
-            // A header that cannot be read without a lot of memory states a lot of pixels.
-            image::ImageError::Limits(_) => Refusal::bytes(limits),
+            image::ImageError::Limits(_) => Refusal::metadata(source),
             source => Refusal::broken(format.name(), source),
         })?;
         if width == 0 || height == 0 {
             return Err(Refusal::broken(format.name(), "it has no pixels"));
         }
-        if u64::from(width) * u64::from(height) > limits.max_pixels {
-            return Err(Refusal::pixels(width, height, limits));
-        }
+        check((width, height))?;
         Ok(Self { bytes, format, width, height })
     }
 

@@ -81,6 +81,12 @@ impl Refusal {
         Self::new(RefusalReason::Format, Kind::Malformed, detail)
     }
 
+    /// What stands in a file besides its pixels takes too much memory.
+    pub(super) fn metadata(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let detail = "has metadata that takes too much memory; save it without";
+        Self::new(RefusalReason::Bytes, Kind::TooLarge, detail).because(source)
+    }
+
     pub(super) fn pixels(width: u32, height: u32, limits: &ImageLimits) -> Self {
         let most = limits.max_pixels;
         let detail = format!("has {width} × {height} pixels; at most {most} are accepted");
