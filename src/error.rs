@@ -54,6 +54,48 @@ pub struct FieldError {
     pub pointer: String,
     /// What is accepted, `must be between 0 and 2`.
     pub detail: String,
+    /// Whether the pointer's last name is one that the caller made up.
+    is_unknown: bool,
+}
+
+/// Fields that hold JSON of the caller's own: the names within them are the caller's words.
+const FREE_FORM: [&str; 3] = ["/format/", "/parameters/", "/arguments/"];
+
+impl FieldError {
+    pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), detail: detail.into(), is_unknown: false }
+    }
+
+    /// A field that does not exist.
+    pub fn unknown(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { is_unknown: true, ..Self::new(pointer, detail) }
+    }
+
+    /// The field by its name, and what is wrong with it.
+    fn sentence(&self) -> String {
+        let Some(name) = self.pointer.strip_prefix('/') else { return self.detail.clone() };
+        let first = name.split('/').next().unwrap_or_default();
+        match first.bytes().all(|byte| byte.is_ascii_digit()) {
+            _ if name.is_empty() => format!("\"\" {}", self.detail),
+            // The body is a list.
+            true => format!("item {name} {}", self.detail),
+            false => format!("{name} {}", self.detail),
+        }
+    }
+
+    /// The same without the caller's words.
+    fn summary(&self) -> String {
+        let parent = self.pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let known = if self.is_unknown { parent } else { &self.pointer };
+        let free = FREE_FORM.iter().filter_map(|name| Some(known.find(name)? + name.len() - 1)).min();
+        let (place, detail) = (&known[..free.unwrap_or(known.len())], ours(&self.detail));
+        match (place, self.is_unknown) {
+            ("", false) => detail,
+            ("", true) => format!("a field {detail}"),
+            (place, false) => format!("{place} {detail}"),
+            (place, true) => format!("a field of {place} {detail}"),
+        }
+    }
 }
 
 /// Cheap enough to clone: several requests may fail by one fault.
@@ -90,7 +132,7 @@ impl Error {
 
     /// Refuses one field of a request.
     pub fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::fields(vec![FieldError { pointer: pointer.into(), detail: detail.into() }])
+        Self::fields(vec![FieldError::new(pointer, detail)])
     }
 
     /// The same of a request whose fields stand elsewhere.
@@ -135,17 +177,15 @@ impl Error {
         &self.0.message
     }
 
-    /// The message for records that are kept: the names of refused fields, else the message without
-    /// what stands in quotation marks or after a colon, where callers' and backends' words are.
+    /// The message for records that are kept: without what stands in quotation marks or after a colon,
+    /// where callers' and backends' words are, and without names that a caller made up.
     pub fn summary(&self) -> String {
-        if !self.0.fields.is_empty() {
-            let names: Vec<&str> = self.0.fields.iter().map(|field| field.pointer.as_str()).collect();
-            return format!("Refused: {}.", names.join(", "));
-        }
-        let ours = self.0.message.split(": ").next().unwrap_or_default();
-        // Every other part is within quotation marks.
-        let parts = ours.split(['"', '`']).enumerate();
-        let summary: String = parts.map(|(at, part)| if at % 2 == 0 { part } else { "…" }).collect();
+        let summary = if self.0.fields.is_empty() {
+            ours(&self.0.message)
+        } else {
+            let fields: Vec<String> = self.0.fields.iter().map(FieldError::summary).collect();
+            format!("Refused: {}", fields.join("; "))
+        };
         if summary.ends_with(['.', '!', '?']) { summary } else { summary + "." }
     }
 
@@ -172,14 +212,16 @@ impl Error {
 
 /// What is wrong with all of them.
 fn sentence(fields: &[FieldError]) -> String {
-    let list: Vec<String> = fields
-        .iter()
-        .map(|field| {
-            let name = field.pointer.trim_start_matches('/');
-            if name.is_empty() { field.detail.clone() } else { format!("{name} {}", field.detail) }
-        })
-        .collect();
+    let list: Vec<String> = fields.iter().map(FieldError::sentence).collect();
     format!("{}.", list.join("; "))
+}
+
+/// A text of ours without the words of others in it.
+fn ours(text: &str) -> String {
+    let text = text.split(": ").next().unwrap_or_default();
+    // Every other part is within quotation marks.
+    let parts = text.split(['"', '`']).enumerate();
+    parts.map(|(at, part)| if at % 2 == 0 { part } else { "…" }).collect()
 }
 
 impl fmt::Display for Error {
@@ -220,9 +262,24 @@ mod tests {
                 "There is no … here, nor ….",
             ),
             (Error::new(Kind::Invalid, "An open \"secret"), "An open …."),
-            (Error::field("/prompt", "invalid type: string \"secret\""), "Refused: /prompt."),
+            (Error::field("/prompt", "invalid type: string \"secret\""), "Refused: /prompt invalid type."),
+            (Error::field("", "The body must be an object"), "Refused: The body must be an object."),
+            (
+                Error::fields(vec![
+                    FieldError::new("/format/properties/secret", "must be an object"),
+                    FieldError::unknown("/secret", "is unknown"),
+                    FieldError::unknown("/messages/0/secret", "is unknown"),
+                ]),
+                "Refused: /format must be an object; a field is unknown; a field of /messages/0 is unknown.",
+            ),
         ] {
             assert_eq!(error.summary(), summary);
         }
+    }
+
+    #[test]
+    fn a_field_is_called_by_its_name_and_an_item_of_a_list_by_its_number() {
+        assert_eq!(Error::field("/input/3", "must not be empty").message(), "input/3 must not be empty.");
+        assert_eq!(Error::field("/0", "must not be empty").message(), "item 0 must not be empty.");
     }
 }

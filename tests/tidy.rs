@@ -201,7 +201,11 @@ fn a_library_is_named_only_by_its_owner() {
 /// Cache, limits and metering are written once, there.
 #[test]
 fn only_the_pipeline_calls_a_backend() {
-    for (verb, place) in [("backend.chat(", "src/app/chat.rs"), ("backend.embed(", "src/app/embed.rs")] {
+    for (verb, place) in [
+        ("backend.chat(", "src/app/chat.rs"),
+        ("backend.embed(", "src/app/embed.rs"),
+        ("backend.load(", "src/app/load.rs"),
+    ] {
         let callers: Vec<PathBuf> = sources()
             .into_iter()
             .filter(|(_, text)| code(text).contains(verb))

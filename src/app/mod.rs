@@ -7,6 +7,7 @@ mod chat;
 mod embed;
 pub mod health;
 pub mod keys;
+mod load;
 pub mod models;
 mod noted;
 pub mod pictures;

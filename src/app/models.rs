@@ -166,7 +166,7 @@ impl Models {
         best(&models, needed).map(|model| model.name.clone()).ok_or_else(|| {
             Error::new(
                 Kind::Unavailable,
-                format!("No installed model can do {}; install one that can.", needed.as_str()),
+                format!("No installed model can {}; install one that can.", needed.verb()),
             )
         })
     }
@@ -250,7 +250,7 @@ fn cannot(model: &Model, needed: Capability, models: &[Model]) -> Error {
         (Capability::Vision, "ollama") => {
             format!("{name} cannot see images; a model that can is had with: ollama pull llava")
         }
-        _ => format!("{name} cannot do {}", needed.as_str()),
+        _ => format!("{name} cannot {}", needed.verb()),
     };
     Error::field("/model", format!("{lacking}; {instead}"))
 }
@@ -289,6 +289,10 @@ mod tests {
         }
 
         async fn embed(&self, _: crate::types::EmbedRequest) -> Result<crate::types::EmbedReply> {
+            unreachable!("nobody asks it")
+        }
+
+        async fn load(&self, _: &str, _: Option<crate::types::KeepAlive>) -> Result<crate::types::Done> {
             unreachable!("nobody asks it")
         }
 

@@ -16,7 +16,7 @@ use crate::{
         call::{CallFrom, RunningCall},
         observation::{CacheOutcome, Observation},
     },
-    types::ChatEvent,
+    types::{ChatEvent, Timings},
 };
 
 impl App {
@@ -60,12 +60,15 @@ pub(super) struct Noted {
     events: Events,
     /// Whether the model is at work for this request; what a hit tells is of an earlier one.
     made: bool,
+    /// Whether its times are this request's.
+    own: bool,
     observation: Arc<Observation>,
 }
 
 impl Noted {
     pub(super) fn new(events: Events, served: &Served, observation: Arc<Observation>) -> Self {
-        Self { events, made: !matches!(served, Served::Hit { .. }), observation }
+        let made = !matches!(served, Served::Hit { .. });
+        Self { events, made, own: made && !matches!(served, Served::Collapsed), observation }
     }
 }
 
@@ -73,12 +76,15 @@ impl Stream for Noted {
     type Item = Result<ChatEvent>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let event = ready!(self.events.as_mut().poll_next(cx));
-        match &event {
+        let mut event = ready!(self.events.as_mut().poll_next(cx));
+        match &mut event {
             Some(Ok(ChatEvent::Done(done))) => {
                 self.observation.usage(done.usage);
                 if let Some(waited) = done.timings.queue.filter(|_| self.made) {
                     self.observation.queue(waited);
+                }
+                if !self.own {
+                    done.timings = Timings { total: self.observation.elapsed(), ..Timings::default() };
                 }
             }
             Some(Ok(_)) => self.observation.first_token(),

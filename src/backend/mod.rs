@@ -21,7 +21,7 @@ use crate::{
     engine::{self, Engine},
     error::{Error, Kind, Result},
     library::{self, Library},
-    types::{ChatEvent, ChatRequest, EmbedReply, EmbedRequest, Model},
+    types::{ChatEvent, ChatRequest, Done, EmbedReply, EmbedRequest, KeepAlive, Model},
 };
 
 /// Bytes from which on it takes milliseconds to write them as JSON, or to read them from it.
@@ -41,6 +41,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Embeds all texts in one call.
     async fn embed(&self, request: EmbedRequest) -> Result<EmbedReply>;
+
+    /// Loads a model, or lets go of it when it is to be kept for no time.
+    async fn load(&self, model: &str, keep_alive: Option<KeepAlive>) -> Result<Done>;
 
     /// The models that can be used now.
     async fn models(&self) -> Result<Vec<Model>>;

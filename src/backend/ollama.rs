@@ -6,7 +6,7 @@ mod embed;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -18,12 +18,15 @@ use super::{Backend, ChatStream, LARGE, replies::events, to_json, work};
 use crate::{
     client::{Client, Method, Response, Target, Timeouts},
     error::{Error, Kind, Result},
-    types::{Capability, ChatRequest, Context, EmbedReply, EmbedRequest, Model, ModelName, Prompt},
+    types::{
+        Capability, ChatRequest, Context, Done, EmbedReply, EmbedRequest, FinishReason, KeepAlive, Model,
+        ModelName, Prompt, Timings,
+    },
     wire::{
         ndjson::Lines,
         ollama::{
-            ChatBody, CommonBody, ErrorBody, GenerateBody, LineParser, MessageBody, Show, Tags, Version,
-            malformed,
+            ChatBody, CommonBody, ErrorBody, GenerateBody, LineParser, LoadBody, MessageBody, Show, Tags,
+            Version, malformed,
         },
         openai::ToolBody,
     },
@@ -128,6 +131,19 @@ impl Backend for Ollama {
 
     async fn embed(&self, request: EmbedRequest) -> Result<EmbedReply> {
         self.embed_all(request).await
+    }
+
+    async fn load(&self, model: &str, keep_alive: Option<KeepAlive>) -> Result<Done> {
+        let since = Instant::now();
+        let body = to_json(&LoadBody::new(model, keep_alive))?;
+        self.post("/api/generate", model, body).await?.bytes(MAX_ANSWER).await?;
+        let is_unload = keep_alive == Some(KeepAlive::NONE);
+        let timings = Timings { total: since.elapsed(), ..Timings::default() };
+        Ok(Done {
+            reason: if is_unload { FinishReason::Unload } else { FinishReason::Load },
+            timings,
+            ..Done::default()
+        })
     }
 
     async fn models(&self) -> Result<Vec<Model>> {

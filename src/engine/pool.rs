@@ -175,6 +175,18 @@ impl Engine {
         }
     }
 
+    /// Ends a model's children as soon as nobody uses them, unless a later request keeps it for longer.
+    pub fn unload(&self, entry: &Entry) {
+        let mut table = self.shared.table();
+        for role in [Role::Chat, Role::Embed] {
+            if let Some(place) = table.get_mut(&Key::new(entry, role)) {
+                place.keep_alive = KeepAlive::NONE;
+            }
+        }
+        drop(table);
+        self.shared.changed.send_replace(());
+    }
+
     /// The models that are ready, by name.
     pub fn loaded(&self) -> Vec<Loaded> {
         let table = self.shared.table();

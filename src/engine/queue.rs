@@ -49,7 +49,7 @@ impl Queue {
             Err(_) => Err(Error::new(
                 Kind::Busy,
                 format!(
-                    "{model} is answering {} requests and {} more are waiting; try again later.",
+                    "All slots of {model} are busy ({}), and as many requests as may are waiting ({}); try again later.",
                     self.slot_count, self.limit
                 ),
             )

@@ -45,10 +45,10 @@ fn since_minutes(history: &History, given: Option<&str>, default: u64) -> Result
     within("since_minutes", given, 1..=longest, default.min(longest))
 }
 
-/// A whole number of the query within a range. Read from text, so that whatever is wrong with it is
-/// answered with the range.
+/// A whole number of the query within a range; the default when it is left empty. Read from text, so that
+/// whatever is wrong with it is answered with the range.
 fn within(name: &str, given: Option<&str>, range: RangeInclusive<u64>, default: u64) -> Result<u64> {
-    let Some(given) = given else { return Ok(default) };
+    let Some(given) = given.filter(|given| !given.is_empty()) else { return Ok(default) };
     given.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
         let (first, last) = (range.start(), range.end());
         Error::field(format!("/{name}"), format!("must be a whole number from {first} to {last}"))

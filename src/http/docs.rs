@@ -9,7 +9,7 @@ use std::{
 use axum::{
     body::Bytes,
     extract::Path,
-    http::header,
+    http::{Method, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -17,6 +17,7 @@ use utoipa::{
     Modify, OpenApi, PartialSchema, ToSchema,
     openapi::{
         Content, Ref, RefOr, ResponseBuilder,
+        path::{Parameter, ParameterIn},
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
@@ -112,10 +113,29 @@ impl Modify for Problems {
     }
 }
 
+static API: LazyLock<utoipa::openapi::OpenApi> = LazyLock::new(Api::openapi);
+
 /// The OpenAPI document as pretty JSON, as `docs/openapi.json` holds it.
 pub fn openapi() -> String {
-    let json = Api::openapi().to_pretty_json().expect("the document is plain data");
+    let json = API.to_pretty_json().expect("the document is plain data");
     json + "\n"
+}
+
+/// The parameters that may stand in the query of a documented route; none for a page, whose query is the
+/// browser's business.
+pub(super) fn query_parameters(template: &str, method: &Method) -> Option<Vec<&'static str>> {
+    let item = API.paths.paths.get(template)?;
+    let operation = match *method {
+        Method::GET | Method::HEAD => item.get.as_ref(),
+        Method::POST => item.post.as_ref(),
+        Method::DELETE => item.delete.as_ref(),
+        _ => None,
+    };
+    let in_query = |parameter: &'static RefOr<Parameter>| match parameter {
+        RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query => Some(parameter.name.as_str()),
+        _ => None,
+    };
+    Some(operation?.parameters.iter().flatten().filter_map(in_query).collect())
 }
 
 static OPENAPI: LazyLock<String> = LazyLock::new(openapi);
@@ -160,6 +180,22 @@ fn asset(name: &str) -> Result<Response> {
 pub(super) enum OneOrMany {
     One(String),
     Many(Vec<String>),
+}
+
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(super) enum ContentField {
+    Text(String),
+    Parts(Vec<super::content::Part>),
+}
+
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(super) enum ImageUrlField {
+    Text(String),
+    Object(super::content::ImageUrlBody),
 }
 
 #[derive(Serialize, ToSchema)]
@@ -253,17 +289,18 @@ struct MessageReply {
     tool_calls: Option<Vec<serde_json::Value>>,
 }
 
-/// All durations in nanoseconds.
+/// All durations in nanoseconds. A reply that was known, or made for somebody else, has the time that this
+/// request took, and no others.
 #[derive(Serialize, ToSchema)]
 struct EndReply {
-    /// `stop` or `length`.
+    /// `stop` or `length`; `load` or `unload` when there was no prompt.
     done_reason: String,
     total_duration: u64,
-    load_duration: u64,
+    load_duration: Option<u64>,
     prompt_eval_count: u64,
-    prompt_eval_duration: u64,
+    prompt_eval_duration: Option<u64>,
     eval_count: u64,
-    eval_duration: u64,
+    eval_duration: Option<u64>,
 }
 
 #[cfg(test)]

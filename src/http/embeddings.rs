@@ -18,7 +18,7 @@ use super::{
     caller::Caller,
     docs::OneOrMany,
     error::Result,
-    extract::{Json, Query},
+    extract::{Json, Query, filled},
     fields::Fields,
     texts::Texts,
 };
@@ -36,6 +36,7 @@ const MAX_TEXTS: usize = 2048;
 const NUMBER_BYTES: usize = 13;
 
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct EmbedBody {
     /// A text, or a list of 1 to 2048 texts.
     #[schema(value_type = OneOrMany, example = "Hello world")]
@@ -50,9 +51,12 @@ pub(super) struct EmbedBody {
 #[derive(Deserialize, IntoParams)]
 pub(super) struct BatchQuery {
     /// The server's default embedding model when absent.
+    #[serde(default, deserialize_with = "filled")]
     model: Option<String>,
     /// Cut a text that is longer than the model takes, where it would else be refused.
-    truncate: Option<bool>,
+    #[param(value_type = Option<bool>)]
+    #[serde(default, deserialize_with = "filled")]
+    truncate: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -64,7 +68,7 @@ pub(super) struct EmbedReplyBody {
     /// The places of the texts that were cut, as `truncate` allows.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     truncated: Vec<usize>,
-    /// Nanoseconds that the model took; 0 when all was known.
+    /// Nanoseconds that the model took; those of this request when all was known.
     total_duration: u64,
 }
 
@@ -94,7 +98,9 @@ pub(super) async fn batch(
     Query(query): Query<BatchQuery>,
     Json(texts, _room): Json<Vec<String>>,
 ) -> Result<Response> {
-    let truncate = query.truncate.unwrap_or(false);
+    let mut fields = Fields::default();
+    let truncate = fields.truth("/truncate", query.truncate.as_deref()).unwrap_or(false);
+    fields.finish()?;
     answer(&edge, &caller, Asked { model: query.model, input: texts, truncate, pointer: "/" }).await
 }
 
@@ -129,7 +135,8 @@ async fn answer(edge: &Edge, caller: &Caller, asked: Asked) -> Result<Response> 
     };
     let Embedded { vectors, truncated, call, served } =
         edge.app.embed(caller, request).await.map_err(|error| error.at(place))?;
-    let total_duration = call.map_or(0, |call| nanos(call.timings.total));
+    let took = call.map_or_else(|| caller.observation.elapsed(), |call| call.timings.total);
+    let total_duration = nanos(took);
     let mut response =
         render(EmbedReplyBody { model, embeddings: vectors, truncated, total_duration }).await?;
     cached::mark(response.headers_mut(), &served);

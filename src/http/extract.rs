@@ -4,17 +4,20 @@ use std::sync::Arc;
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Request},
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, Method, header, request::Parts},
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use super::{
     Edge,
     body::{Incoming, LARGE},
     body_memory::Room,
+    docs,
     error::Failure,
-    tree::Tree,
-    wrong_types::{Root, wrong_query, wrong_types},
+    fields::Fields,
+    nearest,
+    object::Object,
+    wrong_field::wrong_field,
 };
 use crate::error::{Error, Kind, Result};
 
@@ -25,50 +28,58 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<Edge>> for Json<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, edge: &Arc<Edge>) -> std::result::Result<Self, Failure> {
-        check_content_type(request.headers())?;
+        let declared = declared(request.headers())?;
         let (body, room) = Incoming::begin(request, edge).await?.whole().await?;
-        if body.len() < LARGE {
-            return Ok(Self(parse(&body)?, room));
+        let parsed = if body.len() < LARGE {
+            parse(&body)
+        } else {
+            tokio::task::spawn_blocking(move || parse(&body)).await.map_err(|source| {
+                Error::new(Kind::Internal, "The request could not be parsed.").because(source)
+            })?
+        };
+        match parsed {
+            Err(error) if declared == Declared::Form && error.kind() == Kind::Malformed => {
+                Err(no_json().into())
+            }
+            parsed => Ok(Self(parsed?, room)),
         }
-        let parsed = tokio::task::spawn_blocking(move || parse(&body)).await;
-        let parsed = parsed.map_err(|source| {
-            Error::new(Kind::Internal, "The request could not be parsed.").because(source)
-        })?;
-        Ok(Self(parsed?, room))
     }
 }
 
-/// A missing content type is taken for JSON.
-fn check_content_type(headers: &HeaderMap) -> Result<()> {
-    let Some(given) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
-    let essence = given.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") || essence.to_ascii_lowercase().ends_with("+json") {
-        Ok(())
-    } else {
-        Err(Error::new(Kind::UnsupportedMediaType, "Send JSON, with Content-Type: application/json."))
+/// What a body is said to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Declared {
+    Json,
+    /// A form, which is what curl says of everything when it is not told better.
+    Form,
+}
+
+/// What has no type, or a plain text's, as browsers give it to a string, is taken for JSON.
+fn declared(headers: &HeaderMap) -> Result<Declared> {
+    let Some(given) = headers.get(header::CONTENT_TYPE) else { return Ok(Declared::Json) };
+    let essence = given.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+    match essence.trim().to_ascii_lowercase().as_str() {
+        "" | "application/json" | "text/plain" | "text/json" => Ok(Declared::Json),
+        "application/x-www-form-urlencoded" => Ok(Declared::Form),
+        other if other.ends_with("+json") => Ok(Declared::Json),
+        _ => Err(no_json()),
     }
+}
+
+fn no_json() -> Error {
+    Error::new(Kind::UnsupportedMediaType, "Send JSON, with the header Content-Type: application/json.")
 }
 
 /// Malformed JSON is one thing (400), well-formed JSON of the wrong shape another (422 with a
-/// pointer to each field).
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
-    read(body).map_err(|error| {
-        let malformed =
-            |error| Error::new(Kind::Malformed, format!("The body cannot be read as JSON: {error}."));
-        // As a tree JSON may take a hundred times its size: of a large body only the first fault is named.
-        match (body.len() < LARGE).then(|| serde_json::from_slice(body)) {
-            Some(Ok(Tree(tree))) => wrong_types::<T>(body, Some(tree)),
-            Some(Err(error)) => malformed(error),
-            None if error.is_data() => wrong_types::<T>(body, None),
-            None => malformed(error),
-        }
-    })
-}
-
-fn read<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let read = T::deserialize(Root(&mut deserializer))?;
-    deserializer.end().map(|()| read)
+/// pointer to the field).
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+    let malformed = |error| Error::new(Kind::Malformed, format!("The body cannot be read as JSON: {error}."));
+    let mut text = serde_json::Deserializer::from_slice(body);
+    match serde_path_to_error::deserialize(&mut text) {
+        Ok(Object(read)) => text.end().map(|()| read).map_err(malformed),
+        Err(error) if error.inner().is_data() => Err(wrong_field(&error)),
+        Err(error) => Err(malformed(error.into_inner())),
+    }
 }
 
 /// A query string of type `T`.
@@ -82,7 +93,33 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
         let fields = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
         match serde_path_to_error::deserialize(fields) {
             Ok(query) => Ok(Self(query)),
-            Err(error) => Err(wrong_query(&error).into()),
+            Err(error) => Err(wrong_field(&error).into()),
         }
     }
+}
+
+/// A field of a query that is absent when it is left empty, as forms send it.
+pub(super) fn filled<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<String>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.filter(|text: &String| !text.is_empty()))
+}
+
+/// Refuses what a query names and its route does not know. Which parameters a route knows is what its
+/// documentation says.
+///
+/// # Errors
+/// `Invalid`, with the nearest known name of each.
+pub(super) fn check_query(template: &str, method: &Method, query: &str) -> Result<()> {
+    if query.is_empty() {
+        return Ok(());
+    }
+    let Some(known) = docs::query_parameters(template, method) else { return Ok(()) };
+    let mut fields = Fields::default();
+    for (name, _) in form_urlencoded::parse(query.as_bytes()) {
+        if !known.contains(&name.as_ref()) {
+            fields.unknown(&name, nearest::unknown(&name, &known, "parameter"));
+        }
+    }
+    fields.finish()
 }

@@ -1,6 +1,16 @@
 //! Checking the fields of a request, with the wrong ones reported together.
 
+use std::str::FromStr;
+
+use super::{texts::Texts, wrong_field::segment};
 use crate::error::{Error, FieldError, MAX_FIELDS, Result};
+
+/// How many texts a list may have, and how many bytes each of them.
+#[derive(Clone, Copy)]
+pub(super) struct TextLimits {
+    pub(super) count: usize,
+    pub(super) bytes: usize,
+}
 
 #[derive(Default)]
 pub(super) struct Fields(Vec<FieldError>);
@@ -8,7 +18,14 @@ pub(super) struct Fields(Vec<FieldError>);
 impl Fields {
     pub(super) fn refuse(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
         if !self.is_full() {
-            self.0.push(FieldError { pointer: pointer.into(), detail: detail.into() });
+            self.0.push(FieldError::new(pointer, detail));
+        }
+    }
+
+    /// Refuses a field that does not exist.
+    pub(super) fn unknown(&mut self, name: &str, detail: impl Into<String>) {
+        if !self.is_full() {
+            self.0.push(FieldError::unknown(segment(name), detail));
         }
     }
 
@@ -37,6 +54,55 @@ impl Fields {
             None => {
                 self.refuse(pointer, format!("must be a whole number from 1 to {}", i32::MAX));
                 None
+            }
+        }
+    }
+
+    /// A number that was sent as text.
+    pub(super) fn number<T: FromStr>(&mut self, pointer: &str, text: Option<&str>, kind: &str) -> Option<T> {
+        let text = text?;
+        let number = text.trim().parse().ok();
+        if number.is_none() {
+            self.refuse(pointer, format!("must be {kind}"));
+        }
+        number
+    }
+
+    /// A yes or no that was sent as text, in the words of browsers and programming languages.
+    pub(super) fn truth(&mut self, pointer: &str, text: Option<&str>) -> Option<bool> {
+        match text?.trim().to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Some(true),
+            "false" | "0" | "no" | "off" => Some(false),
+            _ => {
+                self.refuse(pointer, "must be true or false");
+                None
+            }
+        }
+    }
+
+    /// At most so many texts, none of them empty or too long. `pointer` is where they stand; of a single
+    /// text that is its own place.
+    pub(super) fn texts(&mut self, pointer: &str, texts: Option<Texts>, limits: TextLimits) -> Vec<String> {
+        let TextLimits { count, bytes } = limits;
+        let check = |fields: &mut Self, pointer: String, text: &str| match text.len() {
+            0 => fields.refuse(pointer, "must not be empty"),
+            length if length > bytes => fields.refuse(pointer, format!("may have at most {bytes} bytes")),
+            _ => {}
+        };
+        match texts {
+            None => Vec::new(),
+            Some(Texts::One(text)) => {
+                check(self, pointer.to_owned(), &text);
+                vec![text]
+            }
+            Some(Texts::Many(texts)) => {
+                if texts.len() > count {
+                    self.refuse(pointer, format!("may have at most {count} texts"));
+                }
+                for (index, text) in texts.iter().take(count).enumerate() {
+                    check(self, format!("{pointer}/{index}"), text);
+                }
+                texts
             }
         }
     }

@@ -10,10 +10,13 @@ use super::{
     Edge,
     body_memory::Room,
     caller::Caller,
-    docs::{ArgumentsField, FormatField, KeepAliveField, OneOrMany, ThinkField},
+    docs::{FormatField, KeepAliveField, OneOrMany, ThinkField},
     error::Result,
     extract::Json,
-    fields::Fields,
+    fields::{Fields, TextLimits},
+    images::{check_images, numbered, open},
+    message::{MessageBody, ToolBody},
+    object::Object,
     stream::{Shape, respond},
     texts::Texts,
 };
@@ -21,8 +24,8 @@ use crate::{
     app::{ChatReply, pictures::Pictures},
     error,
     types::{
-        Capability, ChatRequest, Completion, EncodedImage, Format, Image, JsonText, KeepAlive, Message,
-        Prompt, Role, Sampling, Think, Tool, ToolCall,
+        Capability, ChatRequest, Completion, EncodedImage, Format, JsonText, KeepAlive, Prompt, Sampling,
+        Think, Tool,
     },
 };
 
@@ -32,6 +35,7 @@ macro_rules! body {
     ($(#[$meta:meta])* struct $name:ident { $($own:tt)* }) => {
         $(#[$meta])*
         #[derive(Deserialize, ToSchema)]
+        #[serde(deny_unknown_fields)]
         pub(super) struct $name {
             $($own)*
             /// The server's default model when absent.
@@ -49,7 +53,7 @@ macro_rules! body {
             #[schema(minimum = 1, maximum = 2147483647)]
             top_k: Option<i64>,
             seed: Option<i64>,
-            /// One text or a list of texts at which the answer ends.
+            /// One text or a list of at most 16 texts at which the answer ends, each of 1 to 512 bytes.
             #[schema(value_type = Option<OneOrMany>)]
             stop: Option<Texts>,
             /// `"json"` or a JSON Schema.
@@ -76,7 +80,7 @@ macro_rules! body {
                     top_p: fields.between("/top_p", self.top_p, 0.0, 1.0),
                     top_k: fields.positive("/top_k", self.top_k),
                     seed: self.seed,
-                    stop: self.stop.take().map_or_else(Vec::new, Texts::into_vec),
+                    stop: fields.texts("/stop", self.stop.take(), STOP_LIMITS),
                     max_tokens: fields.positive("/max_tokens", self.max_tokens),
                 }
             }
@@ -86,10 +90,15 @@ macro_rules! body {
 
 /// The brief's.
 const DEFAULT_TEMPERATURE: f32 = 0.7;
+/// Each costs time at every token. OpenAI takes 4.
+const STOP_LIMITS: TextLimits = TextLimits { count: 16, bytes: 512 };
+/// More than any model can choose from.
+const MAX_TOOLS: usize = 128;
 
 body! {
     struct GenerateBody {
-        #[schema(min_length = 1, example = "What is the capital of France?")]
+        /// An empty one loads the model, or with `keep_alive: 0` unloads it.
+        #[schema(example = "What is the capital of France?")]
         prompt: String,
         system: Option<String>,
         /// Token ids of an earlier reply which this prompt continues.
@@ -105,62 +114,12 @@ body! {
 body! {
     struct ChatBody {
         #[schema(min_items = 1)]
-        messages: Vec<MessageBody>,
-        tools: Option<Vec<ToolBody>>,
+        #[schema(value_type = Vec<MessageBody>)]
+        messages: Vec<Object<MessageBody>>,
+        /// At most 128.
+        #[schema(value_type = Option<Vec<ToolBody>>)]
+        tools: Option<Vec<Object<ToolBody>>>,
     }
-}
-
-#[derive(Deserialize, ToSchema)]
-pub(super) struct MessageBody {
-    role: RoleBody,
-    content: Option<String>,
-    /// base64, with or without a `data:` URI.
-    #[schema(value_type = Option<Vec<String>>)]
-    images: Option<Vec<EncodedImage>>,
-    tool_calls: Option<Vec<ToolCallBody>>,
-    tool_call_id: Option<String>,
-    tool_name: Option<String>,
-}
-
-#[derive(Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum RoleBody {
-    System,
-    User,
-    Assistant,
-    Tool,
-}
-
-/// A function that the model may ask to have called.
-#[derive(Deserialize, ToSchema)]
-pub(super) struct ToolBody {
-    function: FunctionBody,
-}
-
-#[derive(Deserialize, ToSchema)]
-struct FunctionBody {
-    name: String,
-    description: Option<String>,
-    /// A JSON Schema.
-    #[serde(default)]
-    #[schema(value_type = Object)]
-    parameters: JsonText,
-}
-
-/// What the assistant asked for in an earlier turn.
-#[derive(Deserialize, ToSchema)]
-pub(super) struct ToolCallBody {
-    id: Option<String>,
-    function: CalledBody,
-}
-
-#[derive(Deserialize, ToSchema)]
-struct CalledBody {
-    name: String,
-    /// An object, or one written as a string, as OpenAI does.
-    #[serde(default)]
-    #[schema(value_type = ArgumentsField)]
-    arguments: JsonText,
 }
 
 /// Answers a prompt
@@ -172,8 +131,7 @@ pub(super) async fn generate(
     Json(body, room): Json<GenerateBody>,
 ) -> Result<Response> {
     let stream = body.stream.unwrap_or(false);
-    let needed = needed(count(&body.images));
-    let model = edge.app.models.resolve(body.model.as_deref(), needed).await?;
+    let model = resolve(&edge, body.model.as_deref(), body.images(), 0).await?;
     let request = body.into_request(model, &edge.app.pictures).await?;
     let reply = ask(&edge, &caller, request, room);
     respond(&edge, &caller, reply, Shape::Generate, stream).await
@@ -188,8 +146,7 @@ pub(super) async fn chat(
     Json(body, room): Json<ChatBody>,
 ) -> Result<Response> {
     let stream = body.stream.unwrap_or(false);
-    let needed = needed(body.messages.iter().map(|message| count(&message.images)).sum());
-    let model = edge.app.models.resolve(body.model.as_deref(), needed).await?;
+    let model = resolve(&edge, body.model.as_deref(), body.images(), body.tools()).await?;
     let request = body.into_request(model, &edge.app.pictures).await?;
     let reply = ask(&edge, &caller, request, room);
     respond(&edge, &caller, reply, Shape::Chat, stream).await
@@ -204,31 +161,40 @@ fn ask(
 ) -> impl Future<Output = error::Result<ChatReply>> + Send + 'static {
     let (app, caller, room) = (Arc::clone(&edge.app), caller.owned(), room.keep(request.size()));
     async move {
-        let reply = app.chat(&caller, request).await;
+        let reply = match &request.prompt {
+            Prompt::Completion(prompt) if prompt.text.is_empty() => {
+                app.load(&caller, request.model, request.keep_alive).await
+            }
+            _ => app.chat(&caller, request).await,
+        };
         drop(room);
         reply
     }
 }
 
 impl GenerateBody {
+    fn images(&self) -> usize {
+        self.images.as_ref().map_or(0, Vec::len)
+    }
+
     async fn into_request(mut self, model: String, pictures: &Pictures) -> error::Result<ChatRequest> {
         let mut fields = Fields::default();
         let sampling = self.sampling(&mut fields);
-        let format = format(self.format, &mut fields);
-        if self.prompt.is_empty() {
-            fields.refuse("/prompt", "must not be empty");
+        let format = format(self.format.take(), &mut fields);
+        if self.prompt.is_empty() && (self.images() > 0 || self.context.is_some()) {
+            fields.refuse("/prompt", "must not be empty: without a prompt the model is only loaded");
         }
         if self.raw == Some(true) && self.system.is_some() {
             fields.refuse("/system", "has no place in a raw prompt; write it into the prompt");
         }
-        check_images(count(&self.images), "/images", &mut fields);
+        check_images(self.images(), "/images", &mut fields);
         fields.finish()?;
         Ok(ChatRequest {
             model,
             prompt: Prompt::Completion(Completion {
                 text: self.prompt,
                 system: self.system,
-                images: open(self.images, "/images", pictures).await?,
+                images: open(numbered("/images", self.images), pictures).await?,
                 context: self.context,
                 raw: self.raw.unwrap_or(false),
             }),
@@ -242,115 +208,65 @@ impl GenerateBody {
 }
 
 impl ChatBody {
+    fn images(&self) -> usize {
+        self.messages.iter().map(|Object(message)| message.images()).sum()
+    }
+
+    fn tools(&self) -> usize {
+        self.tools.as_ref().map_or(0, Vec::len)
+    }
+
     async fn into_request(mut self, model: String, pictures: &Pictures) -> error::Result<ChatRequest> {
         let mut fields = Fields::default();
         let sampling = self.sampling(&mut fields);
-        let format = format(self.format, &mut fields);
-        if self.messages.is_empty() {
-            fields.refuse("/messages", "must have at least one message");
-        }
-        for (index, message) in self.messages.iter().enumerate() {
-            if fields.is_full() {
-                break;
-            }
-            message.check(index, &mut fields);
-        }
-        let images = self.messages.iter().map(|message| count(&message.images)).sum();
-        check_images(images, "/messages", &mut fields);
+        let format = format(self.format.take(), &mut fields);
+        self.check(&mut fields);
         fields.finish()?;
         let mut messages = Vec::with_capacity(self.messages.len());
-        for (index, mut message) in self.messages.into_iter().enumerate() {
-            let images = open(message.images.take(), &format!("/messages/{index}/images"), pictures).await?;
-            messages.push(message.into_message(images));
+        for (index, Object(message)) in self.messages.into_iter().enumerate() {
+            messages.push(message.into_message(index, pictures).await?);
         }
         Ok(ChatRequest {
             model,
             prompt: Prompt::Messages(messages),
-            tools: self.tools.into_iter().flatten().map(Tool::from).collect(),
+            tools: self.tools.into_iter().flatten().map(|Object(tool)| Tool::from(tool)).collect(),
             format,
             sampling,
             think: self.think,
             keep_alive: self.keep_alive,
         })
     }
-}
 
-impl MessageBody {
-    fn check(&self, index: usize, fields: &mut Fields) {
-        let calls_tools = self.tool_calls.as_ref().is_some_and(|calls| !calls.is_empty());
-        if self.content.is_none() && !(calls_tools && matches!(self.role, RoleBody::Assistant)) {
-            fields.refuse(format!("/messages/{index}/content"), "must be a string");
+    fn check(&self, fields: &mut Fields) {
+        if self.messages.is_empty() {
+            fields.refuse("/messages", "must have at least one message");
         }
-        if calls_tools && !matches!(self.role, RoleBody::Assistant) {
-            fields.refuse(format!("/messages/{index}/tool_calls"), "are only the assistant's");
-        }
-        for (call, ToolCallBody { id: _, function }) in self.tool_calls.iter().flatten().enumerate() {
-            if ToolCall::arguments(&function.arguments).is_none() {
-                let pointer = format!("/messages/{index}/tool_calls/{call}/function/arguments");
-                fields.refuse(pointer, "must be an object, or one written as a string");
+        for (index, Object(message)) in self.messages.iter().enumerate() {
+            if fields.is_full() {
+                break;
             }
+            message.check(index, fields);
         }
-    }
-
-    fn into_message(self, images: Vec<Image>) -> Message {
-        Message {
-            role: match self.role {
-                RoleBody::System => Role::System,
-                RoleBody::User => Role::User,
-                RoleBody::Assistant => Role::Assistant,
-                RoleBody::Tool => Role::Tool,
-            },
-            content: self.content.unwrap_or_default(),
-            images,
-            tool_calls: self.tool_calls.into_iter().flatten().map(ToolCall::from).collect(),
-            tool_call_id: self.tool_call_id,
-            tool_name: self.tool_name,
+        check_images(self.images(), "/messages", fields);
+        if self.tools() > MAX_TOOLS {
+            fields.refuse("/tools", format!("may be at most {MAX_TOOLS}"));
+        }
+        for (index, Object(tool)) in self.tools.iter().flatten().enumerate() {
+            tool.check(index, fields);
         }
     }
 }
 
-impl From<ToolBody> for Tool {
-    fn from(ToolBody { function }: ToolBody) -> Self {
-        Self { name: function.name, description: function.description, parameters: function.parameters }
-    }
-}
-
-impl From<ToolCallBody> for ToolCall {
-    fn from(ToolCallBody { id, function }: ToolCallBody) -> Self {
-        // OpenAI's clients send the arguments as JSON in a string.
-        let arguments = ToolCall::arguments(&function.arguments).unwrap_or(function.arguments);
-        Self { id, name: function.name, arguments }
-    }
-}
-
-fn count(images: &Option<Vec<EncodedImage>>) -> usize {
-    images.as_ref().map_or(0, Vec::len)
-}
-
-fn needed(images: usize) -> Capability {
-    if images > 0 { Capability::Vision } else { Capability::Completion }
-}
-
-/// More than any model's context holds; each is decoded, however small it is.
-const MAX_IMAGES: usize = 64;
-
-fn check_images(images: usize, pointer: &str, fields: &mut Fields) {
-    if images > MAX_IMAGES {
-        fields.refuse(pointer, format!("may have at most {MAX_IMAGES} images"));
-    }
-}
-
-/// One after the other, so that one request takes no more than its share of the decoders.
-async fn open(
-    images: Option<Vec<EncodedImage>>,
-    pointer: &str,
-    pictures: &Pictures,
-) -> error::Result<Vec<Image>> {
-    let mut opened = Vec::new();
-    for (index, image) in images.into_iter().flatten().enumerate() {
-        opened.push(pictures.open(image, &format!("{pointer}/{index}")).await?);
-    }
-    Ok(opened)
+/// The model to ask, which can do all that is asked of it.
+async fn resolve(edge: &Edge, named: Option<&str>, images: usize, tools: usize) -> error::Result<String> {
+    let models = &edge.app.models;
+    let needed = match (images, tools) {
+        (0, 0) => Capability::Completion,
+        (0, _) => Capability::Tools,
+        _ => Capability::Vision,
+    };
+    let model = models.resolve(named, needed).await?;
+    if images > 0 && tools > 0 { models.resolve(Some(&model), Capability::Tools).await } else { Ok(model) }
 }
 
 fn format(given: Option<JsonText>, fields: &mut Fields) -> Format {
@@ -360,7 +276,7 @@ fn format(given: Option<JsonText>, fields: &mut Fields) -> Format {
         Some(given) if given.get() == r#""json""# => Format::Json,
         Some(schema) if schema.is_object() => Format::Schema(schema),
         Some(_) => {
-            fields.refuse("/format", "must be \"json\" or a JSON Schema object");
+            fields.refuse("/format", "must be json or a JSON Schema, which is an object");
             Format::Text
         }
     }
@@ -382,6 +298,6 @@ fn think<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Opti
         r#""low""# => Ok(Some(Think::Low)),
         r#""medium""# => Ok(Some(Think::Medium)),
         r#""high""# => Ok(Some(Think::High)),
-        _ => Err(serde::de::Error::custom("must be true, false, \"low\", \"medium\" or \"high\"")),
+        _ => Err(serde::de::Error::custom("must be true, false, low, medium or high")),
     }
 }

@@ -11,14 +11,14 @@ use axum::{
 use futures_util::{Stream, stream};
 use multer::{Field, Multipart};
 
-use super::{Edge, body::Incoming, body_memory::Room, error::Failure, fields::Fields};
+use super::{Edge, body::Incoming, body_memory::Room, error::Failure, fields::Fields, nearest};
 use crate::{
     error::{Error, Kind, Result},
     types::Refusal,
 };
 
-/// The fields that are read, all but the file as text. Others are passed over, whatever is in them.
-const FIELDS: [&str; 4] = ["file", "prompt", "model", "stream"];
+/// The fields there are, all but the file read as text.
+const FIELDS: [&str; 6] = ["file", "prompt", "model", "temperature", "max_tokens", "stream"];
 /// A form has a handful of fields; more is somebody trying something.
 const MAX_FIELDS: usize = 16;
 /// Bytes of a field that is no file: longer than any prompt that a vision model takes.
@@ -79,7 +79,11 @@ async fn read(
             return Err(Error::field("", format!("The form may have at most {MAX_FIELDS} fields")));
         }
         // A field that is dropped is read to its end without being kept.
-        let Some(&name) = FIELDS.iter().find(|name| field.name() == Some(**name)) else { continue };
+        let Some(&name) = FIELDS.iter().find(|name| field.name() == Some(**name)) else {
+            let name = field.name().unwrap_or_default();
+            problems.unknown(name, nearest::unknown(name, &FIELDS, "field"));
+            continue;
+        };
         let before = sent.iter().filter(|other| **other == name).count();
         sent.push(name);
         if before == 1 {
@@ -89,15 +93,18 @@ async fn read(
             continue;
         }
         if name == "file" {
+            let is_named = field.file_name() != Some("");
             let limits = edge.app.pictures.limits();
             let read = bytes(field, announced, limits.max_bytes, || {
                 let refusal = Refusal::bytes(limits);
                 edge.app.monitoring.metrics.vision.refused(refusal.reason);
                 refusal.at("/file")
             });
-            file = Some(read.await?);
+            // Without a name and content it is a browser's way to say that no file was chosen.
+            file = Some(read.await?).filter(|bytes| is_named || !bytes.is_empty());
         } else if let Some(text) = text(field, name).await? {
-            texts.insert(name, text);
+            // So is an empty field of one that was left out.
+            texts.extend((!text.is_empty()).then_some((name, text)));
         } else {
             problems.refuse(format!("/{name}"), "must be text in UTF-8");
         }

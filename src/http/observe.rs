@@ -25,6 +25,7 @@ use super::{
     Edge,
     caller::admit,
     error::{Failure, Problem, Reported, mark, shutting_down},
+    extract::check_query,
 };
 use crate::{
     context::{self, at_once, within},
@@ -51,7 +52,11 @@ pub(super) async fn observe(State(edge): State<Arc<Edge>>, mut request: Request,
     };
     let observation = Observation::begin(monitoring.sinks.clone(), arrival);
     let head_only = request.method() == Method::HEAD;
-    let admitted = check_host(&request).and_then(|()| admit(&edge, &mut request, &observation));
+    let admitted =
+        check_host(&request).and_then(|()| admit(&edge, &mut request, &observation)).and_then(|()| {
+            let query = request.uri().query().unwrap_or_default();
+            check_query(observation.endpoint(), request.method(), query)
+        });
     let expects = request.headers().contains_key(header::EXPECT);
     let request = request.map(|body| received(body, &observation, expects));
     let answered = async {

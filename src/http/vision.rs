@@ -19,6 +19,7 @@ use super::{
     extract::Json,
     fields::Fields,
     multipart::Form,
+    object::Word,
     stream::{Shape, respond},
 };
 use crate::{
@@ -32,6 +33,7 @@ const DEFAULT_TEMPERATURE: f32 = 0.7;
 const DEFAULT_PROMPT: &str = "Describe this image";
 
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct AnalyzeBody {
     /// base64 of a PNG, JPEG, GIF, WebP or BMP, with or without a `data:` URI.
     #[schema(value_type = String)]
@@ -51,12 +53,14 @@ pub(super) struct AnalyzeBody {
 }
 
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct CaptionBody {
     /// base64 of a PNG, JPEG, GIF, WebP or BMP, with or without a `data:` URI.
     #[schema(value_type = String)]
     image: EncodedImage,
     /// How much the caption tells; `normal` when absent.
-    detail_level: Option<DetailBody>,
+    #[schema(value_type = Option<DetailBody>)]
+    detail_level: Option<Word<DetailBody>>,
     /// The server's default vision model when absent.
     model: Option<String>,
 }
@@ -70,6 +74,7 @@ enum DetailBody {
 }
 
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct OcrBody {
     /// base64 of a PNG, JPEG, GIF, WebP or BMP, with or without a `data:` URI.
     #[schema(value_type = String)]
@@ -78,8 +83,9 @@ pub(super) struct OcrBody {
     model: Option<String>,
 }
 
-/// The form's fields. For the documentation; `Form` reads them.
+/// The form's fields; those that are left empty are absent. For the documentation; `Form` reads them.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its description is used")]
 pub(super) struct UploadForm {
     #[schema(value_type = String, format = Binary)]
@@ -88,7 +94,12 @@ pub(super) struct UploadForm {
     prompt: Option<String>,
     /// The server's default vision model when absent.
     model: Option<String>,
-    /// `true` answers with server-sent events.
+    /// 0 (always the likeliest token) to 2.
+    #[schema(default = 0.7, minimum = 0, maximum = 2)]
+    temperature: Option<f64>,
+    #[schema(minimum = 1, maximum = 2147483647)]
+    max_tokens: Option<i64>,
+    /// `true`, `1`, `yes` or `on` answers with server-sent events.
     #[schema(default = false)]
     stream: Option<bool>,
 }
@@ -117,11 +128,7 @@ pub(super) async fn analyze(
 ) -> Result<Response> {
     let mut fields = Fields::default();
     check_prompt(&body.prompt, &mut fields);
-    let sampling = Sampling {
-        temperature: fields.between("/temperature", body.temperature, 0.0, 2.0).or(Some(DEFAULT_TEMPERATURE)),
-        max_tokens: fields.positive("/max_tokens", body.max_tokens),
-        ..Sampling::default()
-    };
+    let sampling = sampling(body.temperature, body.max_tokens, &mut fields);
     fields.finish()?;
     let question = Question { prompt: body.prompt, model: body.model, sampling };
     let sent = Sent { image: body.image, pointer: "/image", room };
@@ -140,16 +147,11 @@ pub(super) async fn upload(
     let mut fields = Fields::default();
     let prompt = form.take("prompt").unwrap_or_else(|| DEFAULT_PROMPT.to_owned());
     check_prompt(&prompt, &mut fields);
-    let stream = match form.take("stream").as_deref() {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => {
-            fields.refuse("/stream", "must be true or false");
-            false
-        }
-    };
+    let stream = fields.truth("/stream", form.take("stream").as_deref()).unwrap_or(false);
+    let temperature = fields.number("/temperature", form.take("temperature").as_deref(), "a number");
+    let max_tokens = fields.number("/max_tokens", form.take("max_tokens").as_deref(), "a whole number");
+    let sampling = sampling(temperature, max_tokens, &mut fields);
     fields.finish()?;
-    let sampling = Sampling { temperature: Some(DEFAULT_TEMPERATURE), ..Sampling::default() };
     let question = Question { prompt, model: form.take("model"), sampling };
     let sent = Sent { image: EncodedImage::from_bytes(form.file), pointer: "/file", room: form.room };
     question.answer(&edge, &caller, sent, stream).await
@@ -165,7 +167,7 @@ pub(super) async fn caption(
 ) -> Result<Response> {
     let model = edge.app.models.resolve(body.model.as_deref(), Capability::Vision).await?;
     let image = Sent { image: body.image, pointer: "/image", room }.open(&edge).await?;
-    let detail = body.detail_level.map_or_else(Detail::default, Detail::from);
+    let detail = body.detail_level.map_or_else(Detail::default, |Word(level)| level.into());
     let Reading { text, model, served } = edge.app.caption(&caller, model, image, detail).await?;
     let mut response = JsonReply(CaptionReply { caption: text, model }).into_response();
     cached::mark(response.headers_mut(), &served);
@@ -220,6 +222,14 @@ impl Question {
         let (app, asked_by) = (Arc::clone(&edge.app), caller.owned());
         let reply = async move { app.analyze(&asked_by, model, image, self.prompt, self.sampling).await };
         respond(edge, caller, reply, Shape::Generate, stream).await
+    }
+}
+
+fn sampling(temperature: Option<f64>, max_tokens: Option<i64>, fields: &mut Fields) -> Sampling {
+    Sampling {
+        temperature: fields.between("/temperature", temperature, 0.0, 2.0).or(Some(DEFAULT_TEMPERATURE)),
+        max_tokens: fields.positive("/max_tokens", max_tokens),
+        ..Sampling::default()
     }
 }
 

@@ -212,6 +212,11 @@ impl Observation {
         self.arrival.endpoint.template
     }
 
+    /// Since the request's head.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     // Of everything that is noted, the first word counts.
 
     pub fn key(&self, key: KeyId) {
@@ -277,7 +282,8 @@ impl Observation {
             Kind::BadGateway | Kind::Unavailable | Kind::GatewayTimeout | Kind::Setup => {
                 tracing::warn!(endpoint, "a request failed: {}", error.chain());
             }
-            _ => tracing::debug!(endpoint, "a request was refused: {}", error.chain()),
+            // Its causes may hold the caller's words.
+            _ => tracing::debug!(endpoint, "a request was refused: {}", error.summary()),
         });
     }
 

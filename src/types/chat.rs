@@ -310,6 +310,10 @@ pub enum FinishReason {
     ToolCalls,
     /// The context was full before the answer had ended.
     Context,
+    /// Nothing was asked: the model is loaded.
+    Load,
+    /// Nothing was asked: the model goes, when nobody uses it.
+    Unload,
 }
 
 #[cfg(test)]

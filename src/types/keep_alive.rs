@@ -9,6 +9,10 @@ pub enum KeepAlive {
     Forever,
 }
 
+impl KeepAlive {
+    pub const NONE: Self = Self::For(Duration::ZERO);
+}
+
 impl FromStr for KeepAlive {
     type Err = String;
 

@@ -24,6 +24,17 @@ impl Capability {
             Self::Thinking => "thinking",
         }
     }
+
+    /// What a model does that has it, after "can" and "cannot".
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Completion => "generate text",
+            Self::Embedding => "embed texts",
+            Self::Vision => "see images",
+            Self::Tools => "use tools",
+            Self::Thinking => "think",
+        }
+    }
 }
 
 /// One usable model, wherever it comes from.

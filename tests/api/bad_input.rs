@@ -58,19 +58,52 @@ async fn bodies_that_are_no_requests() {
         let object = format!("{{\"$serde_json::private::RawValue\":{}}}", quoted(&inner));
         format!("{}{object}{}", "[".repeat(120), "]".repeat(120))
     });
-    let (status, problem_of) =
-        problem(server.post_text("/embeddings/", format!("{{\"input\":5,\"x\":{nests}}}"))).await;
-    assert_eq!((status, pointers_of(&problem_of)), (422, vec!["/input"]));
+    for (path, body, pointer) in [
+        ("/embeddings/", format!("{{\"input\":5,\"x\":{nests}}}"), "/input"),
+        ("/embeddings/", format!("{{\"input\":\"a\",\"x\":{nests}}}"), "/x"),
+        ("/inference/chat", format!("{{\"format\":{nests},\"messages\":5}}"), "/messages"),
+    ] {
+        let (status, problem_of) = problem(server.post_text(path, body)).await;
+        assert_eq!((status, pointers_of(&problem_of)), (422, vec![pointer]));
+    }
     // Far deeper than any parser should follow.
-    let deep = format!("{{\"messages\": {}", "[".repeat(100_000));
+    let deep = format!("{{\"format\": {}", "[".repeat(100_000));
     assert_eq!(problem(server.post_text("/inference/chat", deep)).await.0, 400);
     let binary = server.post_text("/inference/chat", vec![0xff, 0xfe, 0x00]);
     assert_eq!(problem(binary).await.0, 400);
-    let form = server.client.post(server.url("/inference/chat")).header("x-api-key", KEY);
-    let form = form.header("content-type", "application/x-www-form-urlencoded").body("a=b");
-    assert_eq!(problem(form).await.0, 415);
     let packed = server.post_text("/inference/chat", "{}").header("content-encoding", "gzip");
     assert_eq!(problem(packed).await.0, 415);
+}
+
+/// `curl -d` says that it sends a form, and browsers that a string is plain text.
+#[tokio::test]
+async fn json_is_read_whatever_it_is_called_by_default() {
+    let server = start().await;
+    let hello = r#" {"messages": [{"role": "user", "content": "hi"}]}"#;
+    for (content_type, body, status) in [
+        (None, hello, 200),
+        (Some(""), hello, 200),
+        (Some("application/json; charset=utf-8"), hello, 200),
+        (Some("application/vnd.api+json"), hello, 200),
+        (Some("application/x-www-form-urlencoded"), hello, 200),
+        (Some("text/plain;charset=UTF-8"), hello, 200),
+        (Some("application/x-www-form-urlencoded"), "a=b", 415),
+        (Some("application/x-www-form-urlencoded"), "", 415),
+        (Some("application/x-www-form-urlencoded"), "{}", 422),
+        (Some("text/plain"), "hi", 400),
+        (Some("multipart/form-data; boundary=x"), hello, 415),
+        (Some("application/xml"), hello, 415),
+        (Some("text/html"), hello, 415),
+    ] {
+        let request = server.client.post(server.url("/inference/chat")).header("x-api-key", KEY).body(body);
+        let request = content_type.into_iter().fold(request, |it, given| it.header("content-type", given));
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), status, "{content_type:?} {body}");
+        if status == 415 {
+            let told = "Send JSON, with the header Content-Type: application/json.";
+            assert!(response.text().await.unwrap().contains(told));
+        }
+    }
 }
 
 #[tokio::test]
@@ -102,13 +135,15 @@ async fn codings_of_bodies() {
 }
 
 #[tokio::test]
-async fn fields_that_are_wrong_are_all_named() {
+async fn fields_that_are_wrong_are_named() {
     let server = start().await;
     let hello = json!([{"role": "user", "content": "hi"}]);
     for (request, pointers) in [
         (json!({"messages": []}), vec!["/messages"]),
         (json!({"messages": "hi"}), vec!["/messages"]),
         (json!({"messages": [{"role": "robot", "content": "hi"}]}), vec!["/messages/0/role"]),
+        (json!({"messages": [{"role": 5, "content": "hi"}]}), vec!["/messages/0/role"]),
+        (json!({"messages": [{"role": {"user": null}, "content": "hi"}]}), vec!["/messages/0/role"]),
         (json!({"messages": [{"role": "user", "content": 5}]}), vec!["/messages/0/content"]),
         (json!({"messages": [{"role": "user"}]}), vec!["/messages/0/content"]),
         (json!({"messages": [{"content": "hi"}]}), vec!["/messages/0/role"]),
@@ -117,7 +152,22 @@ async fn fields_that_are_wrong_are_all_named() {
             vec!["/temperature", "/top_p", "/top_k", "/max_tokens"],
         ),
         (json!({"messages": hello, "temperature": "hot"}), vec!["/temperature"]),
-        (json!({"messages": hello, "temperature": true, "model": 7}), vec!["/model", "/temperature"]),
+        // Of wrong types the first.
+        (json!({"messages": hello, "temperature": true, "model": 7}), vec!["/model"]),
+        (json!({"messages": [["user", "hi"]]}), vec!["/messages/0"]),
+        (json!({"messages": hello, "tools": [[{"name": "f"}]]}), vec!["/tools/0"]),
+        (json!({"messages": hello, "tools": [{"function": ["f"]}]}), vec!["/tools/0/function"]),
+        (json!({"messages": hello, "tools": [{"function": {"name": ""}}]}), vec!["/tools/0/function/name"]),
+        (
+            json!({"messages": hello, "tools": [{"type": "x", "function": {"name": "f"}}]}),
+            vec!["/tools/0/type"],
+        ),
+        (json!({"messages": hello, "tools": vec![json!({"function": {"name": "f"}}); 129]}), vec!["/tools"]),
+        (json!({"messages": hello, "stop": ["a", ""]}), vec!["/stop/1"]),
+        (json!({"messages": hello, "stop": ""}), vec!["/stop"]),
+        (json!({"messages": hello, "stop": vec!["a"; 17]}), vec!["/stop"]),
+        (json!({"messages": hello, "stop": "x".repeat(513)}), vec!["/stop"]),
+        (json!({"messages": hello, "stop": ["x".repeat(30_000_000)]}), vec!["/stop/0"]),
         (json!([hello]), vec![""]),
         (json!({"messages": hello, "max_tokens": 1.5}), vec!["/max_tokens"]),
         (json!({"messages": hello, "max_tokens": 99_999_999_999_u64}), vec!["/max_tokens"]),
@@ -133,8 +183,9 @@ async fn fields_that_are_wrong_are_all_named() {
         ),
     ] {
         let (status, problem) = problem(server.post("/inference/chat", &request)).await;
-        assert_eq!(status, 422, "{request}: {problem}");
-        assert_eq!(pointers_of(&problem), pointers, "{request}: {problem}");
+        let shown: String = request.to_string().chars().take(500).collect();
+        assert_eq!(status, 422, "{shown}: {problem}");
+        assert_eq!(pointers_of(&problem), pointers, "{shown}: {problem}");
     }
     let many = json!({"messages": vec![json!({"role": "user"}); 5000]});
     let (status, refusal) = problem(server.post("/inference/chat", &many)).await;
@@ -142,9 +193,7 @@ async fn fields_that_are_wrong_are_all_named() {
     // `null` means that a field is not there.
     let nulls = json!({"messages": hello, "temperature": null, "stream": null, "model": null, "stop": null, "keep_alive": null});
     assert_eq!(server.post("/inference/chat", &nulls).send().await.unwrap().status(), 200);
-    for request in
-        [json!({"prompt": ""}), json!({"prompt": null}), json!({"prompt": "x", "raw": true, "system": "y"})]
-    {
+    for request in [json!({"prompt": null}), json!({"prompt": "x", "raw": true, "system": "y"})] {
         assert_eq!(problem(server.post("/inference/generate", &request)).await.0, 422, "{request}");
     }
 }
@@ -272,7 +321,7 @@ async fn a_query_that_cannot_be_read_is_told_in_plain_words() {
     let server = start().await;
     for (path, pointer, detail) in [
         ("/analytics/errors?strangers=maybe", "/strangers", "strangers must be true or false."),
-        ("/analytics/errors?limit=1&strangers=", "/strangers", "strangers must be true or false."),
+        ("/analytics/errors?limit=1&strangers=1&strangers=0", "/strangers", "strangers is given twice."),
         (
             "/analytics/stats?since_minutes=1&since_minutes=2",
             "/since_minutes",
@@ -283,4 +332,36 @@ async fn a_query_that_cannot_be_read_is_told_in_plain_words() {
         assert_eq!((status, &problem["detail"]), (422, &json!(detail)), "{path}");
         assert_eq!(pointers_of(&problem), [pointer], "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_query_may_say_yes_in_many_ways_and_leave_fields_empty() {
+    let server = start().await;
+    for query in [
+        "strangers=True",
+        "strangers=FALSE",
+        "strangers=1",
+        "strangers=0",
+        "strangers=yes",
+        "strangers=No",
+        "strangers=on",
+        "strangers=off",
+        "strangers=",
+        "limit=",
+        "limit=&strangers=",
+        "",
+    ] {
+        let request = server.get(&format!("/analytics/errors?{query}")).header("x-api-key", KEY);
+        assert_eq!(request.send().await.unwrap().status(), 200, "{query}");
+    }
+    for path in [
+        "/analytics/series?metric=&since_minutes=&step=",
+        "/analytics/usage?by=",
+        "/analytics/stats?since_minutes=",
+    ] {
+        assert_eq!(server.get(path).header("x-api-key", KEY).send().await.unwrap().status(), 200, "{path}");
+    }
+    // What is to be deleted is never left open.
+    let all = server.client.delete(server.url("/analytics/cache?prefix=")).header("x-api-key", KEY);
+    assert_eq!(problem(all).await.0, 422);
 }

@@ -59,6 +59,8 @@ async fn wrong_input_is_named() {
         assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
         assert!(problem["errors"][0]["detail"].as_str().unwrap().contains(detail), "{problem}");
     }
+    let (status, problem) = problem(server.post("/embeddings/batch", &json!(["", "b"]))).await;
+    assert_eq!((status, &problem["detail"]), (422, &json!("item 0 must not be empty.")));
     assert!(server.ollama.requests("/api/embed").is_empty());
 }
 

@@ -25,5 +25,6 @@ mod shutdown;
 mod silence;
 mod slow_bodies;
 mod traces;
+mod unknown_names;
 mod vision;
 mod vision_bad_input;

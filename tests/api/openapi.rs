@@ -50,6 +50,12 @@ fn misfit(document: &Value, schema: &Value, value: &Value, place: &str) -> Optio
             return wrong(format!("{name} is missing"));
         }
     }
+    if schema["additionalProperties"] == false {
+        let mut names = value.as_object().into_iter().flatten().map(|(name, _)| name);
+        if let Some(name) = names.find(|name| schema["properties"].get(name.as_str()).is_none()) {
+            return wrong(format!("{name} is not allowed"));
+        }
+    }
     let items = value.as_array().into_iter().flatten().enumerate();
     let inner = items.map(|(at, item)| (&schema["items"], item, at.to_string()));
     let fields = value.as_object().into_iter().flatten();
@@ -81,9 +87,12 @@ async fn replies_and_requests_fit_the_document() {
     let tool = json!({"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}});
     let call = json!({"function": {"name": "f", "arguments": "{}"}});
     let hello = json!({"role": "user", "content": "hi"});
+    let parts = json!({"role": "developer", "content": [{"type": "text", "text": "hi"}]});
     let asked = [
         ("/inference/generate", json!({"prompt": "hi", "stop": "x", "format": "json", "keep_alive": -1})),
         ("/inference/generate", json!({"prompt": "hi", "stop": ["x"], "format": {}, "keep_alive": "5m"})),
+        ("/inference/generate", json!({"prompt": ""})),
+        ("/inference/chat", json!({"messages": [parts]})),
         ("/inference/chat", json!({"messages": [hello], "tools": [tool], "temperature": 1})),
         ("/inference/chat", json!({"messages": [hello, {"role": "assistant", "tool_calls": [call]}]})),
         ("/embeddings/", json!({"input": "hi"})),

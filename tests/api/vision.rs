@@ -57,8 +57,7 @@ async fn each_endpoint_is_one_chat_in_ollamas_format() {
         "prompt_eval_count": 7, "prompt_eval_duration": 2_000_000, "eval_count": 3, "eval_duration": 2_000_000});
     let mut answer = json!({"model": "llava", "response": "Hello wörld"});
     answer.as_object_mut().unwrap().extend(end.as_object().unwrap().clone());
-    let analyze =
-        json!({"image": uri, "prompt": "What objects are in this image?", "max_tokens": 9, "unknown": 1});
+    let analyze = json!({"image": uri, "prompt": "What objects are in this image?", "max_tokens": 9});
     let caption = |level: Value| json!({"image": uri, "detail_level": level});
     let captioned = json!({"caption": "Hello wörld", "model": "llava"});
     let form = with_file(png.clone()).text("prompt", "Describe this image in detail");
@@ -212,8 +211,11 @@ async fn a_model_that_cannot_see_is_refused_with_those_that_can() {
     let server = start_with(&[("DEFAULT_VISION_MODEL", "llava")]).await;
     server.ollama.on("/api/show qwen2.5:7b", blind.clone());
     let image = STANDARD.encode(png());
-    let named = json!({"image": image, "prompt": "What?", "model": "qwen2.5:7b"});
-    for path in ["/vision/analyze", "/vision/caption", "/vision/ocr"] {
+    let named = json!({"image": image, "model": "qwen2.5:7b"});
+    let asked = json!({"image": image, "model": "qwen2.5:7b", "prompt": "What?"});
+    for (path, named) in
+        [("/vision/analyze", asked), ("/vision/caption", named.clone()), ("/vision/ocr", named)]
+    {
         let (status, problem) = problem(server.post(path, &named)).await;
         assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/model")), "{problem}");
         assert_eq!(

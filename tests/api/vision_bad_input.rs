@@ -72,7 +72,7 @@ async fn fields_that_are_wrong() {
         ("/vision/analyze", json!({"prompt": "What?"}), vec!["/image"]),
         ("/vision/analyze", json!({"image": image}), vec!["/prompt"]),
         ("/vision/analyze", json!({"image": null, "prompt": "What?"}), vec!["/image"]),
-        ("/vision/analyze", json!({"image": 5, "prompt": 5}), vec!["/image", "/prompt"]),
+        ("/vision/analyze", json!({"image": 5, "prompt": 5}), vec!["/image"]),
         ("/vision/analyze", json!({"image": [image], "prompt": "What?"}), vec!["/image"]),
         ("/vision/analyze", json!({"image": image, "prompt": ""}), vec!["/prompt"]),
         ("/vision/analyze", json!({"image": image, "prompt": " \n"}), vec!["/prompt"]),
@@ -119,7 +119,16 @@ async fn forms_that_are_wrong() {
             422,
             json!("/prompt"),
         ),
-        ("an empty prompt", with_file(png.clone()).text("prompt", ""), 422, json!("/prompt")),
+        ("a blank prompt", with_file(png.clone()).text("prompt", " "), 422, json!("/prompt")),
+        ("no file chosen", Form::new().part("file", named("", b"")), 422, json!("/file")),
+        (
+            "a wrong temperature",
+            with_file(png.clone()).text("temperature", "hot"),
+            422,
+            json!("/temperature"),
+        ),
+        ("too hot", with_file(png.clone()).text("temperature", "3"), 422, json!("/temperature")),
+        ("half a token", with_file(png.clone()).text("max_tokens", "1.5"), 422, json!("/max_tokens")),
         ("a long prompt", with_file(png.clone()).text("prompt", "x".repeat(70_000)), 413, json!("/prompt")),
         (
             "a prompt in no text",
@@ -137,10 +146,10 @@ async fn forms_that_are_wrong() {
     }
     nothing_was_asked(&server);
     assert_eq!(server.metric("simpleton_images_refused_total{reason=\"bytes\"}").await, 1.0);
-    // What a form says of its file does not matter, and unknown fields are passed over.
+    // What a form says of its file does not matter.
     let jpeg = file(&picture(20, 20), ImageFormat::Jpeg);
     let part = named("a.txt", &jpeg).mime_str("text/html").unwrap();
-    let reply = upload(&server, Form::new().text("other", "x").part("file", part)).send().await.unwrap();
+    let reply = upload(&server, Form::new().part("file", part)).send().await.unwrap();
     assert_eq!(reply.status(), 200);
 }
 
@@ -169,18 +178,41 @@ async fn bodies_that_are_no_forms() {
     nothing_was_asked(&server);
 }
 
+/// As browsers and Python's requests send them.
 #[tokio::test]
-async fn fields_of_forms_that_nobody_reads_are_passed_over() {
+async fn forms_may_say_yes_in_many_ways_and_leave_fields_empty() {
     let server = start().await;
-    // Neither its length nor what is in it matters, also when it is there twice.
-    for size in [2, 200_000] {
-        let other = || Form::new().part("image", named("a.png", &vec![0xff; size]));
-        let (status, problem) = problem(upload(&server, other())).await;
-        assert_eq!(status, 422, "{problem}");
-        assert_eq!(problem["detail"], "file is missing: send the image as a field of this name.");
-        let form = other().part("image", named("b.png", &[0xff])).part("file", named("c.png", &png()));
-        assert_eq!(upload(&server, form).send().await.unwrap().status(), 200);
+    for (stream, is_streamed) in [
+        ("True", true),
+        ("true", true),
+        ("1", true),
+        ("yes", true),
+        ("on", true),
+        ("False", false),
+        ("0", false),
+        ("no", false),
+        ("off", false),
+        ("", false),
+    ] {
+        let form = with_file(png())
+            .text("stream", stream)
+            .text("prompt", "")
+            .text("model", "")
+            .text("temperature", "")
+            .text("max_tokens", "");
+        let response = upload(&server, form).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{stream}");
+        assert_eq!(response.headers()["content-type"] == "text/event-stream", is_streamed, "{stream}");
+        let sent = server.ollama.requests("/api/chat").pop().unwrap();
+        assert_eq!(
+            (&sent["messages"][0]["content"], &sent["model"]),
+            (&json!("Describe this image"), &json!("llava"))
+        );
     }
+    let form = with_file(png()).text("temperature", "0.5").text("max_tokens", " 9 ");
+    assert_eq!(upload(&server, form).send().await.unwrap().status(), 200);
+    let sent = server.ollama.requests("/api/chat").pop().unwrap();
+    assert_eq!(sent["options"], json!({"temperature": 0.5, "num_predict": 9}));
 }
 
 #[tokio::test]
@@ -239,4 +271,10 @@ async fn bombs_are_refused_at_once() {
     assert_eq!(status, 413);
     assert_eq!(problem["detail"], "file has 60000 × 60000 pixels; at most 50000000 are accepted.");
     nothing_was_asked(&server);
+    let mut png = png();
+    png[16..20].copy_from_slice(&0x7fff_ffff_u32.to_be_bytes());
+    png[20..24].copy_from_slice(&1_u32.to_be_bytes());
+    let (status, problem) = crate::harness::problem(upload(&server, with_file(png))).await;
+    assert_eq!(status, 413);
+    assert_eq!(problem["detail"], "file has 2147483647 × 1 pixels; at most 50000000 are accepted.");
 }

@@ -2,7 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use simpleton::{backend::Backend, engine::Role, error::Kind, types::KeepAlive};
+use simpleton::{
+    backend::Backend,
+    engine::Role,
+    error::Kind,
+    types::{FinishReason, KeepAlive, Usage},
+};
 
 use crate::harness::{Rig, is_alive, question, slow, some_text, until};
 
@@ -64,4 +69,31 @@ async fn stop_ends_a_start_that_is_under_way() {
     let (lease, ()) = tokio::join!(acquire, rig.engine.stop());
     assert_eq!(lease.expect_err("stopped").kind(), Kind::Unavailable);
     assert_eq!(rig.engine.loaded(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_is_loaded_and_unloaded_without_a_question() {
+    let rig = Rig::new(&[]);
+    let name = "simpleton-demo";
+    let nothing = rig.backend.load(name, Some(KeepAlive::NONE)).await.expect("an end");
+    assert_eq!(
+        (nothing.reason, rig.engine.loaded().len()),
+        (FinishReason::Unload, 0),
+        "it is not loaded for that"
+    );
+    let loaded = rig.backend.load(name, Some(KeepAlive::Forever)).await.expect("an end");
+    assert_eq!((loaded.reason, loaded.usage), (FinishReason::Load, Usage::default()));
+    assert!(loaded.timings.total >= loaded.timings.load && !loaded.timings.load.is_zero());
+    let pid = rig.pid();
+    rig.backend.load(name, Some(KeepAlive::NONE)).await.expect("an end");
+    until("the child is gone", || !is_alive(pid) && rig.engine.loaded().is_empty()).await;
+    let mut stream = rig.backend.chat(slow()).await.expect("a stream");
+    some_text(&mut stream).await;
+    let pid = rig.pid();
+    rig.backend.load(name, Some(KeepAlive::NONE)).await.expect("an end");
+    some_text(&mut stream).await;
+    assert!(is_alive(pid), "not before the reply has ended");
+    drop(stream);
+    until("the child is gone", || !is_alive(pid)).await;
+    rig.backend.stop().await;
 }

@@ -61,7 +61,7 @@ async fn fitted(input: Vec<String>, truncate: bool, child: &Child) -> Result<(Ve
         } else {
             let more = if counted < text.len() { "more than " } else { "" };
             let detail = child.place("/input").too_long(&format!("{more}{}", tokens.len()), context as u64);
-            too_long.push(FieldError { pointer: format!("/input/{n}"), detail });
+            too_long.push(FieldError::new(format!("/input/{n}"), detail));
         }
         if too_long.len() == MAX_FIELDS {
             break;

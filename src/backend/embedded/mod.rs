@@ -17,7 +17,10 @@ use crate::{
     engine::{Engine, Lease, Role, Snapshot},
     error::{Error, Kind, Result},
     library::{Entry, Library},
-    types::{ChatRequest, Context, EmbedReply, EmbedRequest, Model, ModelName},
+    types::{
+        ChatRequest, Context, Done, EmbedReply, EmbedRequest, FinishReason, KeepAlive, Model, ModelName,
+        Timings,
+    },
 };
 
 /// A slot of the child that is asked, and its model.
@@ -92,6 +95,20 @@ impl Backend for Embedded {
         let entry = self.entry(&request.model).await?;
         let lease = self.engine.acquire(Arc::clone(&entry), Role::Embed, request.keep_alive).await?;
         embed::embed(request, Child { lease, entry }, since).await
+    }
+
+    async fn load(&self, model: &str, keep_alive: Option<KeepAlive>) -> Result<Done> {
+        let since = Instant::now();
+        let entry = self.entry(model).await?;
+        if keep_alive == Some(KeepAlive::NONE) {
+            self.engine.unload(&entry);
+            let timings = Timings { total: since.elapsed(), ..Timings::default() };
+            return Ok(Done { reason: FinishReason::Unload, timings, ..Done::default() });
+        }
+        let lease = self.engine.acquire(entry, Role::Chat, keep_alive).await?;
+        let (queue, load) = (Some(lease.waited()), lease.load());
+        let timings = Timings { total: since.elapsed(), queue, load, ..Timings::default() };
+        Ok(Done { reason: FinishReason::Load, timings, ..Done::default() })
     }
 
     async fn models(&self) -> Result<Vec<Model>> {

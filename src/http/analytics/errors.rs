@@ -9,7 +9,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::within;
 use crate::{
-    http::{Edge, error::Result, extract::Query},
+    http::{
+        Edge,
+        error::Result,
+        extract::{Query, filled},
+        fields::Fields,
+    },
     telemetry::rollups::FailureRecord,
 };
 
@@ -19,7 +24,9 @@ pub(in crate::http) struct ErrorsQuery {
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
     limit: Option<String>,
     /// `false` leaves out what was refused to requests without a key.
-    strangers: Option<bool>,
+    #[param(value_type = Option<bool>)]
+    #[serde(default, deserialize_with = "filled")]
+    strangers: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -56,7 +63,10 @@ pub(in crate::http) async fn errors(
 ) -> Result<Json<ErrorsReply>> {
     let limit = within("limit", query.limit.as_deref(), 1..=1000, 10)?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let failures = edge.app.history.failures(limit, query.strangers.unwrap_or(true)).await;
+    let mut fields = Fields::default();
+    let strangers = fields.truth("/strangers", query.strangers.as_deref()).unwrap_or(true);
+    fields.finish()?;
+    let failures = edge.app.history.failures(limit, strangers).await;
     let errors: Vec<ErrorBody> = failures.into_iter().map(ErrorBody::from).collect();
     Ok(Json(ErrorsReply { status: "success", count: errors.len(), errors }))
 }

@@ -10,7 +10,11 @@ use utoipa::{IntoParams, ToSchema};
 use super::{PeriodBody, one_of, since_minutes, within};
 use crate::{
     error::{self, Error},
-    http::{Edge, error::Result, extract::Query},
+    http::{
+        Edge,
+        error::Result,
+        extract::{Query, filled},
+    },
     telemetry::rollups::{Durations, Figures},
 };
 
@@ -52,6 +56,7 @@ pub(in crate::http) struct SeriesQuery {
     /// `p95_response_time`, `p99_response_time`, `prompt_tokens`, `completion_tokens`,
     /// `p50_time_to_first_token`, `p95_time_to_first_token`, `cache_hits`, `cache_misses`,
     /// `cache_hit_rate` or `strangers`.
+    #[serde(default, deserialize_with = "filled")]
     metric: Option<String>,
     /// Minutes back from now, at most what is kept; 60 when absent.
     #[param(value_type = Option<u64>, minimum = 1)]

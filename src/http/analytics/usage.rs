@@ -8,7 +8,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{PeriodBody, one_of, since_minutes};
 use crate::{
-    http::{Edge, error::Result, extract::Query},
+    http::{
+        Edge,
+        error::Result,
+        extract::{Query, filled},
+    },
     telemetry::rollups::Figures,
     types::KeyId,
 };
@@ -19,6 +23,7 @@ pub(in crate::http) struct UsageQuery {
     #[param(value_type = Option<u64>, minimum = 1)]
     since_minutes: Option<String>,
     /// `key` (when absent), `model` or `endpoint`.
+    #[serde(default, deserialize_with = "filled")]
     by: Option<String>,
 }
 

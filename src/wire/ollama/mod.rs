@@ -11,7 +11,7 @@ pub use self::{
     answer::{EmbedAnswer, ErrorBody, Show, Tags, Version, malformed},
     line::LineParser,
     reply::{ChatChunk, End, GenerateChunk, MessageChunk, ToolCallChunk},
-    request::{ChatBody, CommonBody, EmbedBody, GenerateBody, MessageBody},
+    request::{ChatBody, CommonBody, EmbedBody, GenerateBody, LoadBody, MessageBody},
 };
 
 /// Integer nanoseconds; saturates after 584 years.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{nanos, request::ToolCallBody};
-use crate::types::{Done, FinishReason, ToolCall};
+use crate::types::{Done, FinishReason, Timings, ToolCall};
 
 /// A chunk of `/inference/chat`, or with every field filled the whole reply.
 #[derive(Serialize)]
@@ -53,28 +53,37 @@ pub struct End<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     context: Option<&'a [u32]>,
     total_duration: u64,
-    load_duration: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load_duration: Option<u64>,
     prompt_eval_count: u64,
-    prompt_eval_duration: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_eval_duration: Option<u64>,
     eval_count: u64,
-    eval_duration: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eval_duration: Option<u64>,
 }
 
 impl<'a> From<&'a Done> for End<'a> {
     fn from(done: &'a Done) -> Self {
+        let Timings { total, queue: _, load, prompt_eval, eval } = done.timings;
+        // A reply that no model made for this request: clients divide by these durations.
+        let is_timed = [load, prompt_eval, eval].iter().any(|duration| !duration.is_zero());
+        let part = |duration| is_timed.then(|| nanos(duration));
         Self {
             // Ollama says `stop` when the model asks for tools, too.
             done_reason: match done.reason {
                 FinishReason::Stop | FinishReason::ToolCalls => "stop",
                 FinishReason::Length | FinishReason::Context => "length",
+                FinishReason::Load => "load",
+                FinishReason::Unload => "unload",
             },
             context: done.context.as_deref(),
-            total_duration: nanos(done.timings.total),
-            load_duration: nanos(done.timings.load),
+            total_duration: nanos(total),
+            load_duration: part(load),
             prompt_eval_count: done.usage.prompt_tokens,
-            prompt_eval_duration: nanos(done.timings.prompt_eval),
+            prompt_eval_duration: part(prompt_eval),
             eval_count: done.usage.completion_tokens,
-            eval_duration: nanos(done.timings.eval),
+            eval_duration: part(eval),
         }
     }
 }

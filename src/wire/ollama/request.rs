@@ -34,6 +34,23 @@ pub struct GenerateBody<'a> {
     pub common: CommonBody<'a>,
 }
 
+/// A prompt of nothing loads the model, or unloads it.
+#[derive(Serialize)]
+pub struct LoadBody<'a> {
+    model: &'a str,
+    prompt: &'static str,
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_alive: Option<String>,
+}
+
+impl<'a> LoadBody<'a> {
+    pub fn new(model: &'a str, keep_alive: Option<KeepAlive>) -> Self {
+        let keep_alive = keep_alive.map(|keep_alive| keep_alive.to_string());
+        Self { model, prompt: "", stream: false, keep_alive }
+    }
+}
+
 #[derive(Serialize)]
 pub struct CommonBody<'a> {
     stream: bool,

@@ -1,0 +1,37 @@
+//! Loading a model, or letting go of it, without a question. This is the only place that calls
+//! `Backend::load`.
+
+use futures_util::stream;
+
+use super::{App, Caller, ChatReply, noted::note};
+use crate::{
+    cache::Served,
+    context::within,
+    error::Result,
+    types::{KeepAlive, Usage},
+};
+
+impl App {
+    /// Loads a model, or with a `keep_alive` of zero unloads it. The reply is only an end.
+    ///
+    /// # Errors
+    /// Those of `Backend::load`.
+    pub async fn load(
+        &self,
+        caller: &Caller,
+        model: String,
+        keep_alive: Option<KeepAlive>,
+    ) -> Result<ChatReply> {
+        let identity = self.models.identify(&model).await;
+        if let Some(listed) = &identity.listed {
+            caller.observation.model(listed.clone());
+        }
+        let mut call = self.call(caller, &model, &identity)();
+        let loaded = within(call.context(), self.backend.load(&model, keep_alive)).await;
+        let done = loaded.inspect_err(|error| call.failed(error))?;
+        call.answered(Usage::default(), done.timings.queue);
+        note(&caller.observation, &Served::Bypass, self.backend.name());
+        let events = Box::pin(stream::iter([Ok(done.into())]));
+        Ok(ChatReply { model, events, served: Served::Bypass })
+    }
+}

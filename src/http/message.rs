@@ -1,0 +1,177 @@
+//! A message of a conversation, and the tools that it may be about.
+
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{
+    content::Content,
+    docs::{ArgumentsField, ContentField},
+    fields::Fields,
+    images::{numbered, open},
+    object::{Object, Word},
+};
+use crate::{
+    app::pictures::Pictures,
+    error,
+    types::{EncodedImage, JsonText, Message, Role, Tool, ToolCall},
+};
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MessageBody {
+    #[schema(value_type = RoleBody)]
+    role: Word<RoleBody>,
+    /// A text, or a list of parts.
+    #[schema(value_type = Option<ContentField>)]
+    content: Option<Content>,
+    /// base64, with or without a `data:` URI.
+    #[schema(value_type = Option<Vec<String>>)]
+    images: Option<Vec<EncodedImage>>,
+    /// Of an earlier reply that is sent back. Models are not shown it again.
+    #[serde(rename = "thinking")]
+    _thinking: Option<String>,
+    #[schema(value_type = Option<Vec<ToolCallBody>>)]
+    tool_calls: Option<Vec<Object<ToolCallBody>>>,
+    tool_call_id: Option<String>,
+    tool_name: Option<String>,
+}
+
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum RoleBody {
+    System,
+    /// OpenAI's newer name for `system`.
+    Developer,
+    User,
+    Assistant,
+    Tool,
+}
+
+/// Bytes of a function's name; OpenAI takes 64.
+const MAX_NAME: usize = 128;
+
+/// A function that the model may ask to have called.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ToolBody {
+    #[serde(rename = "type")]
+    #[schema(value_type = Option<ToolType>)]
+    _type: Option<Word<ToolType>>,
+    #[schema(value_type = FunctionBody)]
+    function: Object<FunctionBody>,
+}
+
+/// The only one there is.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum ToolType {
+    Function,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct FunctionBody {
+    #[schema(min_length = 1, max_length = 128)]
+    name: String,
+    description: Option<String>,
+    /// A JSON Schema.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    parameters: JsonText,
+}
+
+/// What the assistant asked for in an earlier turn.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ToolCallBody {
+    id: Option<String>,
+    #[serde(rename = "type")]
+    #[schema(value_type = Option<ToolType>)]
+    _type: Option<Word<ToolType>>,
+    /// Its number among the calls of the reply. Without effect: the list has an order.
+    #[serde(rename = "index")]
+    _index: Option<u32>,
+    #[schema(value_type = CalledBody)]
+    function: Object<CalledBody>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct CalledBody {
+    name: String,
+    /// Where Ollama tells the number. Without effect.
+    #[serde(rename = "index")]
+    _index: Option<u32>,
+    /// An object, or one written as a string, as OpenAI does.
+    #[serde(default)]
+    #[schema(value_type = ArgumentsField)]
+    arguments: JsonText,
+}
+
+impl MessageBody {
+    pub(super) fn images(&self) -> usize {
+        self.images.as_ref().map_or(0, Vec::len) + self.content.as_ref().map_or(0, Content::images)
+    }
+
+    pub(super) fn check(&self, index: usize, fields: &mut Fields) {
+        let calls_tools = self.tool_calls.as_ref().is_some_and(|calls| !calls.is_empty());
+        match &self.content {
+            Some(content) => content.check(&format!("/messages/{index}/content"), fields),
+            None if calls_tools && matches!(self.role.0, RoleBody::Assistant) => {}
+            None => {
+                fields.refuse(format!("/messages/{index}/content"), "must be a string or a list of parts")
+            }
+        }
+        if calls_tools && !matches!(self.role.0, RoleBody::Assistant) {
+            fields.refuse(format!("/messages/{index}/tool_calls"), "are only the assistant's");
+        }
+        for (call, Object(ToolCallBody { function, .. })) in self.tool_calls.iter().flatten().enumerate() {
+            if ToolCall::arguments(&function.0.arguments).is_none() {
+                let pointer = format!("/messages/{index}/tool_calls/{call}/function/arguments");
+                fields.refuse(pointer, "must be an object, or one written as a string");
+            }
+        }
+    }
+
+    pub(super) async fn into_message(self, index: usize, pictures: &Pictures) -> error::Result<Message> {
+        let content = self.content.map(|content| content.into_parts(&format!("/messages/{index}/content")));
+        let (content, mut images) = content.unwrap_or_default();
+        images.extend(numbered(&format!("/messages/{index}/images"), self.images));
+        Ok(Message {
+            role: match self.role.0 {
+                RoleBody::System | RoleBody::Developer => Role::System,
+                RoleBody::User => Role::User,
+                RoleBody::Assistant => Role::Assistant,
+                RoleBody::Tool => Role::Tool,
+            },
+            content,
+            images: open(images, pictures).await?,
+            tool_calls: self.tool_calls.into_iter().flatten().map(|Object(call)| call.into()).collect(),
+            tool_call_id: self.tool_call_id,
+            tool_name: self.tool_name,
+        })
+    }
+}
+
+impl ToolBody {
+    pub(super) fn check(&self, index: usize, fields: &mut Fields) {
+        if !(1..=MAX_NAME).contains(&self.function.0.name.len()) {
+            fields
+                .refuse(format!("/tools/{index}/function/name"), format!("must have 1 to {MAX_NAME} bytes"));
+        }
+    }
+}
+
+impl From<ToolBody> for Tool {
+    fn from(ToolBody { function: Object(function), .. }: ToolBody) -> Self {
+        Self { name: function.name, description: function.description, parameters: function.parameters }
+    }
+}
+
+impl From<ToolCallBody> for ToolCall {
+    fn from(ToolCallBody { id, function: Object(function), .. }: ToolCallBody) -> Self {
+        // OpenAI's clients send the arguments as JSON in a string.
+        let arguments = ToolCall::arguments(&function.arguments).unwrap_or(function.arguments);
+        Self { id, name: function.name, arguments }
+    }
+}
