@@ -44,7 +44,7 @@ use crate::{
 #[command(next_help_heading = "Models")]
 #[group(skip)]
 pub struct Settings {
-    /// Folder with more models than those in the data folder, in Ollama's layout: ~/.ollama/models serves what is pulled already; it is only read, but for `simpleton model import` and `remove`
+    /// Folder with more models than those in the data folder, in Ollama's layout: ~/.ollama/models serves what is pulled already; it is only read, unless you import a model into it or remove one
     #[arg(long, env = "MODELS_DIR", value_parser = path)]
     pub models_dir: Option<PathBuf>,
 }
