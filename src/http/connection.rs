@@ -155,11 +155,6 @@ impl Connection {
         self.asked.load(Relaxed) && self.asked.swap(false, Relaxed)
     }
 
-    /// Whether a request is being served or its reply has not left.
-    pub(super) fn is_serving(&self) -> bool {
-        self.phase() != Phase::Idle || self.blocked_since.load(Relaxed) > 0
-    }
-
     pub(super) fn understands_interim(&self) -> bool {
         self.interim.load(Relaxed)
     }

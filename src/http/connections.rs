@@ -118,7 +118,7 @@ impl Connections {
         Some(Place { all: Arc::clone(self), number, connection })
     }
 
-    /// Closes those without a request at once, and each other after its reply.
+    /// Closes those without a request and those whose client does not read at once, and each other after its reply.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Relaxed);
         self.tell_all();
@@ -182,8 +182,7 @@ impl Place {
     pub(super) fn order(&self) -> Order {
         let leaving = self.connection.take_leave() && self.connection.idle_since().is_some();
         let stopping = self.all.stopping.load(Relaxed);
-        let idle = stopping && !self.connection.is_serving();
-        if leaving || idle || self.all.aborted.load(Relaxed) {
+        if leaving || stopping && self.connection.idle_since().is_some() || self.all.aborted.load(Relaxed) {
             Order::Close
         } else if stopping {
             Order::Finish

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,9 @@ use crate::error::Result;
 /// How long a peer may leave sent bytes unacknowledged or its window closed: a client that has
 /// stopped reading must not hold a model's slot for ever.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Time between two looks, while the server ends, for clients that do not read.
+const STOP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Time for the last words of what is cut off.
 const CUTOFF_TIMEOUT: Duration = Duration::from_secs(2);
@@ -67,7 +70,6 @@ pub async fn serve(
     }
     drop(listener);
     let (served, threads): (Vec<_>, Vec<_>) = workers.into_iter().map(Worker::finish).unzip();
-    connections.stop();
     end(&connections, &bounds, join_all(served)).await;
     drop(all_served);
     let ended = move || threads.into_iter().for_each(|thread| drop(thread.join()));
@@ -88,8 +90,17 @@ impl Drop for AbortOnDrop {
 /// Waits until all is served, and cuts off what takes too long.
 async fn end(connections: &Connections, bounds: &Bounds, served: impl Future) {
     let mut served = pin!(served);
-    if timeout(bounds.grace, &mut served).await.is_ok() {
-        return;
+    // Again and again: a client may stop reading its reply at any time.
+    let stopping = async {
+        loop {
+            connections.stop();
+            sleep(STOP_INTERVAL).await;
+        }
+    };
+    tokio::select! {
+        _ = &mut served => return,
+        () = sleep(bounds.grace) => {}
+        () = stopping => {}
     }
     tracing::warn!("replies were still running after {} s and are cut off", bounds.grace.as_secs());
     bounds.cutoff.cancel();

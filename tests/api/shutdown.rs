@@ -83,6 +83,18 @@ async fn who_has_no_request_does_not_delay_the_end() {
 }
 
 #[tokio::test]
+async fn who_does_not_read_does_not_delay_the_end() {
+    let server = start_with(&[("SHUTDOWN_TIMEOUT_S", "60")]).await;
+    let mut client = Raw::connect(server.address).await;
+    let asked = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nhost: x\r\n\r\n";
+    client.send(asked.repeat(100)).await;
+    client.read_head().await;
+    let begun = Instant::now();
+    stop(server).await;
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
 async fn a_request_that_runs_when_the_server_stops_gets_its_reply() {
     let server = start().await;
     server.ollama.on("/api/chat", Script::chat(&["a", "b"], Duration::from_millis(500)));
