@@ -4,8 +4,9 @@
 mod connection;
 mod message;
 mod pool;
+mod url;
 
-use std::{path::PathBuf, sync::Once, time::Duration};
+use std::{fmt, path::PathBuf, sync::Once, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use clap::Args;
@@ -15,7 +16,11 @@ pub use reqwest::{
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 
-use self::pool::{Address, Pool};
+pub use self::url::{parse_endpoint, server_url};
+use self::{
+    pool::{Address, Pool},
+    url::{is_loopback, origin},
+};
 use crate::{
     context::with_current,
     error::{Error, Kind, Result},
@@ -72,6 +77,9 @@ pub enum Target {
 pub struct Client {
     way: Way,
     base: String,
+    /// Where the server is, and the proxy on the way, without passwords: for the log.
+    place: String,
+    is_proxied: bool,
     timeouts: Timeouts,
     /// What the server is called in messages: `Ollama`, `the engine`.
     peer: &'static str,
@@ -90,32 +98,29 @@ impl Client {
     /// # Errors
     /// `Kind::Setup` when the URL is not an http(s) URL.
     pub fn new(peer: &'static str, target: Target, timeouts: Timeouts) -> Result<Self> {
-        let (way, base) = match target {
-            Target::Url(url) => {
-                let base = parse_url(&url)
-                    .map_err(|accepted| Error::new(Kind::Setup, format!("The URL of {peer} {accepted}.")))?;
-                let (way, base) = Self::way(peer, base, timeouts)?;
-                // Paths begin with a slash.
-                (way, base.trim_end_matches('/').to_owned())
-            }
-            Target::Endpoint(url) => {
-                let url = parse_endpoint(&url)
-                    .map_err(|accepted| Error::new(Kind::Setup, format!("The URL of {peer} {accepted}.")))?;
-                Self::way(peer, url, timeouts)?
-            }
+        let (url, is_endpoint) = match target {
+            Target::Url(url) => (url, false),
+            Target::Endpoint(url) => (url, true),
             Target::Unix(path) => {
-                let host = HeaderValue::from_static("localhost");
-                (Way::Direct(Pool::new(Address::Unix(path), host, timeouts.connect)), String::new())
+                let (place, host) = (path.display().to_string(), HeaderValue::from_static("localhost"));
+                let way = Way::Direct(Pool::new(Address::Unix(path), host, timeouts.connect));
+                return Ok(Self { way, base: String::new(), place, is_proxied: false, timeouts, peer });
             }
         };
-        Ok(Self { way, base, timeouts, peer })
-    }
-
-    fn way(peer: &str, base: String, timeouts: Timeouts) -> Result<(Way, String)> {
-        Ok(match direct(&base, timeouts.connect) {
+        let url = parse_endpoint(&url)
+            .map_err(|accepted| Error::new(Kind::Setup, format!("The URL of {peer} {accepted}.")))?;
+        let proxy = proxy_for(&url);
+        let (way, mut base) = match direct(&url, timeouts.connect).filter(|_| proxy.is_none()) {
             Some((pool, path)) => (Way::Direct(pool), path),
-            None => (Way::Full(full(peer, timeouts.connect)?), base),
-        })
+            None => (Way::Full(full(peer, timeouts.connect, is_loopback(&url))?), url.clone()),
+        };
+        if !is_endpoint {
+            // Paths begin with a slash.
+            base.truncate(base.trim_end_matches('/').len());
+        }
+        let is_proxied = proxy.is_some();
+        let through = proxy.map_or(String::new(), |proxy| format!(" through the proxy {proxy}"));
+        Ok(Self { way, base, place: origin(&url) + &through, is_proxied, timeouts, peer })
     }
 
     /// Sends a request, with a JSON body when there is one, and waits for the response's headers.
@@ -159,7 +164,7 @@ impl Client {
                 format!("{} did not answer within {} s.", self.peer, self.timeouts.first_byte.as_secs_f32()),
             )
         })??;
-        Ok(Response { inner, idle: self.timeouts.idle, peer: self.peer })
+        Ok(Response { inner, is_proxied: self.is_proxied, idle: self.timeouts.idle, peer: self.peer })
     }
 
     async fn attempt(
@@ -194,13 +199,15 @@ impl Client {
     }
 
     fn unreachable(&self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
-        Error::new(Kind::Unavailable, format!("{} cannot be reached.", self.peer))
+        let through = if self.is_proxied { THROUGH_PROXY } else { "" };
+        Error::new(Kind::Unavailable, format!("{} cannot be reached{through}.", self.peer))
             .retry_after(Duration::from_secs(2))
-            .because(source)
+            .because(At { place: self.place.clone(), source })
     }
 
     fn broken(&self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
-        Error::new(Kind::BadGateway, format!("{} broke off before it answered.", self.peer)).because(source)
+        Error::new(Kind::BadGateway, format!("{} broke off before it answered.", self.peer))
+            .because(At { place: self.place.clone(), source })
     }
 
     pub fn timeouts(&self) -> Timeouts {
@@ -213,9 +220,32 @@ impl Client {
     }
 }
 
+/// The end of a sentence about what went wrong on the way.
+const THROUGH_PROXY: &str = " through the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names";
+
+/// Which server a failure was met at.
+#[derive(Debug)]
+struct At<E> {
+    place: String,
+    source: E,
+}
+
+impl<E: std::error::Error> fmt::Display for At<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.place)
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for At<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
 /// The headers are here, the body is still to come.
 pub struct Response {
     inner: Inner,
+    is_proxied: bool,
     idle: Duration,
     peer: &'static str,
 }
@@ -239,6 +269,11 @@ impl Response {
 
     pub fn peer(&self) -> &'static str {
         self.peer
+    }
+
+    /// What to say after a refusal that a proxy may have made.
+    pub fn through_proxy(&self) -> &'static str {
+        if self.is_proxied { THROUGH_PROXY } else { "" }
     }
 
     pub fn idle_timeout(&self) -> Duration {
@@ -311,35 +346,11 @@ impl Response {
     }
 }
 
-/// Checks the URL of a server, for settings: an http(s) URL with a host, without its last slash.
-///
-/// # Errors
-/// What is accepted.
-pub fn parse_url(text: &str) -> Result<String, String> {
-    reqwest::Url::parse(text)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none())
-        .map(|_| text.trim_end_matches('/').to_owned())
-        .ok_or_else(|| "must be a URL like http://localhost:11434".to_owned())
-}
-
-/// Checks the URL of one address, for settings: an http(s) URL with a host, as it is.
-///
-/// # Errors
-/// What is accepted.
-pub fn parse_endpoint(text: &str) -> Result<String, String> {
-    reqwest::Url::parse(text)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-        .map(|_| text.to_owned())
-        .ok_or_else(|| "must be a URL like https://example.org/hook".to_owned())
-}
-
 /// The pool, and the path with its query, for a URL that needs nothing but a TCP connection.
 fn direct(base: &str, connect_timeout: Duration) -> Option<(Pool, String)> {
     let url = reqwest::Url::parse(base).ok()?;
     let plain = url.scheme() == "http" && url.username().is_empty() && url.password().is_none();
-    if !plain || Matcher::from_system().intercept(&base.parse().ok()?).is_some() {
+    if !plain {
         return None;
     }
     // The brackets of an IPv6 address belong into the header and not to the resolver.
@@ -353,9 +364,20 @@ fn direct(base: &str, connect_timeout: Duration) -> Option<(Pool, String)> {
     Some((pool, path))
 }
 
-fn full(peer: &str, connect_timeout: Duration) -> Result<reqwest::Client> {
+/// The proxy of this process's environment for a URL, without its password.
+fn proxy_for(url: &str) -> Option<String> {
+    if is_loopback(url) {
+        return None;
+    }
+    let proxy = Matcher::from_system().intercept(&url.parse().ok()?)?;
+    Some(origin(&proxy.uri().to_string()))
+}
+
+fn full(peer: &str, connect_timeout: Duration, is_loopback: bool) -> Result<reqwest::Client> {
     use_ring();
-    reqwest::Client::builder()
+    let builder = reqwest::Client::builder();
+    let builder = if is_loopback { builder.no_proxy() } else { builder };
+    builder
         .connect_timeout(connect_timeout)
         .tcp_nodelay(true)
         .pool_idle_timeout(Duration::from_secs(30))

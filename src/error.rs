@@ -202,6 +202,8 @@ impl Error {
         let mut line = self.0.message.clone();
         let mut next = self.source();
         while let Some(cause) = next {
+            // The end of a sentence is not the end of the line.
+            line.truncate(line.trim_end_matches('.').len());
             line.push_str(": ");
             line.push_str(&cause.to_string());
             next = cause.source();

@@ -124,37 +124,33 @@ impl Models {
     /// What is known of a model before it is asked.
     pub async fn identify(&self, name: &str) -> Identity {
         let models = self.recent().await.ok();
-        let listed = |model: &&Model| model.name.eq_ignore_ascii_case(name);
-        let Some(model) = models.iter().flat_map(|models| models.iter()).find(listed) else {
+        let Some(model) = models.as_deref().and_then(|models| find(models, name)) else {
             return Identity::default();
         };
         let digest = (!model.digest.is_empty()).then(|| model.digest.clone());
         Identity { listed: Some(model.name.as_str().into()), digest, context: model.context.chosen }
     }
 
+    /// Names stand on the list in their shortest form, and nearly all are sent like that. One that is
+    /// not on it goes on in small letters, so that all its spellings are one.
     async fn named(&self, name: &str, needed: Capability) -> Result<String> {
-        // Names stand on the list in their shortest form, and nearly all are sent like that.
-        if let Ok(models) = self.recent().await
-            && let Some(model) = models.iter().find(|model| model.name == name)
-            && !lacks(model, needed)
-        {
-            return Ok(name.to_owned());
-        }
-        let name: ModelName = name.parse().map_err(|accepted: String| Error::field("/model", accepted))?;
-        self.check(name.to_string(), needed).await
+        let parsed: ModelName = name.parse().map_err(|accepted: String| Error::field("/model", accepted))?;
+        self.check(parsed.to_string(), needed).await
     }
 
+    /// The name as it stands on the list.
     async fn check(&self, name: String, needed: Capability) -> Result<String> {
         // A list that cannot be had must not stop a request which the backend can perhaps serve.
-        let Ok(mut models) = self.recent().await else { return Ok(name) };
-        if !models.iter().any(|model| model.name == name)
+        let Ok(mut models) = self.recent().await else { return Ok(name.to_ascii_lowercase()) };
+        if find(&models, &name).is_none()
             && let Ok(fetched) = self.at_most(JUST_FETCHED).await
         {
             models = fetched;
         }
-        match models.iter().find(|model| model.name == name) {
+        match find(&models, &name) {
             Some(model) if lacks(model, needed) => Err(cannot(model, needed, &models)),
-            Some(_) | None => Ok(name),
+            Some(model) => Ok(model.name.clone()),
+            None => Ok(name.to_ascii_lowercase()),
         }
     }
 
@@ -219,6 +215,15 @@ async fn fetch(backend: &dyn Backend, slot: &RwLock<Option<Listed>>) -> Result<A
     };
     *slot = Some(Listed { at: Instant::now(), models });
     fetched
+}
+
+/// The model of this name, however it is spelt; of several that differ only in their letters' case the
+/// one that is spelt so.
+fn find<'a>(models: &'a [Model], name: &str) -> Option<&'a Model> {
+    models.iter().find(|model| model.name == name).or_else(|| {
+        let name: ModelName = name.parse().ok()?;
+        models.iter().find(|model| model.name.parse().is_ok_and(|other: ModelName| other == name))
+    })
 }
 
 /// An old server that says nothing of capabilities is not contradicted, and any language model can

@@ -5,7 +5,10 @@ mod embed;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Backend, ChatStream, LARGE, replies::events, to_json, work};
 use crate::{
-    client::{Client, Method, Response, Target, Timeouts},
+    client::{Client, Method, Response, Target, Timeouts, server_url},
     error::{Error, Kind, Result},
     types::{
         Capability, ChatRequest, Context, Done, EmbedReply, EmbedRequest, FinishReason, KeepAlive, Model,
@@ -37,7 +40,7 @@ use crate::{
 #[group(skip)]
 pub struct Settings {
     /// An Ollama server to use instead of the embedded engine, such as http://localhost:11434
-    #[arg(long, env = "OLLAMA_BASE_URL", value_name = "URL", value_parser = crate::client::parse_url)]
+    #[arg(long, env = "OLLAMA_BASE_URL", value_name = "URL", value_parser = server_url("http://localhost:11434", &["/v1", "/api"]))]
     pub ollama_base_url: Option<String>,
 }
 
@@ -49,6 +52,8 @@ pub struct Ollama {
     client: Client,
     /// What `/api/show` said, by the model's digest, which changes when the model does.
     shown: Mutex<HashMap<String, Arc<Shown>>>,
+    /// Whether a model with a name that is none has been told of.
+    has_complained: AtomicBool,
 }
 
 struct Shown {
@@ -63,6 +68,7 @@ impl Ollama {
         Ok(Self {
             client: Client::new("Ollama", Target::Url(url.to_owned()), timeouts)?,
             shown: Mutex::default(),
+            has_complained: AtomicBool::new(false),
         })
     }
 
@@ -148,11 +154,18 @@ impl Backend for Ollama {
 
     async fn models(&self) -> Result<Vec<Model>> {
         let tags: Tags = self.get("/api/tags").await?;
-        let models = stream::iter(tags.models).map(async |tag| {
+        let named = tags.models.into_iter().filter_map(|tag| {
+            let name = tag.name.parse::<ModelName>();
+            if name.is_err() && !self.has_complained.swap(true, Relaxed) {
+                tracing::warn!("a model of Ollama's is left out: {:?} is no model's name", tag.name);
+            }
+            Some((name.ok()?.to_string(), tag))
+        });
+        let models = stream::iter(named).map(async |(name, tag)| {
             // A model that cannot be shown is still one that can be asked for.
             let shown = self.show(&tag.name, &tag.digest).await.ok();
             Model {
-                name: tag.name.parse::<ModelName>().map_or(tag.name, |name| name.to_string()),
+                name,
                 size: tag.size,
                 modified_at: tag.modified_at,
                 digest: tag.digest,
@@ -180,18 +193,24 @@ struct Refused {
     text: String,
     /// Whether it is in Ollama's form.
     is_ollamas: bool,
+    through_proxy: &'static str,
 }
 
 async fn told(response: Response) -> Refused {
-    let status = response.status();
+    let (status, through_proxy) = (response.status(), response.through_proxy());
     let body = response.beginning(64 * 1024).await;
     match serde_json::from_slice(&body) {
-        Ok(ErrorBody { error }) => Refused { status, text: error, is_ollamas: true },
-        Err(_) => Refused { status, text: String::from_utf8_lossy(&body).into_owned(), is_ollamas: false },
+        Ok(ErrorBody { error }) => Refused { status, text: error, is_ollamas: true, through_proxy },
+        Err(_) => Refused {
+            status,
+            text: String::from_utf8_lossy(&body).into_owned(),
+            is_ollamas: false,
+            through_proxy,
+        },
     }
 }
 
-fn refusal(Refused { status, text, is_ollamas }: Refused, model: &str) -> Error {
+fn refusal(Refused { status, text, is_ollamas, through_proxy }: Refused, model: &str) -> Error {
     let error = match status {
         404 if is_ollamas && !model.is_empty() => Error::new(
             Kind::NotFound,
@@ -199,14 +218,19 @@ fn refusal(Refused { status, text, is_ollamas }: Refused, model: &str) -> Error 
         ),
         404 => Error::new(
             Kind::BadGateway,
-            "What answers at OLLAMA_BASE_URL is not Ollama, or not at this path (status 404).",
+            format!(
+                "What answers at OLLAMA_BASE_URL{through_proxy} is not Ollama, or not at this path (status 404)."
+            ),
         ),
         // Ollama's own words: it refuses for a reason that the caller can mend.
         400 if is_ollamas => Error::new(Kind::Invalid, format!("Ollama refused the request: {text}")),
         413 => Error::new(Kind::TooLarge, "Ollama, or a proxy before it, takes no request of this size."),
         503 | 429 => Error::new(Kind::Unavailable, "Ollama is too busy to take the request.")
             .retry_after(Duration::from_secs(2)),
-        _ => Error::new(Kind::BadGateway, format!("Ollama answered with status {status}.")),
+        _ => Error::new(
+            Kind::BadGateway,
+            format!("Ollama answered{} with status {status}.", if is_ollamas { "" } else { through_proxy }),
+        ),
     };
     error.because(text)
 }

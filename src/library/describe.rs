@@ -21,6 +21,10 @@ pub(super) fn architecture(header: &Header) -> Result<Architecture, Fault> {
     if name.is_empty() {
         return Err(Fault::Header("it names no architecture"));
     }
+    // It is shown, also in terminals.
+    if !name.chars().all(|char| char.is_ascii_alphanumeric() || "-_.".contains(char)) {
+        return Err(Fault::Header("the name of its architecture has strange characters"));
+    }
     if name == "clip" || header.text("general.type").is_some_and(|kind| kind != "model") {
         return Err(Fault::Unfit("it is not a language model but a part of one"));
     }

@@ -86,7 +86,7 @@ impl Library {
 
     /// The models folder that has a model of this name, usable or not.
     pub(super) fn folder_of(&self, name: &ModelName) -> Option<&Path> {
-        self.folders().find(|folder| manifest::path(folder, name).is_file())
+        self.folders().find(|folder| manifest::path(folder, &manifest::installed(folder, name)).is_file())
     }
 
     /// Gives complete files their names and then, last, makes a manifest point to them. The folder is locked.
@@ -111,7 +111,7 @@ impl Library {
             file.publish(&blobs)?;
         }
         blobs::sync_folder(&blobs).map_err(|error| write_error(&blobs, error))?;
-        let path = manifest::path(folder, name);
+        let path = manifest::path(folder, &manifest::installed(folder, name));
         let replaced = manifest::read(&path).unwrap_or_default();
         blobs::write_whole(&path, &manifest).map_err(|error| write_error(folder, error))?;
         self.remove_unused(folder, &replaced);

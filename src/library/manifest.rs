@@ -70,6 +70,16 @@ pub(super) fn path(models: &Path, name: &ModelName) -> PathBuf {
     folder(models).join(&name.host).join(&name.namespace).join(&name.name).join(&name.tag)
 }
 
+/// The name of an installed model, however it is spelt here; of several that differ only in their
+/// letters' case the one that is spelt so. What is not installed keeps its spelling.
+pub(super) fn installed(models: &Path, name: &ModelName) -> ModelName {
+    if path(models, name).is_file() {
+        return name.clone();
+    }
+    let mut all = find_all(models).manifests.into_iter().map(|(installed, _)| installed);
+    all.find(|installed| installed == name).unwrap_or_else(|| name.clone())
+}
+
 pub(super) fn folder(models: &Path) -> PathBuf {
     models.join("manifests")
 }

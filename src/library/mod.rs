@@ -159,13 +159,14 @@ impl Library {
         Ok(())
     }
 
-    /// The model of exactly this name and tag, `None` when it is not installed.
+    /// The model of this name and tag, in any case, `None` when it is not installed.
     ///
     /// # Errors
     /// `Setup` when it is installed but damaged, incomplete or of a sort that the engine cannot run.
     pub fn find(&self, name: &ModelName) -> Result<Option<Arc<Entry>>> {
         for folder in self.folders() {
-            if let Some(entry) = self.load(folder, name, &manifest::path(folder, name))? {
+            let name = manifest::installed(folder, name);
+            if let Some(entry) = self.load(folder, &name, &manifest::path(folder, &name))? {
                 return Ok(Some(entry));
             }
         }

@@ -22,7 +22,7 @@ impl Library {
     pub fn remove(&self, name: &ModelName) -> Result<()> {
         let absent = || Error::new(Kind::NotFound, format!("The model {name} is not installed."));
         let folder = self.folder_of(name).ok_or_else(absent)?;
-        let path = manifest::path(folder, name);
+        let path = manifest::path(folder, &manifest::installed(folder, name));
         let _writing = lock_for_writing(folder)?;
         // A manifest that cannot be read still can be removed; its files then stay.
         let bytes = manifest::read(&path).unwrap_or_default();

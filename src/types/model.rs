@@ -75,8 +75,9 @@ impl Model {
     }
 }
 
-/// `[host/][namespace/]name[:tag]` in Ollama's notation. `llama3` and `llama3:latest` are equal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// `[host/][namespace/]name[:tag]` in Ollama's notation. `llama3`, `llama3:latest` and `LLAMA3:Latest`
+/// are equal, as they are for Ollama.
+#[derive(Clone, Debug)]
 pub struct ModelName {
     pub host: String,
     pub namespace: String,
@@ -89,6 +90,21 @@ impl ModelName {
     pub const DEFAULT_NAMESPACE: &'static str = "library";
     pub const DEFAULT_TAG: &'static str = "latest";
 }
+
+impl ModelName {
+    fn parts(&self) -> [&str; 4] {
+        let Self { host, namespace, name, tag } = self;
+        [host, namespace, name, tag]
+    }
+}
+
+impl PartialEq for ModelName {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts().iter().zip(other.parts()).all(|(own, other)| own.eq_ignore_ascii_case(other))
+    }
+}
+
+impl Eq for ModelName {}
 
 impl FromStr for ModelName {
     type Err = String;
@@ -126,13 +142,14 @@ impl FromStr for ModelName {
 impl fmt::Display for ModelName {
     /// The shortest form that means the same.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host != Self::DEFAULT_HOST {
+        let is = |part: &str, default: &str| part.eq_ignore_ascii_case(default);
+        if !is(&self.host, Self::DEFAULT_HOST) {
             write!(f, "{}/{}/", self.host, self.namespace)?;
-        } else if self.namespace != Self::DEFAULT_NAMESPACE {
+        } else if !is(&self.namespace, Self::DEFAULT_NAMESPACE) {
             write!(f, "{}/", self.namespace)?;
         }
         f.write_str(&self.name)?;
-        if self.tag != Self::DEFAULT_TAG {
+        if !is(&self.tag, Self::DEFAULT_TAG) {
             write!(f, ":{}", self.tag)?;
         }
         Ok(())
@@ -153,6 +170,8 @@ mod tests {
             ("registry.ollama.ai/library/llava", "llava"),
             ("me/mine:v1", "me/mine:v1"),
             ("hf.co/someone/model:Q4_K_M", "hf.co/someone/model:Q4_K_M"),
+            ("Llama3:LATEST", "Llama3"),
+            ("Registry.Ollama.AI/Library/llava:Latest", "llava"),
         ] {
             assert_eq!(text.parse::<ModelName>().map(|name| name.to_string()).as_deref(), Ok(shown));
         }
@@ -162,6 +181,19 @@ mod tests {
     fn a_name_cannot_leave_its_folder() {
         for text in ["", "..", "../x", "a/../b", "a:../../b", "/etc/passwd", "a b", "a\\b", "a:", "\0"] {
             assert!(text.parse::<ModelName>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_equal_in_any_case() {
+        let name = |text: &str| text.parse::<ModelName>().expect("a name");
+        for text in
+            ["ok", "OK", "ok:latest", "oK:LATEST", "library/ok", "registry.ollama.ai/Library/OK:laTEST"]
+        {
+            assert_eq!(name(text), name("ok"), "{text}");
+        }
+        for text in ["ok:v1", "me/ok", "okk", "hf.co/library/ok"] {
+            assert_ne!(name(text), name("ok"), "{text}");
         }
     }
 }

@@ -57,6 +57,17 @@ fn tokens<'de, D: Deserializer<'de>>(count: D) -> Result<u64, D::Error> {
     or_default::<u64, D>(count).map(|count| count.min(u32::MAX.into()))
 }
 
+/// A text that is shown, also in terminals: without the characters that control one.
+fn printable<'de, D: Deserializer<'de>>(text: D) -> Result<String, D::Error> {
+    String::deserialize(text).map(|text| text.replace(char::is_control, "\u{fffd}"))
+}
+
+/// The same of a text that may be absent.
+fn maybe_printable<'de, D: Deserializer<'de>>(text: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(text)?;
+    Ok(text.map(|text| text.replace(char::is_control, "\u{fffd}")))
+}
+
 /// Some servers write `null` for what they do not know.
 fn or_default<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(value: D) -> Result<T, D::Error> {
     Option::deserialize(value).map(Option::unwrap_or_default)

@@ -155,3 +155,67 @@ async fn what_is_not_ollama_is_not_a_missing_model() {
         "{problem}"
     );
 }
+
+/// The names under which models are counted.
+async fn counted(server: &TestServer) -> Vec<String> {
+    let text = server.get("/metrics").send().await.unwrap().text().await.unwrap();
+    let lines = text.lines().filter_map(|line| line.strip_prefix("simpleton_llm_requests_total{model=\""));
+    let mut names: Vec<String> = lines.filter_map(|line| Some(line.split_once('"')?.0.to_owned())).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[tokio::test]
+async fn a_model_is_one_however_it_is_spelt() {
+    let server = start_with(&[("CACHE_ENABLED", "true")]).await;
+    for name in [
+        "llava",
+        "LLaVA",
+        "llava:latest",
+        "llava:LATEST",
+        "LLAVA:laTEST",
+        "library/llava",
+        "Registry.ollama.ai/library/llava",
+    ] {
+        let request = json!({"messages": [user("hi")], "model": name});
+        let reply = body(server.post("/inference/chat", &request).send().await.unwrap()).await;
+        assert_eq!(reply["model"], "llava", "{name}");
+    }
+    let sent = server.ollama.requests("/api/chat");
+    assert_eq!((sent.len(), &sent[0]["model"]), (1, &json!("llava")), "all of them are one question");
+    assert_eq!(counted(&server).await, ["llava"]);
+    let embedding = json!({"input": "hi", "model": "QWEN2.5:7B"});
+    let answer = json!({"embeddings": [[0.5]]}).to_string();
+    server.ollama.on("/api/embed", Script::ok(vec![Step::Send(answer)]));
+    let reply = body(server.post("/embeddings/", &embedding).send().await.unwrap()).await;
+    assert_eq!(reply["model"], "qwen2.5:7b");
+    // What is not on the list is the backend's to refuse, and one name all the same.
+    for name in ["Other", "OTHER:latest", "oTHER"] {
+        server
+            .post("/inference/chat", &json!({"messages": [user("hi")], "model": name}))
+            .send()
+            .await
+            .unwrap();
+    }
+    assert!(server.ollama.requests("/api/chat").iter().skip(1).all(|sent| sent["model"] == "other"));
+}
+
+#[tokio::test]
+async fn a_name_that_is_none_is_left_out() {
+    let server = start().await;
+    let tag = |name: &str| json!({"name": name, "digest": "d\u{1b}[31m", "details": {"family": "a\u{1b}]0;x\u{7}"}});
+    let tags = json!({"models": [tag("ok:latest"), tag("bad\u{1b}[31m"), tag("a\nb"), tag("../x"), tag("")]});
+    server.ollama.on("/api/tags", Script::ok(vec![Step::Send(tags.to_string())]));
+    let models =
+        body(server.get("/models").header("x-api-key", crate::harness::KEY).send().await.unwrap()).await;
+    let models = models["models"].as_array().unwrap();
+    assert_eq!(models.iter().map(|model| &model["name"]).collect::<Vec<_>>(), ["ok"]);
+    assert!(
+        !models[0].to_string().contains("u001b") && !models[0].to_string().contains('\u{1b}'),
+        "{models:?}"
+    );
+    server.post("/inference/chat", &json!({"messages": [user("hi")], "model": "ok"})).send().await.unwrap();
+    let text = server.get("/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(!text.contains('\u{1b}') && text.contains("model=\"ok\""));
+}

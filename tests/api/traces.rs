@@ -138,3 +138,17 @@ async fn a_collector_that_is_away_costs_traces_and_nothing_else() {
     .await;
     tokio::time::timeout(std::time::Duration::from_secs(10), server.stop()).await.expect("it stops");
 }
+
+#[tokio::test]
+async fn spans_that_wait_are_sent_when_the_server_stops() {
+    let collector = collector().await;
+    let settings = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url()),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20dTpw%3D%3D".to_owned()),
+    ];
+    let server = start_with(&settings.each_ref().map(|(name, value)| (*name, value.as_str()))).await;
+    server.post("/inference/chat", &hello(false)).send().await.unwrap().text().await.unwrap();
+    server.stop().await;
+    assert_eq!(spans(&collector).len(), 2);
+    assert_eq!(collector.header("/v1/traces", "authorization").as_deref(), Some("Basic dTpw=="));
+}

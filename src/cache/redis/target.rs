@@ -32,6 +32,7 @@ impl Target {
     /// # Errors
     /// `Setup` for anything else. The message never holds the URL, as that may hold a password.
     pub(super) fn parse(url: &str) -> Result<Self> {
+        let url = url.trim();
         let (scheme, rest) = url.split_once("://").ok_or_else(refused)?;
         match scheme {
             "redis+cluster" => Ok(Self::Cluster(nodes("redis", rest, 6379)?)),

@@ -316,3 +316,17 @@ fn a_check_that_is_stopped_says_nothing_of_the_file() {
     assert_eq!(error.kind(), Kind::Unavailable);
     setup.verify(&entry).expect("it is whole");
 }
+
+#[test]
+fn a_model_is_found_in_any_case() {
+    let setup = Setup::new();
+    setup.import("Mine:V1");
+    for spelt in ["Mine:V1", "mine:v1", "LIBRARY/MINE:v1"] {
+        let found = setup.library.find(&name(spelt)).expect("readable").expect(spelt);
+        assert_eq!(found.model.name, "Mine:V1", "{spelt}");
+    }
+    setup.import("mine:v1");
+    assert_eq!(setup.library.list().expect("readable").len(), 1, "it takes its place");
+    setup.library.remove(&name("MINE:V1")).expect("removed");
+    assert!(setup.library.list().expect("readable").is_empty());
+}

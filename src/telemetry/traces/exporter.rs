@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{
     sync::mpsc::Receiver,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -38,27 +38,39 @@ pub struct Exporter {
 impl Exporter {
     /// Exports until `stop`, and then what is left.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut is_well = true;
-        loop {
-            let batch = tokio::select! {
-                batch = batch(&mut self.spans) => batch,
+        let (mut is_well, mut spans) = (true, Vec::with_capacity(BATCH));
+        let mut patience = FAREWELL;
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = fill(&mut self.spans, &mut spans) => {}
                 () = stop.cancelled() => break,
+            }
+            let late = async {
+                stop.cancelled().await;
+                sleep(FAREWELL).await;
             };
             tokio::select! {
-                () = self.send(&batch, &mut is_well) => {}
-                () = stop.cancelled() => {
-                    self.metrics.failed.fetch_add(batch.len() as u64, Relaxed);
-                    break;
+                () = self.send(&spans, &mut is_well) => {}
+                () = late => {
+                    self.metrics.failed.fetch_add(spans.len() as u64, Relaxed);
+                    patience = Duration::ZERO;
                 }
             }
+            spans.clear();
         }
+        self.finish(spans, is_well, Instant::now() + patience).await;
+    }
+
+    /// Sends what is left, until the deadline.
+    async fn finish(mut self, mut rest: Vec<Span>, mut is_well: bool, deadline: Instant) {
         self.spans.close();
-        let mut rest = Vec::new();
         while let Ok(span) = self.spans.try_recv() {
             rest.push(span);
         }
-        if !rest.is_empty() && timeout(FAREWELL, self.send(&rest, &mut is_well)).await.is_err() {
-            self.metrics.failed.fetch_add(rest.len() as u64, Relaxed);
+        for batch in rest.chunks(BATCH) {
+            if timeout_at(deadline, self.send(batch, &mut is_well)).await.is_err() {
+                self.metrics.failed.fetch_add(batch.len() as u64, Relaxed);
+            }
         }
     }
 
@@ -101,20 +113,19 @@ impl Exporter {
     }
 }
 
-/// What has come until a batch is full or the first of it has waited long enough.
-async fn batch(spans: &mut Receiver<Span>) -> Vec<Span> {
-    let mut batch = Vec::with_capacity(BATCH);
-    if spans.recv_many(&mut batch, BATCH).await == 0 {
+/// Adds what comes until a batch is full or the first of it has waited long enough. What has been added
+/// stays when this is given up.
+async fn fill(spans: &mut Receiver<Span>, batch: &mut Vec<Span>) {
+    if spans.recv_many(batch, BATCH).await == 0 {
         // Nobody is left to send any.
         return std::future::pending().await;
     }
     let until = Instant::now() + LINGER;
     while batch.len() < BATCH {
         let room = BATCH - batch.len();
-        match timeout_at(until, spans.recv_many(&mut batch, room)).await {
+        match timeout_at(until, spans.recv_many(batch, room)).await {
             Ok(0) | Err(_) => break,
             Ok(_) => {}
         }
     }
-    batch
 }

@@ -11,12 +11,13 @@ use std::{
 };
 
 use clap::Args;
+use percent_encoding::percent_decode_str;
 use tokio::sync::mpsc::{Sender, channel};
 
 pub use self::exporter::Exporter;
 use super::{call::Call, metrics::TraceMetrics, observation::Observed, sink::Sink};
 use crate::{
-    client::{CONTENT_TYPE, Client, HeaderMap, HeaderName, HeaderValue, Target, Timeouts, parse_url},
+    client::{CONTENT_TYPE, Client, HeaderMap, HeaderName, HeaderValue, Target, Timeouts, server_url},
     error::Result,
     setting::number,
     types::Secret,
@@ -30,9 +31,9 @@ use crate::{
 #[group(skip)]
 pub struct Settings {
     /// An OpenTelemetry collector to send traces to, such as http://localhost:4318; none are made without
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = parse_url)]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = server_url("http://localhost:4318", &["/v1/traces"]))]
     pub otel_exporter_otlp_endpoint: Option<String>,
-    /// Headers for the collector, such as a key: name=value, separated by commas
+    /// Headers for the collector, such as a key: name=value, separated by commas, with other characters written as %20
     #[arg(long, env = "OTEL_EXPORTER_OTLP_HEADERS", value_delimiter = ',', hide_env_values = true, value_parser = header)]
     pub otel_exporter_otlp_headers: Vec<Header>,
     /// What the collector is to call this server
@@ -50,11 +51,12 @@ pub struct Header {
 }
 
 fn header(text: &str) -> Result<Header, String> {
-    let wrong = || "must be name=value, separated by commas".to_owned();
+    let wrong = || "must be name=value, separated by commas; a comma in a value is written %2C".to_owned();
     let (name, value) = text.trim().split_once('=').ok_or_else(wrong)?;
     let name = HeaderName::try_from(name.trim()).map_err(|_| wrong())?;
-    HeaderValue::try_from(value.trim()).map_err(|_| wrong())?;
-    Ok(Header { name, value: Secret::new(value.trim()) })
+    let value = percent_decode_str(value.trim()).decode_utf8().map_err(|_| wrong())?;
+    HeaderValue::try_from(&*value).map_err(|_| wrong())?;
+    Ok(Header { name, value: Secret::new(value) })
 }
 
 impl Settings {
@@ -124,6 +126,28 @@ impl Sink for Traces {
     fn call_ended(&self, call: &Call) {
         if call.context.trace.recorded {
             self.add(|| spans::of_call(call));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_percent_decoded() {
+        for (text, name, value) in [
+            ("api-key=abc", "api-key", "abc"),
+            (" Authorization = Basic%20dTpw%3D%3D ", "authorization", "Basic dTpw=="),
+            ("k=a%2Cb%25=c+d", "k", "a,b%=c+d"),
+            ("k=50%", "k", "50%"),
+            ("k=", "k", ""),
+        ] {
+            let header = header(text).expect(text);
+            assert_eq!((header.name.as_str(), header.value.expose()), (name, value), "{text}");
+        }
+        for wrong in ["k", "=v", "a b=c", "k=a%0Ab", "k=%ff"] {
+            assert!(header(wrong).is_err(), "{wrong}");
         }
     }
 }

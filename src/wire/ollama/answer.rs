@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::{
     error::{Error, Kind},
     types::JsonText,
-    wire::tokens,
+    wire::{maybe_printable, printable, tokens},
 };
 
 /// The body of a refusal.
@@ -40,7 +40,7 @@ pub struct TagModel {
     pub size: u64,
     #[serde(default)]
     pub modified_at: Option<Timestamp>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "printable")]
     pub digest: String,
     #[serde(default)]
     pub details: Details,
@@ -48,8 +48,11 @@ pub struct TagModel {
 
 #[derive(Clone, Default, Deserialize)]
 pub struct Details {
+    #[serde(default, deserialize_with = "maybe_printable")]
     pub family: Option<String>,
+    #[serde(default, deserialize_with = "maybe_printable")]
     pub parameter_size: Option<String>,
+    #[serde(default, deserialize_with = "maybe_printable")]
     pub quantization_level: Option<String>,
 }
 
@@ -64,6 +67,7 @@ pub struct Show {
 
 #[derive(Deserialize)]
 pub struct Version {
+    #[serde(deserialize_with = "printable")]
     pub version: String,
 }
 
