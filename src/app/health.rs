@@ -174,16 +174,23 @@ pub fn of_models(backend: &str, settings: &models::Settings, models: Result<&[Mo
             format!("There is no model that can answer prompts; {get} gets one."),
         );
     }
-    match preferred {
-        Some(name) if !models.iter().any(|model| model.name == name) => {
-            let detail = format!(
-                "{name}, which answers prompts that name no model, is not there: {} gets it, or set DEFAULT_INFERENCE_MODEL to another.",
-                get(&name)
-            );
-            Part::new(Status::Degraded, detail)
-        }
-        _ => Part::HEALTHY,
-    }
+    // Somebody may do without embeddings and pictures, unless their models have been named.
+    let wanted = [
+        (preferred, "prompts", "DEFAULT_INFERENCE_MODEL"),
+        (settings.named(Capability::Embedding), "embeddings", "DEFAULT_EMBEDDING_MODEL"),
+        (settings.named(Capability::Vision), "pictures", "DEFAULT_VISION_MODEL"),
+    ];
+    let is_there = |name: &str| models.iter().any(|model| model.name == name);
+    let missing = wanted
+        .into_iter()
+        .find_map(|(name, what, setting)| Some((name.filter(|name| !is_there(name))?, what, setting)));
+    missing.map_or(Part::HEALTHY, |(name, what, setting)| {
+        let get = get(&name);
+        let detail = format!(
+            "{name}, the model for {what} when a request names none, is not there: {get} gets it, or set {setting} to another."
+        );
+        Part::new(Status::Degraded, detail)
+    })
 }
 
 #[cfg(test)]
@@ -225,6 +232,9 @@ mod tests {
         let part = of_models("embedded", &named, Ok(&other));
         assert_eq!(part.status, Status::Degraded);
         assert!(part.detail.is_some_and(|detail| detail.contains("simpleton model import mine")));
+        let named = models::Settings { default_embedding_model: "mine".parse().ok(), ..settings.clone() };
+        let part = of_models("ollama", &named, Ok(&brief));
+        assert!(part.detail.is_some_and(|detail| detail.contains("DEFAULT_EMBEDDING_MODEL")));
     }
 
     #[test]

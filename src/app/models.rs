@@ -32,15 +32,24 @@ pub struct Settings {
 impl Settings {
     /// The model that answers when a request names none; none when the best installed one does.
     pub(super) fn preferred(&self, backend: &str, needed: Capability) -> Option<String> {
-        let (configured, briefs) = match needed {
-            Capability::Embedding => (&self.default_embedding_model, "nomic-embed-text"),
-            Capability::Vision => (&self.default_vision_model, "llava"),
+        let briefs = match needed {
+            Capability::Embedding => "nomic-embed-text",
+            Capability::Vision => "llava",
+            Capability::Completion | Capability::Tools | Capability::Thinking => "qwen2.5:7b",
+        };
+        self.named(needed).or_else(|| (backend == "ollama").then(|| briefs.to_owned()))
+    }
+
+    /// The model that a setting names.
+    pub(super) fn named(&self, needed: Capability) -> Option<String> {
+        let named = match needed {
+            Capability::Embedding => &self.default_embedding_model,
+            Capability::Vision => &self.default_vision_model,
             Capability::Completion | Capability::Tools | Capability::Thinking => {
-                (&self.default_inference_model, "qwen2.5:7b")
+                &self.default_inference_model
             }
         };
-        let configured = configured.as_ref().map(ModelName::to_string);
-        configured.or_else(|| (backend == "ollama").then(|| briefs.to_owned()))
+        named.as_ref().map(ModelName::to_string)
     }
 }
 

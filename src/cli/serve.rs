@@ -30,7 +30,7 @@ const LAST_WORK: Duration = Duration::from_secs(1);
 
 /// Time for the first look at the backend: a llama-server that nobody has run yet is slow to say its
 /// version on a busy machine.
-const FIRST_LOOK: Duration = Duration::from_secs(5);
+const FIRST_LOOK: Duration = Duration::from_secs(3);
 
 /// With what is doubtful about the names of settings, to be logged.
 pub(super) fn run(config: &Config, doubts: &[String]) -> Result<()> {

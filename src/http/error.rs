@@ -143,7 +143,7 @@ pub(super) fn mark(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::labels::error_type;
+    use crate::telemetry::labels::{ERROR_TYPES, LEFT, error_type};
 
     /// The alert in deploy/ counts what the service fails by its kind, since a stream that breaks off
     /// has status 200.
@@ -163,9 +163,12 @@ mod tests {
             Kind::BadGateway,
             Kind::Unavailable,
             Kind::GatewayTimeout,
+            Kind::ShuttingDown,
             Kind::Setup,
             Kind::Internal,
         ];
+        let all = kinds.map(error_type);
+        assert!(ERROR_TYPES.iter().all(|kind| all.contains(kind) || *kind == LEFT), "none is forgotten");
         let failures: Vec<&str> =
             kinds.into_iter().filter(|kind| status(*kind).is_server_error()).map(error_type).collect();
         let rules = include_str!("../../deploy/alerts.yml");

@@ -37,7 +37,7 @@ pub fn method(name: &str) -> &'static str {
     METHODS.into_iter().find(|known| *known == name).unwrap_or(METHODS[METHODS.len() - 1])
 }
 
-pub(super) const ERROR_TYPES: [&str; 17] = [
+pub(crate) const ERROR_TYPES: [&str; 17] = [
     "malformed",
     "unauthorized",
     "forbidden",

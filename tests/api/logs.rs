@@ -23,7 +23,8 @@ struct Program {
 }
 
 impl Program {
-    /// The program in front of a scripted Ollama, and its standard error.
+    /// The program in front of a scripted Ollama, which it asks before this returns, and its standard
+    /// error.
     fn start(ollama: &FakeOllama, settings: &[(&str, &str)]) -> (Self, ChildStderr) {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_simpleton"));
@@ -77,7 +78,7 @@ fn read(mut stderr: ChildStderr) -> Arc<Mutex<String>> {
     text
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn neither_prompts_nor_secrets_are_logged_at_any_level() {
     let ollama = FakeOllama::start().await;
     let settings = [
@@ -111,7 +112,7 @@ async fn neither_prompts_nor_secrets_are_logged_at_any_level() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_has_one_line_at_its_end_and_its_id_on_every_line() {
     let ollama = FakeOllama::start().await;
     let (mut program, stderr) = Program::start(&ollama, &[("LOG_FORMAT", "json")]);
@@ -149,7 +150,7 @@ async fn a_request_has_one_line_at_its_end_and_its_id_on_every_line() {
     assert_eq!((&failed[1]["level"], &failed[1]["status"]), (&json!("INFO"), &json!(502)));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_start_has_one_line_and_scrapes_have_none() {
     let ollama = FakeOllama::start().await;
     let (mut program, stderr) = Program::start(&ollama, &[("LOG_FORMAT", "json")]);
@@ -184,7 +185,7 @@ async fn the_start_has_one_line_and_scrapes_have_none() {
 }
 
 /// tracing would panic within a request when standard error is closed.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn it_serves_on_when_standard_error_is_closed() {
     let ollama = FakeOllama::start().await;
     let (mut program, stderr) = Program::start(&ollama, &[]);
@@ -195,7 +196,7 @@ async fn it_serves_on_when_standard_error_is_closed() {
     program.stop();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn it_serves_on_when_nobody_reads_standard_error() {
     let ollama = FakeOllama::start().await;
     let (program, mut stderr) = Program::start(&ollama, &[("LOG_LEVEL", "info")]);
