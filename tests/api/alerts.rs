@@ -7,7 +7,9 @@ use crate::{
     harness::{KEY, TestServer, eventually, json as body, start, start_with},
 };
 
-const QUICK: [(&str, &str); 2] = [("ALERT_INTERVAL_S", "1"), ("ALERT_HOLD_S", "1")];
+/// Looks each second, and has nothing to say of the disk of the machine that tests run on.
+const QUICK: [(&str, &str); 3] =
+    [("ALERT_INTERVAL_S", "1"), ("ALERT_HOLD_S", "1"), ("ALERT_DISK_FREE_MB", "0")];
 
 async fn alerts(server: &TestServer) -> Value {
     body(server.get("/analytics/alerts").send().await.unwrap()).await
@@ -50,7 +52,7 @@ async fn without_an_alert_the_answer_is_a_success_with_the_thresholds() {
 #[tokio::test]
 async fn failing_requests_raise_an_alert_that_nobody_has_to_ask_for() {
     let (webhook, url) = webhook().await;
-    let server = start_with(&[QUICK[0], QUICK[1], ("ALERT_WEBHOOK_URL", &url)]).await;
+    let server = start_with(&[&QUICK[..], &[("ALERT_WEBHOOK_URL", &url)]].concat()).await;
     server.ollama.on("/api/chat", Script::error(500, "no"));
     let hello = json!({"messages": [{"role": "user", "content": "hi"}]});
     for _ in 0..12 {
@@ -110,7 +112,7 @@ async fn a_clients_mistakes_raise_no_alert_and_streams_that_break_do() {
 #[tokio::test]
 async fn the_end_of_an_alert_quotes_the_figures_of_the_end() {
     let (webhook, url) = webhook().await;
-    let server = start_with(&[QUICK[0], QUICK[1], ("ALERT_WEBHOOK_URL", &url)]).await;
+    let server = start_with(&[&QUICK[..], &[("ALERT_WEBHOOK_URL", &url)]].concat()).await;
     server.ollama.on("/api/chat", Script::error(500, "no"));
     let hello = json!({"messages": [{"role": "user", "content": "hi"}]});
     for _ in 0..10 {
@@ -132,8 +134,8 @@ async fn the_end_of_an_alert_quotes_the_figures_of_the_end() {
 async fn a_restart_forgets_no_failure_of_the_last_minutes() {
     let (webhook, url) = webhook().await;
     let folder = tempfile::tempdir().unwrap();
-    let settings =
-        [QUICK[0], QUICK[1], ("ALERT_WEBHOOK_URL", &url), ("DATA_DIR", folder.path().to_str().unwrap())];
+    let data_dir = folder.path().to_str().unwrap();
+    let settings = [&QUICK[..], &[("ALERT_WEBHOOK_URL", &url), ("DATA_DIR", data_dir)]].concat();
     let server = start_with(&settings).await;
     broken_streams(&server, 8).await;
     eventually("the webhook is told", async || told(&webhook) == ["high_error_rate firing"]).await;
@@ -168,8 +170,8 @@ async fn strangers_raise_no_alert() {
 async fn a_backend_that_goes_and_comes_back_is_told_twice_and_not_again_after_a_restart() {
     let (webhook, url) = webhook().await;
     let folder = tempfile::tempdir().unwrap();
-    let settings =
-        [QUICK[0], QUICK[1], ("ALERT_WEBHOOK_URL", &url), ("DATA_DIR", folder.path().to_str().unwrap())];
+    let data_dir = folder.path().to_str().unwrap();
+    let settings = [&QUICK[..], &[("ALERT_WEBHOOK_URL", &url), ("DATA_DIR", data_dir)]].concat();
     let server = start_with(&settings).await;
     server.ollama.on("/api/version", Script::error(500, "no"));
     eventually("the webhook is told", async || told(&webhook) == ["backend_down firing"]).await;
@@ -202,7 +204,7 @@ async fn a_webhook_that_hangs_delays_neither_requests_nor_the_end() {
 
 #[tokio::test]
 async fn a_cache_without_its_redis_is_an_alert() {
-    let settings = [QUICK[0], ("CACHE_ENABLED", "true"), ("REDIS_URL", "redis://127.0.0.1:1")];
+    let settings = [&QUICK[..], &[("CACHE_ENABLED", "true"), ("REDIS_URL", "redis://127.0.0.1:1")]].concat();
     let server = start_with(&settings).await;
     eventually("it fires", async || types(&server).await == ["cache_unavailable"]).await;
 }
