@@ -105,7 +105,7 @@ impl App {
             listed.unwrap_or_else(|_| self.models.known().unwrap_or_else(|| Err(slow(name, patience))));
         let mut models = of_models(name, &self.models.settings, known.as_deref());
         if models.status == Status::Healthy {
-            models = self.crash_loop().unwrap_or(models);
+            models = self.ailing().unwrap_or(models);
         }
         let cache = holdings.map_or_else(|_| "it does not answer".to_owned(), |holdings| holdings.status);
         let cache = if !self.cache.is_enabled() || cache == "available" {
@@ -128,12 +128,18 @@ impl App {
         }
     }
 
-    fn crash_loop(&self) -> Option<Part> {
-        let (model, crashes) =
-            self.backend.engine()?.crash_loop.filter(|(_, crashes)| *crashes >= CRASHES)?;
-        let detail = format!(
-            "The process of {model} has crashed {crashes} times in a row; the log has its last words."
-        );
+    /// A loaded model that answers nobody, or one whose process keeps ending.
+    fn ailing(&self) -> Option<Part> {
+        let engine = self.backend.engine()?;
+        let detail = match (engine.held_up, engine.crash_loop) {
+            (Some(model), _) => {
+                format!("One request holds {model} up, which answers nobody else until it is ended.")
+            }
+            (None, Some((model, crashes))) if crashes >= CRASHES => format!(
+                "The process of {model} has crashed {crashes} times in a row; the log has its last words."
+            ),
+            _ => return None,
+        };
         Some(Part::new(Status::Degraded, detail))
     }
 }

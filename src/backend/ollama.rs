@@ -26,6 +26,7 @@ use crate::{
         ModelName, Prompt, Timings,
     },
     wire::{
+        foreign::loggable,
         ndjson::Lines,
         ollama::{
             ChatBody, CommonBody, ErrorBody, GenerateBody, LineParser, LoadBody, MessageBody, Show, Tags,
@@ -232,7 +233,7 @@ fn refusal(Refused { status, text, is_ollamas, through_proxy }: Refused, model: 
             format!("Ollama answered{} with status {status}.", if is_ollamas { "" } else { through_proxy }),
         ),
     };
-    error.because(text)
+    error.because(loggable(&text))
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T> {

@@ -14,7 +14,7 @@ use crate::{
     types::{ChatEvent, Done, EmbedReply},
     wire::{
         Parser,
-        foreign::without_paths,
+        foreign::{json_fault, loggable, without_paths},
         openai::{EmbedInput, EmbeddingsBody, ErrorBody, ErrorObject, parse_embeddings},
         sse::Events,
     },
@@ -51,7 +51,7 @@ pub(super) async fn ask<T: DeserializeOwned>(
     let answer = post(client, path, to_json(body)?, place).await?.bytes(SMALL_BODY).await?;
     serde_json::from_slice(&answer).map_err(|source| {
         Error::new(Kind::BadGateway, format!("{} gave an answer that cannot be understood.", client.peer()))
-            .because(source)
+            .because(json_fault(&source))
     })
 }
 
@@ -112,7 +112,7 @@ async fn refusal(response: Response, place: Place<'_>) -> Error {
         504 => (Kind::GatewayTimeout, format!("{peer} did not answer in time.")),
         _ => (Kind::BadGateway, format!("{peer} answered with an error (status {status}).")),
     };
-    let refused = Error::new(kind, message).because(error.message);
+    let refused = Error::new(kind, message).because(loggable(&error.message));
     match status {
         429 | 503 => refused.retry_after(LOADING),
         _ => refused,

@@ -5,7 +5,9 @@
 use sha2::{Digest, Sha256};
 
 use super::store::{Key, Kind};
-use crate::types::{ChatRequest, Completion, Format, Image, Message, Prompt, Sampling, Tool, ToolCall};
+use crate::types::{
+    ChatRequest, Completion, EmbedRequest, Format, Image, Message, Prompt, Sampling, Tool, ToolCall,
+};
 
 /// Changed when the canonical form or the meaning of an entry changes: old entries are then not found.
 const VERSION: u8 = 3;
@@ -65,6 +67,23 @@ pub(super) fn chat(request: &ChatRequest, origin: Origin<'_>) -> Key {
         Prompt::Completion(_) => Kind::Inference,
     };
     hash.finish(kind)
+}
+
+/// What the hash of a request is made with whoever answers it.
+const NOBODY: Origin<'static> = Origin { backend: "", digest: "", context: None, owner: None };
+
+/// A hash of everything in a request that can change its answer.
+pub fn fingerprint(request: &ChatRequest) -> [u8; 32] {
+    chat(request, NOBODY).hash
+}
+
+/// The same of a request to embed texts.
+pub fn embed_fingerprint(request: &EmbedRequest) -> [u8; 32] {
+    let EmbedRequest { model, input, truncate, keep_alive: _ } = request;
+    let mut hash = Canonical::new(NOBODY, model);
+    hash.byte(u8::from(*truncate));
+    input.iter().fold(hash.count(input.len()), |hash, text| hash.text(text));
+    hash.finish(Kind::Embedding).hash
 }
 
 /// The key of one text's embedding.

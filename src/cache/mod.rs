@@ -32,7 +32,7 @@ use futures_util::{Stream, StreamExt, stream};
 
 pub use self::{
     embedding::Embedded,
-    key::Origin,
+    key::{Origin, embed_fingerprint, fingerprint},
     redis::Redis,
     store::{Entry, Holdings, Key, Kind, Store},
 };

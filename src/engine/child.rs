@@ -16,7 +16,14 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Role, log_tail::LogTail, place::Failure, spawner::Spawner};
+use super::{
+    Role,
+    log_tail::LogTail,
+    place::Failure,
+    spawner::Spawner,
+    usage,
+    watch::{Fault, HELD_UP_LIMIT, SILENT_LIMIT, STUCK_LIMIT},
+};
 use crate::{
     client::{Client, Method, Target, Timeouts},
     error::{Kind, Result},
@@ -29,11 +36,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// The steps between two questions whether the model is loaded.
 const FIRST_POLL: Duration = Duration::from_millis(10);
 const LAST_POLL: Duration = Duration::from_millis(250);
-/// Whether a child hangs is asked every so often, and how often in a row it may stay silent.
-pub(super) const LOOK_EVERY: Duration = Duration::from_secs(10);
-const MISSED_LOOKS: u32 = 3;
-/// A dead child is seen by its exit and one that hangs by its silence. These only bound one request: on a
-/// slow machine a long prompt or 2048 texts may well take many minutes.
+/// A dead child is seen by its exit and one that hangs by `watch`. These only bound one request: on a slow
+/// machine a long prompt or 2048 texts may well take many minutes.
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(5),
     first_byte: Duration::from_secs(1800),
@@ -88,7 +92,8 @@ impl Plan {
             }
         }
         // --no-prefill-assistant: a last assistant message is continued only where that is asked for.
-        let plain = ["--no-ui", "--no-slots", "--offline", "--jinja", "--no-prefill-assistant"];
+        // --metrics: what `watch` asks for.
+        let plain = ["--metrics", "--no-ui", "--no-slots", "--offline", "--jinja", "--no-prefill-assistant"];
         list.extend(plain.map(OsString::from));
         list
     }
@@ -115,6 +120,7 @@ impl Process {
         command.args(plan.arguments()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         scrub_environment(&mut command);
         let mut child = spawner.spawn(command).await.map_err(|error| failed(error.to_string()))?;
+        child.id().into_iter().for_each(usage::goes_first);
         let log = Arc::new(LogTail::default());
         let mut readers = JoinSet::new();
         if let Some(output) = child.stdout.take() {
@@ -136,6 +142,7 @@ impl Process {
                 // No socket yet, or "Loading model": ask again.
                 answer = self.client.send(Method::GET, "/health", None) => {
                     if answer.is_ok_and(|answer| answer.is_success()) {
+                        self.log.serves();
                         return Ok(());
                     }
                 }
@@ -151,13 +158,52 @@ impl Process {
         let status = self.child.wait().await.ok();
         self.finish_log().await;
         let message = format!("The engine process for {} ended unexpectedly.", self.plan.entry.name);
-        Failure::new(Kind::BadGateway, message, self.detail(status))
+        Failure::new(Kind::BadGateway, message, told(status)).with_last_lines(self.log.take())
     }
 
-    /// Why a process is ended that does not answer any more.
-    pub(super) fn hangs(&self) -> Failure {
-        let message = format!("The engine process for {} did not answer any more.", self.plan.entry.name);
-        Failure::new(Kind::BadGateway, message, self.log.text())
+    /// Why a process is ended that has outgrown its limits, hangs or computes for one request alone.
+    pub(super) fn offends(&self, fault: Fault) -> Failure {
+        let name = &self.plan.entry.name;
+        let (done, to_suspect) = match fault {
+            Fault::Outgrew(ceiling) => {
+                let megabytes = ceiling.div_ceil(1_000_000);
+                (
+                    format!("grew over {megabytes} MB"),
+                    format!("This request made the engine process for {name} grow over {megabytes} MB"),
+                )
+            }
+            Fault::HeldUp => (
+                format!("was held up for {} s by one request", HELD_UP_LIMIT.as_secs()),
+                format!(
+                    "This request held the engine process for {name} up for {} s",
+                    HELD_UP_LIMIT.as_secs()
+                ),
+            ),
+            Fault::Silent | Fault::Stuck => (
+                format!("did not answer any more for {} s", SILENT_LIMIT.as_secs()),
+                format!("The engine process for {name} did not answer any more"),
+            ),
+        };
+        Failure::new(Kind::BadGateway, format!("The engine process for {name} {done} and was ended."), "")
+            .telling_suspect(format!(
+                "{to_suspect}, so that it was ended; simplify it before you send it again."
+            ))
+            .with_last_lines(self.log.take())
+    }
+
+    /// Why a process is ended that would not load its model.
+    pub(super) fn does_not_load(&self, fault: Fault) -> Failure {
+        let name = &self.plan.entry.name;
+        let done = match fault {
+            Fault::Outgrew(ceiling) => format!("its process grew over {} MB", ceiling.div_ceil(1_000_000)),
+            _ => format!("its process computed for {} s and loaded nothing", STUCK_LIMIT.as_secs()),
+        };
+        let cause = match self.plan.entry.architecture.has_chat_template {
+            true => " The chat template in its file is the likely cause.",
+            false => "",
+        };
+        let message = format!("The engine cannot load {name}: {done} and was ended.{cause}");
+        Failure::new(Kind::BadGateway, message, "").with_last_lines(self.log.take())
     }
 
     /// Asks the process to end, makes it end, and reaps it.
@@ -170,6 +216,12 @@ impl Process {
             // Fails only when it has ended, and then there is nothing left to do.
             let _ = self.child.kill().await;
         }
+    }
+
+    /// Ends a process that would not listen.
+    pub(super) async fn kill(mut self) {
+        // Fails only when it has ended, and then there is nothing left to do.
+        let _ = self.child.kill().await;
     }
 
     /// `None` once it has been reaped.
@@ -188,16 +240,12 @@ impl Process {
             Some(reason) => format!("The engine cannot load {name}: {reason}."),
             None => format!("The engine cannot load {name}: its process ended ({}).", told(status)),
         };
-        Failure::new(Kind::BadGateway, message, self.detail(status))
+        Failure::new(Kind::BadGateway, message, told(status)).with_last_lines(self.log.take())
     }
 
     fn too_slow(&self, limit: Duration) -> Failure {
         let message = format!("{} was not loaded within {} s.", self.plan.entry.name, limit.as_secs());
-        Failure::new(Kind::GatewayTimeout, message, self.log.text())
-    }
-
-    fn detail(&self, status: Option<ExitStatus>) -> String {
-        format!("{}; its last lines:\n{}", told(status), self.log.text())
+        Failure::new(Kind::GatewayTimeout, message, "").with_last_lines(self.log.take())
     }
 
     /// The process is gone, but its last lines may still be in the pipe.
@@ -219,18 +267,6 @@ fn told(status: Option<ExitStatus>) -> String {
     status.map_or_else(|| "unknown exit status".to_owned(), |status| status.to_string())
 }
 
-/// Completes when the child has left a plain question unanswered several times in a row, although it
-/// answers such ones whatever it computes. Asked only while somebody waits for it.
-pub(super) async fn hung(client: &Client, look_every: Duration, is_used: impl Fn() -> bool) {
-    let mut missed = 0;
-    while missed < MISSED_LOOKS {
-        sleep(look_every).await;
-        let answers = !is_used()
-            || timeout(look_every, client.send(Method::GET, "/health", None)).await.is_ok_and(|a| a.is_ok());
-        missed = if answers { 0 } else { missed + 1 };
-    }
-}
-
 async fn read_log(output: impl AsyncRead + Unpin, log: Arc<LogTail>, model: String) {
     let mut output = BufReader::new(output);
     let mut line = Vec::new();
@@ -238,8 +274,10 @@ async fn read_log(output: impl AsyncRead + Unpin, log: Arc<LogTail>, model: Stri
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
         line.clear();
         if !text.is_empty() {
-            tracing::debug!(model, "llama-server: {text}");
-            log.push(text);
+            let shown = text.clone();
+            if log.push(text) {
+                tracing::debug!(model, "llama-server: {shown}");
+            }
         }
     }
 }
@@ -252,41 +290,15 @@ pub(super) fn scrub_environment(command: &mut Command) {
     const PREFIXES: [&str; 9] =
         ["CUDA_", "NVIDIA_", "GGML_", "HIP_", "HSA_", "ROCR_", "ROCM_", "VK_", "ONEAPI_"];
     command.env_clear();
+    // Memory that a large request took goes back to the system when it is done (mallopt(3)).
+    command.envs([
+        ("MALLOC_ARENA_MAX", "2"),
+        ("MALLOC_TRIM_THRESHOLD_", "1048576"),
+        ("MALLOC_MMAP_THRESHOLD_", "1048576"),
+    ]);
     command.envs(std::env::vars_os().filter(|(name, _)| {
         name.to_str().is_some_and(|name| {
             NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         })
     }));
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::UnixListener,
-    };
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_child_that_is_silent_hangs_unless_nobody_needs_it() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("1.sock");
-        let listener = UnixListener::bind(&path).expect("a socket");
-        let client = Client::new("The engine", Target::Unix(path), TIMEOUTS).expect("a client");
-        let (look, a_while) = (Duration::from_millis(200), Duration::from_secs(2));
-        assert!(timeout(a_while, hung(&client, look, || false)).await.is_err(), "nobody asks");
-        timeout(10 * a_while, hung(&client, look, || true)).await.expect("it is silent");
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let mut asked = [0; 1024];
-                while stream.read(&mut asked).await.is_ok_and(|length| length > 0) {
-                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
-                    // Those whose question was given up have left.
-                    let _ = stream.write_all(answer).await;
-                }
-            }
-        });
-        assert!(timeout(a_while, hung(&client, look, || true)).await.is_err(), "it answers");
-    }
 }

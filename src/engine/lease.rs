@@ -1,45 +1,156 @@
 //! The right to talk to a child: no lease, no request. What it holds is given back when it is
 //! dropped, so it lives in the reply's stream.
 
-use std::{fmt, time::Duration};
-
-use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
-    time::timeout,
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use super::{place::Phase, visit::Visit};
-use crate::{client::Client, error::Error};
+use tokio::{
+    sync::{OwnedMutexGuard, OwnedSemaphorePermit, watch},
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    place::{Phase, Running},
+    pool::{Standing, shutting_down},
+    refusals::Fingerprint,
+    starts::{Begun, Suspicion},
+    visit::Visit,
+};
+use crate::{
+    client::Client,
+    error::{Error, Result},
+    library::Entry,
+};
 
 /// How long the news of a child's death may take after its connection broke.
 const NEWS: Duration = Duration::from_secs(1);
 
 /// One slot of a loaded model.
 pub struct Lease {
-    pub(super) client: Client,
-    pub(super) context: u32,
+    running: Running,
+    begun: Option<Begun>,
+    on_probation: Mutex<Option<OwnedMutexGuard<()>>>,
+    is_renewed: bool,
+    load: Duration,
+    phase: watch::Receiver<Phase>,
+    // Declared last: the child is free before the slot is.
+    hold: Hold,
+}
+
+/// A slot of a model whose child may still have to be started.
+pub(super) struct Hold {
+    pub(super) entry: Arc<Entry>,
     pub(super) waited: Duration,
-    pub(super) load: Duration,
-    pub(super) phase: watch::Receiver<Phase>,
-    // Declared last and in this order: the slot is free before the model counts as idle.
+    // In this order: the slot is free before the model counts as idle.
     pub(super) _slot: OwnedSemaphorePermit,
-    pub(super) _visit: Visit,
+    pub(super) visit: Visit,
+}
+
+/// Why a child ended that was asked something.
+#[derive(Debug)]
+pub struct Death {
+    pub error: Error,
+    /// Another request is the suspect, or one of several is, so that this one may be asked again.
+    pub is_anothers_fault: bool,
+}
+
+impl Hold {
+    /// Waits for the child to be ready, starting it when there is none.
+    pub(super) async fn lease(mut self) -> Result<Lease> {
+        let asked = Instant::now();
+        let mut load = Duration::ZERO;
+        loop {
+            let shared = Arc::clone(&self.visit.shared);
+            let (mut phase, standing) = shared.life(&self.visit.key, &self.entry)?;
+            match standing {
+                Standing::Leased(running) => {
+                    self.visit.lease();
+                    let on_probation = Mutex::default();
+                    return Ok(Lease {
+                        running,
+                        begun: None,
+                        on_probation,
+                        is_renewed: false,
+                        load,
+                        phase,
+                        hold: self,
+                    });
+                }
+                Standing::Starting => {
+                    let started = phase.wait_for(|phase| !matches!(phase, Phase::Starting)).await;
+                    if let Phase::Ended(Some(failure)) = &*started.map_err(|_| shutting_down())? {
+                        return Err(failure.clone().into_error());
+                    }
+                }
+                // The next round starts it anew, or finds that nobody waits for its room any more.
+                Standing::Going(until) => {
+                    let ended = phase.wait_for(|phase| matches!(phase, Phase::Ended(_)));
+                    match until {
+                        Some(until) => drop(timeout_at(until, ended).await),
+                        None => drop(ended.await),
+                    }
+                }
+            }
+            load = asked.elapsed();
+        }
+    }
 }
 
 impl Lease {
+    /// Whether it is the second one for a request.
+    pub fn is_renewed(&self) -> bool {
+        self.is_renewed
+    }
+
+    /// Says that a request is given to the child from now on.
+    pub fn begin(&mut self, request: Fingerprint) {
+        self.begun = Some(self.running.starts.begin(request, self.is_renewed));
+    }
+
+    /// Says that something of the answer has arrived.
+    pub fn said(&self) {
+        self.begun.iter().for_each(Begun::said);
+        // Whoever else is asked again may go on.
+        drop(self.on_probation.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Says that the answer is complete.
+    pub fn finished(&self) {
+        self.begun.iter().for_each(Begun::finished);
+    }
+
+    /// A lease for the same request on the child's successor, with the slot that it has. Such requests begin one
+    /// after the other, so that one of them that ends the next child, too, is found out.
+    ///
+    /// # Errors
+    /// As `Engine::acquire`.
+    pub async fn renew(self, request: Fingerprint) -> Result<Self> {
+        let Self { begun, hold: Hold { entry, waited, _slot, mut visit }, .. } = self;
+        drop(begun);
+        visit.release();
+        let on_probation = Mutex::new(visit.probation().await);
+        let mut lease = Hold { entry, waited, _slot, visit }.lease().await?;
+        (lease.on_probation, lease.is_renewed) = (on_probation, true);
+        lease.begin(request);
+        Ok(lease)
+    }
+
     /// Speaks to the child.
     pub fn client(&self) -> &Client {
-        &self.client
+        &self.running.client
     }
 
     /// Tokens that prompt and answer may take together.
     pub fn context(&self) -> u32 {
-        self.context
+        self.hold.visit.shared.settings.context_per_slot(&self.hold.entry)
     }
 
     /// How long this caller stood in line for a slot.
     pub fn waited(&self) -> Duration {
-        self.waited
+        self.hold.waited
     }
 
     /// How long this caller waited for the model to load; zero when it was loaded.
@@ -49,20 +160,23 @@ impl Lease {
 
     /// After a request to the child failed: why the child ended, `None` when it lives on. Returns
     /// within a second.
-    pub async fn post_mortem(&self) -> Option<Error> {
+    pub async fn post_mortem(&self) -> Option<Death> {
         let mut phase = self.phase.clone();
         let ended = timeout(NEWS, phase.wait_for(|phase| matches!(phase, Phase::Ended(_)))).await;
-        match ended.ok()?.ok()?.clone() {
-            Phase::Ended(failure) => failure.map(super::place::Failure::into_error),
-            _ => None,
-        }
+        let Phase::Ended(Some(failure)) = ended.ok()?.ok()?.clone() else { return None };
+        Some(match failure.suspect() {
+            Some(Suspicion::One(suspect)) if self.begun.iter().any(|begun| begun.is(suspect)) => {
+                Death { error: failure.into_error_of_suspect(), is_anothers_fault: false }
+            }
+            suspect => Death { error: failure.into_error(), is_anothers_fault: suspect.is_some() },
+        })
     }
 }
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
-            .field("context", &self.context)
+            .field("context", &self.context())
             .field("load", &self.load)
             .finish_non_exhaustive()
     }

@@ -1,7 +1,7 @@
 //! The life of one child, told by one task from beginning to end. Nobody else holds the process, so
 //! there is no state of it that is not in these lines.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use jiff::Timestamp;
 use tokio::{
@@ -13,10 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     admission::admit,
-    child::{LOOK_EVERY, Plan, Process, hung},
-    locate,
+    child::{Plan, Process},
+    locate, memory,
     place::{Failure, Key, Phase, Running},
     pool::Shared,
+    starts::{Starts, Suspicion},
+    usage,
+    watch::{Trouble, Watched, watch, watch_loading},
 };
 use crate::{error::Kind, library::Entry};
 
@@ -24,6 +27,8 @@ use crate::{error::Kind, library::Entry};
 pub(super) struct Order {
     pub(super) key: Key,
     pub(super) entry: Arc<Entry>,
+    /// Estimated bytes.
+    pub(super) memory: u64,
     pub(super) stop: CancellationToken,
     pub(super) phase: watch::Sender<Phase>,
 }
@@ -36,18 +41,28 @@ struct Death {
 }
 
 pub(super) async fn live(shared: Arc<Shared>, order: Order) {
-    let death = run(&shared, &order).await.err();
+    let starts = Arc::new(Starts::default());
+    let mut death = run(&shared, &order, &starts).await.err();
+    if let Some(Death { failure, ran: Some(_) }) = &mut death {
+        report(&order, failure);
+    }
+    let suspect = death.as_ref().and_then(|death| death.failure.suspect());
     if let Some(place) = shared.table().get_mut(&order.key) {
         place.life = None;
-        if let Some(Death { failure, ran: Some(ran) }) = &death {
+        if let Some(Death { failure, ran: Some(ran) }) = &death
+            && !place.excuses(suspect, starts.has_answered())
+        {
             place.crashes.record(&order.entry.name.to_string(), failure.clone(), *ran);
         }
+    }
+    if let Some(Suspicion::One(suspect)) = suspect {
+        shared.refusals.blame(suspect.request, Instant::now());
     }
     order.phase.send_replace(Phase::Ended(death.map(|death| death.failure)));
     shared.changed.send_replace(());
 }
 
-async fn run(shared: &Shared, order: &Order) -> Result<(), Death> {
+async fn run(shared: &Shared, order: &Order, starts: &Arc<Starts>) -> Result<(), Death> {
     let never_started = |failure| Death { failure, ran: None };
     let asked = Instant::now();
     // Before others are sent away for it: the first time this takes two seconds for each GB.
@@ -61,52 +76,90 @@ async fn run(shared: &Shared, order: &Order) -> Result<(), Death> {
         () = order.stop.cancelled() => return Ok(()),
         prepared = prepared => prepared.map_err(never_started)?,
     }
-    let mut process = start(shared, order).await.map_err(never_started)?;
-    let ready = tokio::select! {
-        () = order.stop.cancelled() => None,
-        ready = process.ready(shared.settings.start_timeout()) => Some(ready),
-    };
-    match ready {
-        None => {
-            process.terminate().await;
-            return Ok(());
-        }
-        Some(Err(failure)) => {
-            process.terminate().await;
-            return Err(Death { failure, ran: Some(Duration::ZERO) });
-        }
-        Some(Ok(())) => {}
-    }
+    let process = start(shared, order).await.map_err(never_started)?;
+    let Some(process) = load(shared, order, process).await? else { return Ok(()) };
     let load_ms = asked.elapsed().as_millis();
     tracing::info!(model = %order.entry.name, role = %order.key.role(), pid = process.pid(), load_ms, "model loaded");
+    serve(shared, order, process, starts).await
+}
+
+/// Waits until the model is loaded; `None` when it is not wanted any more.
+async fn load(shared: &Shared, order: &Order, mut process: Process) -> Result<Option<Process>, Death> {
+    let ceiling = memory::loading_ceiling(order.memory, shared.budget);
+    let pid = process.pid();
+    let outgrown = async {
+        match pid {
+            Some(pid) => watch_loading(pid, ceiling).await,
+            None => std::future::pending().await,
+        }
+    };
+    let failure = tokio::select! {
+        () = order.stop.cancelled() => {
+            process.terminate().await;
+            return Ok(None);
+        }
+        ready = process.ready(shared.settings.start_timeout()) => match ready {
+            Ok(()) => return Ok(Some(process)),
+            Err(failure) => failure,
+        },
+        Trouble { fault, .. } = outgrown => process.does_not_load(fault),
+    };
+    process.kill().await;
+    Err(Death { failure, ran: Some(Duration::ZERO) })
+}
+
+/// Lets the child be used until it ends, by itself, because it is told to, or because it has to be.
+async fn serve(
+    shared: &Shared,
+    order: &Order,
+    mut process: Process,
+    starts: &Arc<Starts>,
+) -> Result<(), Death> {
     let began = Instant::now();
     if let Some(place) = shared.table().get_mut(&order.key) {
         place.last_used = began;
     }
     let client = process.client();
-    let running = Running { client: client.clone(), pid: process.pid(), since: Timestamp::now() };
+    let is_held_up = Arc::new(AtomicBool::new(false));
+    let running = Running {
+        client: client.clone(),
+        pid: process.pid(),
+        since: Timestamp::now(),
+        starts: Arc::clone(starts),
+        is_held_up: Arc::clone(&is_held_up),
+    };
+    // Without a number it has been reaped, which `ended` tells.
+    let pid = process.pid().unwrap_or(u32::MAX);
+    let tokens = shared.settings.tokens(&order.entry);
+    let ceiling = memory::ceiling(order.memory, usage::memory(pid), tokens, shared.budget);
+    let watched = Watched { client: &client, pid, ceiling, starts, is_held_up: &is_held_up };
     order.phase.send_replace(Phase::Running(running));
     shared.changed.send_replace(());
-    tokio::select! {
+    let failure = tokio::select! {
         () = order.stop.cancelled() => {
             process.terminate().await;
             tracing::info!(model = %order.entry.name, role = %order.key.role(), "model unloaded");
-            Ok(())
+            return Ok(());
         }
-        failure = process.ended() => Err(died(order, failure, began)),
-        () = hung(&client, LOOK_EVERY, || shared.is_used(&order.key)) => {
-            let failure = process.hangs();
-            process.terminate().await;
-            Err(died(order, failure, began))
+        failure = process.ended() => failure.suspecting(starts.suspect(Instant::now())),
+        Trouble { fault, began } = watch(watched, || shared.is_used(&order.key)) => {
+            let failure = process.offends(fault).suspecting(starts.suspect(began));
+            process.kill().await;
+            failure
         }
-    }
+    };
+    Err(Death { failure, ran: Some(began.elapsed()) })
 }
 
-/// Logged here, since it may have had no request that could report it.
-fn died(order: &Order, failure: Failure, began: Instant) -> Death {
+/// Logged here, since it may have had no request that could report it; and its last lines nowhere else.
+fn report(order: &Order, failure: &mut Failure) {
+    let (model, role) = (&order.entry.name, order.key.role());
+    let last_lines = std::mem::take(&mut failure.last_lines);
     let cause = failure.clone().into_error().chain();
-    tracing::warn!(model = %order.entry.name, role = %order.key.role(), "{cause}");
-    Death { failure, ran: Some(began.elapsed()) }
+    tracing::warn!(%model, %role, "{cause}");
+    for line in last_lines {
+        tracing::warn!(%model, %role, "llama-server: {line}");
+    }
 }
 
 /// Whether the model's files are what they should be. The hash ends soon after the order's stop.

@@ -1,49 +1,120 @@
-//! The last lines a child wrote: the only place where llama-server says why it died.
+//! The last lines a child wrote: the only place where llama-server says why it died. While it loads its model,
+//! its lines are about the model. Afterwards they may hold what callers said, so that only those are kept that
+//! are known not to.
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, PoisonError},
+    mem,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use crate::wire::foreign::without_paths;
 
 const KEPT: usize = 20;
 
+/// Beginnings of lines that say why a process gives up and hold nothing of a request. With a stamp: those of
+/// ggml, which sees only numbers, and of the parts of llama.cpp that compute.
+const HARMLESS_STAMPED: [&str; 8] = [
+    "ggml",
+    "llama_decode",
+    "llama_encode",
+    "llama_context",
+    "llama_kv_cache",
+    "llama_memory",
+    "init_batch",
+    "process_ubatch",
+];
+/// Without one: those of the C and C++ libraries and of drivers. Other lines without a stamp go on with a
+/// message, which may be a grammar made of a caller's schema.
+const HARMLESS: [&str; 10] = [
+    "terminate called after throwing an instance of",
+    "double free or",
+    "free(): ",
+    "malloc(): ",
+    "malloc_consolidate(): ",
+    "munmap_chunk(): ",
+    "corrupted ",
+    "CUDA error: ",
+    "ROCm error: ",
+    "current device: ",
+];
+
 #[derive(Default)]
-pub(super) struct LogTail(Mutex<VecDeque<String>>);
+pub(super) struct LogTail(Mutex<Lines>);
+
+#[derive(Default)]
+struct Lines {
+    kept: VecDeque<String>,
+    serves: bool,
+}
 
 impl LogTail {
-    pub(super) fn push(&self, line: String) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == KEPT {
-            lines.pop_front();
-        }
-        lines.push_back(line);
+    /// From now on lines may hold what callers said.
+    pub(super) fn serves(&self) {
+        *self.lines() = Lines { kept: VecDeque::new(), serves: true };
     }
 
-    /// All kept lines, for the log.
-    pub(super) fn text(&self) -> String {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    /// Keeps a line, unless it may hold what a caller said; false then.
+    pub(super) fn push(&self, line: String) -> bool {
+        let mut lines = self.lines();
+        if lines.serves && !is_harmless(&line) {
+            return false;
+        }
+        if lines.kept.len() == KEPT {
+            lines.kept.pop_front();
+        }
+        lines.kept.push_back(line);
+        true
+    }
+
+    /// All kept lines, for the log, which gets each once.
+    pub(super) fn take(&self) -> Vec<String> {
+        mem::take(&mut self.lines().kept).into()
     }
 
     /// The reason in one line that a caller may see: the first complaint of those kept, without
     /// paths. The first, because llama.cpp names the fault there and then only that it gave up. None
     /// when the process was ended from outside, which leaves it no time to complain.
     pub(super) fn reason(&self) -> Option<String> {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().find_map(|line| complaint(line)).map(without_paths).filter(|reason| !reason.is_empty())
+        let lines = self.lines();
+        let mut complaints = lines.kept.iter().filter_map(|line| complaint(line)).map(without_paths);
+        complaints.next().filter(|reason| !reason.is_empty())
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The text of an error line, `0.00.008.108 E llama_model_load: error loading model: …`.
 fn complaint(line: &str) -> Option<&str> {
-    let (stamp, rest) = line.split_once(' ')?;
-    let text = rest.strip_prefix("E ")?;
-    if !stamp.starts_with(|c: char| c.is_ascii_digit()) {
-        return None;
+    match stamped(line)? {
+        ("E", text) => Some(text.split_once(": ").map_or(text, |(_, text)| text).trim()),
+        _ => None,
     }
-    Some(text.split_once(": ").map_or(text, |(_, text)| text).trim())
+}
+
+/// The level and the text of a line of llama.cpp's own log.
+fn stamped(line: &str) -> Option<(&str, &str)> {
+    let (stamp, rest) = line.split_once(' ')?;
+    stamp.starts_with(|c: char| c.is_ascii_digit()).then_some(rest)?.split_once(' ')
+}
+
+fn is_harmless(line: &str) -> bool {
+    let begins = |text: &str, list: &[&str]| list.iter().any(|beginning| text.starts_with(beginning));
+    match stamped(line) {
+        Some((_, text)) => begins(text, &HARMLESS_STAMPED),
+        None => begins(line.trim_start(), &HARMLESS) || is_assertion(line),
+    }
+}
+
+/// `/src/llama.cpp:17: GGML_ASSERT(x) failed`
+fn is_assertion(line: &str) -> bool {
+    let Some((place, text)) = line.split_once(": ") else { return false };
+    let is_place = place.rsplit_once(':').is_some_and(|(path, number)| {
+        path.starts_with('/') && !path.contains(' ') && number.parse::<u32>().is_ok()
+    });
+    is_place && (text.starts_with("GGML_ASSERT(") || text == "fatal error")
 }
 
 #[cfg(test)]
@@ -59,7 +130,7 @@ mod tests {
             "0.00.008.108 E llama_model_load: error loading model: tensor 'a' is not within the file bounds",
             "0.00.009.122 E cmn  common_init_: failed to load model '/var/models/blobs/x'",
         ] {
-            tail.push(line.to_owned());
+            assert!(tail.push(line.to_owned()));
         }
         assert_eq!(
             tail.reason().as_deref(),
@@ -73,6 +144,39 @@ mod tests {
         for n in 0..50 {
             tail.push(format!("line {n}"));
         }
-        assert!(tail.text().starts_with("line 30\n") && tail.text().ends_with("line 49"));
+        let lines = tail.take();
+        assert_eq!((lines.len(), lines[0].as_str(), lines[19].as_str()), (20, "line 30", "line 49"));
+        assert!(tail.take().is_empty(), "each once");
+    }
+
+    #[test]
+    fn of_a_child_that_serves_only_lines_are_kept_that_hold_nothing_of_a_request() {
+        let tail = LogTail::default();
+        tail.push("0.00.1 I loading".to_owned());
+        tail.serves();
+        for line in [
+            "0.10.1 E srv  operator(): got exception: {\"error\":{\"message\":\"secret\"}}",
+            "  what():  secret",
+            "parse: error parsing grammar: secret",
+            "llama_grammar_init_impl: secret",
+            "0.10.1 I slot launch_slot_: id 0 | task 0 | secret",
+            "secret: GGML_ASSERT(x) failed",
+            "ggml-secret ::= \"{\" space",
+            "0.10.1 and a secret",
+            "",
+        ] {
+            assert!(!tail.push(line.to_owned()), "{line}");
+        }
+        let harmless = [
+            "/src/llama.cpp/src/llama-context.cpp:1713: GGML_ASSERT(n_tokens > 0) failed",
+            "terminate called after throwing an instance of 'std::runtime_error'",
+            "0.10.1 E ggml_cuda_compute_forward: MUL_MAT failed",
+            "CUDA error: out of memory",
+            "  current device: 0, in function ggml_cuda_op at ggml-cuda.cu:1",
+        ];
+        for line in harmless {
+            assert!(tail.push(line.to_owned()), "{line}");
+        }
+        assert_eq!(tail.take(), harmless);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use super::{Role, settings::Settings};
+use super::{Role, settings::Settings, usage::Memory};
 use crate::library::Entry;
 
 const MB: u64 = 1_000_000;
@@ -19,7 +19,7 @@ pub(super) fn estimate(entry: &Entry, role: Role, settings: &Settings) -> u64 {
     if role == Role::Chat {
         files += entry.projector.as_deref().map_or(0, size);
     }
-    let tokens = u64::from(settings.context_per_slot(entry)) * u64::from(settings.engine_parallel);
+    let tokens = settings.tokens(entry);
     let keys_and_values = match (role, entry.architecture.embedding_only) {
         // An encoder keeps nothing between tokens.
         (Role::Embed, true) => 0,
@@ -27,6 +27,25 @@ pub(super) fn estimate(entry: &Entry, role: Role, settings: &Settings) -> u64 {
     };
     // Compute buffers grow with the model: a twentieth covers what was seen.
     files.saturating_add(files / 20).saturating_add(keys_and_values).saturating_add(FIXED)
+}
+
+/// Bytes that a child may hold while it loads its model. Compute buffers differ too much between models to be
+/// estimated closely.
+pub(super) fn loading_ceiling(estimate: u64, budget: u64) -> u64 {
+    within_budget(estimate.saturating_add((estimate / 2).max(1000 * MB)), estimate, budget)
+}
+
+/// Bytes that a child may hold when its model is loaded: what it may come to hold of what it has reserved, and
+/// some for each request. A text takes 130 bytes for each of its own until it is tokens.
+pub(super) fn ceiling(estimate: u64, loaded: Option<Memory>, tokens: u64, budget: u64) -> u64 {
+    let base = loaded.map_or(0, |memory| memory.reserved).max(estimate);
+    let requests = (256 * MB).saturating_add(tokens.saturating_mul(1000));
+    within_budget(base.saturating_add(estimate / 4).saturating_add(requests), estimate, budget)
+}
+
+/// A child has been let in for its estimate.
+fn within_budget(ceiling: u64, estimate: u64, budget: u64) -> u64 {
+    ceiling.min(budget.max(estimate))
 }
 
 /// Bytes that all children together may take.
@@ -56,4 +75,21 @@ fn machine() -> u64 {
 #[cfg(not(target_os = "linux"))]
 fn machine() -> u64 {
     u64::MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ceiling_leaves_room_for_what_is_reserved_and_stays_within_the_budget() {
+        let loaded = |reserved| Some(Memory { held: 50 * MB, reserved: reserved * MB, resident: 60 * MB });
+        assert_eq!(ceiling(100 * MB, loaded(200), 8000, u64::MAX), 489 * MB);
+        assert_eq!(ceiling(300 * MB, loaded(200), 8000, u64::MAX), 639 * MB);
+        assert_eq!(ceiling(300 * MB, None, 8000, u64::MAX), 639 * MB);
+        assert_eq!(ceiling(300 * MB, loaded(200), 8000, 400 * MB), 400 * MB);
+        assert_eq!(ceiling(300 * MB, loaded(200), 8000, 100 * MB), 300 * MB);
+        assert_eq!(loading_ceiling(100 * MB, u64::MAX), 1100 * MB);
+        assert_eq!(loading_ceiling(8000 * MB, u64::MAX), 12_000 * MB);
+    }
 }

@@ -15,16 +15,21 @@ mod memory;
 mod place;
 mod pool;
 mod queue;
+mod refusals;
 mod runtime_folder;
 mod settings;
 mod spawner;
+mod starts;
+mod usage;
 mod visit;
+mod watch;
 
 use std::fmt;
 
-pub use lease::Lease;
+pub use lease::{Death, Lease};
 pub use locate::{Located, locate};
 pub use pool::{Engine, Loaded, Snapshot};
+pub use refusals::Fingerprint;
 pub use settings::Settings;
 
 /// What a child is started for. llama-server either talks or embeds, so a model that is asked for

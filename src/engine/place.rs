@@ -1,13 +1,23 @@
 //! What the engine remembers of one model in one role: who uses it, how its child is doing, and how
 //! often that has crashed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Role, queue::Queue};
+use super::{
+    Role,
+    queue::Queue,
+    starts::{Starts, Suspicion},
+};
 use crate::{
     client::Client,
     error::{Error, Kind},
@@ -19,6 +29,8 @@ use crate::{
 const STABLE: Duration = Duration::from_secs(60);
 /// A crash that nobody has repeated for this long is no loop any more.
 const REMEMBERED: Duration = Duration::from_secs(300);
+/// Deaths in a row that requests may be at fault for.
+const EXCUSED: u32 = 3;
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
 /// What makes two requests share a child.
@@ -49,10 +61,28 @@ pub(super) struct Place {
     pub(super) keep_alive: KeepAlive,
     pub(super) last_used: Instant,
     pub(super) crashes: Crashes,
+    /// Deaths in a row of which a request is suspected.
+    pub(super) suspected: u32,
+    /// Held by one request at a time of those that are asked again, until it has turned out to be harmless.
+    pub(super) probation: Arc<tokio::sync::Mutex<()>>,
     pub(super) life: Option<Life>,
 }
 
 impl Place {
+    pub(super) fn new(queue: Queue, keep_alive: KeepAlive) -> Self {
+        Self {
+            queue: Arc::new(queue),
+            users: 0,
+            leases: 0,
+            keep_alive,
+            last_used: Instant::now(),
+            crashes: Crashes::default(),
+            suspected: 0,
+            probation: Arc::default(),
+            life: None,
+        }
+    }
+
     /// Whether its child may be ended to make room: nobody uses it, or it takes nobody any more and the
     /// last one has left.
     pub(super) fn can_go(&self) -> bool {
@@ -60,6 +90,16 @@ impl Place {
             let is_free = self.users == 0 || life.gives_way() && self.leases == 0;
             is_free && life.is_admitted_and_running()
         })
+    }
+
+    /// Whether a death is a request's fault and not the model's: one or several are suspected, and it is not one of many in a
+    /// row without an answer between them.
+    pub(super) fn excuses(&mut self, suspect: Option<Suspicion>, has_answered: bool) -> bool {
+        if has_answered {
+            self.suspected = 0;
+        }
+        self.suspected += u32::from(suspect.is_some());
+        suspect.is_some() && self.suspected <= EXCUSED
     }
 
     /// When an idle child has to go; `None` while it is used, or is to stay.
@@ -100,6 +140,10 @@ impl Life {
         }
     }
 
+    pub(super) fn is_held_up(&self) -> bool {
+        matches!(&*self.phase.borrow(), Phase::Running(running) if running.is_held_up.load(Relaxed))
+    }
+
     pub(super) fn gives_way(&self) -> bool {
         self.gives_way_until.is_some_and(|until| Instant::now() < until)
     }
@@ -118,21 +162,64 @@ pub(super) struct Running {
     pub(super) client: Client,
     pub(super) pid: Option<u32>,
     pub(super) since: Timestamp,
+    pub(super) starts: Arc<Starts>,
+    /// Its loop answers nobody now.
+    pub(super) is_held_up: Arc<AtomicBool>,
 }
 
-/// Why a child did not start or ended; all who wait for it get the same.
+/// Why a child did not start or ended, for all who wait for it.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     kind: Kind,
     message: String,
-    /// For the log: exit status and last lines.
+    /// For the log: the exit status.
     detail: String,
     retry_after: Option<Duration>,
+    /// The request that is probably at fault, and what its caller is told instead.
+    suspect: Option<Box<Suspicion>>,
+    message_to_suspect: Option<Box<str>>,
+    /// What the child wrote at last, for the log.
+    pub(super) last_lines: Vec<String>,
 }
 
 impl Failure {
     pub(super) fn new(kind: Kind, message: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), detail: detail.into(), retry_after: None }
+        Self {
+            kind,
+            message: message.into(),
+            detail: detail.into(),
+            retry_after: None,
+            suspect: None,
+            message_to_suspect: None,
+            last_lines: Vec::new(),
+        }
+    }
+
+    pub(super) fn telling_suspect(mut self, message: impl Into<Box<str>>) -> Self {
+        self.message_to_suspect = Some(message.into());
+        self
+    }
+
+    pub(super) fn suspecting(mut self, suspect: Option<Suspicion>) -> Self {
+        self.suspect = suspect.map(Box::new);
+        self
+    }
+
+    pub(super) fn suspect(&self) -> Option<Suspicion> {
+        self.suspect.as_deref().copied()
+    }
+
+    pub(super) fn with_last_lines(mut self, lines: Vec<String>) -> Self {
+        self.last_lines = lines;
+        self
+    }
+
+    /// What the request is told that is probably at fault.
+    pub(super) fn into_error_of_suspect(mut self) -> Error {
+        if let Some(message) = self.message_to_suspect.take() {
+            self.message = message.into();
+        }
+        self.into_error()
     }
 
     pub(super) fn retry_after(mut self, after: Duration) -> Self {
@@ -201,6 +288,17 @@ impl Crashes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn requests_are_at_fault_for_some_deaths_in_a_row_and_not_for_all() {
+        let suspect = Some(Suspicion::Several);
+        let keep_alive = KeepAlive::Forever;
+        let mut place = Place::new(Queue::new(1, 1), keep_alive);
+        let excused: Vec<bool> = (0..5).map(|_| place.excuses(suspect, false)).collect();
+        assert_eq!(excused, [true, true, true, false, false]);
+        assert!(place.excuses(suspect, true), "it has answered one");
+        assert!(!place.excuses(None, true), "nobody asked anything of it");
+    }
 
     #[test]
     fn repeated_crashes_wait_longer_and_a_stable_run_forgives() {

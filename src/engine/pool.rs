@@ -5,28 +5,29 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use jiff::Timestamp;
 use tokio::{
     runtime::Handle,
     sync::watch,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep_until},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Lease, Located, Role, Settings,
+    Fingerprint, Lease, Located, Role, Settings,
+    lease::Hold,
     life::{Order, live},
     locate, memory,
     place::{Key, Life, Phase, Place, Running},
+    refusals::Refusals,
     runtime_folder::RuntimeFolder,
     spawner::Spawner,
     visit::Visit,
 };
 use crate::{
-    client::Client,
     error::{Error, Kind, Result},
     library::{Entry, Library},
     types::KeepAlive,
@@ -47,6 +48,7 @@ pub(super) struct Shared {
     pub(super) budget: u64,
     pub(super) folder: RuntimeFolder,
     pub(super) spawner: Spawner,
+    pub(super) refusals: Refusals,
     /// Never locked across an await. Entries stay: there are no more than installed models.
     table: Mutex<Table>,
     /// Told after every change that may let somebody go on.
@@ -87,6 +89,8 @@ pub struct Snapshot {
     pub waiting: usize,
     /// Models that are left alone for a while because their process keeps ending.
     pub backing_off: usize,
+    /// A model whose process answers nobody now.
+    pub held_up: Option<String>,
     /// The model whose process has crashed most often in a row of late, and how often.
     pub crash_loop: Option<(String, u32)>,
 }
@@ -109,6 +113,7 @@ impl Engine {
             library,
             folder: RuntimeFolder::open(data_dir)?,
             spawner: Spawner::new()?,
+            refusals: Refusals::default(),
             data_dir: data_dir.to_owned(),
             settings,
             table: Mutex::default(),
@@ -141,38 +146,17 @@ impl Engine {
     ) -> Result<Lease> {
         let key = Key::new(&entry, role);
         let keep_alive = keep_alive.unwrap_or(self.shared.settings.engine_keep_alive);
-        let (mut visit, queue) = Visit::new(&self.shared, &key, keep_alive);
+        let (visit, queue) = Visit::new(&self.shared, &key, keep_alive);
         let lined_up = Instant::now();
         let slot = queue.enter(&entry.name.to_string()).await?;
         visit.granted(keep_alive);
-        let asked = Instant::now();
-        let mut load = Duration::ZERO;
-        loop {
-            let (mut phase, standing) = self.shared.life(&key, &entry)?;
-            match standing {
-                Standing::Leased(client) => {
-                    visit.leased = true;
-                    let context = self.shared.settings.context_per_slot(&entry);
-                    let waited = asked - lined_up;
-                    return Ok(Lease { client, context, waited, load, phase, _slot: slot, _visit: visit });
-                }
-                Standing::Starting => {
-                    let started = phase.wait_for(|phase| !matches!(phase, Phase::Starting)).await;
-                    if let Phase::Ended(Some(failure)) = &*started.map_err(|_| shutting_down())? {
-                        return Err(failure.clone().into_error());
-                    }
-                }
-                // The next round starts it anew, or finds that nobody waits for its room any more.
-                Standing::Going(until) => {
-                    let ended = phase.wait_for(|phase| matches!(phase, Phase::Ended(_)));
-                    match until {
-                        Some(until) => drop(timeout_at(until, ended).await),
-                        None => drop(ended.await),
-                    }
-                }
-            }
-            load = asked.elapsed();
-        }
+        Hold { entry, waited: lined_up.elapsed(), _slot: slot, visit }.lease().await
+    }
+
+    /// # Errors
+    /// `Invalid` when a child has died of this request twice of late.
+    pub fn check(&self, request: &Fingerprint) -> Result<()> {
+        self.shared.refusals.check(request, Instant::now())
     }
 
     /// Ends a model's children as soon as nobody uses them, unless a later request keeps it for longer.
@@ -201,6 +185,10 @@ impl Engine {
         Snapshot {
             loaded,
             waiting: table.values().map(|place| place.queue.waiting()).sum(),
+            held_up: table
+                .values()
+                .find_map(|place| place.life.as_ref().filter(|life| life.is_held_up()))
+                .map(|life| life.name.clone()),
             crash_loop: table
                 .values()
                 .filter_map(|place| place.crashes.of_late())
@@ -293,7 +281,11 @@ impl Shared {
     }
 
     /// How the model's child is doing; takes a lease when it is ready, and begins one when there is none.
-    fn life(self: &Arc<Self>, key: &Key, entry: &Arc<Entry>) -> Result<(watch::Receiver<Phase>, Standing)> {
+    pub(super) fn life(
+        self: &Arc<Self>,
+        key: &Key,
+        entry: &Arc<Entry>,
+    ) -> Result<(watch::Receiver<Phase>, Standing)> {
         let mut table = self.table();
         if self.shutdown.is_cancelled() {
             return Err(shutting_down());
@@ -305,9 +297,9 @@ impl Shared {
             let standing = match &*life.phase.borrow() {
                 _ if life.stop.is_cancelled() => Standing::Going(None),
                 Phase::Running(_) if life.gives_way() => Standing::Going(life.gives_way_until),
-                Phase::Running(Running { client, .. }) => {
+                Phase::Running(running) => {
                     place.leases += 1;
-                    Standing::Leased(client.clone())
+                    Standing::Leased(running.clone())
                 }
                 Phase::Starting => Standing::Starting,
                 Phase::Ended(_) => Standing::Going(None),
@@ -319,32 +311,33 @@ impl Shared {
         }
         let (phase, phases) = watch::channel(Phase::Starting);
         let stop = self.shutdown.child_token();
+        let memory = memory::estimate(entry, key.role(), &self.settings);
         place.life = Some(Life {
             name: entry.name.to_string(),
             digest: entry.weights_digest.clone(),
-            memory: memory::estimate(entry, key.role(), &self.settings),
+            memory,
             admitted: false,
             gives_way_until: None,
             stop: stop.clone(),
             phase: phases.clone(),
         });
         drop(table);
-        let order = Order { key: key.clone(), entry: Arc::clone(entry), stop, phase };
+        let order = Order { key: key.clone(), entry: Arc::clone(entry), memory, stop, phase };
         self.tasks.spawn_on(live(Arc::clone(self), order), &self.runtime);
         Ok((phases, Standing::Starting))
     }
 }
 
 /// How a model's child stands for who wants to use it.
-enum Standing {
+pub(super) enum Standing {
     Starting,
     /// It is ready, and may not go before the lease ends.
-    Leased(Client),
+    Leased(Running),
     /// It takes nobody any more, until then at most.
     Going(Option<Instant>),
 }
 
-fn shutting_down() -> Error {
+pub(super) fn shutting_down() -> Error {
     Error::new(Kind::Unavailable, "The server is shutting down.")
 }
 

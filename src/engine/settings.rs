@@ -65,6 +65,11 @@ impl Settings {
         self.engine_threads.unwrap_or_else(cores)
     }
 
+    /// Tokens of all slots of a model.
+    pub(super) fn tokens(&self, entry: &Entry) -> u64 {
+        u64::from(self.context_per_slot(entry)) * u64::from(self.engine_parallel)
+    }
+
     /// Tokens of one slot. A header without a context length says nothing, so the setting stands.
     pub(super) fn context_per_slot(&self, entry: &Entry) -> u32 {
         match u32::try_from(entry.architecture.context_length) {

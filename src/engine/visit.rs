@@ -2,39 +2,60 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
+use tokio::{
+    sync::OwnedMutexGuard,
+    time::{Duration, Instant, timeout},
+};
 
 use super::{
-    place::{Crashes, Key, Place},
+    place::{Key, Place},
     pool::Shared,
     queue::Queue,
 };
 use crate::types::KeepAlive;
 
+/// A long prompt must not keep those waiting that are asked again, too.
+const PROBATION_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Counts one user of a model, from asking for it to the end of the lease.
 pub(super) struct Visit {
-    shared: Arc<Shared>,
-    key: Key,
-    pub(super) leased: bool,
+    pub(super) shared: Arc<Shared>,
+    pub(super) key: Key,
+    leased: bool,
 }
 
 impl Visit {
     pub(super) fn new(shared: &Arc<Shared>, key: &Key, keep_alive: KeepAlive) -> (Self, Arc<Queue>) {
         let settings = &shared.settings;
         let mut table = shared.table();
-        let place = table.entry(key.clone()).or_insert_with(|| Place {
-            queue: Arc::new(Queue::new(settings.engine_parallel as usize, settings.engine_queue as usize)),
-            users: 0,
-            leases: 0,
-            keep_alive,
-            last_used: Instant::now(),
-            crashes: Crashes::default(),
-            life: None,
+        let place = table.entry(key.clone()).or_insert_with(|| {
+            let queue = Queue::new(settings.engine_parallel as usize, settings.engine_queue as usize);
+            Place::new(queue, keep_alive)
         });
         place.users += 1;
         let queue = Arc::clone(&place.queue);
         drop(table);
         (Self { shared: Arc::clone(shared), key: key.clone(), leased: false }, queue)
+    }
+
+    /// Counts it among those who are at the child; `Shared::life` has done so at the child.
+    pub(super) fn lease(&mut self) {
+        self.leased = true;
+    }
+
+    /// Its child is gone.
+    pub(super) fn release(&mut self) {
+        if let Some(place) = self.shared.table().get_mut(&self.key) {
+            place.leases -= usize::from(self.leased);
+        }
+        self.leased = false;
+        self.shared.changed.send_replace(());
+    }
+
+    /// Waits until no other request is on probation, for a while at most.
+    pub(super) async fn probation(&self) -> Option<OwnedMutexGuard<()>> {
+        let probation = self.shared.table().get(&self.key).map(|place| Arc::clone(&place.probation))?;
+        timeout(PROBATION_TIMEOUT, probation.lock_owned()).await.ok()
     }
 
     /// Who was refused a slot has no say in how long the model stays.

@@ -41,11 +41,22 @@ pub(super) fn architecture(header: &Header) -> Result<Architecture, Fault> {
         context_length,
         block_count,
         kv_bytes_per_token: kv_bytes_per_token(header, name, block_count),
+        longest_token: longest_token(header),
         embedding_only: name.contains("bert")
             || EMBEDDING_ARCHITECTURES.contains(&name)
             || number("pooling_type").is_some_and(|pooling| pooling != POOLING_NONE),
         has_chat_template: header.has_chat_template,
     })
+}
+
+/// Names of llama.cpp's tokenizers that make tokens of every byte: `tokenizer_model` in `llama-vocab.cpp`.
+const WHOLE_TOKENIZERS: [&str; 4] = ["llama", "gpt2", "gemma4", "rwkv"];
+
+/// A vocabulary writes a byte as a character of up to two bytes and a blank as one of three, so that a token is no
+/// longer in a text than it is there.
+fn longest_token(header: &Header) -> Option<u64> {
+    let is_whole = WHOLE_TOKENIZERS.contains(&header.text("tokenizer.ggml.model")?);
+    header.longest_token.filter(|longest| is_whole && *longest > 0)
 }
 
 /// Refuses a GGUF file that cannot be given to the engine as a model's projector.
@@ -214,6 +225,17 @@ mod tests {
         assert_eq!(cost(&decoder.clone().numbers("llama.attention.head_count_kv", &[2, 0])), 64);
         assert_eq!(cost(&decoder.clone().number("llama.attention.key_length", 24)), 256);
         assert_eq!(cost(&decoder.raw("llama.attention.head_count_kv", 10, &[0xff; 8])), u64::MAX);
+    }
+
+    #[test]
+    fn tells_how_much_text_a_token_stands_for() {
+        let longest = |writer: &Writer| architecture(&header(writer)).expect("a model").longest_token;
+        let decoder = Writer::decoder();
+        assert_eq!(longest(&decoder), Some(2));
+        assert_eq!(longest(&decoder.clone().texts("tokenizer.ggml.tokens", &[&"x".repeat(9), "y"])), Some(9));
+        // It leaves out blanks, and a word that it does not know is one token.
+        assert_eq!(longest(&decoder.clone().text("tokenizer.ggml.model", "bert")), None);
+        assert_eq!(longest(&decoder.without("tokenizer.ggml.tokens")), None);
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub struct Architecture {
     pub block_count: u64,
     /// Bytes that the keys and values of one token take in all layers, at 16 bits each.
     pub kv_bytes_per_token: u64,
+    /// Bytes that one token stands for at most; `None` when it may stand for any number, as where a tokenizer
+    /// leaves out blanks or words that it does not know.
+    pub longest_token: Option<u64>,
     /// It only embeds: an encoder such as BERT, or a pooling type is set.
     pub embedding_only: bool,
     pub has_chat_template: bool,

@@ -20,9 +20,50 @@ pub fn without_paths(text: &str) -> String {
     text
 }
 
+/// Beginnings of what backends say of themselves, without a word of a request.
+const HARMLESS: [&str; 12] = [
+    "llama runner process has terminated",
+    "llama runner process no longer running",
+    "llama runner exited",
+    "timed out waiting for llama runner",
+    "model requires more system memory",
+    "model failed to load",
+    "unable to load model",
+    "server busy",
+    "CUDA error",
+    "cudaMalloc failed",
+    "Compute error",
+    "Loading model",
+];
+
+/// What may be logged of a backend's message: such messages quote requests, and the log holds nothing that a
+/// caller said.
+pub fn loggable(message: &str) -> String {
+    let line = message.trim().lines().next().unwrap_or_default();
+    if HARMLESS.iter().any(|beginning| line.starts_with(beginning)) {
+        return without_paths(line);
+    }
+    "its message may quote the request and is not logged".to_owned()
+}
+
+/// What may be logged of JSON that cannot be read: serde's own words quote it.
+pub fn json_fault(error: &serde_json::Error) -> String {
+    format!("{:?} error in JSON at line {} column {}", error.classify(), error.line(), error.column())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_backends_say_is_logged_when_it_is_about_themselves() {
+        let terminated = "llama runner process has terminated: exit status 2";
+        assert_eq!(loggable(terminated), terminated);
+        assert_eq!(loggable("CUDA error: out of memory\n  secret"), "CUDA error: out of memory");
+        assert!(!loggable("invalid format: secret").contains("secret"));
+        let fault = serde_json::from_str::<u32>("\n \"secret\"").expect_err("no number");
+        assert_eq!(json_fault(&fault), "Data error in JSON at line 2 column 9");
+    }
 
     #[test]
     fn paths_are_left_out() {

@@ -4,6 +4,7 @@
 mod chat;
 mod embeddings;
 mod failures;
+mod fence;
 mod harness;
 mod limits;
 mod orphans;

@@ -1,9 +1,7 @@
 //! Embedding through a child. llama-server gives up the whole batch for one text that is too long,
 //! so that the lengths are known before it is asked, and what is to be cut is cut here.
 
-use std::time::Instant;
-
-use super::Child;
+use super::{Child, length::first_piece};
 use crate::{
     backend::openai,
     error::{Error, FieldError, MAX_FIELDS, Result},
@@ -16,24 +14,11 @@ use crate::{
 
 /// A tokenizer makes at most one token of each byte, and adds few of its own at the ends.
 const ADDED_TOKENS: usize = 8;
-/// 1 MB: of a longer text no more is counted at a time, so that the answer has a bound.
-const COUNTED_AT_ONCE: usize = 1_000_000;
 
-pub(super) async fn embed(request: EmbedRequest, child: Child, since: Instant) -> Result<EmbedReply> {
-    match ask(request, &child).await {
-        Ok(mut reply) => {
-            (reply.timings.queue, reply.timings.load) = (Some(child.lease.waited()), child.lease.load());
-            reply.timings.total = since.elapsed();
-            Ok(reply)
-        }
-        Err(error) => Err(super::exchange::explain(&child.lease, error).await),
-    }
-}
-
-async fn ask(request: EmbedRequest, child: &Child) -> Result<EmbedReply> {
+pub(super) async fn ask(request: EmbedRequest, child: Child) -> Result<EmbedReply> {
     let EmbedRequest { model: _, mut input, truncate, keep_alive: _ } = request;
     input.iter_mut().for_each(|text| child.entry.control_tokens.break_up_in(text));
-    let (input, truncated) = fitted(input, truncate, child).await?;
+    let (input, truncated) = fitted(input, truncate, &child).await?;
     let reply = openai::embed(child.client(), &input, child.place("/input")).await?;
     Ok(EmbedReply { truncated, ..reply })
 }
@@ -82,12 +67,9 @@ struct Measured {
 async fn measure(text: &str, enough: usize, child: &Child) -> Result<Measured> {
     let (mut tokens, mut counted) = (Vec::new(), 0);
     while counted < text.len() && tokens.len() <= enough {
-        let mut end = text.len().min(counted + COUNTED_AT_ONCE);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        tokens.extend(tokenize(&text[counted..end], true, child).await?);
-        counted = end;
+        let piece = first_piece(&text[counted..]);
+        tokens.extend(tokenize(piece, true, child).await?);
+        counted += piece.len();
     }
     Ok(Measured { tokens, counted })
 }

@@ -9,8 +9,7 @@ use futures_util::{Stream, StreamExt};
 use super::{Child, plain_text};
 use crate::{
     backend::{ChatStream, LARGE, openai, to_json, work},
-    engine::Lease,
-    error::{Error, Kind, Result},
+    error::Result,
     types::{ChatEvent, ChatRequest, Completion, Done, Message, Prompt, Role},
     wire::{
         llama::{CompletionBody, CompletionParser, TemplateBody, TemplateReply, TokenizeBody, TokenizeReply},
@@ -20,18 +19,8 @@ use crate::{
 
 /// Asks the child; returns when it has accepted the request.
 pub(super) async fn begin(request: ChatRequest, child: Child, since: Instant) -> Result<ChatStream> {
-    match ask(request, &child, since).await {
-        Ok((events, past)) => Ok(Box::pin(attended(events, past, child))),
-        Err(error) => Err(explain(&child.lease, error).await),
-    }
-}
-
-/// When the child's process has died, that is the reason for whatever was seen of it.
-pub(super) async fn explain(lease: &Lease, error: Error) -> Error {
-    match error.kind() {
-        Kind::BadGateway | Kind::Unavailable => lease.post_mortem().await.unwrap_or(error),
-        _ => error,
-    }
+    let (events, past) = ask(request, &child, since).await?;
+    Ok(Box::pin(attended(events, past, child)))
 }
 
 /// What was said before the reply, as far as it can be told in tokens.
@@ -97,8 +86,7 @@ async fn complete(
     Ok(Box::pin(openai::events::<CompletionParser>(response, since)))
 }
 
-/// The child's events, with what only we know in the last one, and with a better reason when the
-/// child died.
+/// The child's events, with what only we know in the last one.
 fn attended(
     mut events: ChatStream,
     past: Past,
@@ -119,7 +107,7 @@ fn attended(
                     yield Ok(event);
                 }
                 Err(error) => {
-                    yield Err(explain(&child.lease, error).await);
+                    yield Err(error);
                     return;
                 }
             }
@@ -131,7 +119,7 @@ async fn finish(mut done: Done, past: &Past, reply: &str, child: &Child) -> Chat
     (done.timings.queue, done.timings.load) = (Some(child.lease.waited()), child.lease.load());
     // The reply is whole; without its tokens it can only not be gone on with.
     done.context = tell(past, reply, child).await.unwrap_or_else(|error| {
-        tracing::warn!("a reply's tokens could not be had: {}", error.chain());
+        tracing::warn!("a reply's tokens could not be had: {}", error.summary());
         None
     });
     done.into()

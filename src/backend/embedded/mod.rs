@@ -1,9 +1,11 @@
 //! The models on this machine's disk, run by the embedded engine. It joins the library (what is
 //! installed) with the engine (what runs), and speaks to the engine's children.
 
+mod again;
 mod check;
 mod embed;
 mod exchange;
+mod length;
 mod plain_text;
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
@@ -11,8 +13,10 @@ use std::{collections::HashSet, sync::Arc, time::Instant};
 use async_trait::async_trait;
 use tokio::task::spawn_blocking;
 
+use self::length::Room;
 use super::{Backend, ChatStream, place::Place};
 use crate::{
+    cache,
     client::Client,
     engine::{Engine, Lease, Role, Snapshot},
     error::{Error, Kind, Result},
@@ -25,7 +29,7 @@ use crate::{
 
 /// A slot of the child that is asked, and its model.
 struct Child {
-    lease: Lease,
+    lease: Arc<Lease>,
     entry: Arc<Entry>,
 }
 
@@ -85,16 +89,37 @@ impl Backend for Embedded {
         let since = Instant::now();
         let entry = self.entry(&request.model).await?;
         check::chat(&request, &entry)?;
+        let room = Room::new(&entry, self.engine.context(&entry));
+        room.check_chat(&request)?;
+        let fingerprint = cache::fingerprint(&request);
+        self.engine.check(&fingerprint)?;
         let lease = self.engine.acquire(Arc::clone(&entry), Role::Chat, request.keep_alive).await?;
-        exchange::begin(request, Child { lease, entry }, since).await
+        let request = Arc::new(request);
+        again::stream(lease, fingerprint, move |lease| {
+            let (request, entry) = (Arc::clone(&request), Arc::clone(&entry));
+            async move {
+                let child = Child { lease, entry };
+                room.count_chat(&request, &child).await?;
+                exchange::begin(ChatRequest::clone(&request), child, since).await
+            }
+        })
+        .await
     }
 
     async fn embed(&self, request: EmbedRequest) -> Result<EmbedReply> {
         let since = Instant::now();
         check::embed(&request)?;
         let entry = self.entry(&request.model).await?;
+        Room::new(&entry, self.engine.context(&entry)).check_embed(&request)?;
+        let fingerprint = cache::embed_fingerprint(&request);
+        self.engine.check(&fingerprint)?;
         let lease = self.engine.acquire(Arc::clone(&entry), Role::Embed, request.keep_alive).await?;
-        embed::embed(request, Child { lease, entry }, since).await
+        let ask = |lease| embed::ask(request.clone(), Child { lease, entry: Arc::clone(&entry) });
+        let (mut reply, lease) = again::once(lease, fingerprint, ask).await?;
+        lease.finished();
+        (reply.timings.queue, reply.timings.load) = (Some(lease.waited()), lease.load());
+        reply.timings.total = since.elapsed();
+        Ok(reply)
     }
 
     async fn load(&self, model: &str, keep_alive: Option<KeepAlive>) -> Result<Done> {

@@ -47,6 +47,8 @@ pub(super) struct Header {
     pub(super) template_has_thinking: bool,
     /// The texts that the tokenizer reads as one mark.
     pub(super) marks: Vec<String>,
+    /// Bytes of the longest token of the vocabulary, as it is written there.
+    pub(super) longest_token: Option<u64>,
     /// Elements of all tensors together.
     pub(super) parameters: u64,
 }
@@ -124,6 +126,7 @@ pub(super) fn read_from(input: impl Read + Seek, len: u64) -> Result<Header, Fau
         return Err(Fault::Header("the alignment is not a power of two"));
     }
     header.parameters = tensors::check(&mut reader, tensors, alignment)?;
+    header.longest_token = vocabulary.longest();
     header.marks = vocabulary.marks(&mut reader, &templates)?;
     Ok(header)
 }
@@ -216,7 +219,7 @@ fn width(kind: u32) -> Result<u64, Fault> {
 
 fn skip_value<R: Read + Seek>(reader: &mut Reader<R>, kind: u32) -> Result<(), Fault> {
     match kind {
-        TEXT => reader.skip_text(),
+        TEXT => reader.skip_text().map(drop),
         ARRAY => {
             let (kind, count) = (reader.u32()?, reader.u64()?);
             skip_elements(reader, kind, count)
@@ -228,7 +231,7 @@ fn skip_value<R: Read + Seek>(reader: &mut Reader<R>, kind: u32) -> Result<(), F
 fn skip_elements<R: Read + Seek>(reader: &mut Reader<R>, kind: u32, count: u64) -> Result<(), Fault> {
     if kind == TEXT {
         // Each text takes at least its length field, so that the file's length bounds this loop.
-        return (0..count).try_for_each(|_| reader.skip_text());
+        return (0..count).try_for_each(|_| reader.skip_text().map(drop));
     }
     // An array of arrays is refused here too, as llama.cpp does.
     let bytes = width(kind)?.checked_mul(count).ok_or(Fault::Header("an array is absurdly long"))?;

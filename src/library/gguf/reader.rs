@@ -78,9 +78,11 @@ impl<R: Read + Seek> Reader<R> {
         Ok(())
     }
 
-    pub(super) fn skip_text(&mut self) -> Result<(), Fault> {
+    /// Gives the bytes that were skipped.
+    pub(super) fn skip_text(&mut self) -> Result<u64, Fault> {
         let len = self.u64()?;
-        self.skip(len)
+        self.skip(len)?;
+        Ok(len)
     }
 
     pub(super) fn skip(&mut self, bytes: u64) -> Result<(), Fault> {

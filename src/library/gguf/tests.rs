@@ -32,6 +32,7 @@ fn reads_the_demo_model() {
     let header = read(&folder.join("simpleton-demo.gguf")).expect("a valid file");
     assert_eq!(header.text("general.architecture"), Some("llama"));
     assert_eq!(header.number("llama.context_length"), Some(2048));
+    assert_eq!(header.longest_token, Some(13), "Ġdescription");
     assert_eq!(header.parameters, 2_607_168);
     assert!(header.has_chat_template && header.template_has_tools);
     let header = read(&folder.join("simpleton-demo-mmproj.gguf")).expect("a valid file");

@@ -59,6 +59,8 @@ const MAX_TAKEN_FOR_CONTROL: usize = 64;
 pub(super) struct Vocabulary {
     /// The place of the first text, and their number.
     texts: Option<(u64, u64)>,
+    /// Bytes of the longest text.
+    longest: u64,
     /// The number and type of each token that may be a mark, in order.
     kinds: Vec<(u64, u32)>,
 }
@@ -74,10 +76,19 @@ impl Vocabulary {
             return skip_value(reader, kind);
         }
         let (kind, count) = (reader.u32()?, reader.u64()?);
-        if kind == TEXT {
-            self.texts = Some((reader.position(), count));
+        if kind != TEXT {
+            return skip_elements(reader, kind, count);
         }
-        skip_elements(reader, kind, count)
+        self.texts = Some((reader.position(), count));
+        for _ in 0..count {
+            self.longest = self.longest.max(reader.skip_text()?);
+        }
+        Ok(())
+    }
+
+    /// Bytes of the longest text.
+    pub(super) fn longest(&self) -> Option<u64> {
+        self.texts.map(|_| self.longest)
     }
 
     /// Reads the tokens' types.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::{
     error::{Error, Kind},
     types::JsonText,
-    wire::{maybe_printable, printable, tokens},
+    wire::{foreign::json_fault, maybe_printable, printable, tokens},
 };
 
 /// The body of a refusal.
@@ -72,6 +72,8 @@ pub struct Version {
 }
 
 /// Ollama sent something that is not its protocol.
-pub fn malformed(source: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(Kind::BadGateway, "Ollama sent something that is not in its protocol.").because(source)
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub fn malformed(source: serde_json::Error) -> Error {
+    Error::new(Kind::BadGateway, "Ollama sent something that is not in its protocol.")
+        .because(json_fault(&source))
 }

@@ -9,7 +9,7 @@ use super::malformed;
 use crate::{
     error::{Error, Kind, Result},
     types::{ChatEvent, Done, FinishReason, JsonText, Timings, ToolCall, Usage},
-    wire::{Parser, or_default, tokens},
+    wire::{Parser, foreign::loggable, or_default, tokens},
 };
 
 /// Takes the lines of one reply of `/api/chat` or `/api/generate` in.
@@ -26,12 +26,11 @@ impl Parser for LineParser {
             return Ok(());
         }
         // Checked once, and not again for each text in it.
-        let line = std::str::from_utf8(line).map_err(malformed)?;
+        let line = std::str::from_utf8(line).map_err(|error| malformed(serde::de::Error::custom(error)))?;
         let line: Line<'_> = serde_json::from_str(line).map_err(malformed)?;
         if let Some(message) = line.error {
-            return Err(
-                Error::new(Kind::BadGateway, "Ollama failed in the middle of its answer.").because(message)
-            );
+            return Err(Error::new(Kind::BadGateway, "Ollama failed in the middle of its answer.")
+                .because(loggable(&message)));
         }
         self.take_line(line, out)
     }

@@ -17,7 +17,10 @@ pub use request::{ChatBody, MessageBody, SamplingBody, Schema, ThinkingBody, Too
 use crate::{
     error::{Error, Kind},
     types::{Timings, Usage},
-    wire::tokens,
+    wire::{
+        foreign::{json_fault, loggable},
+        tokens,
+    },
 };
 
 /// The body of a refusal, `{"error": {…}}`.
@@ -83,11 +86,13 @@ impl From<TimingsObject> for Timings {
 }
 
 /// The backend sent something that is not this protocol.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(super) fn malformed(source: serde_json::Error) -> Error {
-    Error::new(Kind::BadGateway, "The backend's answer cannot be understood.").because(source)
+    Error::new(Kind::BadGateway, "The backend's answer cannot be understood.").because(json_fault(&source))
 }
 
 /// The backend reported an error in the middle of its answer.
 pub(super) fn failed(error: ErrorObject) -> Error {
-    Error::new(Kind::BadGateway, "The backend failed in the middle of its answer.").because(error.message)
+    Error::new(Kind::BadGateway, "The backend failed in the middle of its answer.")
+        .because(loggable(&error.message))
 }

@@ -1,0 +1,203 @@
+//! The requests that a child is at, in the order in which they were begun: when there is trouble with the
+//! child, the one that was new then is the suspect.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::refusals::Fingerprint;
+
+/// A request whose caller has left may still be on its way to the loop: the child's own threads prepare it
+/// first, and do not see for a second or more that nobody waits.
+const LINGERS: Duration = Duration::from_secs(10);
+/// How long before trouble is seen its request has been begun: a second for the child's own threads to prepare
+/// it, and the pause between two looks.
+const PREPARED: Duration = Duration::from_millis(1200);
+
+/// The requests of one child.
+#[derive(Default)]
+pub(super) struct Starts {
+    list: Mutex<List>,
+    begun: Notify,
+    has_answered: AtomicBool,
+}
+
+#[derive(Default)]
+struct List {
+    next: u64,
+    starts: Vec<Start>,
+}
+
+struct Start {
+    id: u64,
+    at: Instant,
+    request: Fingerprint,
+    /// It is asked for the second time: the child before has died with it.
+    is_renewed: bool,
+    has_said: bool,
+    left: Option<Instant>,
+}
+
+/// Who is probably at fault.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Suspicion {
+    One(Suspect),
+    /// It cannot be told which of several: each is asked again by itself, which will show it.
+    Several,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Suspect {
+    pub(super) id: u64,
+    pub(super) request: Fingerprint,
+}
+
+impl Starts {
+    pub(super) fn begin(self: &Arc<Self>, request: Fingerprint, is_renewed: bool) -> Begun {
+        self.begin_at(request, is_renewed, Instant::now())
+    }
+
+    fn begin_at(self: &Arc<Self>, request: Fingerprint, is_renewed: bool, now: Instant) -> Begun {
+        let mut list = self.list();
+        list.starts.retain(|start| start.is_there(now));
+        let id = list.next;
+        list.next += 1;
+        list.starts.push(Start { id, at: now, request, is_renewed, has_said: false, left: None });
+        drop(list);
+        self.begun.notify_one();
+        Begun { starts: Arc::clone(self), id }
+    }
+
+    /// Completes when a request is begun, or when one has been since the last time.
+    pub(super) async fn begun(&self) {
+        self.begun.notified().await;
+    }
+
+    /// Whether the child has answered a request to its end.
+    pub(super) fn has_answered(&self) -> bool {
+        self.has_answered.load(Relaxed)
+    }
+
+    /// The suspect for trouble that was seen then: the one request that had just been begun and of which nothing
+    /// has been said, as most trouble comes before the first token; else the latest.
+    pub(super) fn suspect(&self, seen: Instant) -> Option<Suspicion> {
+        let list = self.list();
+        let there: Vec<&Start> =
+            list.starts.iter().filter(|start| start.at <= seen && start.is_there(seen)).collect();
+        let is_new = |start: &&&Start| !start.has_said && seen - start.at < PREPARED;
+        let new: Vec<&&Start> = there.iter().filter(is_new).collect();
+        let suspect = match new[..] {
+            [one] => Some(one),
+            [] => there.iter().max_by_key(|start| (!start.has_said, start.at)),
+            _ => new.iter().rfind(|start| start.is_renewed).copied(),
+        };
+        match suspect {
+            Some(Start { id, request, .. }) => Some(Suspicion::One(Suspect { id: *id, request: *request })),
+            None => (!list.starts.is_empty()).then_some(Suspicion::Several),
+        }
+    }
+
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, id: u64, change: impl FnOnce(&mut Start)) {
+        if let Some(start) = self.list().starts.iter_mut().find(|start| start.id == id) {
+            change(start);
+        }
+    }
+}
+
+impl Start {
+    fn is_there(&self, now: Instant) -> bool {
+        self.left.is_none_or(|left| now.saturating_duration_since(left) < LINGERS)
+    }
+}
+
+/// One request at its child. Dropping it says that its caller has left.
+pub(super) struct Begun {
+    starts: Arc<Starts>,
+    id: u64,
+}
+
+impl Begun {
+    pub(super) fn is(&self, suspect: Suspect) -> bool {
+        self.id == suspect.id
+    }
+
+    /// Something of the answer has arrived.
+    pub(super) fn said(&self) {
+        self.starts.change(self.id, |start| start.has_said = true);
+    }
+
+    /// The answer is there: the request is suspect of nothing any more.
+    pub(super) fn finished(&self) {
+        self.starts.has_answered.store(true, Relaxed);
+        self.starts.list().starts.retain(|start| start.id != self.id);
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.starts.change(self.id, |start| start.left = Some(Instant::now()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn suspect(starts: &Starts, seen: Instant) -> Option<u8> {
+        match starts.suspect(seen)? {
+            Suspicion::One(suspect) => Some(suspect.request[0]),
+            Suspicion::Several => Some(0),
+        }
+    }
+
+    #[test]
+    fn the_new_request_of_which_nothing_was_said_is_the_suspect() {
+        let (starts, now) = (Arc::new(Starts::default()), Instant::now());
+        let at = |ms| now + Duration::from_millis(ms);
+        assert_eq!(suspect(&starts, now), None);
+        let old = starts.begin_at([1; 32], false, at(0));
+        let new = starts.begin_at([2; 32], false, at(2000));
+        let later = starts.begin_at([3; 32], false, at(3000));
+        assert_eq!(suspect(&starts, at(2500)), Some(2));
+        assert_eq!(suspect(&starts, at(3100)), Some(0), "both are new");
+        later.said();
+        assert_eq!(suspect(&starts, at(3100)), Some(2));
+        assert_eq!(suspect(&starts, at(9000)), Some(2), "of those who wait the latest");
+        new.finished();
+        assert_eq!(suspect(&starts, at(9000)), Some(1));
+        old.said();
+        assert_eq!(suspect(&starts, at(9000)), Some(3), "when all have said something, the latest");
+        assert!(starts.has_answered());
+    }
+
+    #[test]
+    fn the_one_that_is_asked_again_is_suspected_first() {
+        let (starts, now) = (Arc::new(Starts::default()), Instant::now());
+        let _renewed = starts.begin_at([1; 32], true, now);
+        let _new = starts.begin_at([2; 32], false, now);
+        assert_eq!(suspect(&starts, now), Some(1));
+    }
+
+    #[test]
+    fn a_request_whose_caller_left_is_suspect_for_a_while() {
+        let (starts, now) = (Arc::new(Starts::default()), Instant::now());
+        let waiting = starts.begin_at([1; 32], false, now);
+        waiting.said();
+        drop(starts.begin_at([2; 32], false, now));
+        assert_eq!(suspect(&starts, Instant::now()), Some(2));
+        let later = Instant::now() + LINGERS;
+        assert_eq!(suspect(&starts, later), Some(1));
+        drop(starts.begin_at([3; 32], false, later));
+        assert_eq!(starts.list().starts.len(), 2, "those who left long ago are forgotten");
+    }
+}
