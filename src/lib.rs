@@ -11,6 +11,7 @@ pub mod setting;
 pub(crate) mod sqlite;
 
 // 1 pure: our vocabulary and the vendors' formats, no I/O
+pub mod json_schema;
 pub mod types;
 pub mod wire;
 

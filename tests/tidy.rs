@@ -12,7 +12,7 @@ use std::{
 /// and everything below.
 const LAYERS: &[&[&str]] = &[
     &["error", "setting", "context", "files", "data_dir", "sqlite", "client"],
-    &["types", "wire"],
+    &["types", "wire", "json_schema"],
     &["telemetry", "library"],
     &["engine", "cache", "ocr", "store"],
     &["backend"],
@@ -30,6 +30,7 @@ const NEIGHBOURS: &[(&str, &str)] = &[
     ("data_dir", "files"),
     ("sqlite", "files"),
     ("wire", "types"),
+    ("json_schema", "types"),
     ("cli", "serve"),
     // `simpleton config --openapi`
     ("cli", "http"),
@@ -51,6 +52,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("fast_image_resize", &["src/types/image/"]),
     ("jpeg_encoder", &["src/types/image/"]),
     ("multer", &["src/http/multipart.rs"]),
+    ("jsonschema", &["src/json_schema/"]),
+    ("regex_syntax", &["src/json_schema/"]),
     ("sqlx", &["src/cache/local", "src/sqlite.rs", "src/store/"]),
     ("moka", &["src/cache/memory.rs"]),
     ("redis", &["src/cache/redis"]),

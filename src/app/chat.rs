@@ -11,6 +11,7 @@ use futures_util::Stream;
 
 use super::{
     App, Caller,
+    checked::{checked, prepare},
     noted::{Noted, note},
 };
 use crate::{
@@ -50,11 +51,12 @@ impl App {
         let (backend, begin) = (Arc::clone(&self.backend), self.call(caller, &model, &identity));
         let max_tokens = request.sampling.max_tokens;
         let generate = async move || -> Result<Events> {
+            let (request, checks) = prepare(request).await?;
             let mut call = begin();
             let asked = within(call.context(), backend.chat(request)).await;
             let events = asked.inspect_err(|error| call.failed(error))?;
             let metered: Events = Box::pin(Metered { events, call, max_tokens, bytes: 0 });
-            Ok(metered)
+            Ok(checked(metered, checks))
         };
         let (events, served) = self.cache.chat(key, caller.directives, generate).await?;
         note(&caller.observation, &served, self.backend.name());

@@ -4,6 +4,7 @@
 pub mod alerts;
 mod analytics;
 mod chat;
+mod checked;
 mod embed;
 pub mod health;
 pub mod keys;

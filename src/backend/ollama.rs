@@ -26,7 +26,7 @@ use crate::{
         ModelName, Prompt, Timings,
     },
     wire::{
-        foreign::loggable,
+        foreign::{SCHEMA_REFUSED, is_about_schemas, loggable},
         ndjson::Lines,
         ollama::{
             ChatBody, CommonBody, ErrorBody, GenerateBody, LineParser, LoadBody, MessageBody, Show, Tags,
@@ -223,6 +223,9 @@ fn refusal(Refused { status, text, is_ollamas, through_proxy }: Refused, model: 
                 "What answers at OLLAMA_BASE_URL{through_proxy} is not Ollama, or not at this path (status 404)."
             ),
         ),
+        400 | 500 if is_about_schemas(&text) => {
+            Error::new(Kind::Invalid, format!("Ollama {SCHEMA_REFUSED}."))
+        }
         // Ollama's own words: it refuses for a reason that the caller can mend.
         400 if is_ollamas => Error::new(Kind::Invalid, format!("Ollama refused the request: {text}")),
         413 => Error::new(Kind::TooLarge, "Ollama, or a proxy before it, takes no request of this size."),

@@ -14,7 +14,7 @@ use crate::{
     types::{ChatEvent, Done, EmbedReply},
     wire::{
         Parser,
-        foreign::{json_fault, loggable, without_paths},
+        foreign::{SCHEMA_REFUSED, is_about_schemas, json_fault, loggable, without_paths},
         openai::{EmbedInput, EmbeddingsBody, ErrorBody, ErrorObject, parse_embeddings},
         sse::Events,
     },
@@ -101,6 +101,9 @@ async fn refusal(response: Response, place: Place<'_>) -> Error {
         return Error::field(place.pointer, place.too_long(&tokens.to_string(), context));
     }
     let (kind, message) = match status {
+        400 | 422 | 500 if is_about_schemas(&error.message) => {
+            (Kind::Invalid, format!("{peer} {SCHEMA_REFUSED}."))
+        }
         400 | 413 | 422 => {
             // A template's complaint runs over many lines, and the last one says what it is about.
             let point = error.message.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();

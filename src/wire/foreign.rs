@@ -51,6 +51,16 @@ pub fn json_fault(error: &serde_json::Error) -> String {
     format!("{:?} error in JSON at line {} column {}", error.classify(), error.line(), error.column())
 }
 
+/// Whether a complaint is about the rules that llama.cpp makes of a schema, in words that help nobody here.
+pub fn is_about_schemas(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["grammar", "schema", "generate parser", "initialize samplers"].iter().any(|word| text.contains(word))
+}
+
+/// What is said instead.
+pub const SCHEMA_REFUSED: &str =
+    "cannot hold an answer to this schema; simplify format or the parameters of the tools";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +84,18 @@ mod tests {
         ] {
             assert_eq!(without_paths(text), shown);
         }
+    }
+
+    #[test]
+    fn what_is_about_schemas_is_known() {
+        for text in [
+            "Unable to generate parser for this template. Automatic parser generation failed",
+            "Failed to parse grammar",
+            "invalid JSON schema in format",
+        ] {
+            assert!(is_about_schemas(text), "{text}");
+        }
+        assert!(!is_about_schemas("Conversation roles must alternate"));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod ocr;
 mod openapi;
 mod prometheus;
 mod raw;
+mod schemas;
 mod service;
 mod shutdown;
 mod silence;

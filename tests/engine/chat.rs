@@ -93,7 +93,9 @@ async fn formats_are_kept() {
 
     let mut wrong = question("Hello");
     wrong.format = Format::Schema(json!({"type": "nonsense"}).into());
-    assert_eq!(rig.reply(wrong).await.expect_err("no such type").kind(), Kind::Invalid);
+    let error = rig.reply(wrong).await.expect_err("no such type");
+    assert_eq!(error.kind(), Kind::Invalid);
+    assert!(error.message().contains("cannot hold an answer to this schema"), "{error:?}");
     rig.backend.stop().await;
 }
 

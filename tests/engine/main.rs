@@ -6,6 +6,7 @@ mod embeddings;
 mod failures;
 mod fence;
 mod harness;
+mod hostile;
 mod limits;
 mod orphans;
 mod pictures;

@@ -1,0 +1,82 @@
+//! Whether a finished answer is what its schema asks for.
+
+use jsonschema::{Draft, PatternOptions, Validator};
+use serde_json::Value;
+
+use super::{json::Json, keywords::parts, weight::Weight};
+use crate::error::FieldError;
+
+/// Schemas that a part of an answer may be checked by, for each part of it.
+const MAX_CHECKS: f64 = 1e6;
+
+/// A schema, ready to check with.
+#[derive(Debug)]
+pub(super) struct Rules {
+    validator: Validator,
+    /// How deep an answer can be checked; a recursive schema with branches checks it by more schemas at each level.
+    depth: Option<usize>,
+}
+
+impl Rules {
+    /// # Errors
+    /// What else is wrong with the schema.
+    pub(super) fn new(text: &str, root: &Json, weight: Weight, pointer: &str) -> Result<Self, FieldError> {
+        let refuse = |place: &str, detail: &str| FieldError::new(format!("{pointer}{place}"), detail);
+        let given: Value = serde_json::from_str(text).map_err(|_| refuse("", "must be a JSON Schema"))?;
+        let validator = jsonschema::options()
+            .with_draft(draft(root))
+            .offline()
+            .should_validate_formats(true)
+            .with_pattern_options(PatternOptions::regex())
+            .build(&given);
+        let validator = validator
+            .map_err(|error| refuse(&error.instance_path().to_string(), "is not as JSON Schema has it"))?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "small"
+        )]
+        let depth = (weight.is_recursive && weight.branches > 1)
+            .then(|| (MAX_CHECKS.ln() / (weight.branches as f64).ln()) as usize);
+        Ok(Self { validator, depth })
+    }
+
+    /// # Errors
+    /// The keyword that an answer fails.
+    pub(super) fn check(&self, answer: &Value) -> Result<(), String> {
+        if self.depth.is_some_and(|depth| is_deeper(answer, depth)) {
+            return Err("it is too deep to be checked".to_owned());
+        }
+        self.validator.validate(answer).map_err(|error| format!("{} does not hold", error.kind().keyword()))
+    }
+}
+
+fn is_deeper(value: &Value, depth: usize) -> bool {
+    let inner = |value| depth == 0 || is_deeper(value, depth - 1);
+    match value {
+        Value::Array(list) => list.iter().any(inner),
+        Value::Object(object) => object.values().any(inner),
+        _ => false,
+    }
+}
+
+/// The newest draft, unless the schema names another or uses what the newest has no more.
+fn draft(root: &Json) -> Draft {
+    fn has(schema: &Json, is: &impl Fn(&str, &Json) -> bool) -> bool {
+        schema.as_object().is_some_and(|object| {
+            object.iter().any(|(keyword, value)| is(keyword, value))
+                || parts(object).into_iter().any(|(_, part, _)| has(part, is))
+        })
+    }
+    if has(root, &|keyword, value| keyword.starts_with("exclusiveM") && value.as_bool().is_some()) {
+        Draft::Draft4
+    } else if has(root, &|keyword, value| match keyword {
+        "items" => value.as_list().is_some(),
+        _ => keyword == "additionalItems" || keyword == "dependencies",
+    }) {
+        Draft::Draft7
+    } else {
+        Draft::Draft202012
+    }
+}

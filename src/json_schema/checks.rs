@@ -1,0 +1,89 @@
+//! What the answer to one request has to fit.
+
+use serde_json::Value;
+
+use super::answer::Rules;
+use crate::{
+    error::{Error, Kind, Result},
+    types::{ChatEvent, Done, FinishReason, ToolCall},
+};
+
+/// The schemas of a request, and what has been answered so far.
+#[derive(Debug)]
+pub struct Checks {
+    pub(super) answer: Option<Rules>,
+    /// Of the tools' arguments, by name.
+    pub(super) tools: Vec<(String, Rules)>,
+    /// Whether the answer ends also where the caller's own words say so.
+    may_stop: bool,
+    said: String,
+    has_called: bool,
+}
+
+impl Checks {
+    pub(super) fn new(stop: &[String]) -> Self {
+        Self {
+            answer: None,
+            tools: Vec::new(),
+            may_stop: !stop.is_empty(),
+            said: String::new(),
+            has_called: false,
+        }
+    }
+
+    /// Whether nothing has to be checked.
+    pub fn is_empty(&self) -> bool {
+        self.answer.is_none() && self.tools.is_empty()
+    }
+
+    /// Takes one more event of the answer in.
+    ///
+    /// # Errors
+    /// `BadGateway` when what has been said is finished and does not fit.
+    pub fn take(&mut self, event: &ChatEvent) -> Result<()> {
+        match event {
+            ChatEvent::Text(text) if self.answer.is_some() => self.said.push_str(text),
+            ChatEvent::ToolCall(call) => {
+                self.has_called = true;
+                return self.arguments(call);
+            }
+            ChatEvent::Done(done) => return self.whole(done),
+            ChatEvent::Text(_) | ChatEvent::Thinking(_) => {}
+        }
+        Ok(())
+    }
+
+    fn arguments(&self, call: &ToolCall) -> Result<()> {
+        let Some((_, rules)) = self.tools.iter().find(|(name, _)| *name == call.name) else { return Ok(()) };
+        let fault = match serde_json::from_str::<Value>(call.arguments.get()) {
+            Ok(arguments) => rules.check(&arguments).err(),
+            Err(_) => Some("they are no JSON".to_owned()),
+        };
+        fault.map_or(Ok(()), |fault| {
+            let message =
+                format!("The model called a tool with arguments that do not fit its parameters: {fault}.");
+            Err(Error::new(Kind::BadGateway, message))
+        })
+    }
+
+    fn whole(&self, done: &Done) -> Result<()> {
+        let Some(rules) = &self.answer else { return Ok(()) };
+        // What was cut off cannot fit, and says that it was; with a call of a tool there need be no answer.
+        if matches!(done.reason, FinishReason::Length | FinishReason::Context)
+            || (self.has_called && self.said.trim().is_empty())
+        {
+            return Ok(());
+        }
+        let fault = match serde_json::from_str::<Value>(&self.said) {
+            Ok(answer) => rules.check(&answer).err(),
+            Err(error) if self.may_stop && error.is_eof() => None,
+            Err(_) => Some("it is no JSON".to_owned()),
+        };
+        fault.map_or(Ok(()), |fault| {
+            let message = format!(
+                "The model's answer does not fit the schema in format: {fault}. Ask again, or ask for less."
+            );
+            Err(Error::new(Kind::BadGateway, message))
+        })
+    }
+}

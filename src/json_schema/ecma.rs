@@ -1,0 +1,55 @@
+//! Regular expressions as ECMA 262 writes them, for `regex_syntax`.
+
+/// The same expression for `regex_syntax`, in which `\d`, `\w` and `\s` are more than ECMA's, and a class may
+/// hold classes.
+pub(super) fn to_rust(pattern: &str) -> Result<String, String> {
+    let mut rust = String::with_capacity(pattern.len());
+    let (mut letters, mut in_class) = (pattern.chars().peekable(), false);
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => rust += &escape(letters.next().ok_or("must not end with a backslash")?, in_class)?,
+            '[' if in_class => rust += "\\[",
+            '[' => {
+                rust.push('[');
+                in_class = true;
+                if letters.next_if_eq(&'^').is_some() {
+                    rust.push('^');
+                }
+                if letters.peek() == Some(&']') {
+                    return Err("must have something in each class".to_owned());
+                }
+            }
+            ']' if in_class => {
+                rust.push(']');
+                in_class = false;
+            }
+            '&' | '~' if in_class => rust.extend(['\\', letter]),
+            '-' if in_class && letters.peek() == Some(&'-') => rust += "\\-",
+            '{' if !in_class && letters.peek() == Some(&',') => {
+                return Err("must have a number before each comma in braces".to_owned());
+            }
+            letter => rust.push(letter),
+        }
+    }
+    Ok(rust)
+}
+
+fn escape(letter: char, in_class: bool) -> Result<String, String> {
+    const SPACES: &str =
+        r"\t\n\x0B\x0C\r \u{A0}\u{1680}\u{2000}-\u{200A}\u{2028}\u{2029}\u{202F}\u{205F}\u{3000}\u{FEFF}";
+    let class = |inner: &str, is_negated: bool| match (is_negated, in_class) {
+        (true, _) => format!("[^{inner}]"),
+        (false, true) => inner.to_owned(),
+        (false, false) => format!("[{inner}]"),
+    };
+    Ok(match letter {
+        'd' | 'D' => class("0-9", letter == 'D'),
+        'w' | 'W' => class("A-Za-z0-9_", letter == 'W'),
+        's' | 'S' => class(SPACES, letter == 'S'),
+        'b' if in_class => "\\x08".to_owned(),
+        '0' => "\\x00".to_owned(),
+        'c' => return Err("must do without \\c".to_owned()),
+        'k' => return Err("must do without references back".to_owned()),
+        letter => format!("\\{letter}"),
+    })
+}

@@ -1,0 +1,116 @@
+//! What a schema costs to compile and an answer to be checked by it, with every reference followed: small texts
+//! can stand for schemas without end.
+
+use std::collections::HashMap;
+
+use super::{
+    json::Json,
+    keywords::{Place, parts},
+};
+use crate::error::FieldError;
+
+/// Schemas, with those counted again that are referred to again.
+const MAX_SCHEMAS: u64 = 20_000;
+/// Schemas inside one another, references followed.
+const MAX_HEIGHT: u64 = 100;
+
+/// A value that is checked by several schemas, each of which goes into the same part of it, again by several, is
+/// checked by a number of them that grows with its depth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Weight {
+    schemas: u64,
+    height: u64,
+    /// Schemas about the value itself.
+    here: u64,
+    /// The most schemas about one and the same value anywhere in it.
+    pub(super) branches: u64,
+    /// Whether a value may be as deep as it likes.
+    pub(super) is_recursive: bool,
+}
+
+const LIGHT: Weight = Weight { schemas: 1, height: 1, here: 1, branches: 1, is_recursive: false };
+
+/// # Errors
+/// A schema that refers to itself without end, or stands for too many.
+pub(super) fn weigh(root: &Json, pointer: &str) -> Result<Weight, FieldError> {
+    let refuse = |detail: &str| FieldError::new(pointer, detail);
+    let mut scale = Scale { root, known: HashMap::new(), gone: HashMap::new(), is_endless: false };
+    scale.circles();
+    if scale.is_endless {
+        return Err(refuse("must not refer to itself without going into a property or an item"));
+    }
+    let weight = scale.weigh(root);
+    if weight.height > MAX_HEIGHT || weight.schemas > MAX_SCHEMAS {
+        return Err(refuse("must be simpler: with its references followed there are too many schemas in it"));
+    }
+    Ok(weight)
+}
+
+struct Scale<'a> {
+    root: &'a Json,
+    /// By where they stand in memory; `None` while they are being weighed.
+    known: HashMap<*const Json, Option<Weight>>,
+    /// The same for the search for circles: `false` while it goes on.
+    gone: HashMap<*const Json, bool>,
+    is_endless: bool,
+}
+
+impl<'a> Scale<'a> {
+    fn parts(&self, schema: &'a Json) -> Vec<(&'a Json, Place)> {
+        let Json::Object(object) = schema else { return Vec::new() };
+        let target = object.get("$ref").and_then(Json::as_str).and_then(|to| self.root.at(to.get(1..)?));
+        let held = parts(object).into_iter().map(|(_, part, place)| (part, place));
+        held.chain(target.map(|target| (target, Place::Here))).collect()
+    }
+
+    /// Goes everywhere, and looks for ways back to where it came from that lead into no part of a value.
+    fn circles(&mut self) {
+        let mut beginnings = vec![self.root];
+        while let Some(beginning) = beginnings.pop() {
+            self.circle(beginning, &mut beginnings);
+        }
+    }
+
+    fn circle(&mut self, schema: &'a Json, beginnings: &mut Vec<&'a Json>) {
+        match self.gone.get(&std::ptr::from_ref(schema)) {
+            Some(true) => return,
+            Some(false) => {
+                self.is_endless = true;
+                return;
+            }
+            None => {}
+        }
+        self.gone.insert(schema, false);
+        for (part, place) in self.parts(schema) {
+            match place {
+                Place::Here => self.circle(part, beginnings),
+                Place::Inside | Place::Apart => beginnings.push(part),
+            }
+        }
+        self.gone.insert(schema, true);
+    }
+
+    fn weigh(&mut self, schema: &'a Json) -> Weight {
+        match self.known.get(&std::ptr::from_ref(schema)) {
+            Some(Some(weight)) => return *weight,
+            Some(None) => return Weight { is_recursive: true, ..LIGHT },
+            None => {}
+        }
+        self.known.insert(schema, None);
+        let (mut weight, mut here) = (LIGHT, 0_u64);
+        for (part, place) in self.parts(schema) {
+            let inner = self.weigh(part);
+            weight.height = weight.height.max(inner.height.saturating_add(1));
+            weight.is_recursive |= inner.is_recursive;
+            weight.schemas = weight.schemas.saturating_add(inner.schemas);
+            weight.branches = weight.branches.max(inner.branches);
+            if place == Place::Here {
+                here = here.saturating_add(inner.here);
+            }
+        }
+        weight.here = here.max(1);
+        weight.branches = weight.branches.max(weight.here);
+        self.known.insert(schema, Some(weight));
+        weight
+    }
+}
