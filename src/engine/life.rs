@@ -19,7 +19,7 @@ use super::{
     pool::Shared,
     starts::{Starts, Suspicion},
     usage,
-    watch::{Trouble, Watched, watch, watch_loading},
+    watch::{Fault, Trouble, Watched, watch, watch_loading},
 };
 use crate::{error::Kind, library::Entry};
 
@@ -143,7 +143,9 @@ async fn serve(
         }
         failure = process.ended() => failure.suspecting(starts.suspect(Instant::now())),
         Trouble { fault, began } = watch(watched, || shared.is_used(&order.key)) => {
-            let failure = process.offends(fault).suspecting(starts.suspect(began));
+            // A process that stands still has rather been stopped from outside than by a request.
+            let suspect = if fault == Fault::Silent { Some(Suspicion::Several) } else { starts.suspect(began) };
+            let failure = process.offends(fault).suspecting(suspect);
             process.kill().await;
             failure
         }

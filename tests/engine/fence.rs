@@ -156,6 +156,18 @@ async fn a_child_that_works_for_one_request_alone_is_ended_and_said_to_be_held_u
     rig.backend.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_stands_still_is_ended_and_what_was_asked_is_asked_again() {
+    let rig = Rig::new(&[]);
+    rig.reply(question("Hello!")).await.expect("a reply");
+    let pid = rig.pid();
+    signal(pid, Signal::STOP);
+    let reply = rig.reply(question("What is the capital of France?")).await.expect("an answer all the same");
+    assert!(reply.text().contains("Paris"));
+    assert_ne!(rig.pid(), pid);
+    rig.backend.stop().await;
+}
+
 /// The demo model with another chat template.
 fn with_template(rig: &Rig, template: &str) -> Arc<Entry> {
     let mut bytes = fs::read(&rig.entry.weights).expect("the demo model");
