@@ -111,7 +111,10 @@ impl Gauge<'_> {
             Kind::Null | Kind::Boolean => simple(4),
             Kind::Number(_) => simple(40),
             Kind::Text(text) => match &text.pattern {
-                Some(pattern) => Effort { rules: pattern.size, choices: pattern.choices },
+                // Of the ways through a pattern each leads to others with the next letter of the same token.
+                Some(pattern) => {
+                    Effort { rules: pattern.size, choices: pattern.choices.max(pattern.choices.pow(2) / 8) }
+                }
                 None => simple(text.most.unwrap_or(text.least)),
             },
             Kind::List(list) => {
