@@ -49,8 +49,12 @@ impl Queue {
             Err(_) => Err(Error::new(
                 Kind::Busy,
                 format!(
-                    "All slots of {model} are busy ({}), and as many requests as may are waiting ({}); try again later.",
-                    self.slot_count, self.limit
+                    "{model} is answering {}, with {} more in the queue; try again later.",
+                    match self.slot_count {
+                        1 => "1 request".to_owned(),
+                        slots => format!("{slots} requests"),
+                    },
+                    self.limit
                 ),
             )
             .retry_after(RETRY_AFTER)),
