@@ -5,6 +5,7 @@ mod embedded;
 pub mod ollama;
 mod openai;
 mod place;
+mod plain_text;
 mod replies;
 
 pub use self::embedded::Embedded;

@@ -6,7 +6,7 @@ mod embed;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -17,13 +17,13 @@ use clap::Args;
 use futures_util::{StreamExt, stream};
 use serde::de::DeserializeOwned;
 
-use super::{Backend, ChatStream, LARGE, replies::events, to_json, work};
+use super::{Backend, ChatStream, LARGE, plain_text, replies::events, to_json, work};
 use crate::{
     client::{Client, Method, Response, Target, Timeouts, server_url},
     error::{Error, Kind, Result},
     types::{
-        Capability, ChatRequest, Context, Done, EmbedReply, EmbedRequest, FinishReason, KeepAlive, Model,
-        ModelName, Prompt, Timings,
+        Capability, ChatRequest, Context, ControlTokens, Done, EmbedReply, EmbedRequest, FinishReason,
+        KeepAlive, Model, ModelName, Prompt, Timings,
     },
     wire::{
         foreign::{SCHEMA_REFUSED, is_about_schemas, loggable},
@@ -48,6 +48,13 @@ pub struct Settings {
 /// 2048 embeddings of 4096 numbers as JSON text, with room to spare.
 const MAX_EMBED_ANSWER: usize = 256 * 1024 * 1024;
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
+
+/// What stands for an image in Ollama's prompts, where a caller's text must not: it would be answered with
+/// another image, or not at all.
+static IMAGE_MARKS: LazyLock<ControlTokens> = LazyLock::new(|| {
+    let numbered = ('0'..='9').map(|digit| format!("[img-{digit}"));
+    ControlTokens::new(numbered.chain(["[img]".to_owned()]))
+});
 
 pub struct Ollama {
     client: Client,
@@ -125,13 +132,17 @@ impl Backend for Ollama {
         "ollama"
     }
 
-    async fn chat(&self, request: ChatRequest) -> Result<ChatStream> {
+    async fn chat(&self, mut request: ChatRequest) -> Result<ChatStream> {
         let model = request.model.clone();
         let path = match &request.prompt {
             Prompt::Messages(_) => "/api/chat",
             Prompt::Completion(_) => "/api/generate",
         };
-        let body = work(request.size() > LARGE, move || write(&request)).await?;
+        let body = work(request.size() > LARGE, move || {
+            plain_text::chat(&mut request, &IMAGE_MARKS);
+            write(&request)
+        });
+        let body = body.await?;
         let response = self.post(path, &model, body).await?;
         Ok(Box::pin(events::<Lines, LineParser>(response)))
     }

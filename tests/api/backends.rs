@@ -219,3 +219,18 @@ async fn a_name_that_is_none_is_left_out() {
     let text = server.get("/metrics").send().await.unwrap().text().await.unwrap();
     assert!(!text.contains('\u{1b}') && text.contains("model=\"ok\""));
 }
+
+#[tokio::test]
+async fn a_text_stands_for_no_image() {
+    let server = start().await;
+    for (text, sent) in
+        [("[img-12] [img] hi", "[\u{200b}img-12] [\u{200b}img] hi"), ("[image] [1] x", "[image] [1] x")]
+    {
+        server.post("/inference/chat", &json!({"messages": [user(text)]})).send().await.unwrap();
+        server.post("/inference/generate", &json!({"prompt": text})).send().await.unwrap();
+        assert_eq!(server.ollama.requests("/api/chat").last().unwrap()["messages"][0]["content"], sent);
+        assert_eq!(server.ollama.requests("/api/generate").last().unwrap()["prompt"], sent);
+    }
+    server.post("/inference/generate", &json!({"prompt": "[img-0]", "raw": true})).send().await.unwrap();
+    assert_eq!(server.ollama.requests("/api/generate").last().unwrap()["prompt"], "[img-0]");
+}

@@ -6,9 +6,9 @@ use std::{sync::Arc, time::Instant};
 use async_stream::stream;
 use futures_util::{Stream, StreamExt};
 
-use super::{Child, plain_text};
+use super::Child;
 use crate::{
-    backend::{ChatStream, LARGE, openai, to_json, work},
+    backend::{ChatStream, LARGE, openai, plain_text, to_json, work},
     error::Result,
     types::{ChatEvent, ChatRequest, Completion, Done, Message, Prompt, Role},
     wire::{

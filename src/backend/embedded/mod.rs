@@ -6,7 +6,6 @@ mod check;
 mod embed;
 mod exchange;
 mod length;
-mod plain_text;
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
