@@ -1,6 +1,6 @@
 //! A client's socket as hyper reads and writes it. It counts what is read, notes when a client does
 //! not read, and tells a client that has only ended its side from one that has left
-//! (docs/adr/0021).
+//! (docs/adr/0023).
 
 use std::{
     io,
