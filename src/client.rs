@@ -81,7 +81,7 @@ pub struct Client {
     place: String,
     is_proxied: bool,
     timeouts: Timeouts,
-    /// What the server is called in messages: `Ollama`, `the engine`.
+    /// Name of the server in messages: `Ollama`, `the engine`.
     peer: &'static str,
 }
 
@@ -214,7 +214,7 @@ impl Client {
         self.timeouts
     }
 
-    /// What the server is called in messages.
+    /// Returns the name of the server in messages.
     pub fn peer(&self) -> &'static str {
         self.peer
     }
@@ -271,7 +271,7 @@ impl Response {
         self.peer
     }
 
-    /// What to say after a refusal that a proxy may have made.
+    /// Hint for a refusal that a proxy may have made.
     pub fn through_proxy(&self) -> &'static str {
         if self.is_proxied { THROUGH_PROXY } else { "" }
     }

@@ -49,7 +49,7 @@ pub struct Config {
     pub alerts: app::alerts::Settings,
 }
 
-/// What the HTTP server listens on, who may use it, and what it accepts.
+/// Settings of the HTTP server: address, keys and limits.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Server")]
 #[group(skip)]
@@ -81,7 +81,7 @@ pub struct ServerSettings {
     /// Connections that one address (of IPv6 one /64 network) may have at a time; by default half of all, and all for this machine's own; set it when a proxy on another machine stands in front
     #[arg(long, env = "MAX_CONNECTIONS_PER_ADDRESS", value_parser = setting::whole(1..=1_048_576_usize))]
     pub max_connections_per_address: Option<usize>,
-    /// Origins whose web pages may use the API, separated by commas, such as https://app.example.com; * for all
+    /// Origins whose web pages may use the API, separated by commas, each as a browser sends it in its Origin header; * for all
     #[arg(long, env = "CORS_ORIGINS", value_delimiter = ',', value_parser = setting::origin)]
     pub cors_origins: Vec<String>,
     /// Seconds after which a stream begins although its first event is not there; an error is an event then and no status

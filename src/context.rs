@@ -9,7 +9,7 @@ use std::{fmt, future::Future, sync::Arc};
 pub struct Context {
     pub request_id: String,
     pub trace: Trace,
-    /// What others have to say about the trace, as the caller sent it.
+    /// `tracestate` as the caller sent it.
     pub tracestate: Option<String>,
 }
 
@@ -44,7 +44,7 @@ tokio::task_local! {
     static CURRENT: Arc<Context>;
 }
 
-/// What `look` makes of the request for which the present task is at work.
+/// Calls `look` with the context of the current task's request.
 pub fn with_current<T>(look: impl FnOnce(&Context) -> T) -> Option<T> {
     CURRENT.try_with(|context| look(context)).ok()
 }
@@ -91,7 +91,7 @@ impl Context {
         (is_known && self.request_id != self.trace.id.to_string()).then_some(self.trace.id)
     }
 
-    /// What is done for the request elsewhere, as a span of its own when the trace is recorded.
+    /// Returns the context for work done elsewhere, as a span of its own when the trace is recorded.
     pub fn child(self: &Arc<Self>) -> Arc<Self> {
         if !self.trace.recorded {
             return Arc::clone(self);

@@ -13,7 +13,7 @@ use crate::{
     files,
 };
 
-/// What we make in the folder and nobody else may read: files, and folders of nothing else.
+/// Private files of the data folder, and folders that hold nothing else.
 const FILES: [&str; 3] = ["lock", "api-key", "alerts.json"];
 const FOLDERS: [&str; 2] = ["cache", "state"];
 
@@ -22,7 +22,7 @@ const FOLDERS: [&str; 2] = ["cache", "state"];
 pub struct DataDir {
     path: PathBuf,
     _lock: File,
-    /// What others may read and we may not change.
+    /// Paths that other users may read and that we may not change.
     exposed: Vec<PathBuf>,
 }
 
@@ -74,7 +74,7 @@ impl DataDir {
         &self.path
     }
 
-    /// What others may do with the folder, and how to end that; none when they may do nothing.
+    /// Describes the access of other users to the folder and how to end it; none when they have none.
     pub fn exposure(&self) -> Option<String> {
         let (mut found, path) = (Vec::new(), self.path.display());
         let folder = fs::metadata(&self.path).ok()?;
@@ -94,7 +94,7 @@ impl DataDir {
     }
 }
 
-/// What to do about a data folder that cannot be written to.
+/// Advice for a data folder that cannot be written to.
 pub fn advice(source: &std::io::Error) -> &'static str {
     match source.kind() {
         _ if files::is_full(source) => "its disk is full, make room there",

@@ -9,7 +9,7 @@ use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, as far as a caller can act on it. `http/error.rs` maps each to one status.
+/// Kind of an error, as far as a caller can act on it. `http/error.rs` maps each to one status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// The bytes cannot be read as what they claim to be (JSON, base64, an image).
@@ -52,7 +52,7 @@ pub const MAX_FIELDS: usize = 10;
 pub struct FieldError {
     /// RFC 6901 JSON pointer, `/temperature`.
     pub pointer: String,
-    /// What is accepted, `must be between 0 and 2`.
+    /// Rule that the value breaks, such as `must be between 0 and 2`.
     pub detail: String,
     /// Whether the pointer's last name is one that the caller made up.
     is_unknown: bool,
@@ -212,7 +212,7 @@ impl Error {
     }
 }
 
-/// What is wrong with all of them.
+/// Joins the field errors into one sentence.
 fn sentence(fields: &[FieldError]) -> String {
     let list: Vec<String> = fields.iter().map(FieldError::sentence).collect();
     format!("{}.", list.join("; "))

@@ -22,7 +22,7 @@ use crate::{
 #[command(next_help_heading = "Vision")]
 #[group(skip)]
 pub struct Settings {
-    /// What reads text in pictures when a request names no model: a vision model (model) or Tesseract (tesseract), which is far better at documents
+    /// Reader of text in images when a request names no model: a vision model (model) or Tesseract (tesseract), which is far better at documents
     #[arg(long, env = "OCR_ENGINE", default_value = "model", value_parser = word(OcrEngine::WORDS))]
     pub ocr_engine: OcrEngine,
     /// Languages that Tesseract looks for, joined by a plus; each needs its package, such as tesseract-ocr-deu
@@ -55,7 +55,7 @@ fn languages(text: &str) -> Result<String, String> {
     }
 }
 
-/// It only prints a few lines.
+/// Timeout for `--version`, which prints a few lines.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 /// A full page takes a few seconds.
 const READ_TIMEOUT: Duration = Duration::from_secs(120);

@@ -108,7 +108,7 @@ pub fn fractional_seconds(
 /// An address or a name to listen on, without a port; an IPv6 address also in its brackets.
 ///
 /// # Errors
-/// What is accepted.
+/// Parses a value; the error says what is accepted.
 pub fn host(text: &str) -> Result<String, String> {
     let text = text.trim();
     let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
@@ -149,7 +149,7 @@ pub fn without_password(value: &str) -> String {
 /// `.env` file does not.
 ///
 /// # Errors
-/// What is accepted.
+/// Parses a value; the error says what is accepted.
 pub fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() {
         return Err("must be a path".to_owned());
@@ -167,7 +167,7 @@ fn at_home(path: &Path, home: Option<PathBuf>) -> PathBuf {
 /// `true` or `false`, in the spellings that people use in environment files.
 ///
 /// # Errors
-/// What is accepted.
+/// Parses a value; the error says what is accepted.
 pub fn switch(text: &str) -> Result<bool, String> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
@@ -179,7 +179,7 @@ pub fn switch(text: &str) -> Result<bool, String> {
 /// An origin as browsers send it (RFC 6454), or `*`.
 ///
 /// # Errors
-/// What is accepted.
+/// Parses a value; the error says what is accepted.
 pub fn origin(text: &str) -> Result<String, String> {
     let origin = text.trim().to_ascii_lowercase();
     if origin == "*" {

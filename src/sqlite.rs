@@ -18,7 +18,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 const PAGE_BYTES: u32 = 4096;
 
-/// What a failure of SQLite means to us.
+/// Classification of SQLite failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// There is no room; waiting helps.
@@ -65,7 +65,7 @@ pub(crate) struct SqliteFile {
     pub(crate) version: u32,
     /// The log is copied back into the file when it has this many bytes.
     pub(crate) log_bytes: u64,
-    /// What SQLite keeps of the file in memory; the operating system keeps what is read often, too.
+    /// Kilobytes of SQLite's page cache; the operating system caches what is read often, too.
     pub(crate) memory_kilobytes: u32,
 }
 

@@ -229,7 +229,7 @@ fn all_problems_are_told_at_once_and_secrets_not_at_all() {
     assert!(!told.contains("short"));
 }
 
-/// What stands in `.env` is the value, for the program as for `scripts/common.sh`, which reads it before there
+/// A value in `.env` means the same to the program and to `scripts/common.sh`, which reads it before there
 /// is a program.
 #[test]
 fn a_dollar_sign_in_the_file_is_text_for_the_program_and_the_scripts() {
@@ -340,7 +340,7 @@ fn the_doctor_says_what_is_amiss_and_what_to_do() {
     assert!(ok, "{found}");
 }
 
-/// What a server on a free port says at its start, until it is killed.
+/// Output of a server on a free port at its start, until it is killed.
 fn start_of(command: &mut Command, lines: usize) -> (Child, Vec<String>) {
     let mut child = command.arg("serve").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let told = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap).take(lines);

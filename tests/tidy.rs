@@ -79,24 +79,26 @@ const OWNERS: &[(&str, &[&str])] = &[
 
 const MAX_LINES: usize = 400;
 
+/// The program's files, without unit tests in files of their own.
 fn sources() -> BTreeMap<PathBuf, String> {
-    fn walk(folder: &Path, found: &mut BTreeMap<PathBuf, String>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            // Unit tests in files of their own are not the program.
-            if path.file_stem().is_some_and(|stem| stem == "tests" || stem == "fixture") {
-                continue;
-            }
-            if path.is_dir() {
-                walk(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.insert(path.clone(), fs::read_to_string(&path).unwrap());
-            }
+    let mut found = rust_files(Path::new("src"));
+    found.retain(|path, _| {
+        path.iter().all(|part| !matches!(part.to_str(), Some("tests" | "tests.rs" | "fixture.rs")))
+    });
+    assert!(found.len() > 20, "run in the project's root");
+    found
+}
+
+fn rust_files(folder: &Path) -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.insert(path.clone(), fs::read_to_string(&path).unwrap());
         }
     }
-    let mut found = BTreeMap::new();
-    walk(Path::new("src"), &mut found);
-    assert!(found.len() > 20, "run in the project's root");
     found
 }
 
@@ -233,6 +235,32 @@ fn every_file_says_what_it_is_for() {
     let silent: Vec<PathBuf> =
         sources().into_iter().filter(|(_, text)| !text.starts_with("//!")).map(|(path, _)| path).collect();
     assert!(silent.is_empty(), "{silent:#?}");
+}
+
+/// A doc comment names its subject first: the thing's noun, or the verb of what it does.
+#[test]
+fn doc_comments_open_with_a_noun_or_a_verb() {
+    const OPENERS: [&str; 5] = ["What", "Who", "Whoever", "It", "That"];
+    let mut wrong = Vec::new();
+    for folder in ["src", "tests", "benches", "fuzz/src"] {
+        for (path, text) in rust_files(Path::new(folder)) {
+            let comments: Vec<Option<&str>> = text.lines().map(doc_comment).collect();
+            for (at, comment) in comments.iter().enumerate() {
+                let opens = at == 0 || comments[at - 1].is_none();
+                let word = comment.unwrap_or_default().split(|c: char| !c.is_alphanumeric()).next();
+                if opens && word.is_some_and(|word| OPENERS.contains(&word)) {
+                    wrong.push(format!("{}:{}", path.display(), at + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "open with the thing's noun or verb: {wrong:#?}");
+}
+
+/// The text of a line that is a doc comment.
+fn doc_comment(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    line.strip_prefix("///").or_else(|| line.strip_prefix("//!")).map(str::trim_start)
 }
 
 #[test]

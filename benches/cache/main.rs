@@ -1,4 +1,4 @@
-//! What the cache gives and costs: hits beside a bare axum route that answers with the same bytes,
+//! Benchmarks of the cache: hits beside a bare axum route that answers with the same bytes,
 //! misses beside a server whose cache is off, and memory over a long run. All take turns within one
 //! run. usage: cargo bench --bench cache -- [hits] [misses] [soak]
 //! SOAK=1000000 sets how many requests the soak sends. Misses with Redis need redis-server on PATH.

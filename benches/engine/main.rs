@@ -1,4 +1,4 @@
-//! What Simpleton costs in front of its own engine: tokens per second through its API, beside the
+//! Benchmarks of the embedded engine: tokens per second through its API, beside the
 //! same llama-server process asked directly over its socket, in turns, as any client of it asks for a
 //! chat (`/v1/chat/completions`). Same file, flags, threads, prompt and slots by construction. Once with
 //! the demo, whose tokens take a fraction of a millisecond each, so that what is added for each weighs
@@ -177,7 +177,7 @@ fn generated(reply: &[u8]) -> Result<u64> {
     Ok(digits[..end].parse()?)
 }
 
-/// What the engine's child listens on, from its own command line.
+/// Returns the socket that the engine's child listens on, from its own command line.
 fn engine_socket(pid: u32) -> Result<PathBuf> {
     for child in processor::children(pid)? {
         let line = fs::read(Path::new("/proc").join(child.to_string()).join("cmdline"))?;

@@ -1,4 +1,4 @@
-//! What monitoring costs and what it holds: recording one request, requests per second with and
+//! Benchmarks of monitoring: recording one request, requests per second with and
 //! without it, strangers who try paths and models, a week of figures, and memory over a long run.
 //! usage: cargo bench --bench monitoring -- [record] [rates] [strangers] [week] [soak]
 //! SOAK=1000000 sets how many requests the soak sends.

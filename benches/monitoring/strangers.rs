@@ -66,7 +66,7 @@ async fn ask(
     Ok(())
 }
 
-/// Whoever asks for figures has them collected: nothing waits any more.
+/// Waits until all batches are collected, which a request for statistics does.
 async fn settle(connection: &mut Connection, simpleton: &Simpleton) -> Result<()> {
     connection.call(&Target::get("stats", simpleton.address, "/analytics/stats", "").request).await?;
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;

@@ -1,4 +1,4 @@
-//! What Simpleton costs in front of a server, beside nginx as a plain reverse proxy in front of the
+//! Benchmarks of the overhead in front of a server, beside nginx as a plain reverse proxy in front of the
 //! same one: latency, throughput, streaming, memory and start. All take turns within one run, so
 //! that the ratios hold on any machine, whatever else it does.
 //! usage: cargo bench --bench overhead -- [latency] [throughput] [streaming] [start]

@@ -31,7 +31,7 @@ impl Program {
         self.child.id()
     }
 
-    /// What it prints, when it was started with a pipe.
+    /// Standard output of a child that was started with a pipe.
     pub fn output(&mut self) -> Result<ChildStdout> {
         Ok(self.child.stdout.take().ok_or("no standard output")?)
     }
@@ -64,7 +64,7 @@ pub fn simpleton() -> Command {
 pub struct Simpleton {
     pub program: Program,
     pub address: SocketAddr,
-    /// It says more than its address, and must be able to.
+    /// Standard output beyond the address, kept open so that the server can write to it.
     _output: BufReader<ChildStdout>,
 }
 

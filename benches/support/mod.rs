@@ -1,4 +1,4 @@
-//! What benchmarks share: programs started and ended in order, a fake Ollama, a lean HTTP client, and
+//! Shared parts of the benchmarks: programs started and ended in order, a fake Ollama, a lean HTTP client, and
 //! tables.
 
 pub mod children;
@@ -15,7 +15,7 @@ pub fn nanos() -> u64 {
     u64::try_from(START.elapsed().as_nanos()).expect("less than 500 years")
 }
 
-/// What a benchmark may fail with: something that did not run. A missed target is no failure.
+/// Result of a benchmark. A missed target is no error.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The parts named on the command line; all of them when none is. `cargo bench` adds `--bench`.

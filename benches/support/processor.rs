@@ -1,4 +1,4 @@
-//! What a program takes of the machine, as Linux counts it.
+//! Processor time and memory of a program, as Linux counts them.
 
 use std::{fs, time::Duration};
 

@@ -18,7 +18,7 @@ use crate::{
 
 const UPLOADS: usize = 64;
 const BYTES: usize = 10_000_000;
-/// What all of them would take at once: the file, its pixels, and what is made of them.
+/// Memory that all of them would take at once: the file, its pixels, and what is made of them.
 const UNBOUNDED_MB: f64 = UPLOADS as f64 * (BYTES as f64 + 3.0 * 12e6) / 1e6;
 
 pub async fn measure(simpleton: &Simpleton, verdicts: &mut Verdicts) -> Result<()> {

@@ -1,4 +1,4 @@
-//! What a picture costs: decoding, scaling and encoding apart, a whole upload until the backend has
+//! Benchmarks of images: decoding, scaling and encoding apart, a whole upload until the backend has
 //! it, and what 64 large uploads at once do to the memory and to other requests.
 //! usage: cargo bench --bench vision -- [stages] [upload] [crowd]
 

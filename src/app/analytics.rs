@@ -1,4 +1,4 @@
-//! What the service knows about itself, put together for the edge.
+//! Reports about the service, assembled for the edge.
 
 use super::App;
 use crate::{
@@ -34,7 +34,7 @@ impl App {
         self.backend.engine().map_or(0, |engine| engine.waiting)
     }
 
-    /// What is measured at the moment when somebody looks.
+    /// Measures the gauges for one scrape.
     pub async fn gauges(&self) -> Gauges {
         let holdings = self.cache.holdings().await;
         let cache_available = holdings.status == "available";

@@ -38,7 +38,7 @@ impl Status {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     pub status: Status,
-    /// What is amiss and what to do about it; nothing when it is healthy.
+    /// Problem and what to do about it; nothing when it is healthy.
     pub detail: Option<String>,
 }
 
@@ -64,12 +64,12 @@ impl Health {
     pub const BACKEND: usize = 0;
     pub const MODELS: usize = 1;
 
-    /// That of the worst part.
+    /// Status of the worst part.
     pub fn status(&self) -> Status {
         self.worst().status
     }
 
-    /// What is amiss, and what to do about it; the first of what is worst.
+    /// Problem and what to do about it; the first of the worst ones.
     pub fn detail(&self) -> Option<&str> {
         self.worst().detail.as_deref()
     }

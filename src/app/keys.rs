@@ -1,4 +1,4 @@
-//! Who may use the API: the keys of `API_KEYS`, or one that the server makes for itself.
+//! API keys: those of `API_KEYS`, or one that the server generates for itself.
 
 use std::{io::ErrorKind, path::Path};
 
@@ -22,7 +22,7 @@ const MAX_FILE_BYTES: u64 = 4096;
 /// A key as the operator writes it, for settings.
 ///
 /// # Errors
-/// What is accepted.
+/// Parses a value; the error says what is accepted.
 pub fn api_key(text: &str) -> Result<Secret, String> {
     let key = text.trim();
     if (LEAST_LENGTH..=MOST_LENGTH).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -46,7 +46,7 @@ pub struct App {
     pub alerts: Alerts,
     /// Cancelled when the server is told to stop: replies without an end then end.
     pub stopping: CancellationToken,
-    /// What runs behind the scenes, to the end of the last reply.
+    /// Background tasks, which run to the end of the last reply.
     background: TaskTracker,
     ended: CancellationToken,
     backend: Arc<dyn Backend>,
@@ -55,7 +55,7 @@ pub struct App {
     tesseract: Arc<Tesseract>,
 }
 
-/// What the product is set up with.
+/// Settings of the product.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
     pub models: &'a models::Settings,
@@ -63,7 +63,7 @@ pub struct Settings<'a> {
     pub ocr: &'a ocr::Settings,
 }
 
-/// What the product is made of, each opened by its own module.
+/// Parts of the product, each opened by its own module.
 pub struct Parts {
     pub backend: Arc<dyn Backend>,
     pub cache: Cache,
@@ -79,9 +79,9 @@ pub struct Caller {
     pub key: KeyId,
     /// The route's template: a constant, fit for a metric's label.
     pub endpoint: &'static str,
-    /// What it says about caching.
+    /// `Cache-Control` of the request.
     pub directives: Directives,
-    /// What is noted of the request.
+    /// Recorder of the request.
     pub observation: Arc<Observation>,
 }
 
@@ -118,7 +118,7 @@ impl App {
         self.ended.clone().drop_guard()
     }
 
-    /// What an answer depends on besides the request; none while it is not known which weights will
+    /// Returns the scope of the cache key; none while it is not known which weights will
     /// answer.
     fn origin<'a>(&'a self, identity: &'a Identity, caller: &Caller) -> Option<Origin<'a>> {
         let (digest, context) = (identity.digest.as_deref()?, identity.context);

@@ -86,7 +86,7 @@ struct Listed {
     models: Result<Arc<[Model]>>,
 }
 
-/// What is known of a model before it is asked.
+/// Identity of a model before a request is sent to it.
 #[derive(Default)]
 pub struct Identity {
     /// Its name, when it is on the list, as it stands there: Ollama takes it in any case.
@@ -102,7 +102,7 @@ impl Models {
         Self { backend, settings, listed: Arc::default(), fetching: Arc::default() }
     }
 
-    /// What can be used now.
+    /// Lists the models that can be used now.
     pub async fn list(&self) -> Result<Arc<[Model]>> {
         self.at_most(Duration::ZERO).await
     }
@@ -113,7 +113,7 @@ impl Models {
         models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
-    /// What could be used when it was last asked.
+    /// Models at the last listing.
     pub(super) fn known(&self) -> Option<Result<Arc<[Model]>>> {
         self.listed().map(|listed| listed.models)
     }
@@ -130,7 +130,7 @@ impl Models {
         }
     }
 
-    /// What is known of a model before it is asked.
+    /// Identity of a model before a request is sent to it.
     pub async fn identify(&self, name: &str) -> Identity {
         let models = self.recent().await.ok();
         let Some(model) = models.as_deref().and_then(|models| find(models, name)) else {

@@ -1,4 +1,4 @@
-//! What the pipeline notes of a request while it is answered.
+//! Metering of a request while it is answered.
 
 use std::{
     pin::Pin,

@@ -1,4 +1,4 @@
-//! What models are told on behalf of a caller: the texts in `prompts/` of the source, which are part
+//! Prompts sent on behalf of a caller: the texts in `prompts/` of the source, which are part
 //! of the program, unless the data folder has a file of the same name.
 
 use std::{fs, io::ErrorKind, path::Path};

@@ -1,4 +1,4 @@
-//! What is asked about a picture, and how. Each of the three is one `ChatRequest` with the picture in
+//! Image analysis, captions and OCR. Each of the three is one `ChatRequest` with the image in
 //! its only message; OCR may also be Tesseract's.
 
 use futures_util::{StreamExt, stream};
@@ -28,7 +28,7 @@ pub struct Reading {
     pub served: Served,
 }
 
-/// What vision models say when there is no text to read, in lower case and without full stop.
+/// Replies of vision models when there is no text to read, in lower case and without full stop.
 const NO_TEXT: [&str; 9] = [
     "no text found",
     "no text",
@@ -122,7 +122,7 @@ impl App {
     }
 }
 
-/// Who reads the text in a picture.
+/// OCR engine chosen for a request.
 pub enum Reader {
     /// A model that `Models::resolve` has given.
     Model(String),

@@ -1,4 +1,4 @@
-//! What answers: one small trait, one file for each kind of server. Every backend streams; a plain
+//! Backends: one small trait, one file for each kind of server. Every backend streams; a plain
 //! reply is a collected stream. A backend knows its vendor's JSON and nothing of HTTP as we serve it.
 
 mod embedded;
@@ -61,7 +61,7 @@ pub trait Backend: Send + Sync + 'static {
     async fn stop(&self) {}
 }
 
-/// What the backends are built from.
+/// Settings that the backends are built from.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
     pub ollama: &'a ollama::Settings,

@@ -49,7 +49,7 @@ pub struct Settings {
 const MAX_EMBED_ANSWER: usize = 256 * 1024 * 1024;
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
-/// What stands for an image in Ollama's prompts, where a caller's text must not: it would be answered with
+/// Mark of an image in Ollama's prompts, which a caller's text must not hold: it would be answered with
 /// another image, or not at all.
 static IMAGE_MARKS: LazyLock<ControlTokens> = LazyLock::new(|| {
     let numbered = ('0'..='9').map(|digit| format!("[img-{digit}"));
@@ -58,7 +58,7 @@ static IMAGE_MARKS: LazyLock<ControlTokens> = LazyLock::new(|| {
 
 pub struct Ollama {
     client: Client,
-    /// What `/api/show` said, by the model's digest, which changes when the model does.
+    /// Replies of `/api/show` by the model's digest, which changes when the model does.
     shown: Mutex<HashMap<String, Arc<Shown>>>,
     /// Whether a model with a name that is none has been told of.
     has_complained: AtomicBool,
@@ -201,7 +201,7 @@ impl Backend for Ollama {
 /// An answer with a status other than 2xx.
 struct Refused {
     status: u16,
-    /// What Ollama says, or whatever stands there instead.
+    /// Reply of Ollama, or of whatever answers there instead.
     text: String,
     /// Whether it is in Ollama's form.
     is_ollamas: bool,

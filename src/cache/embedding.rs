@@ -28,7 +28,7 @@ type Promise = watch::Receiver<Option<Result<Embedding>>>;
 /// Held by everybody who waits for a call to the model, which is given up when the last one leaves.
 type Interest = DropGuard;
 
-/// What others may join.
+/// Embedding call in flight, which other requests may join.
 pub(super) struct Running {
     promise: Promise,
     interest: Weak<Interest>,
@@ -52,7 +52,7 @@ struct Claim {
     waiting: watch::Sender<Option<Result<Embedding>>>,
 }
 
-/// What has to be asked, and what only has to be waited for.
+/// Texts to embed, and texts that another call is embedding already.
 #[derive(Default)]
 struct Missing {
     ask: Vec<Claim>,
@@ -216,7 +216,7 @@ impl Cache {
     }
 }
 
-/// What we have promised to others; taken off the board however the call ends.
+/// Claims on texts being embedded, released however the call ends.
 struct Claims {
     shared: Arc<Shared>,
     claims: Vec<Claim>,
@@ -258,7 +258,7 @@ fn lost() -> Error {
     Error::new(ErrorKind::Internal, "The embedding was not finished.")
 }
 
-/// What those are told who wait for the text that the model got at `/input/{n}`: of a refusal only what
+/// Returns the error for requests that wait for the text the model got at `/input/{n}`: of a refusal only what
 /// is about this text.
 fn for_others(error: &Error, n: usize) -> Error {
     if error.kind() != ErrorKind::Invalid {

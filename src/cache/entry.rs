@@ -1,4 +1,4 @@
-//! What an entry holds. A value opens with one byte for its form; a value of another form, or one
+//! Encoding of cached values. A value opens with one byte for its form; a value of another form, or one
 //! that does not read, is a miss and never an error.
 
 use std::sync::Arc;

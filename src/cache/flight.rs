@@ -80,7 +80,7 @@ impl<S: Clone> Flight<S> {
         });
     }
 
-    /// What there is so far.
+    /// Returns the events so far.
     pub(super) fn events(&self) -> Vec<ChatEvent> {
         self.state().events.clone()
     }

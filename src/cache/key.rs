@@ -12,7 +12,7 @@ use crate::types::{
 /// Changed when the canonical form or the meaning of an entry changes: old entries are then not found.
 const VERSION: u8 = 3;
 
-/// What an answer depends on besides the request.
+/// Scope of a cache key: everything an answer depends on besides the request.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
     /// The kind of backend.
@@ -69,7 +69,7 @@ pub(super) fn chat(request: &ChatRequest, origin: Origin<'_>) -> Key {
     hash.finish(kind)
 }
 
-/// What the hash of a request is made with whoever answers it.
+/// Domain separator of a request's hash, whichever backend answers it.
 const NOBODY: Origin<'static> = Origin { backend: "", digest: "", context: None, owner: None };
 
 /// A hash of everything in a request that can change its answer.

@@ -225,7 +225,7 @@ impl Disk {
         self.jobs.send(job).is_ok()
     }
 
-    /// What the file has of these keys and may be served now.
+    /// Reads the entries of these keys that may be served now.
     async fn read(&self, keys: &[Key]) -> HashMap<Key, Entry> {
         let Some(opening) = self.standing.opening() else { return HashMap::new() };
         // A file that has been silent is asked in any case, so that it is noticed when it answers.

@@ -16,7 +16,7 @@ use moka::{Expiry, notification::RemovalCause, policy::EvictionPolicy, sync::Cac
 
 use super::store::{Entry, Key, Kind};
 
-/// What an entry costs besides its value: key, reference counts, queue and timer nodes, table slot.
+/// Bytes of an entry besides its value: key, reference counts, queue and timer nodes, table slot.
 /// Measured with moka 0.12.16: 20,000 to 200,000 entries of 100 bytes each.
 pub(super) const ENTRY_OVERHEAD_BYTES: u64 = 450;
 
@@ -66,7 +66,7 @@ struct Slot {
     key: Key,
 }
 
-/// What is counted for one kind.
+/// Counters of one type.
 #[derive(Default)]
 struct Shelf {
     era: AtomicU64,

@@ -87,7 +87,7 @@ impl Scope {
     const WORDS: &'static [(&'static str, Self)] = &[("shared", Self::Shared), ("key", Self::Key)];
 }
 
-/// What a caller says about caching (RFC 9111, "5.2.1 Request Directives").
+/// `Cache-Control` of a request (RFC 9111, "5.2.1 Request Directives").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Directives {
     /// Do not answer from the cache, but keep the new answer.
@@ -108,13 +108,13 @@ impl Directives {
 /// How an answer came about.
 #[derive(Clone, Debug)]
 pub enum Served {
-    /// It was known.
+    /// Answered from the cache.
     Hit { age: Duration, ttl: Duration },
-    /// It was made; the flag turns true when it has been kept.
+    /// Generated; the flag turns true once the reply is stored.
     Miss { stored: Arc<AtomicBool> },
-    /// It was known, but the caller wanted a new one.
+    /// Generated anew because the caller asked for it.
     Refreshed { stored: Arc<AtomicBool> },
-    /// It was being made for somebody else.
+    /// Joined to an identical request in flight.
     Collapsed,
     /// Some of it was known.
     Partial,
@@ -130,7 +130,7 @@ pub struct Cache {
     shared: Arc<Shared>,
 }
 
-/// What is wanted, and how new it has to be.
+/// Cache key and required freshness of a request in flight.
 type Wish = (Key, Directives);
 
 struct Shared {

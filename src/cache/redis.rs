@@ -9,7 +9,7 @@
 //! - `redis/keyspace.rs`: counting and clearing; `redis/traces.rs`: how clears are noticed later
 //! - `redis/status.rs`: words for the operator
 //!
-//! What is promised, and what is not:
+//! Guarantees, and their limits:
 //!
 //! - No fault of Redis is more than a miss. While it is away, memory goes on serving and new entries
 //!   wait in a bounded queue; a request that finds Redis stalled loses 50 ms, the next ones nothing.
@@ -153,7 +153,7 @@ impl Redis {
         }
     }
 
-    /// What Redis holds, or what it held when it could last be counted.
+    /// Returns what Redis holds, or held at the last successful count.
     async fn census(&self) -> Census {
         let last = self.last_count();
         if let Some(last) = last

@@ -1,4 +1,4 @@
-//! What a store of cached answers has to do. A store moves bytes and keeps time; it knows nothing
+//! Contract of a store of cached answers. A store moves bytes and keeps time; it knows nothing
 //! of requests or replies, and none of its faults is more than a miss.
 
 use std::{
@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::error::Result;
 
-/// What kind of answer an entry is: the prefix of its key, and the label of its metrics.
+/// Type of a cached answer: the prefix of its key, and the label of its metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     Embedding,
@@ -57,7 +57,7 @@ pub struct Entry {
     pub expires_at: SystemTime,
 }
 
-/// What a store holds now.
+/// Contents and health of a store.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Holdings {
     /// Entries by kind, in the order of `Kind::ALL`.

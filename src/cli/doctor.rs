@@ -113,7 +113,7 @@ async fn engine(config: &Config, report: &mut Report) {
     report.note("engine", judged(part, found));
 }
 
-/// What has been found, in the words of `/health` when it is amiss.
+/// Findings, in the words of `/health` when something is wrong.
 fn judged(part: Part, found: Result<String>) -> Result<String> {
     let Some(detail) = part.detail else { return found };
     let amiss = Error::new(Kind::Setup, detail);

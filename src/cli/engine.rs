@@ -23,7 +23,7 @@ pub(super) enum Action {
     Install,
 }
 
-/// What the installation runs, as it lies in `scripts/`: an installed binary has no source tree.
+/// Scripts that the installation runs, as they lie in `scripts/`: an installed binary has no source tree.
 const SCRIPTS: [(&str, &str); 5] = [
     ("common.sh", include_str!("../../scripts/common.sh")),
     ("packages.sh", include_str!("../../scripts/packages.sh")),

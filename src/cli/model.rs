@@ -33,7 +33,7 @@ pub(super) enum Action {
 
 #[derive(Args)]
 pub(super) struct ImportOptions {
-    /// What it will be called, such as qwen2.5:7b
+    /// Name of the model, such as qwen2.5:7b
     name: ModelName,
     /// The GGUF file; do not change it afterwards: where the file system can, it is linked and not copied
     file: PathBuf,

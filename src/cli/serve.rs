@@ -71,7 +71,7 @@ pub(super) fn health(config: &Config) -> Result<()> {
     }
 }
 
-/// What a running server says of itself.
+/// Health that a running server reports.
 pub(super) struct ServerHealth {
     text: String,
     json: Value,
@@ -82,7 +82,7 @@ impl ServerHealth {
         self.json["status"].as_str().unwrap_or_default()
     }
 
-    /// What makes it what it is, unless that is healthy.
+    /// Reason for the status, unless it is healthy.
     pub(super) fn amiss(&self) -> Option<String> {
         if self.status() == Status::Healthy.as_str() {
             return None;
@@ -95,7 +95,7 @@ impl ServerHealth {
     }
 }
 
-/// What the server on the configured address says of itself.
+/// Asks the server on the configured address for its health.
 pub(super) async fn health_of(config: &Config) -> Result<ServerHealth> {
     let host = match config.server.host.as_str() {
         "0.0.0.0" => "127.0.0.1",
@@ -152,7 +152,7 @@ fn record_start(server: &Server, config: &Config, health: &Health) -> Result<()>
     Ok(())
 }
 
-/// What somebody needs to start: on standard output, so that it is there whatever is logged.
+/// Prints how to get started: on standard output, so that it is there whatever is logged.
 fn announce(server: &Server, health: &Health) -> Result<()> {
     let url = format!("http://{}", server.address()?);
     let path = server.key_path();

@@ -27,14 +27,14 @@ use super::message::{Body, Head, request_head};
 /// Room for each read: that of a short reply, or of many tokens.
 const READ: usize = 16 * 1024;
 
-/// What a head may have, and what may come between two chunks.
+/// Limit in bytes of a head, and of the bytes between two chunks.
 const MAX_HEAD: usize = 64 * 1024;
 
 pub(super) struct Connection {
     io: Either<TcpStream, UnixStream>,
     /// Read and not understood yet.
     arrived: BytesMut,
-    /// What is to come of the answer that is being read.
+    /// Remaining body of the response that is being read.
     body: Option<Body>,
     /// Whether another request may follow.
     is_reusable: bool,
@@ -130,7 +130,7 @@ impl Connection {
         }
     }
 
-    /// What has arrived of the body since the last time, `None` at its proper end. Chunks that have
+    /// Reads the bytes of the body that have arrived, `None` at its proper end. Chunks that have
     /// come together are given together.
     pub(super) async fn data(&mut self) -> io::Result<Option<Bytes>> {
         poll_fn(|cx| self.poll_data(cx)).await
@@ -195,7 +195,7 @@ mod tests {
         Ok((status, String::from_utf8_lossy(&whole).into_owned(), connection.is_reusable()))
     }
 
-    /// What comes of an answer that arrives in pieces of `size`, and of its end when `closed`.
+    /// Reads a response that arrives in pieces of `size`, and its end when `closed`.
     async fn answered(answer: &[u8], size: usize, closed: bool) -> io::Result<(u16, String, bool)> {
         let (mut connection, mut server) = pair();
         let serve = async {

@@ -50,7 +50,7 @@ pub(super) fn request_head(
     Ok(head)
 }
 
-/// What the head of an answer says.
+/// Head of a response.
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) status: u16,
@@ -59,7 +59,7 @@ pub(super) struct Head {
     pub(super) is_reusable: bool,
 }
 
-/// What is still to come of an answer's body.
+/// Remainder of a response's body.
 #[derive(Debug)]
 pub(super) enum Body {
     Length(u64),

@@ -9,7 +9,7 @@ use reqwest::Url;
 /// is added to each request.
 ///
 /// # Errors
-/// What is accepted, and what is wrong.
+/// Parses a value; the error says what is accepted and what is wrong.
 pub fn server_url(
     example: &'static str,
     own_paths: &'static [&'static str],
@@ -32,7 +32,7 @@ pub fn server_url(
 /// around it.
 ///
 /// # Errors
-/// What is accepted, and what is wrong.
+/// Parses a value; the error says what is accepted and what is wrong.
 pub fn parse_endpoint(text: &str) -> Result<String, String> {
     http_url(text, "https://example.org/hook").map(|_| text.trim().to_owned())
 }

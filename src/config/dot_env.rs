@@ -88,7 +88,7 @@ fn unquoted(text: &str) -> Result<String, &'static str> {
     Err("opens a quote and does not close it")
 }
 
-/// What stands before a comment.
+/// Returns the text before a comment.
 fn without_comment(text: &str) -> &str {
     let mut before = ' ';
     for (at, c) in text.char_indices() {

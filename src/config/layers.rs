@@ -29,7 +29,7 @@ pub struct Setting {
     pub default: Option<String>,
     pub origin: Origin,
     pub secret: bool,
-    /// It names a server, and may have a password in it.
+    /// Whether the value is a URL, which may hold a password.
     pub url: bool,
 }
 
@@ -89,7 +89,7 @@ impl Setting {
     }
 }
 
-/// What is set outside the defaults, by the setting's environment variable.
+/// Values set outside the defaults, by the setting's environment variable.
 #[derive(Debug, Default)]
 pub struct Sources {
     flags: HashMap<String, String>,
@@ -149,7 +149,7 @@ impl Sources {
     }
 }
 
-/// What is not UTF-8 is others' business, unless a setting has it as its value.
+/// Reads the environment. A variable that is not UTF-8 is an error only when it is one of ours.
 fn environment() -> Result<HashMap<String, String>, String> {
     let known = names();
     let mut variables = HashMap::new();
@@ -263,7 +263,7 @@ fn resolve(arg: &Arg, sources: &Sources) -> Option<Setting> {
     })
 }
 
-/// What is accepted, out of clap's error.
+/// Returns the accepted values named in clap's error.
 fn reason(error: &clap::Error) -> String {
     match (error.kind(), std::error::Error::source(error)) {
         (ErrorKind::ValueValidation, Some(source)) => source.to_string(),
@@ -326,7 +326,7 @@ mod tests {
         of("REDIS_URL", "redis://host:6379", Origin::Flag).expect("there is no password in it");
     }
 
-    /// Whoever adds a setting of time gives it the parser that takes durations.
+    /// Every setting of a time is parsed by the parser that takes durations.
     #[test]
     fn wherever_a_time_is_set_a_duration_is_accepted() {
         let units = ["Seconds", "Milliseconds", "Hours", "How long"];

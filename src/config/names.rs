@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::dot_env::Line;
 
-/// What compose files and others read from the same `.env`.
+/// Names that compose files and other programs read from the same `.env`.
 const OTHERS: [&str; 2] = ["PUBLISH_ADDRESS", "REDIS_MAXMEMORY"];
 const PREFIXES_OF_OTHERS: [&str; 2] = ["COMPOSE_", "OTEL_"];
 

@@ -44,7 +44,7 @@ const TIMEOUTS: Timeouts = Timeouts {
     idle: Duration::from_secs(300),
 };
 
-/// What a child is to run.
+/// Launch parameters of a child.
 pub(super) struct Plan {
     pub(super) program: PathBuf,
     pub(super) entry: Arc<Entry>,

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{error::Kind, library::Entry};
 
-/// Who wants a child for what.
+/// Request to start a child.
 pub(super) struct Order {
     pub(super) key: Key,
     pub(super) entry: Arc<Entry>,

@@ -13,7 +13,7 @@ use super::Settings;
 use crate::error::{Error, Kind, Result};
 
 const PROGRAM: &str = "llama-server";
-/// It only prints two lines; a program that takes longer is not llama-server.
+/// Timeout for `--version`, which prints two lines; a program that takes longer is not llama-server.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A llama-server that answers.

@@ -32,7 +32,7 @@ pub use pool::{Engine, Loaded, Snapshot};
 pub use refusals::Fingerprint;
 pub use settings::Settings;
 
-/// What a child is started for. llama-server either talks or embeds, so a model that is asked for
+/// Role of a child. llama-server either generates or embeds, so a model that is asked for
 /// both is loaded twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {

@@ -1,4 +1,4 @@
-//! What the engine remembers of one model in one role: who uses it, how its child is doing, and how
+//! State of one model in one role: its users, its child, and how
 //! often that has crashed.
 
 use std::{
@@ -33,7 +33,7 @@ const REMEMBERED: Duration = Duration::from_secs(300);
 const EXCUSED: u32 = 3;
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
-/// What makes two requests share a child.
+/// Key of a child: requests with the same one share it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     weights: String,
@@ -178,7 +178,7 @@ pub(super) struct Failure {
     /// The request that is probably at fault, and what its caller is told instead.
     suspect: Option<Box<Suspicion>>,
     message_to_suspect: Option<Box<str>>,
-    /// What the child wrote at last, for the log.
+    /// Last lines of the child, for the log.
     pub(super) last_lines: Vec<String>,
 }
 
@@ -214,7 +214,7 @@ impl Failure {
         self
     }
 
-    /// What the request is told that is probably at fault.
+    /// Message for the request that is probably at fault.
     pub(super) fn into_error_of_suspect(mut self) -> Error {
         if let Some(message) = self.message_to_suspect.take() {
             self.message = message.into();

@@ -269,7 +269,7 @@ impl Shared {
         self.located.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is known of the program as it was written then.
+    /// Returns what is known of the program as it was written then.
     fn remembered(&self, path: &Path, written: SystemTime) -> Option<Located> {
         let located = self.located();
         let (located, at) = located.as_ref()?;
@@ -331,9 +331,9 @@ impl Shared {
 /// How a model's child stands for who wants to use it.
 pub(super) enum Standing {
     Starting,
-    /// It is ready, and may not go before the lease ends.
+    /// Ready, and may not be unloaded before the lease ends.
     Leased(Running),
-    /// It takes nobody any more, until then at most.
+    /// Draining: takes no more requests, until then at most.
     Going(Option<Instant>),
 }
 

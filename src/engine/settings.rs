@@ -1,4 +1,4 @@
-//! What an operator may say about the engine.
+//! Settings of the embedded engine.
 
 use std::{
     collections::HashSet,

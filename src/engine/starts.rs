@@ -38,17 +38,17 @@ struct Start {
     id: u64,
     at: Instant,
     request: Fingerprint,
-    /// It is asked for the second time: the child before has died with it.
+    /// Second attempt: the previous child died with this request.
     is_renewed: bool,
     has_said: bool,
     left: Option<Instant>,
 }
 
-/// Who is probably at fault.
+/// Request that is probably at fault.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Suspicion {
     One(Suspect),
-    /// It cannot be told which of several: each is asked again by itself, which will show it.
+    /// One of several: each is asked again by itself, which shows it.
     Several,
 }
 

@@ -1,4 +1,4 @@
-//! What the system tells of a child: the memory that only it holds, and its processor time. Other
+//! Resource use of a child as the system reports it: the memory that only it holds, and its processor time. Other
 //! systems than Linux tell nothing, so that no limit on either holds there.
 
 use std::{fs, path::Path, time::Duration};
@@ -12,7 +12,7 @@ pub(super) struct Memory {
     /// Held by this process alone: neither the weights that are mapped from their file nor its code, both of
     /// which the system can take away and read again.
     pub(super) held: u64,
-    /// What it may come to hold of what it has reserved until now, such as compute buffers.
+    /// Bytes reserved but not held yet, such as compute buffers.
     pub(super) reserved: u64,
     /// Held and mapped.
     pub(super) resident: u64,

@@ -1,4 +1,4 @@
-//! Who uses a model, or is on the way to it.
+//! Users of a model, including those that wait for it.
 
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ impl Visit {
         timeout(PROBATION_TIMEOUT, probation.lock_owned()).await.ok()
     }
 
-    /// Who was refused a slot has no say in how long the model stays.
+    /// Sets the keep-alive; a request that was refused a slot has no say in it.
     pub(super) fn granted(&self, keep_alive: KeepAlive) {
         if let Some(place) = self.shared.table().get_mut(&self.key) {
             place.keep_alive = keep_alive;

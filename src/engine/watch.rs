@@ -41,13 +41,13 @@ pub(super) struct Trouble {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Fault {
-    /// It holds more than this many bytes.
+    /// Holds more than this many bytes.
     Outgrew(u64),
     /// Its loop computes and answers nobody.
     HeldUp,
-    /// It neither computes nor answers.
+    /// Neither computes nor answers.
     Silent,
-    /// It computes and loads nothing.
+    /// Computes and loads nothing.
     Stuck,
 }
 

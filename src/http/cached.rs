@@ -1,4 +1,4 @@
-//! What a response says of the cache: `Cache-Status` (RFC 9211) and `Age` (RFC 9111).
+//! Cache headers of a response: `Cache-Status` (RFC 9211) and `Age` (RFC 9111).
 
 use std::sync::atomic::Ordering::Relaxed;
 

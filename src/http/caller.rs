@@ -1,4 +1,4 @@
-//! Who is asking. Found out before any handler runs and before the body is read.
+//! Authentication, before any handler runs and before the body is read.
 
 use std::{convert::Infallible, ops::Deref, sync::Arc, time::Duration};
 

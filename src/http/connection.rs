@@ -26,7 +26,7 @@ const UNREAD_IS_IDLE: Duration = Duration::from_secs(5);
 /// Time in which the head of a new connection's request comes.
 const QUIET_MS: u64 = 100;
 
-/// What a connection is at.
+/// State of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Phase {
@@ -51,7 +51,7 @@ pub(super) struct Connection {
     /// Milliseconds, when the client's window was full; 0 while it takes what is sent.
     blocked_since: AtomicU64,
     unread: AtomicUsize,
-    /// What of `unread` is in `unread_of_all`.
+    /// Part of `unread` that is in `unread_of_all`.
     counted: AtomicUsize,
     unread_of_all: Arc<AtomicUsize>,
     /// Whether the client has ended its side while a request was being served.

@@ -169,7 +169,7 @@ fn client_of(address: IpAddr) -> IpAddr {
     }
 }
 
-/// What a connection has to do once it was told something.
+/// Action of a connection after it was notified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     Close,

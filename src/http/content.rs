@@ -1,4 +1,4 @@
-//! What a message says: a text, or a list of parts, texts and images in one order, as OpenAI's clients
+//! Content of a message: a text, or a list of parts, texts and images in one order, as OpenAI's clients
 //! send them.
 
 use std::fmt;

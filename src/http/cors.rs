@@ -1,4 +1,4 @@
-//! What web pages of other origins may do (`CORS_ORIGINS`). Keys are sent in headers, so that no page
+//! Cross-origin requests (`CORS_ORIGINS`). Keys are sent in headers, so that no page
 //! can use what a browser keeps.
 
 use std::time::Duration;

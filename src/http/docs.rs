@@ -260,7 +260,7 @@ pub(super) struct ChatEvent {
 pub(super) struct GenerateReply {
     model: String,
     response: String,
-    /// What a reasoning model thought before it answered.
+    /// Reasoning that a thinking model wrote before its answer.
     thinking: Option<String>,
     done: bool,
     #[serde(flatten)]

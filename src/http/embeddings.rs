@@ -32,7 +32,7 @@ use crate::{
 /// As many texts as OpenAI's API takes in one request.
 const MAX_TEXTS: usize = 2048;
 
-/// What a number takes in JSON, with its comma; most take a little less.
+/// Bytes of a number in JSON, with its comma; most take a little less.
 const NUMBER_BYTES: usize = 13;
 
 #[derive(Deserialize, ToSchema)]

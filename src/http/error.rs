@@ -62,7 +62,7 @@ pub(super) fn status(kind: Kind) -> StatusCode {
     }
 }
 
-/// What every error looks like (RFC 9457).
+/// Problem details (RFC 9457).
 #[derive(Serialize, ToSchema)]
 pub(super) struct Problem<'a> {
     /// Always `about:blank`: the status says what kind of problem it is.

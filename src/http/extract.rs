@@ -46,7 +46,7 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<Edge>> for Json<T> {
     }
 }
 
-/// What a body is said to be.
+/// Content type that a body is declared as.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Declared {
     Json,
@@ -54,7 +54,7 @@ enum Declared {
     Form,
 }
 
-/// What has no type, or a plain text's, as browsers give it to a string, is taken for JSON.
+/// Bodies without a type, or with a plain text's, as browsers give it to a string, are taken for JSON.
 fn declared(headers: &HeaderMap) -> Result<Declared> {
     let Some(given) = headers.get(header::CONTENT_TYPE) else { return Ok(Declared::Json) };
     let essence = given.to_str().unwrap_or_default().split(';').next().unwrap_or_default();

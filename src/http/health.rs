@@ -51,7 +51,7 @@ struct BackendReply {
 struct PartReply {
     /// `healthy`, `degraded` or `unhealthy`.
     status: &'static str,
-    /// What is amiss, and what to do about it.
+    /// Problem and what to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
 }

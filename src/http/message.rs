@@ -80,7 +80,7 @@ struct FunctionBody {
     parameters: JsonText,
 }
 
-/// What the assistant asked for in an earlier turn.
+/// Tool calls the assistant made in an earlier turn.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ToolCallBody {

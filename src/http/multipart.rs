@@ -144,7 +144,7 @@ async fn bytes(
     Ok(whole)
 }
 
-/// What went wrong below the form is our own error already.
+/// Maps an error of the form; one from below it is our own already.
 fn malformed(error: multer::Error) -> Error {
     match error {
         multer::Error::StreamReadFailed(source) => match source.downcast::<Error>() {

@@ -33,7 +33,7 @@ const BEGINNING: usize = 3;
 /// Bytes of the longest name that is compared: ours are shorter.
 const LONGEST: usize = 64;
 
-/// What is said of a name that is none of those. `kind` is what the names are of, `field` or `parameter`.
+/// Describes an unknown name and the nearest known one. `kind` is what the names are of, `field` or `parameter`.
 pub(super) fn unknown(name: &str, known: &[&str], kind: &str) -> String {
     if let Some(nearest) = nearest(name, known) {
         return format!("is unknown; the nearest known {kind} is {nearest}");

@@ -25,7 +25,7 @@ pub(super) struct RootReply {
     health: &'static str,
 }
 
-/// What this is and where to go on
+/// Describe the service
 #[utoipa::path(get, path = "/", tag = "Service", responses((status = 200, body = RootReply)))]
 pub(super) async fn root() -> Json<RootReply> {
     Json(RootReply {
@@ -67,10 +67,10 @@ struct ModelReply {
 /// Tokens of prompt and answer together.
 #[derive(Serialize, ToSchema)]
 struct ContextReply {
-    /// What the server makes room for (`ENGINE_CONTEXT`), where that is known.
+    /// Tokens that the server makes room for (`ENGINE_CONTEXT`), where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     chosen: Option<u64>,
-    /// What the model was trained for.
+    /// Tokens that the model was trained for.
     #[serde(skip_serializing_if = "Option::is_none")]
     trained: Option<u64>,
 }

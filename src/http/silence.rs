@@ -1,4 +1,4 @@
-//! What a stream does while it has nothing to say: it sends a comment once in a while, which clients
+//! Keep-alive of silent streams: a comment is sent at intervals, which clients
 //! pass over (proxies close a connection on which nothing comes), and ends when the server does.
 
 use std::{

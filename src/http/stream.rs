@@ -178,12 +178,12 @@ struct SseBody {
     shape: Shape,
     observation: Arc<Observation>,
     silence: Silence,
-    /// What leaves next.
+    /// Bytes that are sent next.
     out: Vec<u8>,
     ended: bool,
 }
 
-/// What one piece of the body may hold before it is passed on.
+/// Size at which a piece of the body is passed on.
 const PIECE: usize = 16 * 1024;
 
 impl SseBody {

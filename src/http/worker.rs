@@ -40,7 +40,7 @@ use crate::{
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const BEAT: Duration = Duration::from_secs(1);
 
-/// What every worker needs.
+/// Dependencies of every worker.
 #[derive(Clone)]
 pub(super) struct Work {
     pub(super) router: Router,

@@ -19,7 +19,7 @@ pub(super) struct Rules {
 
 impl Rules {
     /// # Errors
-    /// What else is wrong with the schema.
+    /// Any other fault of the schema.
     pub(super) fn new(text: &str, root: &Json, weight: Weight, pointer: &str) -> Result<Self, FieldError> {
         let refuse = |place: &str, detail: &str| FieldError::new(format!("{pointer}{place}"), detail);
         let given: Value = serde_json::from_str(text).map_err(|_| refuse("", "must be a JSON Schema"))?;

@@ -1,4 +1,4 @@
-//! What the keywords about one type allow, and what two of them allow together.
+//! Bounds that the keywords of one type set, and their intersection.
 
 use super::{
     check::MAX_LENGTH,

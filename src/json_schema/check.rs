@@ -1,4 +1,4 @@
-//! What is refused in a schema as it was given, each fault with its pointer: keywords of the wrong type, bounds
+//! Checks of a schema as it was given, each fault with its pointer: keywords of the wrong type, bounds
 //! that exclude one another, references that lead nowhere, and more of anything than anybody needs.
 
 use super::{
@@ -79,7 +79,7 @@ impl Check<'_> {
         }
     }
 
-    /// What is wrong with a keyword's value.
+    /// Describes the fault of a keyword's value.
     fn fault(&self, keyword: &str, value: &Json, is_root: bool) -> Option<String> {
         let fault: &str = match keyword {
             "type" => return types(value),

@@ -1,4 +1,4 @@
-//! What the answer to one request has to fit.
+//! Schemas that the answer to one request has to fit.
 
 use serde_json::Value;
 

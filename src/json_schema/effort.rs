@@ -1,4 +1,4 @@
-//! What a `Shape` costs llama.cpp, for whom every other request waits meanwhile: rules to make, and alternatives
+//! Cost of a `Shape` in llama.cpp, for which every other request waits meanwhile: rules to make, and alternatives
 //! to try for each token. And whether a value of it ever ends.
 
 use super::{
@@ -19,7 +19,7 @@ pub(super) struct Effort {
 }
 
 /// # Errors
-/// What is too much.
+/// Limit that is exceeded.
 pub(super) fn measure(root: &Shape, lowering: &Lowering<'_>) -> Result<u64, String> {
     let mut gauge = Gauge { lowering, known: vec![None; lowering.definitions.len()] };
     let mut effort = gauge.shape(root);

@@ -8,7 +8,7 @@ use super::{
     shape::{Choice, Choices, Field, Kind, List, Map, Shape},
 };
 
-/// What merging the parts of one schema may take.
+/// Limit on the work of merging the parts of one schema.
 const MAX_STEPS: usize = 50_000;
 
 pub(super) struct Definition {
@@ -104,7 +104,7 @@ impl<'a> Lowering<'a> {
         number
     }
 
-    /// What its own keywords say.
+    /// Lowers the schema's own keywords.
     fn own(&mut self, object: &'a Object) -> Shape {
         const ALL: [&str; 6] = ["object", "array", "string", "number", "boolean", "null"];
         let values: Option<Vec<&Json>> =
@@ -141,7 +141,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// What is said about values of one type, if any can be, and whether anything is said.
+    /// Returns the shape of values of one type, if any can be, and whether any keyword constrains it.
     fn kind(&mut self, name: &str, object: &'a Object) -> (Option<Kind>, bool) {
         let has = |keywords: &[&str]| keywords.iter().any(|keyword| object.contains_key(*keyword));
         match name {
@@ -236,7 +236,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// What fits both. It may keep more than that where a definition refers to itself.
+    /// Returns the intersection of both. It may keep more than that where a definition refers to itself.
     pub(super) fn both(&mut self, a: Shape, b: &Shape) -> Shape {
         let (a, b) = match (a.choices, &b.choices) {
             (Choices::Any, b) => return Shape { choices: b.clone(), notes: Vec::new() },
@@ -275,7 +275,7 @@ impl<'a> Lowering<'a> {
         kind.map(|kind| Choice { kind, is_implied }).into_iter().collect()
     }
 
-    /// What fits a definition and something else; of one that is still being made only the other.
+    /// Returns the intersection with a definition; of one that is still being made only the other.
     fn expand(&mut self, number: usize, other: &Choice) -> Vec<Choice> {
         let Some(shape) = self.definitions[number].shape.clone() else { return vec![other.clone()] };
         match self.both(shape, &Shape::of(vec![other.clone()])).choices {

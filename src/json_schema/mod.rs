@@ -103,9 +103,9 @@ enum Purpose {
 
 /// A schema that may be used.
 struct Schema {
-    /// What the backend enforces of it.
+    /// Schema that the backend enforces.
     engine: JsonText,
-    /// What it costs the engine.
+    /// Cost for the engine.
     effort: u64,
     /// `None` where it allows everything.
     rules: Option<Rules>,

@@ -31,7 +31,7 @@ pub(super) struct Pattern {
 }
 
 /// # Errors
-/// What is wrong with it, without quoting it.
+/// Describes the fault without quoting the pattern.
 pub(super) fn parse(pattern: &str) -> Result<Hir, String> {
     if pattern.chars().count() > MAX_LENGTH {
         return Err(format!("may have at most {MAX_LENGTH} characters"));
@@ -158,7 +158,7 @@ impl Branch {
     }
 }
 
-/// What JSON writes as it is, within its quotation marks.
+/// Characters that JSON writes unescaped within quotation marks.
 const SAFE: &str = r"[ !#-\x5B\x5D-~\u00A0-\U0010FFFF]";
 
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! What a schema says in the words that llama.cpp understands: a value is one of some alternatives, each of one
+//! Schema reduced to what llama.cpp understands: a value is one of some alternatives, each of one
 //! type. It may allow more than the schema, since a finished answer is checked by that.
 
 use indexmap::IndexMap;
@@ -8,7 +8,7 @@ use super::{json::Json, pattern::Pattern};
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
     pub(super) choices: Choices,
-    /// What a model is told of it, when it reads it.
+    /// Annotations for the model that reads it.
     pub(super) notes: Vec<(String, Json)>,
 }
 

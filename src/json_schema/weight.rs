@@ -1,4 +1,4 @@
-//! What a schema costs to compile and an answer to be checked by it, with every reference followed: small texts
+//! Cost of compiling a schema and checking an answer by it, with every reference followed: small texts
 //! can stand for schemas without end.
 
 use std::collections::HashMap;

@@ -17,7 +17,7 @@ use crate::{
     types::ModelName,
 };
 
-/// What the demo model is called.
+/// Name of the demo model.
 pub const DEMO_MODEL: &str = "simpleton-demo";
 
 static WEIGHTS: Part = Part {

@@ -1,4 +1,4 @@
-//! What a GGUF header means for us: what the model can do, how large it is and what it costs.
+//! Interpretation of a GGUF header: capabilities, size and memory of the model.
 
 use super::{
     entry::Architecture,
@@ -67,7 +67,7 @@ pub(super) fn check_projector(header: &Header) -> Result<(), Fault> {
     }
 }
 
-/// What a model can do, in the order in which it is shown.
+/// Capabilities of a model, in the order in which they are shown.
 pub(super) fn capabilities(
     header: &Header,
     architecture: &Architecture,

@@ -8,7 +8,7 @@ use crate::types::{ControlTokens, Model, ModelName};
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub name: ModelName,
-    /// What `/models` shows; `source` is `embedded` and `loaded` is false here.
+    /// Model as `/models` shows it; `source` is `embedded` and `loaded` is false here.
     pub model: Model,
     /// The GGUF file with the language model.
     pub weights: PathBuf,
@@ -18,11 +18,11 @@ pub struct Entry {
     pub projector: Option<PathBuf>,
     pub projector_digest: Option<String>,
     pub architecture: Architecture,
-    /// What its tokenizer reads as control tokens, and the marks that stand for images in a prompt.
+    /// Control tokens of its tokenizer, and the marks that stand for images in a prompt.
     pub control_tokens: Arc<ControlTokens>,
 }
 
-/// What the engine has to know before it starts a child, read from the GGUF's header.
+/// Architecture facts that the engine needs before it starts a child, read from the GGUF's header.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Architecture {
     /// `general.architecture`: `llama`, `qwen2`, `bert` …
@@ -35,7 +35,7 @@ pub struct Architecture {
     /// Bytes that one token stands for at most; `None` when it may stand for any number, as where a tokenizer
     /// leaves out blanks or words that it does not know.
     pub longest_token: Option<u64>,
-    /// It only embeds: an encoder such as BERT, or a pooling type is set.
+    /// Whether it only embeds: an encoder such as BERT, or a pooling type is set.
     pub embedding_only: bool,
     pub has_chat_template: bool,
 }

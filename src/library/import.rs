@@ -18,7 +18,7 @@ use crate::{
     types::ModelName,
 };
 
-/// What is to be imported.
+/// Files and name to import.
 #[derive(Clone, Copy, Debug)]
 pub struct Import<'a> {
     pub name: &'a ModelName,
@@ -129,7 +129,7 @@ pub(super) fn manifest(config: &[u8], layers: Vec<Layer>) -> Vec<u8> {
     json!(Manifest::new(config, layers)).to_string().into_bytes()
 }
 
-/// What Ollama wants to know about a model before it opens its file.
+/// Config blob that Ollama reads before it opens a model's file.
 pub(super) fn config(header: &Header, layers: &[Layer]) -> Vec<u8> {
     let family = header.text("general.architecture").unwrap_or_default();
     let has_projector = layers.iter().any(|layer| layer.media_type == manifest::PROJECTOR);

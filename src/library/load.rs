@@ -22,10 +22,10 @@ use crate::{
     types::{Context, ControlTokens, Model, ModelName},
 };
 
-/// What stands for an image in a prompt of llama-server's; newer ones make one up at each start.
+/// Mark of an image in a prompt of llama-server's; newer ones make one up at each start.
 const MEDIA_MARK: &str = "<__media__>";
 
-/// What was read from one manifest and the files it names. Failures are not remembered: they are
+/// Contents of one manifest and the files it names. Failures are not remembered: they are
 /// few, and reading them again finds out when they are mended.
 #[derive(Debug)]
 pub(super) struct Loaded {

@@ -89,7 +89,7 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     files::read(path, MAX_BYTES)
 }
 
-/// What was found below the manifests folder.
+/// Manifests found below the manifests folder.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) manifests: Vec<(ModelName, PathBuf)>,

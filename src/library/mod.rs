@@ -59,11 +59,11 @@ struct Inner {
     own: PathBuf,
     /// The one that the operator names; what is imported goes there. It may be somebody else's.
     named: Option<PathBuf>,
-    /// What was read, by the manifest's path.
+    /// Loaded manifests by path.
     loaded: Mutex<HashMap<PathBuf, load::Loaded>>,
     /// The last complaint about each path, so that each is logged once.
     complaints: Mutex<HashMap<PathBuf, String>>,
-    /// What was hashed in this process, by path.
+    /// Files hashed in this process, by path.
     hashed: Mutex<HashMap<PathBuf, verify::Hashed>>,
 }
 
@@ -228,7 +228,7 @@ impl Stamp {
     }
 }
 
-/// What each of these mutexes holds is whole between any two statements, so that a panic elsewhere
+/// Locks a mutex whose contents are consistent between any two statements, so that a panic elsewhere
 /// does not spoil it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -44,7 +44,7 @@ impl Library {
     }
 
     /// Removes the blobs that `manifest`, which is gone, mentions and no other manifest does.
-    /// What cannot be removed stays, and is logged: it costs disk space, not a model.
+    /// Removes unused blobs. A blob that cannot be removed stays, and is logged: it costs disk space, not a model.
     pub(super) fn remove_unused(&self, folder: &Path, manifest: &[u8]) {
         let mut unused: HashSet<Digest> = Digest::mentioned_in(manifest).collect();
         match all_mentioned(folder) {

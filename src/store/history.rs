@@ -1,4 +1,4 @@
-//! What has been observed, over time: minutes for a day, hours for the whole retention, and failed
+//! History of aggregates: minutes for a day, hours for the whole retention, and failed
 //! requests. One task owns the file; whoever asks gets what is in it together with what is not
 //! written yet. Without a usable file everything goes on in memory, and `status` says why.
 
@@ -177,7 +177,7 @@ impl History {
         Covered { from: first, to: now, figures: steps.await.unwrap_or_default() }
     }
 
-    /// What others have written of the last `minutes`: at the start, what was before it.
+    /// Reads the totals that other processes have written of the last `minutes`: at the start, those before it.
     pub async fn before(&self, minutes: u64) -> Vec<(Minute, Figures)> {
         let span = Span::fine(self.rollups.now(), minutes);
         let mut found = self.find(span).await;

@@ -1,4 +1,4 @@
-//! What the server keeps in SQLite besides its cache: what it has observed, over time.
+//! Data that the server keeps in SQLite besides its cache: the history of aggregates.
 
 pub mod history;
 

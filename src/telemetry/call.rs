@@ -94,7 +94,7 @@ impl RunningCall {
         Self { call, listed, began, sinks }
     }
 
-    /// What is done for the call is to be done within this.
+    /// Context in which the work of this call is done.
     pub fn context(&self) -> Arc<Context> {
         Arc::clone(&self.call.context)
     }

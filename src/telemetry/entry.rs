@@ -1,4 +1,4 @@
-//! What is counted of a request. It is small and owns nothing, so that a thread keeps some dozens of
+//! Per-request sample for metrics. It is small and owns nothing, so that a thread keeps some dozens of
 //! them and counts them in one go: code and counters are then in the processor's cache for all but
 //! the first.
 

@@ -10,7 +10,7 @@ pub struct RouteLabel {
     pub purpose: Purpose,
 }
 
-/// What a route is for.
+/// Purpose of a route.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Purpose {
     /// The work that clients come for.
@@ -21,10 +21,10 @@ pub enum Purpose {
     Service,
 }
 
-/// What a path is counted under when it is no route of ours.
+/// Endpoint label of requests that match no route.
 pub const UNMATCHED: &str = "unmatched";
 
-/// What a model is counted under when the backend does not list it.
+/// Model label of models that the backend does not list.
 pub const OTHER_MODEL: &str = "other";
 
 /// The log and metrics status of a request whose client left before the reply was complete.

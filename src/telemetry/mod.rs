@@ -1,4 +1,4 @@
-//! What can be seen of the service: logs, metrics, and figures over time. Whatever is observed goes
+//! Observability: logs, metrics, traces, and aggregates over time. Each request goes
 //! through one `Observation` for each request to every sink.
 
 pub mod call;

@@ -21,7 +21,7 @@ use crate::{
     types::{KeyId, Usage},
 };
 
-/// What is known of a request when it arrives.
+/// Facts about a request known when it arrives.
 #[derive(Clone, Debug)]
 pub struct Arrival {
     /// Its id, and its place in a trace.
@@ -103,7 +103,7 @@ pub struct Observed {
     pub first_token: Option<Duration>,
     /// From the request's head to the last byte of the reply; to its beginning when it has no end.
     pub duration: Duration,
-    /// What the answer says of itself, also when it was known or made for somebody else: models'
+    /// Token counts stated in the reply, also when it was cached or made for another request: models'
     /// work is counted by `Call`.
     pub usage: Option<Usage>,
     /// Of the bodies.
@@ -116,7 +116,7 @@ pub struct Observed {
     pub ended: Instant,
 }
 
-/// What a request is in the service's own record.
+/// Outcome of a request in the service's own statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Answered,
@@ -152,7 +152,7 @@ impl Observed {
     }
 }
 
-/// What is noted of a request that is being handled. Dropping the last reference ends it, so it is
+/// Recorder of a request that is being handled. Dropping the last reference ends it, so it is
 /// held by the request and its reply and by nothing that may outlive them.
 pub struct Observation {
     arrival: Arrival,

@@ -1,4 +1,4 @@
-//! What is counted, of which every thread has its own copy, for cores that count in the same place
+//! Per-thread counters, because cores that count in the same place
 //! wait for each other's caches. Whoever looks adds the copies up.
 
 use std::{

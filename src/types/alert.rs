@@ -1,4 +1,4 @@
-//! What can be wrong with the service, and the news that it has become so or is over.
+//! Alerts about the service, and the notifications sent when one fires or resolves.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -131,7 +131,7 @@ pub struct Message {
     pub role: Role,
     pub content: String,
     pub images: Vec<Image>,
-    /// What the assistant asked for in an earlier turn.
+    /// Tool calls the assistant made in an earlier turn.
     pub tool_calls: Vec<ToolCall>,
     /// For `Role::Tool`: the call that this message answers.
     pub tool_call_id: Option<String>,
@@ -231,7 +231,7 @@ pub struct Sampling {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ChatEvent {
     Text(String),
-    /// What a reasoning model thinks before it answers.
+    /// Reasoning that a thinking model writes before its answer.
     Thinking(String),
     ToolCall(Box<ToolCall>),
     Done(Box<Done>),

@@ -121,7 +121,7 @@ fn at_least(sorted: &[String], part: &str, most: impl Fn(usize) -> usize) -> boo
     length > 1 && all.any(|text| (length + 1..=most(length)).contains(&text.chars().count()))
 }
 
-/// What is between a token's first and last letter, unless it is a plain word.
+/// Returns the text between a token's first and last letter, unless it is a plain word.
 fn inside(token: &str) -> Option<&str> {
     let mut chars = token.chars();
     chars.next().and(chars.next_back())?;

@@ -117,7 +117,7 @@ impl<'de> Deserialize<'de> for JsonText {
 /// Writes what it is told.
 struct Writer<'a> {
     out: &'a mut Vec<u8>,
-    /// What is written instead of a text.
+    /// JSON written instead of a text.
     map: &'a dyn Fn(&str) -> Cow<'_, str>,
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
 
-/// What a model can do.
+/// Capability of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Capability {
     Completion,
@@ -25,7 +25,7 @@ impl Capability {
         }
     }
 
-    /// What a model does that has it, after "can" and "cannot".
+    /// Verb phrase for the capability, after "can" and "cannot".
     pub fn verb(self) -> &'static str {
         match self {
             Self::Completion => "generate text",

@@ -1,4 +1,4 @@
-//! What a reply cost, as the backend counted it.
+//! Token counts and timings of a reply, as the backend reports them.
 
 use std::{ops::AddAssign, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What another program wrote, before one of our callers may see it.
+//! Sanitising of another program's messages before a caller may see them.
 
 /// Longer than any complaint that helps.
 const LONGEST: usize = 300;
@@ -36,7 +36,7 @@ const HARMLESS: [&str; 12] = [
     "Loading model",
 ];
 
-/// What may be logged of a backend's message: such messages quote requests, and the log holds nothing that a
+/// Returns the part of a backend's message that may be logged: such messages quote requests, and the log holds nothing that a
 /// caller said.
 pub fn loggable(message: &str) -> String {
     let line = message.trim().lines().next().unwrap_or_default();
@@ -46,7 +46,7 @@ pub fn loggable(message: &str) -> String {
     "its message may quote the request and is not logged".to_owned()
 }
 
-/// What may be logged of JSON that cannot be read: serde's own words quote it.
+/// Returns the loggable part of a JSON error: serde's own words quote the input.
 pub fn json_fault(error: &serde_json::Error) -> String {
     format!("{:?} error in JSON at line {} column {}", error.classify(), error.line(), error.column())
 }
@@ -57,7 +57,7 @@ pub fn is_about_schemas(text: &str) -> bool {
     ["grammar", "schema", "generate parser", "initialize samplers"].iter().any(|word| text.contains(word))
 }
 
-/// What is said instead.
+/// Replacement for a message that may not be logged.
 pub const SCHEMA_REFUSED: &str =
     "cannot hold an answer to this schema; simplify format or the parameters of the tools";
 

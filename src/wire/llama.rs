@@ -1,4 +1,4 @@
-//! What llama-server has beyond OpenAI's protocol (llama.cpp `tools/server/README.md`): completion
+//! llama-server's extensions of OpenAI's protocol (llama.cpp `tools/server/README.md`): completion
 //! from token ids, the chat template and the tokenizer.
 
 use serde::{Deserialize, Serialize};

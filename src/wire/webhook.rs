@@ -1,4 +1,4 @@
-//! What a webhook gets: one notice in the shape that its receiver reads, and the signature by which
+//! Webhook payloads: one notification in the format of its receiver, and the signature by which
 //! the receiver knows that it is ours. The signature is that of the Standard Webhooks
 //! specification, <https://www.standardwebhooks.com/>, for which there are libraries.
 
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::types::{AlertKind, Change, Notice, Secret, Severity};
 
-/// Who reads it.
+/// Format of a webhook's receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Anybody: our own object, as `docs/operations.md` describes it.
@@ -19,7 +19,7 @@ pub enum Format {
     Ntfy,
     /// An incoming webhook of Slack, Mattermost or Rocket.Chat.
     Slack,
-    /// What reads Alertmanager's webhooks, version 4,
+    /// Alertmanager's webhook format, version 4,
     /// <https://prometheus.io/docs/alerting/latest/configuration/#webhook_config>.
     Alertmanager,
 }
@@ -100,7 +100,7 @@ fn title(notice: &Notice, host: &str) -> String {
     format!("{mark}{} ({host})", notice.alert.kind.title())
 }
 
-/// What the receivers for people know as an emoji.
+/// Returns the emoji's name for chat receivers.
 fn emoji(notice: &Notice) -> &'static str {
     match (notice.change, notice.alert.kind.severity()) {
         (Change::Resolved, _) => "white_check_mark",
@@ -236,7 +236,7 @@ struct GroupAlert<'a> {
     fingerprint: String,
 }
 
-/// What Alertmanager writes for a time that is not known yet.
+/// Alertmanager's value for a time that is not known yet.
 const NOT_YET: &str = "0001-01-01T00:00:00Z";
 
 impl<'a> Group<'a> {

@@ -1,4 +1,4 @@
-//! What the service tells about itself under `/analytics`, and that it is true.
+//! Tests of `/analytics`: the figures match the load that was sent.
 
 use std::{process::Stdio, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What backends are told and what is made of their answers, whichever of them it is.
+//! Tests of requests to backends and of their replies, whichever backend it is.
 
 use std::time::Duration;
 

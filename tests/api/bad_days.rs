@@ -1,4 +1,4 @@
-//! What backends do wrong, and what happens to requests when things end.
+//! Tests of failing backends, and of requests at shutdown.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What clients do wrong, one row each.
+//! Tests of invalid requests, one row each.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the cache does for clients; the stores' own bad days are tested beside them.
+//! Tests of the cache as clients see it; the stores' own failures are tested beside them.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What browsers ask before a page of another origin may use the API.
+//! Tests of CORS: the requests browsers send before a page of another origin may use the API.
 
 use reqwest::{Method, Response};
 

@@ -29,7 +29,7 @@ pub enum Step {
     Hang,
 }
 
-/// What to do with one kind of request.
+/// Scripted reply to one kind of request.
 #[derive(Clone, Debug)]
 pub struct Script {
     pub status: u16,

@@ -65,7 +65,7 @@ impl Drop for Program {
     }
 }
 
-/// What is read of it, as it comes.
+/// Collects the output as it arrives.
 fn read(mut stderr: ChildStderr) -> Arc<Mutex<String>> {
     let text = Arc::new(Mutex::new(String::new()));
     let shared = Arc::clone(&text);

@@ -122,7 +122,7 @@ fn chat(text: &str) -> Value {
     json!({"messages": [{"role": "user", "content": text}], "max_tokens": 8})
 }
 
-/// What was sent to the server in front of Ollama.
+/// Counts of the requests sent to the server in front of Ollama.
 #[derive(Default)]
 struct Sent {
     chats: u64,

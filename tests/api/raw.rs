@@ -43,7 +43,7 @@ impl Raw {
         self.0.shutdown().await.unwrap();
     }
 
-    /// What comes until the text holds this, or until the end.
+    /// Reads until the text holds this, or to the end.
     pub async fn read_to(&mut self, text: &str) -> String {
         let mut read = Vec::new();
         let reading = async {

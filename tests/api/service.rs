@@ -23,7 +23,7 @@ async fn asked(server: &TestServer, path: &str) -> (u16, Value) {
     (reply.status().as_u16(), body(reply).await)
 }
 
-/// What each of the three says, and what `/health` says is amiss.
+/// Returns the replies of the three health routes, and the problem that `/health` names.
 async fn told(server: &TestServer) -> (u16, u16, String, String) {
     let (status, health) = asked(server, "/health").await;
     assert_eq!(status, 200, "it answers whatever its parts do");

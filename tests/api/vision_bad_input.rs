@@ -1,4 +1,4 @@
-//! What clients send in place of pictures, one row each. What the decoder itself refuses is tested
+//! Tests of invalid images, one row each. Refusals of the decoder itself are tested
 //! beside it, in `src/types/image/tests.rs`.
 
 use std::time::Duration;

@@ -24,7 +24,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("ollama ", "another program's"),
 ];
 
-/// What a fenced block can be besides `console`.
+/// Languages of fenced blocks besides `console`.
 const KINDS: [&str; 5] = ["text", "json", "python", "yaml", "toml"];
 
 fn is_run(command: &Command) -> bool {
@@ -127,7 +127,7 @@ fn every_block_says_what_it_is_and_hides_no_command() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// What is not run exists at least.
+/// Commands that are not run exist at least.
 #[test]
 fn what_is_not_run_exists() {
     let makefile = fs::read_to_string("Makefile").unwrap();

@@ -1,4 +1,4 @@
-//! What the pages print: fenced blocks, commands with their output, commands within a sentence.
+//! Commands printed on the pages: fenced blocks, commands with their output, commands within a sentence.
 
 use std::{fs, path::PathBuf};
 
@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf};
 pub(crate) struct Block {
     /// `README.md:12`
     pub(crate) place: String,
-    /// What stands behind the fence.
+    /// Language named behind the fence.
     pub(crate) kind: String,
     pub(crate) lines: Vec<String>,
 }

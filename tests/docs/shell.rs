@@ -15,7 +15,7 @@ const MARK: &str = "the-command-has-ended";
 
 pub(crate) struct Terminal {
     server: Child,
-    /// What it has printed at its start.
+    /// Output at the start.
     pub(crate) printed: String,
     shell: Child,
     input: ChildStdin,
@@ -50,7 +50,7 @@ impl Terminal {
         Self { server, printed, shell, input, output, port, home }
     }
 
-    /// What a command prints, with the port and the home that the pages have.
+    /// Returns the output of a command, with the port and the home that the pages have.
     ///
     /// # Panics
     /// When it fails.

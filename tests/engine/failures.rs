@@ -1,4 +1,4 @@
-//! What callers are told when something breaks, and that the next one is served.
+//! Tests of failures: the error a caller gets, and that the next request is served.
 
 use std::{fs, sync::Arc};
 

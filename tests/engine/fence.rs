@@ -233,7 +233,7 @@ async fn a_text_that_cannot_fit_is_refused_before_a_child_is_asked() {
     rig.backend.stop().await;
 }
 
-/// What an engine of one thread logs at any level.
+/// Returns the log of an engine of one thread, at every level.
 async fn logged(work: impl AsyncFnOnce(&Rig)) -> String {
     let rig = Rig::new(&[]);
     let path = rig.dir.path().join("log");

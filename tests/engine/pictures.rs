@@ -22,7 +22,7 @@ pub(crate) const COLOURS: [(&str, [u8; 3]); 9] = [
 ];
 pub(crate) const SHAPES: [&str; 8] =
     ["circle", "square", "triangle", "star", "diamond", "rectangle", "heart", "cross"];
-/// What shapes lie on, and the colours that are hard to see on it.
+/// Background colours, and the shape colours that are hard to see on them.
 const GROUNDS: [([u8; 3], &[&str]); 3] = [
     ([250; 3], &["yellow"]),
     ([18, 18, 20], &["black", "brown", "purple"]),

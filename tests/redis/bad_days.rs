@@ -1,4 +1,4 @@
-//! What a broken Redis costs: one wait of 50 ms at most, then nothing, and the cache comes back by
+//! Tests of a broken Redis: it costs one wait of 50 ms at most, then nothing, and the cache comes back by
 //! itself. The bounds below are wider than the promise by what a busy machine may add.
 
 use std::{
@@ -14,9 +14,9 @@ use crate::server::{
     SOON, Server, available, eventually, finds, free_port, get, get_now, key, name, open, put, written,
 };
 
-/// What 100 requests may lose together: one wait of 50 ms and the machine's own noise.
+/// Time that 100 requests may lose together: one wait of 50 ms and the machine's own noise.
 const ALL_TOGETHER: Duration = Duration::from_millis(200);
-/// What they may lose once the breaker is open.
+/// Time that they may lose once the breaker is open.
 const NOTHING: Duration = Duration::from_millis(50);
 
 /// 100 questions one after the other for keys that are not in memory.

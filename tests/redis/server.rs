@@ -13,7 +13,7 @@ use simpleton::cache::{Key, Kind, Redis, Store};
 use tempfile::TempDir;
 
 pub const HOUR: Duration = Duration::from_secs(3600);
-/// What the store promises for coming back, and as much again for a busy machine.
+/// Time in which the store promises to recover, and as much again for a busy machine.
 pub const SOON: Duration = Duration::from_secs(4);
 
 pub struct Server {

@@ -1,4 +1,4 @@
-//! What must survive a restart, in one small file of the data folder: which alerts are firing, so
+//! State that survives a restart, in one small file of the data folder: which alerts are firing, so
 //! that they do not fire anew, and which notices are not delivered yet.
 
 use std::{

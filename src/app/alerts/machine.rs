@@ -7,10 +7,10 @@ use jiff::Timestamp;
 
 use crate::types::{Alert, AlertKind, Change, Notice};
 
-/// What one look at one matter has shown.
+/// Result of one measurement of one alert's condition.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Reading {
-    /// It could not be looked at.
+    /// Not measured.
     Unknown,
     Fine(Figure),
     Wrong(Figure),

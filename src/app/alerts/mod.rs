@@ -68,7 +68,7 @@ pub struct Settings {
     /// Secret that news of alerts is signed with, so that the webhook knows the sender
     #[arg(long, env = "ALERT_WEBHOOK_SECRET", value_name = "SECRET", hide_env_values = true, value_parser = webhook_secret)]
     pub alert_webhook_secret: Option<Secret>,
-    /// What the webhook understands: json, ntfy, slack or alertmanager
+    /// Format that the webhook takes: json, ntfy, slack or alertmanager
     #[arg(long, env = "ALERT_WEBHOOK_FORMAT", default_value = "json", value_parser = word(Format::WORDS))]
     pub alert_webhook_format: Format,
 }
@@ -86,7 +86,7 @@ fn webhook_secret(text: &str) -> Result<Secret, String> {
     }
 }
 
-/// What is firing, the thresholds, and the queue to the webhook.
+/// Firing alerts, thresholds, and the queue to the webhook.
 pub struct Alerts {
     pub settings: Settings,
     data_dir: PathBuf,
@@ -128,7 +128,7 @@ impl Alerts {
         Ok(Self { settings, data_dir: data_dir.to_owned(), ledger, machines, delivery, metrics })
     }
 
-    /// What is wrong now, in the order of `AlertKind::ALL`.
+    /// Returns the firing alerts, in the order of `AlertKind::ALL`.
     pub fn firing(&self) -> Vec<Alert> {
         let machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
         machines.iter().filter_map(Machine::firing).cloned().collect()

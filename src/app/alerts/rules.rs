@@ -15,7 +15,7 @@ pub const WINDOW_MINUTES: u64 = 5;
 /// Crashes of one model in a row from which on it is a loop.
 pub(in crate::app) const CRASHES: u32 = 3;
 
-/// What was measured at one moment.
+/// Signals measured at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Signals {
     /// Requests to the API that ended in the window, without what strangers were refused.

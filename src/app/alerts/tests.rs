@@ -20,7 +20,7 @@ use tokio::{
 use super::*;
 
 impl Default for Settings {
-    /// What is set when nothing is.
+    /// Default settings.
     fn default() -> Self {
         let command = Settings::augment_args(Command::new("test")).mut_args(|arg| arg.env(None::<&str>));
         let matches = command.no_binary_name(true).get_matches_from(Vec::<String>::new());
@@ -28,7 +28,7 @@ impl Default for Settings {
     }
 }
 
-/// What the receiver does with one request.
+/// Behaviour of the receiver for one request.
 #[derive(Clone, Copy, Debug)]
 enum Does {
     Answer(u16),

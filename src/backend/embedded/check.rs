@@ -1,4 +1,4 @@
-//! What is refused before it reaches a child, because this model cannot do it.
+//! Requests refused before they reach a child, because this model cannot serve them.
 
 use crate::{
     error::{Error, Result},

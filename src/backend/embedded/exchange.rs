@@ -23,7 +23,7 @@ pub(super) async fn begin(request: ChatRequest, child: Child, since: Instant) ->
     Ok(Box::pin(attended(events, past, child)))
 }
 
-/// What was said before the reply, as far as it can be told in tokens.
+/// Tokens of the conversation before the reply, as far as they are known.
 enum Past {
     /// Nobody asks for it, or there are images in it.
     Untold,

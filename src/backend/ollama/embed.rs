@@ -12,7 +12,7 @@ use crate::{
     wire::ollama::{EmbedAnswer, EmbedBody},
 };
 
-/// What every call for one request has in common.
+/// Common parts of all calls for one request.
 struct Batch {
     model: String,
     input: Arc<[String]>,

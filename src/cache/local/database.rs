@@ -39,7 +39,7 @@ pub(super) const SCHEMA: &str = "
 /// Whether a row of `entry` is there.
 pub(super) const IS_CURRENT: &str = "era = (SELECT number FROM era WHERE era.kind = entry.kind)";
 
-/// What is there of kind ?1 and good beyond the time ?2.
+/// Condition for entries of type ?1 that are valid beyond the time ?2.
 const IS_SERVABLE: &str =
     "kind = ?1 AND era = (SELECT number FROM era WHERE kind = ?1) AND expires_at_ms > ?2";
 
@@ -50,7 +50,7 @@ pub(super) const QUERY_SIZES: [usize; 4] = [1, 16, 128, 1024];
 /// Entries removed in one transaction: few enough that a waiting write is not held up for long.
 const REMOVED_AT_ONCE: u32 = 256;
 
-/// What one row costs besides its value, with its share of three indexes.
+/// Bytes of one row besides its value, with its share of three indexes.
 const ROW_OVERHEAD_BYTES: u64 = 300;
 
 /// Hashes read in one query: a few milliseconds.
@@ -65,7 +65,7 @@ pub(super) struct Database {
     pub(super) page_bytes: u64,
 }
 
-/// What a file holds.
+/// Contents of a file.
 #[derive(Default)]
 pub(super) struct Contents {
     /// Entries by kind, expired ones included, cleared ones not.
@@ -82,7 +82,7 @@ pub(super) struct Batch {
     pub(super) bytes: u64,
 }
 
-/// What a committed transaction has changed.
+/// Changes made by a committed transaction.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Change {
     /// Entries more or less, by kind.

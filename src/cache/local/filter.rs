@@ -7,7 +7,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// What the filter knows of a key. The kind is left out: hashes of two kinds are never the same.
+/// Hash of a key, without its type: hashes of two types are never the same.
 pub(super) type Hash = [u8; 32];
 
 /// Bits for each key that there is room for.

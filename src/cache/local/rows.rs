@@ -9,7 +9,7 @@ use sqlx::{Row, sqlite::SqliteRow};
 
 use super::super::store::{Entry, Key, Kind};
 
-/// What `read_row` reads, in its order.
+/// Columns that `read_row` reads, in its order.
 pub(super) const COLUMNS: &str = "id, kind, hash, stored_at_ms, expires_at_ms, used, checksum, value";
 
 /// An entry that was read.

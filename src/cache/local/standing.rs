@@ -56,7 +56,7 @@ impl From<Fault> for Health {
     }
 }
 
-/// What reads need of the open file.
+/// Handles that reads need of the open file.
 #[derive(Clone)]
 pub(super) struct Opening {
     pub(super) readers: Arc<Readers>,

@@ -1,4 +1,4 @@
-//! What the writer does when nothing waits to be written: it removes what is over or was cleared,
+//! Maintenance that the writer does when idle: it removes expired and cleared entries,
 //! keeps the filter right, and gives room back.
 
 use std::time::SystemTime;

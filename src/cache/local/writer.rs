@@ -29,7 +29,7 @@ pub(super) const LINGER: Duration = Duration::from_millis(5);
 /// The most entries of one transaction.
 const BATCH_ENTRIES: usize = 256;
 
-/// What the writer is asked to do.
+/// Job for the writer.
 pub(super) enum Job {
     Write(Key, Entry),
     /// These rows were read and are to stay longer.
@@ -42,13 +42,13 @@ pub(super) enum Job {
 
 pub(super) struct Clear {
     pub(super) kind: Option<Kind>,
-    /// What was in memory: the count is of distinct entries.
+    /// Keys that were in memory: the count is of distinct entries.
     pub(super) from_memory: Vec<Key>,
     pub(super) reply: oneshot::Sender<sqlx::Result<u64>>,
 }
 
 impl Job {
-    /// What the job holds of the queue's bound.
+    /// Bytes that the job counts towards the queue's limit.
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Self::Write(_, entry) => entry.value.len() as u64 + ENTRY_OVERHEAD_BYTES,

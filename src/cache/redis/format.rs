@@ -12,7 +12,7 @@ use crate::cache::{
     store::{Entry, Key, Kind},
 };
 
-/// What all names of ours begin with; also what invalidations are asked for.
+/// Prefix of all our key names, for which invalidations are requested.
 pub(super) const PREFIX: &str = "simpleton:";
 
 /// The first byte occurs in no UTF-8 text, so that no text is ever taken for an entry; the second
@@ -65,7 +65,7 @@ pub(super) fn kind_of(name: &[u8]) -> Option<Kind> {
     Kind::ALL.into_iter().find(|kind| name.starts_with(prefix_of(*kind).as_bytes()))
 }
 
-/// What `SCAN MATCH` is given to find one kind's names, or ours, and no others. No kind has a character that
+/// Pattern for `SCAN MATCH` that finds the names of one type, or all of ours, and no others. No type has a character that
 /// means something in a pattern today; escaping keeps it so when one is added.
 pub(super) fn pattern(kind: Option<Kind>) -> String {
     let mut pattern = escape(&kind.map_or_else(|| PREFIX.to_owned(), prefix_of));

@@ -14,7 +14,7 @@ const STEP: usize = 1_000;
 /// Entries of each kind whose size is asked for; the others are taken to be like them.
 const SAMPLES: u64 = 64;
 
-/// What Redis holds of ours.
+/// Counts of our entries in Redis.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Census {
     /// By kind, in the order of `Kind::ALL`.

@@ -1,11 +1,11 @@
-//! What is wrong with Redis, in a few plain words for the operator: in the statistics while it
+//! Status of Redis in a few plain words for the operator: in the statistics while it
 //! lasts, and in the log once, when it changes.
 
 use std::sync::{Mutex, PoisonError};
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-/// What can go wrong independently of the rest.
+/// Activities that fail independently of each other.
 #[derive(Clone, Copy)]
 pub(super) enum Matter {
     Connection,
@@ -46,7 +46,7 @@ impl Status {
     }
 }
 
-/// What an error means for the operator.
+/// Describes an error for the operator.
 pub(super) fn describe(error: &RedisError) -> &'static str {
     match (error.kind(), error.code()) {
         (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS")) => "Redis refuses the password",

@@ -11,7 +11,7 @@ use redis::{
 
 use crate::error::{Error, Kind, Result};
 
-/// What a URL names. Holds passwords, so it is never shown.
+/// Redis deployment that a URL names. Holds passwords, so it is never shown.
 #[derive(Clone)]
 pub(super) enum Target {
     Server(Client),

@@ -1,4 +1,4 @@
-//! What a clear leaves in Redis besides nothing: a trace for each kind, another one with every clear.
+//! Markers that clears leave in Redis: one for each type, replaced with every clear.
 //! A replica that was cut off looks whether it has changed, and then also lets go of what it made
 //! itself in that time: Redis has never had that, and could not tell of its removal.
 

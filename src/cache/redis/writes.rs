@@ -1,4 +1,4 @@
-//! What is still to be written to Redis. A request leaves its entry here and goes on; one task
+//! Write queue for Redis. A request leaves its entry here and goes on; one task
 //! writes, many entries at a time, and waits while Redis is away. What does not fit is not written:
 //! it is in memory here, and only missed by other replicas.
 
@@ -25,9 +25,9 @@ use crate::cache::store::{Entry, Key, Kind};
 
 /// Enough for some thousand entries while Redis is away for a moment.
 const MAX_BYTES: usize = 16 << 20;
-/// What an entry takes besides its value: its key, its times, its place in the queue.
+/// Bytes of an entry besides its value: its key, its times, its place in the queue.
 const OVERHEAD: usize = 128;
-/// What goes into one pipeline: small enough not to hold up the requests on the same connection.
+/// Limits of one pipeline: small enough not to hold up the requests on the same connection.
 const BATCH_ENTRIES: usize = 128;
 const BATCH_BYTES: usize = 1 << 20;
 /// Once more after a failure; what fails twice may be what makes it fail.

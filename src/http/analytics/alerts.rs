@@ -44,7 +44,7 @@ struct Thresholds {
     response_time: f64,
 }
 
-/// What is wrong now
+/// List active alerts
 #[utoipa::path(get, path = "/analytics/alerts", tag = "Analytics", responses((status = 200, body = AlertsReply)))]
 pub(in crate::http) async fn alerts(State(edge): State<Arc<Edge>>) -> Json<AlertsReply> {
     let (firing, settings) = (edge.app.alerts.firing(), &edge.app.alerts.settings);

@@ -66,7 +66,7 @@ pub(in crate::http) struct ClearReply {
     deleted: u64,
 }
 
-/// What the cache holds and how often it helped
+/// Get cache statistics
 #[utoipa::path(get, path = "/analytics/cache", tag = "Analytics",
     responses((status = 200, body = CacheReply)))]
 pub(in crate::http) async fn cache(State(edge): State<Arc<Edge>>) -> Json<CacheReply> {

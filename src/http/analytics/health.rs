@@ -42,7 +42,7 @@ struct CacheComponent {
 struct StorageBody {
     /// `available` or `degraded`.
     status: &'static str,
-    /// What is the matter.
+    /// Reason why the component does not work.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'static str>,
     /// Attempts to write or read that failed, since the start.

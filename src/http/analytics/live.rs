@@ -39,11 +39,11 @@ pub(in crate::http) struct LiveEvent {
     completion_tokens_per_second: f64,
     /// Share (0 to 1); null when nothing was looked up.
     cache_hit_rate: Option<f64>,
-    /// What is wrong now, as in `/analytics/alerts`.
+    /// Active alerts, as in `/analytics/alerts`.
     alerts: Vec<AlertReply>,
 }
 
-/// What is going on now, as server-sent events, one each second
+/// Stream live figures, one server-sent event each second
 #[utoipa::path(get, path = "/analytics/live", tag = "Analytics",
     responses((status = 200, body = LiveEvent, content_type = "text/event-stream")))]
 pub(in crate::http) async fn live(State(edge): State<Arc<Edge>>, caller: Caller) -> Response {

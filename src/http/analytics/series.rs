@@ -28,7 +28,7 @@ const POINTS: u64 = 120;
 /// A figure of a step; none where it has no meaning because nothing happened.
 type Read = fn(&Figures) -> Option<f64>;
 
-/// What can be asked for.
+/// Metrics that can be requested.
 const METRICS: [(&str, Read); 15] = [
     ("requests", |figures| Some(figures.requests() as f64)),
     ("errors", |figures| Some(figures.errors() as f64)),

@@ -43,7 +43,7 @@ struct UsageBody {
     /// Of a model, the calls that it has answered: what the cache knew is no call.
     requests: u64,
     errors: u64,
-    /// What models have read and written.
+    /// Tokens that models have read and written.
     prompt_tokens: u64,
     completion_tokens: u64,
     /// Of requests' and replies' bodies; not known by model.
@@ -53,7 +53,7 @@ struct UsageBody {
     bytes_out: Option<u64>,
 }
 
-/// Who used what, over a time
+/// Get usage by key, model or endpoint
 #[utoipa::path(get, path = "/analytics/usage", tag = "Analytics", params(UsageQuery),
     responses((status = 200, body = UsageReply)))]
 pub(in crate::http) async fn usage(

@@ -33,10 +33,10 @@ const MAX_KEPT_TEXT: u64 = 4096;
 const MAX_TEMPLATE: u64 = 4 << 20;
 /// The format's own limit.
 const MAX_KEY: u64 = 65_535;
-/// What a file without `general.alignment` is aligned to.
+/// Alignment of a file without `general.alignment`.
 const DEFAULT_ALIGNMENT: u64 = 32;
 
-/// What the header says, as far as it is of interest here.
+/// GGUF header, as far as it is of interest here.
 #[derive(Debug, Default)]
 pub(super) struct Header {
     values: HashMap<String, Value>,

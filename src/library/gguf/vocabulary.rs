@@ -13,7 +13,7 @@ const USER_DEFINED: u32 = 4;
 /// Bounds memory: the largest known vocabularies have some 7,000.
 const MAX_MARKS: usize = 65_536;
 
-/// What llama.cpp takes for control tokens whatever the file says (`llama-vocab.cpp`), besides those
+/// Texts that llama.cpp takes for control tokens whatever the file says (`llama-vocab.cpp`), besides those
 /// between `<|` and `|>`.
 const TAKEN_FOR_CONTROL: [&str; 34] = [
     "</s>",

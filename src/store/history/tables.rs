@@ -1,4 +1,4 @@
-//! What is in the file, and every statement that touches it.
+//! Tables of the file, and every statement that touches it.
 
 use std::{path::PathBuf, time::SystemTime};
 

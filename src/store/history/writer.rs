@@ -34,7 +34,7 @@ pub(super) enum Job {
     Stop { reply: oneshot::Sender<()> },
 }
 
-/// What makes up a time: rows of the file, and what is in memory.
+/// Data of a period: rows of the file, and rows in memory.
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) rows: Vec<FiguresRow>,

@@ -262,7 +262,7 @@ mod tests {
         }
     }
 
-    /// What `work` logs, pretty and as JSON, each line without its time.
+    /// Returns the lines that `work` logs, pretty and as JSON, each without its time.
     fn logged(work: impl Fn()) -> (Vec<String>, Vec<Value>) {
         let (pretty, json) = (Kept::default(), Kept::default());
         let layer = || tracing_subscriber::fmt::layer();

@@ -1,4 +1,4 @@
-//! What is counted of the cache, by type of entry.
+//! Cache metrics by type of entry.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

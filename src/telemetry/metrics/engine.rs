@@ -1,4 +1,4 @@
-//! What the embedded engine holds now, and which parts of the service are left alone for a while
+//! Gauges of the embedded engine, and of the circuit breakers that leave a part alone for a while
 //! because they keep failing.
 
 use super::Gauges;

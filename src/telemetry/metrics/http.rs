@@ -1,4 +1,4 @@
-//! What is counted of requests.
+//! HTTP request metrics.
 
 use std::{
     collections::HashMap,
@@ -35,7 +35,7 @@ struct Route {
     methods: [OnceLock<Box<Endpoint>>; METHODS.len()],
 }
 
-/// What is counted for one method of one route.
+/// Counters of one method of one route.
 struct Endpoint {
     /// Replies by status, 100 to 599.
     statuses: [AtomicU64; 500],
@@ -71,7 +71,7 @@ impl HttpMetrics {
         RouteLabel { template, purpose: self.purpose(template) }
     }
 
-    /// What a route is for; one that is not known any more counts as the API's.
+    /// Returns the purpose of a route; one that is not known any more counts as the API's.
     pub(in crate::telemetry) fn purpose(&self, template: &str) -> Purpose {
         self.0.mine().routes.get(template).map_or(Purpose::Api, |route| route.purpose)
     }

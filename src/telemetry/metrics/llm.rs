@@ -1,4 +1,4 @@
-//! What is counted of models' calls: by model, and what went wrong by backend.
+//! Metrics of model calls, by model, and of their errors, by backend.
 
 use std::{
     collections::HashMap,

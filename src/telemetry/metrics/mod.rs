@@ -29,7 +29,7 @@ use super::{
     text::Exposition,
 };
 
-/// What is measured when somebody looks, and not counted as it happens.
+/// Gauges measured at each scrape.
 #[derive(Clone, Debug, Default)]
 pub struct Gauges {
     /// By type: embedding, inference, chat, vision.
@@ -105,7 +105,7 @@ impl Sink for Metrics {
         self.http.began(purpose);
     }
 
-    /// What else there is of it is counted with its figures.
+    /// Decrements the in-progress gauge; everything else is counted from the request's sample.
     fn request_ended(&self, observed: &Observed) {
         self.http.ended(observed.purpose);
     }

@@ -1,4 +1,4 @@
-//! What the process takes of the machine, under the names that all of Prometheus' libraries use.
+//! Process metrics under the names that all Prometheus client libraries use.
 //! From /proc; elsewhere than on Linux there is nothing to say.
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! What became of the spans that traces are made of.
+//! Counters of exported and dropped spans.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

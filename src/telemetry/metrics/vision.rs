@@ -1,4 +1,4 @@
-//! What is counted of the pictures that callers send.
+//! Metrics of the images that callers send.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},

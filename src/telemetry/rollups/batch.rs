@@ -1,4 +1,4 @@
-//! What one thread has seen since somebody last collected it.
+//! Per-thread batch of samples since the last collection.
 
 use super::{
     Figures, Recent,
@@ -11,7 +11,7 @@ use crate::telemetry::{call::Call, entry::Entry, metrics::HttpMetrics, observati
 /// Requests that are counted in one go.
 const GO: usize = 32;
 
-/// It is collected every few seconds, so that the lists have an entry or two.
+/// Batch of one thread, collected every few seconds, so that its lists have an entry or two.
 #[derive(Default)]
 pub(super) struct Batch {
     /// Not counted yet.
@@ -46,7 +46,7 @@ impl Batch {
     }
 }
 
-/// What belongs to this time, which is nearly always the last one.
+/// Returns the entry for a time, which is nearly always the last one.
 fn of<K: PartialEq, V: Default>(list: &mut Vec<(K, V)>, time: K) -> &mut V {
     let at = list.iter().rposition(|(known, _)| *known == time).unwrap_or_else(|| {
         list.push((time, V::default()));

@@ -1,4 +1,4 @@
-//! What happened in a period, added up. Figures of two periods, or of two servers, make those of
+//! Totals over a period. Those of two periods, or of two servers, make those of
 //! both by `merge`; as bytes they are a few kilobytes for a busy minute.
 
 use std::{borrow::Cow, collections::BTreeMap};
@@ -31,7 +31,7 @@ pub struct Figures {
     /// By type: embedding, inference, chat, vision.
     pub cache_hits: [u64; 4],
     pub cache_misses: [u64; 4],
-    /// What strangers were refused, by status. It is in none of the other figures.
+    /// Refused requests without a valid key, by status. They are in none of the other totals.
     pub strangers: BTreeMap<u16, u64>,
     /// The service's own routes, which are in none of the other figures; empty until they are set apart.
     #[serde(skip)]
@@ -50,7 +50,7 @@ pub struct EndpointFigures {
     pub durations: Durations,
     pub bytes_in: u64,
     pub bytes_out: u64,
-    /// What models have read and written for it.
+    /// Tokens that models have read and written for it.
     pub tokens: Usage,
 }
 

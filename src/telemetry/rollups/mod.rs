@@ -1,4 +1,4 @@
-//! What has been observed, added up. Each thread adds what it sees to a batch of its own and waits
+//! Aggregates of requests and model calls. Each thread adds samples to a batch of its own and waits
 //! for nobody; whoever wants to know figures collects the batches first. Here they are in memory
 //! only; `store/` takes them to disk.
 
@@ -50,7 +50,7 @@ pub struct Rollups {
 
 struct Collector {
     window: Window,
-    /// What a process before this one has left, by the second at which it counts as over.
+    /// Totals left by an earlier process, by the second at which they count as over.
     before: Vec<(Second, Recent)>,
     pending: Pending,
     /// Lookups of the cache that have been added up.
@@ -82,7 +82,7 @@ impl Rollups {
         }
     }
 
-    /// What happened in the last `minutes`, an hour at most, also before the start as far as it has been
+    /// Returns the totals of the last `minutes`, an hour at most, also before the start as far as they have been
     /// recalled. All figures cover the same time.
     pub fn recent(&self, minutes: u64) -> Recent {
         let (now, seconds) = (self.second(Instant::now()), minutes.saturating_mul(60));
@@ -113,7 +113,7 @@ impl Rollups {
         move |template| http.purpose(template) == Purpose::Service
     }
 
-    /// What happened in so many whole seconds, the one that is not over left out.
+    /// Returns the totals of the last whole seconds, without the current one.
     pub fn last_seconds(&self, seconds: u64) -> Recent {
         let now = self.second(Instant::now());
         self.collected().window.recent(now.saturating_sub(1), seconds)
@@ -128,7 +128,7 @@ impl Rollups {
         self.collected().pending.unwritten(false)
     }
 
-    /// What has to be written now.
+    /// Returns the rows that have to be written now.
     pub fn to_write(&self) -> Unwritten {
         self.collected().pending.unwritten(true)
     }

@@ -1,4 +1,4 @@
-//! What has been added up and is not on disk for good yet: the current minute, those before it that
+//! Aggregates that are not on disk for good yet: the current minute, those before it that
 //! could not be written, and failures. It knows no database.
 
 use std::{

@@ -16,7 +16,7 @@ pub(super) type Second = u64;
 /// Seconds that are remembered.
 pub(super) const SLOTS: u64 = 3600;
 
-/// What happened in the last while. All figures cover the same time.
+/// Totals over the last seconds. All cover the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recent {
     /// Without what strangers were refused.
@@ -52,7 +52,7 @@ impl Recent {
         counts.then(|| Self { requests: 1, errors, failures, duration: request.duration, ..Self::default() })
     }
 
-    /// What figures of some minutes say, the service's own routes set apart.
+    /// Sums the totals of some minutes, the service's own routes set apart.
     pub(super) fn of_figures(figures: &Figures) -> Self {
         Self {
             requests: figures.requests(),

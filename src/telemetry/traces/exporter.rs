@@ -22,7 +22,7 @@ const BATCH: usize = 512;
 /// How long a span waits for others.
 const LINGER: Duration = Duration::from_secs(1);
 const ATTEMPTS: u32 = 5;
-/// What is still to be sent when the server stops gets this long.
+/// Timeout for sending the remaining spans at shutdown.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 pub struct Exporter {

@@ -36,7 +36,7 @@ pub struct Settings {
     /// Headers for the collector, such as a key: name=value, separated by commas, with other characters written as %20
     #[arg(long, env = "OTEL_EXPORTER_OTLP_HEADERS", value_delimiter = ',', hide_env_values = true, value_parser = header)]
     pub otel_exporter_otlp_headers: Vec<Header>,
-    /// What the collector is to call this server
+    /// Service name reported to the collector
     #[arg(long, env = "OTEL_SERVICE_NAME", default_value = "simpleton")]
     pub otel_service_name: String,
     /// Share of the traces to record that nobody began before us

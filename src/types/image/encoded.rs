@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::Refusal;
 
-/// What a caller sent as a picture, still in whatever format it is.
+/// Image as a caller sent it, not decoded yet.
 #[derive(Debug)]
 pub struct EncodedImage(Result<Bytes, Refusal>);
 
@@ -79,7 +79,7 @@ fn decode(text: &str) -> Result<Vec<u8>, Refusal> {
     engine.decode(payload).map_err(Refusal::base64)
 }
 
-/// What stands before the first colon, which base64 has none of, in lower case when it is `data`.
+/// URI scheme before the first colon, which base64 never has; lower case when it is `data`.
 fn scheme(text: &str) -> Option<&str> {
     let (scheme, _) = text.split_once(':')?;
     Some(if scheme.eq_ignore_ascii_case("data") { "data" } else { scheme })

@@ -22,7 +22,7 @@ pub use self::{
     refusal::{Refusal, RefusalReason},
 };
 
-/// What is accepted, and what is passed on.
+/// Limits on accepted images, and the size passed on to a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageLimits {
     /// Bytes of a file.

@@ -81,7 +81,7 @@ impl Refusal {
         Self::new(RefusalReason::Format, Kind::Malformed, detail)
     }
 
-    /// What stands in a file besides its pixels takes too much memory.
+    /// Data in a file besides its pixels takes too much memory.
     pub(super) fn metadata(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let detail = "has metadata that takes too much memory; save it without";
         Self::new(RefusalReason::Bytes, Kind::TooLarge, detail).because(source)

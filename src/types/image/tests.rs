@@ -13,7 +13,7 @@ fn open(bytes: &[u8]) -> Result<Image, Refusal> {
     Image::from_bytes(bytes.to_vec(), &LIMITS)
 }
 
-/// What a backend will see.
+/// Pixels as a backend receives them.
 fn seen(image: &Image) -> RgbImage {
     image::load_from_memory(image.file()).expect("a picture").into_rgb8()
 }

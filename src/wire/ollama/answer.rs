@@ -1,4 +1,4 @@
-//! What an Ollama server answers, its streamed replies apart.
+//! Replies of an Ollama server, without its streams.
 
 use std::collections::BTreeMap;
 

@@ -46,7 +46,7 @@ pub struct GenerateChunk<'a> {
     pub end: Option<End<'a>>,
 }
 
-/// What the last chunk adds.
+/// Fields of the last chunk.
 #[derive(Serialize)]
 pub struct End<'a> {
     done_reason: &'static str,

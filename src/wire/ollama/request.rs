@@ -1,4 +1,4 @@
-//! What we send to an Ollama server.
+//! Requests to an Ollama server.
 
 use serde::Serialize;
 

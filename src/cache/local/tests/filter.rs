@@ -1,4 +1,4 @@
-//! What is not in the file costs no journey to it, and what is in it is always found.
+//! Keys that are not in the file cost no access to it, and keys that are in it are always found.
 
 use super::*;
 
