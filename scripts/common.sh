@@ -55,7 +55,7 @@ dot_env() {
 }
 
 # at_home PATH: a leading ~ is the home folder, which a shell puts there and .env does not.
-at_home() { if [[ "$1" == '~' || "$1" == '~/'* ]]; then printf '%s' "$HOME${1:1}"; else printf '%s' "$1"; fi; }
+at_home() { if [[ "$1" == \~ || "$1" == \~/* ]]; then printf '%s' "$HOME${1:1}"; else printf '%s' "$1"; fi; }
 
 data_dir() {
   local dir
