@@ -8,6 +8,8 @@ use crate::error::FieldError;
 
 /// Schemas that a part of an answer may be checked by, for each part of it.
 const MAX_CHECKS: f64 = 1e6;
+/// Ways through a pattern that are tried for one text.
+const MAX_TRIES: usize = 10_000;
 
 /// A schema, ready to check with.
 #[derive(Debug)]
@@ -23,13 +25,16 @@ impl Rules {
     pub(super) fn new(text: &str, root: &Json, weight: Weight, pointer: &str) -> Result<Self, FieldError> {
         let refuse = |place: &str, detail: &str| FieldError::new(format!("{pointer}{place}"), detail);
         let given: Value = serde_json::from_str(text).map_err(|_| refuse("", "must be a JSON Schema"))?;
-        let validator = jsonschema::options()
-            .with_draft(draft(root))
-            .offline()
-            .should_validate_formats(true)
+        let options = jsonschema::options().with_draft(draft(root)).offline().should_validate_formats(true);
+        let validator = options
+            .clone()
             .with_pattern_options(PatternOptions::regex())
-            .build(&given);
-        let validator = validator
+            .build(&given)
+            // Patterns that look ahead or behind are for the other engine, which may have to try again and again.
+            .or_else(|_| {
+                let tries = PatternOptions::fancy_regex().backtrack_limit(MAX_TRIES);
+                options.with_pattern_options(tries).build(&given)
+            })
             .map_err(|error| refuse(&error.instance_path().to_string(), "is not as JSON Schema has it"))?;
         #[expect(
             clippy::cast_possible_truncation,

@@ -10,12 +10,18 @@ use super::{
 /// Formats that llama.cpp has rules for.
 const FORMATS: &[&str] = &["date", "time", "date-time", "uuid", "uuid1", "uuid2", "uuid3", "uuid4", "uuid5"];
 
-/// Formats that can be said as a pattern, if a narrow one.
-const FORMAT_PATTERNS: &[(&str, &str)] = &[
-    ("email", r"^[A-Za-z0-9_]{1,32}(\.[A-Za-z0-9_]{1,16})?@[a-z0-9]{1,32}(\.[a-z]{2,16}){1,2}$"),
-    ("hostname", r"^[a-z0-9]{1,32}(\.[a-z0-9]{1,32}){0,3}$"),
+/// Formats that can be said as a pattern. It allows every usual value: a model could not write a correct one that a
+/// narrower pattern leaves out.
+pub(super) const FORMAT_PATTERNS: &[(&str, &str)] = &[
+    ("duration", r"^P([0-9]{1,4}[YMWD]){0,3}(T([0-9]{1,4}[HMS]){1,3})?$"),
+    ("email", r"^[A-Za-z0-9][A-Za-z0-9_+.-]{0,40}@[A-Za-z0-9][A-Za-z0-9.-]{0,30}\.[A-Za-z]{2,6}$"),
+    ("hostname", r"^[A-Za-z0-9]+([.-][A-Za-z0-9]+)*$"),
     ("ipv4", r"^(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(\.(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)){3}$"),
-    ("uri", r"^https?://[a-z0-9]{1,32}(\.[a-z0-9]{1,32}){1,3}(/[A-Za-z0-9._~-]*)*$"),
+    ("ipv6", r"^[0-9a-f:]{2,39}$"),
+    (
+        "uri",
+        r"^https?://[A-Za-z0-9]+([.-][A-Za-z0-9]+)*(:\d{1,5})?(/[A-Za-z0-9._~%-]*)*(\?[A-Za-z0-9._~%=&+-]*)?$",
+    ),
 ];
 
 pub(super) fn number(object: &Object, is_whole: bool) -> Option<Number> {

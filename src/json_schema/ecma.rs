@@ -1,12 +1,40 @@
 //! Regular expressions as ECMA 262 writes them, for `regex_syntax`.
 
+/// Treatment of the groups that look ahead or behind, which `regex_syntax` does not know.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Looks {
+    /// Groups like others, so that their faults and sizes are seen.
+    Grouped,
+    /// Left out, so that what is left matches at least as much.
+    Dropped,
+}
+
+/// Beginnings of such groups, after their parenthesis.
+const LOOKS: [&str; 4] = ["?=", "?!", "?<=", "?<!"];
+
 /// The same expression for `regex_syntax`, in which `\d`, `\w` and `\s` are more than ECMA's, and a class may
 /// hold classes.
-pub(super) fn to_rust(pattern: &str) -> Result<String, String> {
+pub(super) fn to_rust(pattern: &str, looks: Looks) -> Result<String, String> {
     let mut rust = String::with_capacity(pattern.len());
     let (mut letters, mut in_class) = (pattern.chars().peekable(), false);
+    // Of each open group, where it begins if it looks ahead or behind.
+    let mut open: Vec<Option<usize>> = Vec::new();
     while let Some(letter) = letters.next() {
         match letter {
+            '(' if !in_class => {
+                let ahead: String = letters.clone().take(3).collect();
+                let look = LOOKS.iter().find(|look| ahead.starts_with(**look));
+                open.push(look.map(|_| rust.len()));
+                rust += look.map_or("(", |_| "(?:");
+                letters.by_ref().take(look.map_or(0, |look| look.len())).for_each(drop);
+            }
+            ')' if !in_class => {
+                if let (Some(start), Looks::Dropped) = (open.pop().flatten(), looks) {
+                    rust.truncate(start);
+                    rust += "(?:";
+                }
+                rust.push(')');
+            }
             '\\' => rust += &escape(letters.next().ok_or("must not end with a backslash")?, in_class)?,
             '[' if in_class => rust += "\\[",
             '[' => {

@@ -8,7 +8,7 @@ use regex_syntax::{
     hir::{Class, Hir, HirKind, Look, Repetition},
 };
 
-use super::ecma::to_rust;
+use super::ecma::{Looks, to_rust};
 
 const MAX_LENGTH: usize = 1_000;
 /// Groups inside one another.
@@ -30,16 +30,22 @@ pub(super) struct Pattern {
     pub(super) choices: u64,
 }
 
+/// Parses a pattern without its groups that look ahead or behind, which only a finished answer can be checked by.
+///
 /// # Errors
 /// Describes the fault without quoting the pattern.
 pub(super) fn parse(pattern: &str) -> Result<Hir, String> {
     if pattern.chars().count() > MAX_LENGTH {
         return Err(format!("may have at most {MAX_LENGTH} characters"));
     }
-    let parsed = ParserBuilder::new().nest_limit(MAX_DEPTH).build().parse(&to_rust(pattern)?);
+    within_limits(&to_rust(pattern, Looks::Grouped)?)?;
+    within_limits(&to_rust(pattern, Looks::Dropped)?)
+}
+
+fn within_limits(pattern: &str) -> Result<Hir, String> {
+    let parsed = ParserBuilder::new().nest_limit(MAX_DEPTH).build().parse(pattern);
     let hir = parsed.map_err(|error| match error {
         regex_syntax::Error::Parse(error) => match error.kind() {
-            AstError::UnsupportedLookAround => "must do without looking ahead or behind".to_owned(),
             AstError::UnsupportedBackreference => "must do without references back".to_owned(),
             AstError::NestLimitExceeded(_) => {
                 format!("may have at most {MAX_DEPTH} groups inside one another")
@@ -260,8 +266,15 @@ fn is_class(hir: &Hir) -> bool {
     matches!(hir.kind(), HirKind::Class(_))
 }
 
-/// A class, without what JSON does not write as it is, and beside it the escapes for what is often meant.
+/// A class, without what JSON does not write as it is, and beside it the escapes for what is often meant. Of the
+/// letters of too many languages it is all that are not ASCII.
 fn any_of(ranges: &[(char, char)]) -> Option<Written> {
+    if ranges.len() > MAX_RANGES {
+        let ascii = ranges.iter().filter(|(from, _)| from.is_ascii());
+        let mut wider: Vec<(char, char)> = ascii.map(|(from, to)| (*from, *to.min(&'~'))).collect();
+        wider.push(('\u{a0}', char::MAX));
+        return if wider.len() > MAX_RANGES { None } else { any_of(&wider) };
+    }
     const PLAIN: [(char, char); 4] = [(' ', '!'), ('#', '['), (']', '~'), ('\u{a0}', char::MAX)];
     let mut class = String::new();
     let mut count = 0;

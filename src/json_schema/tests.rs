@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::*;
+use super::{bounds::FORMAT_PATTERNS, *};
 use crate::{
     error::Kind,
     types::{ChatEvent, Done, FinishReason, Prompt, Sampling, ToolCall},
@@ -100,7 +100,11 @@ fn what_is_wrong_is_named_with_its_place() {
             "/format/properties/a/pattern",
             "must be a regular expression: invalid repetition count range, the start must be <= the end",
         ),
-        (json!({"pattern": "^(?=a)a$"}), "/format/pattern", "must do without looking ahead or behind"),
+        (
+            json!({"pattern": "^(?=(a{100}){100})a$"}),
+            "/format/pattern",
+            "may stand for at most 2000 characters, each repetition written out",
+        ),
         (json!({"pattern": "^(a)\\1$"}), "/format/pattern", "must do without references back"),
         (
             json!({"pattern": "^(a{100}){100}$"}),
@@ -318,6 +322,43 @@ fn a_finished_answer_is_checked_by_the_whole_schema() {
         assert!(!fits(&schema, wrong), "{schema} {wrong}");
     }
     assert!(fits(&json!({}), "no JSON"), "nothing was asked for");
+}
+
+#[test]
+fn what_a_pattern_says_ahead_and_behind_is_checked_when_the_answer_is_finished() {
+    // Of Pydantic's Decimal and zod's email.
+    let decimal = json!({"type": "string", "pattern": r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$"});
+    let email = json!({"pattern": r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$"});
+    let behind = json!({"pattern": "^[ab]+(?<!b)$"});
+    for (schema, right, wrong) in [
+        (&decimal, r#""-3.50""#, r#""-""#),
+        (&email, r#""a.b@example.org""#, r#""a..b@example.org""#),
+        (&behind, r#""ba""#, r#""ab""#),
+    ] {
+        assert!(fits(schema, right) && !fits(schema, wrong), "{schema}");
+    }
+    let given = engine(&decimal)["pattern"].as_str().map(str::to_owned);
+    assert_eq!(given.as_deref(), Some(r"^[\x2B\x2D]?(0)*[0-9]*(\.)?[0-9]*$"));
+    let greedy = json!({"pattern": "^(?=(a+)+$)(a+)+$"});
+    assert!(!fits(&greedy, &format!("\"{}b\"", "a".repeat(5_000))));
+}
+
+#[test]
+fn letters_of_all_languages_are_written_as_such() {
+    let given = engine(&json!({"type": "string", "pattern": r"^\p{L}+$"}));
+    assert_eq!(given["pattern"], r"^[A-Za-z\xA0-\U0010FFFF]+$");
+}
+
+#[test]
+fn formats_are_held_while_the_model_writes() {
+    for (format, _) in FORMAT_PATTERNS {
+        let given = engine(&json!({"type": "string", "format": format}));
+        assert!(given["pattern"].is_string(), "{format}: {given}");
+    }
+    for pair in FORMAT_PATTERNS.windows(2) {
+        let either: Vec<Value> = pair.iter().map(|(format, _)| json!({"format": format})).collect();
+        engine(&json!({"type": "string", "anyOf": either}));
+    }
 }
 
 #[test]
