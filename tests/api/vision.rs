@@ -293,12 +293,12 @@ async fn many_large_uploads_at_once_are_all_answered() {
 async fn who_waits_too_long_for_room_is_told_to_come_back() {
     let settings = [("MAX_BODIES_MB", "1"), ("MAX_BODY_MB", "1"), ("REQUEST_TIMEOUT_S", "1")];
     let server = start_with(&settings).await;
-    // Three that send a little all the time, and never the end.
+    // Three that send all the time, well above the least rate, and are at it for ten seconds.
     let slow: Vec<_> = (0..3)
         .map(|_| {
             let drip = futures_util::stream::unfold((), async |()| {
                 tokio::time::sleep(Duration::from_millis(300)).await;
-                Some((Ok::<_, std::io::Error>(vec![b' '; 100]), ()))
+                Some((Ok::<_, std::io::Error>(vec![b' '; 12_000]), ()))
             });
             let request = server.post_text("/vision/ocr", reqwest::Body::wrap_stream(drip));
             tokio::spawn(request.header("content-length", "400000").send())
