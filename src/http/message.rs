@@ -126,9 +126,11 @@ impl MessageBody {
             fields.refuse(format!("/messages/{index}/tool_calls"), "are only the assistant's");
         }
         for (call, Object(ToolCallBody { function, .. })) in self.tool_calls.iter().flatten().enumerate() {
-            if ToolCall::arguments(&function.0.arguments).is_none() {
-                let pointer = format!("/messages/{index}/tool_calls/{call}/function/arguments");
-                fields.refuse(pointer, "must be an object, or one written as a string");
+            let pointer = format!("/messages/{index}/tool_calls/{call}/function/arguments");
+            match ToolCall::arguments(&function.0.arguments).map(|arguments| arguments.repeated_name()) {
+                None => fields.refuse(pointer, "must be an object, or one written as a string"),
+                Some(Some(place)) => fields.refuse(pointer + &place, "is given twice"),
+                Some(None) => {}
             }
         }
     }

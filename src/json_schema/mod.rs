@@ -123,6 +123,9 @@ impl Schema {
         if !given.is_object() {
             return Err(refuse("must be a JSON Schema object".to_owned()));
         }
+        if let Some(place) = given.repeated_name() {
+            return Err(vec![fault(&format!("{pointer}{place}"), "is given twice".to_owned())]);
+        }
         let root: Json = serde_json::from_str(given.get())
             .map_err(|_| refuse("must be a JSON Schema object".to_owned()))?;
         let faults = check::check(&root, pointer);

@@ -8,6 +8,8 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use super::repeated_name::repeated_name;
+
 /// JSON as text, without the spaces between, its numbers as 64 bits hold them. The order of an object's
 /// names stays what it was: a model that has to answer in the shape of a schema answers in the schema's
 /// order. As a tree it could take a hundred times its size.
@@ -55,6 +57,11 @@ impl JsonText {
             }
         }
         deepest
+    }
+
+    /// The JSON pointer of the first name that an object in it has twice.
+    pub fn repeated_name(&self) -> Option<String> {
+        repeated_name(self.get())
     }
 
     /// Replaces the texts and names in it.

@@ -10,6 +10,7 @@ mod json_text;
 mod keep_alive;
 mod key_id;
 mod model;
+mod repeated_name;
 mod secret;
 mod usage;
 

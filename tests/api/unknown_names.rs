@@ -75,6 +75,13 @@ async fn told(server: &TestServer, path: &str, body: &Value) -> (String, String)
     (error["pointer"].as_str().unwrap().to_owned(), error["detail"].as_str().unwrap().to_owned())
 }
 
+async fn twice(server: &TestServer, body: String, place: &str) {
+    let request = server.client.post(server.url("/inference/chat")).header("x-api-key", KEY);
+    let (status, told) = problem(request.body(body.clone())).await;
+    let error = json!({"pointer": place, "detail": "is given twice"});
+    assert_eq!((status, &told["errors"][0]), (422, &error), "{body}");
+}
+
 #[tokio::test]
 async fn unknown_fields_are_told_with_the_nearest_known_one() {
     let server = start().await;
@@ -119,6 +126,25 @@ async fn unknown_fields_are_told_with_the_nearest_known_one() {
         let (got, detail) = told(&server, path, &body).await;
         assert_eq!(got, pointer, "{detail}");
         assert!(detail.starts_with("is unknown; the "), "{detail}");
+    }
+    for (body, place) in [
+        (r#""format": {"type": "object", "type": "string"}"#, "/format/type"),
+        (
+            r#""format": {"properties": {"a": {}, "b": {"enum": [1, {"x": 1, "x": 2}]}}}"#,
+            "/format/properties/b/enum/1/x",
+        ),
+        (
+            r#""tools": [{"function": {"name": "f", "parameters": {"properties": {"a": {}, "a": {}}}}}]"#,
+            "/tools/0/function/parameters/properties/a",
+        ),
+    ] {
+        let hello = r#"{"messages": [{"role": "user", "content": "hi"}]"#;
+        twice(&server, format!("{hello}, {body}}}"), place).await;
+    }
+    for arguments in [r#"{"a": 1, "a": 2}"#, r#""{\"a\": 1, \"a\": 2}""#] {
+        let call = format!(r#"{{"function": {{"name": "f", "arguments": {arguments}}}}}"#);
+        let body = format!(r#"{{"messages": [{{"role": "assistant", "tool_calls": [{call}]}}]}}"#);
+        twice(&server, body, "/messages/0/tool_calls/0/function/arguments/a").await;
     }
     // In a schema and in arguments every name is the caller's own.
     let tool =
