@@ -112,7 +112,11 @@ impl Process {
     pub(super) async fn start(spawner: &Spawner, plan: Plan) -> Result<Self, Failure> {
         let name = &plan.entry.name;
         let failed = |detail: String| {
-            Failure::new(Kind::Setup, format!("The engine process for {name} cannot be started."), detail)
+            Failure::new(
+                Kind::Setup,
+                format!("The engine process for {name} cannot be started; `simpleton doctor` says why."),
+                detail,
+            )
         };
         let client = Client::new("The engine", Target::Unix(plan.socket.clone()), TIMEOUTS)
             .map_err(|error| failed(error.chain()))?;
@@ -236,11 +240,12 @@ impl Process {
     async fn did_not_load(&mut self, status: Option<ExitStatus>) -> Failure {
         self.finish_log().await;
         let name = &self.plan.entry.name;
-        let message = match self.log.reason() {
-            Some(reason) => format!("The engine cannot load {name}: {reason}."),
-            None => format!("The engine cannot load {name}: its process ended ({}).", told(status)),
+        let (reason, detail) = match self.log.reason() {
+            Some(reason) => (reason, told(status)),
+            None => (format!("its process ended ({})", told(status)), String::new()),
         };
-        Failure::new(Kind::BadGateway, message, told(status)).with_last_lines(self.log.take())
+        let message = format!("The engine cannot load {name}: {reason}.");
+        Failure::new(Kind::BadGateway, message, detail).with_last_lines(self.log.take())
     }
 
     fn too_slow(&self, limit: Duration) -> Failure {

@@ -65,7 +65,7 @@ async fn version(path: &Path) -> Result<String> {
     let broken = || {
         Error::new(
             Kind::Setup,
-            "The llama-server program that was found does not run; install it anew with `simpleton engine install`.",
+            "The llama-server program that was found does not run: install it anew with `simpleton engine install`, and unset LLAMA_SERVER or correct it.",
         )
     };
     let mut command = Command::new(path);
@@ -73,7 +73,7 @@ async fn version(path: &Path) -> Result<String> {
     super::child::scrub_environment(&mut command);
     let output = timeout(VERSION_TIMEOUT, command.output())
         .await
-        .map_err(|elapsed| broken().because(elapsed))?
+        .map_err(|_| broken().because(format!("no answer within {} s", VERSION_TIMEOUT.as_secs())))?
         .map_err(|source| broken().because(source))?;
     // It has printed its version to standard error and to standard output, depending on the release.
     let text = [output.stdout, output.stderr].concat();

@@ -73,6 +73,9 @@ fn no_json() -> Error {
 /// Malformed JSON is one thing (400), well-formed JSON of the wrong shape another (422 with a
 /// pointer to the field).
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+    if body.trim_ascii().is_empty() {
+        return Err(Error::new(Kind::Malformed, "The body is empty; send JSON in it."));
+    }
     let malformed = |error| Error::new(Kind::Malformed, format!("The body cannot be read as JSON: {error}."));
     let mut text = serde_json::Deserializer::from_slice(body);
     match serde_path_to_error::deserialize(&mut text) {

@@ -153,7 +153,7 @@ fn malformed(error: multer::Error) -> Error {
         },
         error => Error::new(
             Kind::Malformed,
-            "The form cannot be read; send multipart/form-data as RFC 7578 has it, whole.",
+            "The form is damaged or cut off; send it whole, as multipart/form-data (`curl -F file=@image.png`).",
         )
         .because(error),
     }

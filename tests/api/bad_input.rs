@@ -38,7 +38,8 @@ async fn keys_that_do_not_open() {
 async fn bodies_that_are_no_requests() {
     let server = start().await;
     for (body, status, detail) in [
-        ("", 400, "cannot be read as JSON"),
+        ("", 400, "The body is empty; send JSON in it."),
+        (" \n", 400, "The body is empty; send JSON in it."),
         ("{", 400, "cannot be read as JSON"),
         ("{\"messages\": [}", 400, "cannot be read as JSON"),
         ("{\"messages\": [{\"role\": \"user\", \"content\": \"\\ud800\"}]}", 400, "cannot be read as JSON"),

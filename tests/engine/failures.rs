@@ -86,6 +86,18 @@ async fn refusal(rig: &Rig, entry: &Arc<Entry>) -> Error {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_ends_without_a_word_tells_its_exit_status_once() {
+    let rig = Rig::new(&[]);
+    let library = Library::open(rig.dir.path().join("models")).expect("a library");
+    let engine = Engine::new(settings(&["--llama-server", "/bin/false"]), rig.dir.path(), library);
+    let engine = Arc::new(engine.expect("an engine"));
+    let error = engine.acquire(Arc::clone(&rig.entry), Role::Chat, None).await.expect_err("no engine");
+    let told = "The engine cannot load simpleton-demo: its process ended (exit status: 1).";
+    assert_eq!(error.chain(), told);
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broken_model_says_what_is_wrong_without_showing_our_disk() {
     let rig = Rig::new(&[]);
     let nameless = with_other(&rig, b"token_embd.weight", b"token_else.weight");
