@@ -69,7 +69,7 @@ pub struct ServerSettings {
     /// Megabytes a request's body may have
     #[arg(long, env = "MAX_BODY_MB", default_value = "32", value_parser = setting::whole(1..=1024_u64))]
     pub max_body_mb: u64,
-    /// Megabytes that all large bodies may take together until they are decoded, and half of it those of one key; further ones wait
+    /// Megabytes that all large bodies together may take until they are decoded; those of one key may take half of it; further ones wait
     #[arg(long, env = "MAX_BODIES_MB", default_value = "256", value_parser = setting::whole(1..=1_048_576_u64))]
     pub max_bodies_mb: u64,
     /// Seconds a client may pause while it sends its request; after them a body must come at 16 kB a second on average

@@ -197,18 +197,23 @@ impl Error {
         self.0.retry_after
     }
 
-    /// The whole chain of causes in one line, for logs and for `simpleton doctor`.
+    /// The whole chain of causes in one line, for logs.
     pub fn chain(&self) -> String {
-        let mut line = self.0.message.clone();
-        let mut next = self.source();
-        while let Some(cause) = next {
-            // The end of a sentence is not the end of the line.
-            line.truncate(line.trim_end_matches('.').len());
-            line.push_str(": ");
-            line.push_str(&cause.to_string());
-            next = cause.source();
-        }
-        line
+        // The end of a sentence is not the end of the line.
+        let message = self.message();
+        self.causes().map_or_else(
+            || message.to_owned(),
+            |causes| format!("{}: {causes}", message.trim_end_matches('.')),
+        )
+    }
+
+    /// The causes in one line, for the person at the terminal.
+    pub fn causes(&self) -> Option<String> {
+        let causes =
+            std::iter::successors(self.source(), |cause: &&(dyn StdError + 'static)| (*cause).source());
+        let causes: Vec<String> =
+            causes.map(|cause| cause.to_string().trim_end_matches('.').to_owned()).collect();
+        (!causes.is_empty()).then(|| causes.join(": "))
     }
 }
 
@@ -220,7 +225,11 @@ fn sentence(fields: &[FieldError]) -> String {
 
 /// A text of ours without the words of others in it.
 fn ours(text: &str) -> String {
-    let text = text.split(": ").next().unwrap_or_default();
+    let text = match text.split_once(": ") {
+        // What only leads to the words that are left out goes with them.
+        Some((told, _)) => told.rsplit_once("; ").map_or(told, |(told, _)| told),
+        None => text,
+    };
     // Every other part is within quotation marks.
     let parts = text.split(['"', '`']).enumerate();
     parts.map(|(at, part)| if at % 2 == 0 { part } else { "…" }).collect()
@@ -265,6 +274,10 @@ mod tests {
             ),
             (Error::new(Kind::Invalid, "An open \"secret"), "An open …."),
             (Error::field("/prompt", "invalid type: string \"secret\""), "Refused: /prompt invalid type."),
+            (
+                Error::field("/model", "small cannot use tools; these can: large, secret"),
+                "Refused: /model small cannot use tools.",
+            ),
             (Error::field("", "The body must be an object"), "Refused: The body must be an object."),
             (
                 Error::fields(vec![

@@ -269,12 +269,15 @@ fn misspelt_names_are_told_at_the_start_and_a_fault_in_the_file_by_its_line() {
     let file = folder.path().join(".env");
     fs::write(&file, "PORTT=9000\nHOST=192.0.2.1\nAPI_KEY=a-secret-key\nFOO=bar\n").unwrap();
     let mut command = simpleton(&folder);
+    command.env("PORTT", "1").env("PORT", "8000").env("HOST", "192.0.2.1");
     command.env("ENGINE_PARALEL", "2").env("CACHE_TTL", "1h").env("REQUEST_TIMEOUT_S", "2m");
     // Nothing listens on an address that is not this machine's: the start ends by itself.
     let (ok, _, told) = run(command.arg("serve").env("OLLAMA_BASE_URL", "http://127.0.0.1:1"));
     assert!(!ok && told.contains("cannot listen on 192.0.2.1:8000"), "{told}");
     for expected in [
         "PORTT (.env, line 1) is no setting and not used; did you mean PORT?",
+        // Also where the right one has a value.
+        "PORTT (environment) is no setting and not used; did you mean PORT?",
         "API_KEY (.env, line 3) is no setting and not used; did you mean API_KEYS?",
         "ENGINE_PARALEL (environment) is no setting and not used; did you mean ENGINE_PARALLEL?",
         "Names in .env that are no settings, and not used: FOO (line 4).",
@@ -283,6 +286,9 @@ fn misspelt_names_are_told_at_the_start_and_a_fault_in_the_file_by_its_line() {
     }
     assert!(!told.contains("a-secret-key") && !told.contains("bar"), "{told}");
 
+    fs::write(&file, "PORT=9000\n\nREDIS_URL=secret.example:6379/0\n").unwrap();
+    let (ok, _, told) = run(simpleton(&folder).arg("serve"));
+    assert!(!ok && told.contains("(from .env, line 3): must be like redis://"), "{told}");
     fs::write(&file, "PORT=9000\n\nAPI_KEYS a-secret-key\n").unwrap();
     let (ok, _, told) = run(simpleton(&folder).arg("config"));
     assert!(!ok && told.contains("line 3 is not NAME=value") && !told.contains("secret"), "{told}");
@@ -374,6 +380,31 @@ fn without_an_engine_everybody_says_so() {
     assert!(!ok && found.contains("is unhealthy") && found.matches(amiss).count() == 2, "{found}");
     server.kill().unwrap();
     server.wait().unwrap();
+}
+
+/// The operator is told why; `/health` needs no key, and does not tell.
+#[test]
+fn an_ollama_that_is_not_there_is_told_with_its_address_and_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = || {
+        let mut command = simpleton(&folder);
+        command.env("PORT", "0").env("OLLAMA_BASE_URL", "http://user:secret@127.0.0.1:1");
+        command.env("DATA_DIR", folder.path().join("data"));
+        command
+    };
+    let (mut server, told) = start_of(&mut program(), 2);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let (_, _, listed) = run(program().args(["model", "list"]));
+    let (_, found, _) = run(program().arg("doctor"));
+    for told in [&told[1], &listed, &found] {
+        assert!(told.contains("http://127.0.0.1:1: ") && told.contains("Connection refused"), "{told}");
+        assert!(!told.contains("secret"), "{told}");
+    }
+    assert!(
+        told[1].contains("Ollama cannot be reached. Start Ollama, or correct OLLAMA_BASE_URL."),
+        "{told:?}"
+    );
 }
 
 #[test]

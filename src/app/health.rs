@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::{App, alerts::CRASHES, models};
 use crate::{
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     types::{Capability, Model},
 };
 
@@ -56,6 +56,8 @@ pub struct Health {
     pub backend: &'static str,
     /// Its version, when it answers.
     pub version: Option<String>,
+    /// Why it does not, with its address: for the operator, and not for callers.
+    pub cause: Option<String>,
     /// By name, in the order in which they are looked at.
     pub parts: [(&'static str, Part); 4],
 }
@@ -124,6 +126,11 @@ impl App {
                 ("cache", cache),
                 ("storage", storage),
             ],
+            cause: version
+                .as_ref()
+                .err()
+                .filter(|error| error.kind() == Kind::Unavailable)
+                .and_then(Error::causes),
             version: version.ok(),
         }
     }
@@ -147,7 +154,7 @@ impl App {
 fn slow(backend: &str, patience: Duration) -> Error {
     let name = if backend == "ollama" { "Ollama" } else { "The engine" };
     let message = format!("{name} did not answer within {} s.", patience.as_secs());
-    Error::new(crate::error::Kind::GatewayTimeout, message)
+    Error::new(Kind::GatewayTimeout, message)
 }
 
 /// Whether the backend answers.
@@ -202,7 +209,6 @@ pub fn of_models(backend: &str, settings: &models::Settings, models: Result<&[Mo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
 
     fn model(name: &str, capability: Capability) -> Model {
         Model {
@@ -249,6 +255,7 @@ mod tests {
         let health = |cache: Part, storage: Part, version| Health {
             backend: "ollama",
             version: None,
+            cause: None,
             parts: [
                 ("backend", of_backend("ollama", version)),
                 ("models", Part::HEALTHY),

@@ -73,7 +73,7 @@ pub struct Settings {
     #[arg(long, env = "CACHE_MAX_DISK_MB", default_value = "1024", value_parser = whole(1..=16_777_216_u64))]
     pub cache_max_disk_mb: u64,
     /// A Redis or Valkey server to keep entries in instead of the data folder, such as redis://localhost:6379
-    #[arg(long, env = "REDIS_URL", value_name = "URL")]
+    #[arg(long, env = "REDIS_URL", value_name = "URL", value_parser = redis::redis_url)]
     pub redis_url: Option<String>,
 }
 

@@ -40,6 +40,7 @@ use bytes::Bytes;
 use redis::{RedisError, RedisResult, cmd};
 use tokio_util::task::AbortOnDropHandle;
 
+pub use self::target::redis_url;
 use self::{
     connection::{is_broken, within},
     format::{decode, name},

@@ -117,8 +117,8 @@ async fn engine(config: &Config, report: &mut Report) {
 fn judged(part: Part, found: Result<String>) -> Result<String> {
     let Some(detail) = part.detail else { return found };
     let amiss = Error::new(Kind::Setup, detail);
-    match found.as_ref().err().and_then(std::error::Error::source) {
-        Some(cause) => Err(amiss.because(cause.to_string())),
+    match found.as_ref().err().and_then(Error::causes) {
+        Some(causes) => Err(amiss.because(causes)),
         None => Err(amiss),
     }
 }

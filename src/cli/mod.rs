@@ -112,7 +112,7 @@ fn sources(matches: &ArgMatches) -> Result<Sources, String> {
 
 /// The sentence for the person at the terminal, and what is behind it.
 fn told(error: &Error) -> String {
-    match std::error::Error::source(error) {
+    match error.causes() {
         Some(cause) => format!("{}\n  ({cause})", error.message()),
         None => error.message().to_owned(),
     }

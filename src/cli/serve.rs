@@ -145,11 +145,16 @@ fn record_start(server: &Server, config: &Config, health: &Health) -> Result<()>
     );
     if let Some(detail) = health.detail() {
         match health.status() {
-            Status::Unhealthy => tracing::warn!("prompts cannot be answered: {detail}"),
+            Status::Unhealthy => tracing::warn!("prompts cannot be answered: {detail}{}", cause(health)),
             Status::Healthy | Status::Degraded => tracing::warn!("{detail}"),
         }
     }
     Ok(())
+}
+
+/// Cause of the backend's failure, when that is known.
+fn cause(health: &Health) -> String {
+    health.cause.as_ref().map_or_else(String::new, |cause| format!(" ({cause})"))
 }
 
 /// Prints how to get started: on standard output, so that it is there whatever is logged.
@@ -171,7 +176,8 @@ fn announce(server: &Server, health: &Health) -> Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     let mut text = match (health.status(), health.detail()) {
         (Status::Unhealthy, Some(detail)) => format!(
-            "Simpleton {version} is running on {url}\n  but      prompts cannot be answered: {detail}\n"
+            "Simpleton {version} is running on {url}\n  but      prompts cannot be answered: {detail}{}\n",
+            cause(health)
         ),
         (_, Some(detail)) => format!("Simpleton {version} is ready on {url}\n  note     {detail}\n"),
         (_, None) => format!("Simpleton {version} is ready on {url}\n"),

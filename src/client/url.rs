@@ -49,7 +49,9 @@ fn http_url(text: &str, example: &str) -> Result<Url, String> {
     if !has_scheme {
         return Err(format!("must begin with http:// or https://, like {example}"));
     }
-    Url::parse(text).ok().filter(Url::has_host).ok_or_else(|| format!("must be a URL like {example}"))
+    let reason = |fault: &dyn std::fmt::Display| format!("must be a URL like {example} ({fault})");
+    let url = Url::parse(text).map_err(|fault| reason(&fault))?;
+    if url.has_host() { Ok(url) } else { Err(reason(&"empty host")) }
 }
 
 /// Scheme, host and port, fit to be shown.
@@ -61,14 +63,15 @@ pub(super) fn origin(url: &str) -> String {
     Url::parse(url).ok().and_then(shown).unwrap_or_default()
 }
 
-/// Whether it is this machine, which no proxy is needed for, nor can reach.
+/// Whether it is this machine, which no proxy is needed for, nor can reach: also by the address that stands for
+/// all of its own, which people copy from where a server listens.
 pub(super) fn is_loopback(url: &str) -> bool {
     let Some(host) = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_ascii_lowercase)) else {
         return false;
     };
     let bare = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
     match bare.parse::<IpAddr>() {
-        Ok(address) => address.to_canonical().is_loopback(),
+        Ok(address) => address.to_canonical().is_loopback() || address.is_unspecified(),
         Err(_) => bare == "localhost" || bare.ends_with(".localhost"),
     }
 }
@@ -100,7 +103,10 @@ mod tests {
             ("ftp://h", "begin with http://"),
             ("http://h?a=b", "before ?"),
             ("http://h#a", "before ?"),
-            ("http://", "a URL like"),
+            ("http://", "empty host"),
+            ("http://h:99999", "invalid port number"),
+            ("http://1.2.3.4.5", "invalid IPv4 address"),
+            ("http://[::1", "invalid IPv6 address"),
             ("http://h o", "without blanks"),
             ("http://h\nx", "without blanks"),
             ("", "begin with http://"),
@@ -122,6 +128,8 @@ mod tests {
             "https://127.9.8.7/a",
             "http://[::1]:1",
             "http://[::ffff:127.0.0.1]",
+            "http://0.0.0.0:11434",
+            "http://[::]:11434",
             "http://u:p@localhost",
         ] {
             assert!(is_loopback(url), "{url}");

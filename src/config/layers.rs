@@ -1,10 +1,6 @@
 //! Where each setting's value comes from, and the checking of all of them.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt,
-    path::Path,
-};
+use std::{collections::HashMap, fmt, path::Path};
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, error::ErrorKind, parser::ValueSource};
 
@@ -127,9 +123,7 @@ impl Sources {
     /// A sentence for each name that is no setting but may be meant for one.
     pub fn doubts(&self) -> Vec<String> {
         let known = names();
-        let set: HashSet<&str> =
-            known.iter().map(String::as_str).filter(|name| self.find(name).is_some()).collect();
-        let names = Names { known: &known, set: &set };
+        let names = Names { known: &known };
         let mut doubts = names.doubts_of_environment(self.environment.keys());
         doubts.extend(names.doubts_of_file(&self.dot_env));
         doubts

@@ -1,8 +1,6 @@
 //! Names that are no settings. In the environment they are nearly always others' business, in `.env` mostly
 //! ours, and some of them are a setting's name misspelt, which must not be passed over in silence.
 
-use std::collections::HashSet;
-
 use super::dot_env::Line;
 
 /// Names that compose files and other programs read from the same `.env`.
@@ -13,8 +11,6 @@ const PREFIXES_OF_OTHERS: [&str; 2] = ["COMPOSE_", "OTEL_"];
 pub(super) struct Names<'a> {
     /// Of all settings.
     pub(super) known: &'a [String],
-    /// Settings that have a value, from wherever.
-    pub(super) set: &'a HashSet<&'a str>,
 }
 
 impl Names<'_> {
@@ -38,14 +34,15 @@ impl Names<'_> {
         doubts
     }
 
-    /// A sentence for each variable that is very near to a setting which has no value.
+    /// A sentence for each variable that is very near to a setting, which may have a value all the same: it is not
+    /// the one that was meant.
     pub(super) fn doubts_of_environment<'n>(&self, names: impl Iterator<Item = &'n String>) -> Vec<String> {
         let mut doubts: Vec<String> = names
             .filter(|name| !self.is_known(name))
             .filter_map(|name| {
                 // A short name has many neighbours that mean something else.
                 let near = self.nearest(name, (name.len() / 5).min(3))?;
-                (!self.set.contains(near)).then(|| doubt(name, "environment", near))
+                Some(doubt(name, "environment", near))
             })
             .collect();
         doubts.sort();
@@ -104,11 +101,10 @@ mod tests {
         "OTEL_TRACES_SAMPLER_ARG",
     ];
 
-    fn of_environment(names: &[&str], set: &[&'static str]) -> Vec<String> {
+    fn of_environment(names: &[&str]) -> Vec<String> {
         let known = KNOWN.map(str::to_owned);
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let set = set.iter().copied().collect();
-        Names { known: &known, set: &set }.doubts_of_environment(names.iter())
+        Names { known: &known }.doubts_of_environment(names.iter())
     }
 
     fn of_file(names: &[&str]) -> Vec<String> {
@@ -119,7 +115,7 @@ mod tests {
             value: "a secret".to_owned(),
         };
         let lines: Vec<Line> = names.iter().enumerate().map(line).collect();
-        Names { known: &known, set: &HashSet::new() }.doubts_of_file(&lines)
+        Names { known: &known }.doubts_of_file(&lines)
     }
 
     #[test]
@@ -142,7 +138,7 @@ mod tests {
             let told = format!("{name} (environment) is no setting and not used; did you mean {right}?");
             // Too short for the environment, where other words are near as well.
             let expected = if name == "PROT" { Vec::new() } else { vec![told] };
-            assert_eq!(of_environment(&[name], &[]), expected);
+            assert_eq!(of_environment(&[name]), expected);
         }
         assert!(of_file(&["OLLAMA_URL"])[0].contains("did you mean OLLAMA_BASE_URL?"));
     }
@@ -168,8 +164,7 @@ mod tests {
             "SIMPLETON_TEST_ENGINE",
             "PUBLISH_ADDRESS",
         ];
-        assert_eq!(of_environment(&others, &[]), Vec::<String>::new());
-        assert_eq!(of_environment(&["API_KEY"], &["API_KEYS"]), Vec::<String>::new(), "API_KEYS is set");
+        assert_eq!(of_environment(&others), Vec::<String>::new());
         let quiet = ["PORT", "COMPOSE_PROJECT_NAME", "PUBLISH_ADDRESS", "OTEL_TRACES_SAMPLER"];
         assert_eq!(of_file(&quiet), Vec::<String>::new());
         assert_eq!(

@@ -50,8 +50,8 @@ pub fn markdown(settings: &[Setting]) -> String {
          sign: nothing is substituted, and `$` is a dollar sign, with or without quotes. Spaces around a value and \
          what follows a `#` after a space are left out; within quotes they are kept. In double quotes `\\\"`, `\\\\` \
          and `\\$` stand for their second character. Docker Compose, which reads the same file, does substitute: put \
-         what has a `$` in single quotes, which all read alike. A name that is no setting is told of at the start, \
-         with the setting that it is near to.\n",
+         what has a `$` in single quotes, which all read alike. An unknown name is reported at the start, \
+         with the setting that it is closest to.\n",
     );
     let mut heading = "";
     for setting in settings {

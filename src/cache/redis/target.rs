@@ -11,6 +11,20 @@ use redis::{
 
 use crate::error::{Error, Kind, Result};
 
+const ACCEPTED: &str = "must be like redis://:password@host:6379/0, rediss://host, redis+unix:///path, \
+     redis+cluster://host1,host2 or redis+sentinel://host1,host2/master";
+
+/// Checks the URL of a Redis, for settings.
+///
+/// # Errors
+/// Parses a value; the error says what is accepted.
+pub fn redis_url(text: &str) -> Result<String, String> {
+    match Target::parse(text) {
+        Ok(_) => Ok(text.trim().to_owned()),
+        Err(_) => Err(ACCEPTED.to_owned()),
+    }
+}
+
 /// Redis deployment that a URL names. Holds passwords, so it is never shown.
 #[derive(Clone)]
 pub(super) enum Target {
@@ -162,11 +176,7 @@ fn nodelay() -> TcpSettings {
 }
 
 fn refused() -> Error {
-    Error::new(
-        Kind::Setup,
-        "The Redis URL must be like redis://:password@host:6379/0, rediss://host, redis+unix:///path, \
-         redis+cluster://host1,host2 or redis+sentinel://host1,host2/master.",
-    )
+    Error::new(Kind::Setup, format!("REDIS_URL {ACCEPTED}."))
 }
 
 #[cfg(test)]

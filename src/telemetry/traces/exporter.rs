@@ -91,11 +91,11 @@ impl Exporter {
                     return;
                 }
                 Ok(response) => {
-                    let status = response.status();
+                    let (status, through_proxy) = (response.status(), response.through_proxy());
                     response.finish();
                     // The specification names these: all others will not change.
                     let later = matches!(status, 429 | 502 | 503 | 504);
-                    (later, format!("it answered with status {status}"))
+                    (later, format!("it answered{through_proxy} with status {status}"))
                 }
                 Err(error) => (true, error.chain()),
             };
