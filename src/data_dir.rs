@@ -46,7 +46,7 @@ impl DataDir {
         let setup = |what: &str, source: std::io::Error| {
             let hint = advice(&source);
             Error::new(Kind::Setup, format!("The data folder {} {what}; {hint}.", path.display()))
-                .because(source)
+                .with_source(source)
         };
         files::private_folder(path).map_err(|source| setup("cannot be created", source))?;
         let mut lock = files::open_private(&path.join("lock")).map_err(|source| match source.kind() {
@@ -54,7 +54,7 @@ impl DataDir {
                 Kind::Setup,
                 format!("{} is not a file of this server's; remove it.", path.join("lock").display()),
             )
-            .because(source),
+            .with_source(source),
             _ => setup("cannot be written to", source),
         })?;
         match lock.try_lock() {

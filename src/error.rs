@@ -2,7 +2,7 @@
 //! sentence for the person who asked, without paths, credentials or internals) and a source
 //! (what really happened, for the log).
 //!
-//! Use `Error::new(Kind::X, "sentence")` where the fault is found and `.because(source)` to keep
+//! Use `Error::new(Kind::X, "sentence")` where the fault is found and `.with_source(source)` to keep
 //! the cause. Do not log while building an error: it is logged once, at the edge that reports it.
 
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
@@ -157,7 +157,7 @@ impl Error {
 
     /// Keeps the cause, for the log only.
     #[must_use]
-    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(Arc::from(source.into()));
         self
     }

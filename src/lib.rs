@@ -2,13 +2,13 @@
 //! each importing only what stands above it. `tests/tidy.rs` holds the rule.
 
 // 0 foundation: errors, settings' values, files, the data folder, the outgoing HTTP client
-pub mod client;
-pub mod context;
 pub mod data_dir;
 pub mod error;
 pub mod files;
-pub mod setting;
+pub mod http_client;
+pub mod request_context;
 pub(crate) mod sqlite;
+pub mod value_parser;
 
 // 1 pure: our vocabulary and the vendors' formats, no I/O
 pub mod json_schema;
@@ -19,10 +19,10 @@ pub mod wire;
 pub mod backend;
 pub mod cache;
 pub mod engine;
-pub mod library;
-pub mod ocr;
+pub mod model_store;
 pub mod store;
 pub mod telemetry;
+pub mod tesseract;
 
 // 3 product: no axum, no SQL, no vendor JSON
 pub mod app;
@@ -31,4 +31,4 @@ pub mod config;
 // 4 edges
 pub mod cli;
 pub mod http;
-pub mod serve;
+pub mod server;

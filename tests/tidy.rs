@@ -11,40 +11,40 @@ use std::{
 /// Layers from the bottom up: a module imports its own layer's modules only where it is said here,
 /// and everything below.
 const LAYERS: &[&[&str]] = &[
-    &["error", "setting", "context", "files", "data_dir", "sqlite", "client"],
+    &["error", "value_parser", "request_context", "files", "data_dir", "sqlite", "http_client"],
     &["types", "wire", "json_schema"],
-    &["telemetry", "library"],
-    &["engine", "cache", "ocr", "store"],
+    &["telemetry", "model_store"],
+    &["engine", "cache", "tesseract", "store"],
     &["backend"],
     &["app"],
     &["config"],
-    &["http", "serve", "cli"],
+    &["http", "server", "cli"],
 ];
 
 /// Neighbours in one layer that may know each other, from → to.
 const NEIGHBOURS: &[(&str, &str)] = &[
-    ("client", "context"),
-    ("client", "error"),
-    ("client", "setting"),
+    ("http_client", "request_context"),
+    ("http_client", "error"),
+    ("http_client", "value_parser"),
     ("data_dir", "error"),
     ("data_dir", "files"),
     ("sqlite", "files"),
     ("wire", "types"),
     ("json_schema", "types"),
-    ("cli", "serve"),
+    ("cli", "server"),
     // `simpleton config --openapi`
     ("cli", "http"),
-    ("serve", "http"),
+    ("server", "http"),
 ];
 
 /// A library and the only places that may name it.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("axum", &["src/http/", "src/serve.rs"]),
+    ("axum", &["src/http/", "src/server.rs"]),
     ("hyper", &["src/http/worker.rs"]),
-    ("hyper_util", &["src/http/worker.rs", "src/client"]),
-    ("reqwest", &["src/client"]),
-    ("httparse", &["src/client/message.rs"]),
-    ("rustls", &["src/client"]),
+    ("hyper_util", &["src/http/worker.rs", "src/http_client"]),
+    ("reqwest", &["src/http_client"]),
+    ("httparse", &["src/http_client/message.rs"]),
+    ("rustls", &["src/http_client"]),
     ("utoipa", &["src/http/"]),
     ("image", &["src/types/image/"]),
     ("zune_jpeg", &["src/types/image/"]),
@@ -54,7 +54,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("multer", &["src/http/multipart.rs"]),
     ("jsonschema", &["src/json_schema/"]),
     ("regex_syntax", &["src/json_schema/"]),
-    ("sqlx", &["src/cache/local", "src/sqlite.rs", "src/store/"]),
+    ("sqlx", &["src/cache/sqlite", "src/sqlite.rs", "src/store/"]),
     ("moka", &["src/cache/memory.rs"]),
     ("redis", &["src/cache/redis"]),
     (
@@ -63,16 +63,16 @@ const OWNERS: &[(&str, &[&str])] = &[
             "src/cli/",
             "src/config",
             "src/cache/mod.rs",
-            "src/client",
+            "src/http_client",
             "src/app/alerts/mod.rs",
             "src/app/models.rs",
             "src/app/pictures.rs",
-            "src/ocr.rs",
+            "src/tesseract.rs",
             "src/backend/ollama.rs",
             "src/telemetry/",
             "src/store/",
             "src/engine/",
-            "src/library/",
+            "src/model_store/",
         ],
     ),
 ];
@@ -176,8 +176,8 @@ fn imports_go_down_only() {
 
 #[test]
 fn the_import_reader_sees_every_form() {
-    let code = "use crate::{\n    client,\n    error::{Error, Kind},\n    types::Model,\n};\nlet x = crate::wire::sse::A;";
-    assert_eq!(imported(code), ["client", "error", "types", "wire"]);
+    let code = "use crate::{\n    http_client,\n    error::{Error, Kind},\n    types::Model,\n};\nlet x = crate::wire::sse::A;";
+    assert_eq!(imported(code), ["http_client", "error", "types", "wire"]);
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn doc_comment(line: &str) -> Option<&str> {
 
 #[test]
 fn adapters_do_not_swallow_errors() {
-    let adapters = ["backend", "engine", "library"];
+    let adapters = ["backend", "engine", "model_store"];
     let mut wrong = Vec::new();
     for (path, text) in sources().into_iter().filter(|(path, _)| adapters.contains(&module(path).as_str())) {
         let lines: Vec<&str> = text.lines().collect();

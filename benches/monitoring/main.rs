@@ -1,6 +1,6 @@
 //! Benchmarks of monitoring: recording one request, requests per second with and
-//! without it, strangers who try paths and models, a week of figures, and memory over a long run.
-//! usage: cargo bench --bench monitoring -- [record] [rates] [strangers] [week] [soak]
+//! without it, unauthenticated callers who try paths and models, a week of figures, and memory over a long run.
+//! usage: cargo bench --bench monitoring -- [record] [rates] [unauthenticated] [week] [soak]
 //! SOAK=1000000 sets how many requests the soak sends.
 
 #[expect(dead_code, reason = "shared by all benchmarks, each of which uses its part")]
@@ -10,7 +10,7 @@ mod support;
 mod rates;
 mod record;
 mod soak;
-mod strangers;
+mod unauthenticated;
 mod week;
 
 use support::{
@@ -33,8 +33,8 @@ fn main() -> Result<()> {
         if wanted("rates") {
             rates::measure(folder.path(), upstream, &mut verdicts).await?;
         }
-        if wanted("strangers") {
-            strangers::measure(folder.path(), upstream, &mut verdicts).await?;
+        if wanted("unauthenticated") {
+            unauthenticated::measure(folder.path(), upstream, &mut verdicts).await?;
         }
         if wanted("week") {
             week::measure(folder.path(), upstream, &mut verdicts).await?;

@@ -10,11 +10,11 @@ use std::{
 
 use simpleton::{
     config::{Sources, load},
-    context::Context,
     http::route_labels,
+    request_context::Context,
     telemetry::{
         Monitoring, labels,
-        observation::{Arrival, CacheOutcome, Observation},
+        recorder::{CacheOutcome, RequestRecorder, RequestStart},
     },
     types::{KeyId, Usage},
 };
@@ -35,7 +35,7 @@ pub fn measure(verdicts: &mut Verdicts) -> Result<()> {
     let (monitoring, _) = Monitoring::new(&config.telemetry, &route_labels())?;
     for threads in [1, threads.max(2)] {
         let (mut took, mut collecting) = (Values::default(), Values::default());
-        let before = monitoring.rollups.recent(60).requests;
+        let before = monitoring.aggregator.recent(60).requests;
         for round in 0..=ROUNDS {
             let each = thread::scope(|scope| {
                 let running: Vec<_> =
@@ -44,7 +44,7 @@ pub fn measure(verdicts: &mut Verdicts) -> Result<()> {
             });
             // What the store does behind the scenes.
             let began = Instant::now();
-            let recorded = monitoring.rollups.recent(60).requests - before;
+            let recorded = monitoring.aggregator.recent(60).requests - before;
             collecting.add(began.elapsed().as_secs_f64() * 1e6);
             if recorded != (round as u64 + 1) * threads as u64 * u64::from(REQUESTS) {
                 return Err(format!("{recorded} requests were recorded").into());
@@ -75,24 +75,24 @@ pub fn measure(verdicts: &mut Verdicts) -> Result<()> {
 fn record_many(monitoring: &Monitoring) -> Duration {
     let began = Instant::now();
     for _ in 0..REQUESTS {
-        let observation = Observation::begin(
+        let recorder = RequestRecorder::begin(
             monitoring.sinks.clone(),
-            Arrival {
+            RequestStart {
                 context: Arc::new(Context::new(None, None, None)),
                 method: labels::method("POST"),
                 endpoint: monitoring.metrics.route(Some("/inference/chat")),
                 path: "/inference/chat".to_owned(),
             },
         );
-        observation.key(KeyId::new([1, 2, 3, 4]));
-        observation.cache(CacheOutcome::Miss);
-        observation.backend("ollama");
-        observation.received(200);
-        observation.first_token();
-        observation.usage(Usage { prompt_tokens: 7, completion_tokens: 100 });
-        observation.sent(1000);
-        observation.complete(200);
-        drop(black_box(observation));
+        recorder.key(KeyId::new([1, 2, 3, 4]));
+        recorder.cache(CacheOutcome::Miss);
+        recorder.backend("ollama");
+        recorder.received(200);
+        recorder.first_token();
+        recorder.usage(Usage { prompt_tokens: 7, completion_tokens: 100 });
+        recorder.sent(1000);
+        recorder.complete(200);
+        drop(black_box(recorder));
     }
     began.elapsed()
 }

@@ -8,12 +8,12 @@ use std::{
 };
 
 use simpleton::{
-    context::Context,
+    request_context::Context,
     store::{self, History},
     telemetry::{
+        aggregates::{Aggregator, Clock},
         labels,
-        observation::Observed,
-        rollups::{Clock, Rollups},
+        recorder::RequestRecord,
         sink::Sink,
     },
     types::KeyId,
@@ -97,42 +97,42 @@ async fn fill(folder: &Path, file: &Path) -> Result<()> {
     let now = Arc::new(Mutex::new(SystemTime::now() - Duration::from_secs(u64::from(MINUTES) * 60)));
     let shared = Arc::clone(&now);
     let clock: Clock = Arc::new(move || *shared.lock().unwrap_or_else(PoisonError::into_inner));
-    let rollups = Arc::new(Rollups::with_clock(Arc::default(), Arc::default(), Arc::clone(&clock)));
+    let aggregator = Arc::new(Aggregator::with_clock(Arc::default(), Arc::default(), Arc::clone(&clock)));
     let settings = store::Settings { metrics_retention_hours: 168, metrics_file: Some(file.to_owned()) };
-    let history = History::open(&settings, folder, Arc::clone(&rollups));
+    let history = History::open(&settings, folder, Arc::clone(&aggregator));
     let mut dice = 1_u64;
     for minute in 0..MINUTES {
         for (at, route) in ROUTES.into_iter().enumerate() {
             for _ in 0..REQUESTS {
                 dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                rollups.request_ended(&observed(route, at, dice, clock()));
+                aggregator.request_ended(&observed(route, at, dice, clock()));
             }
         }
         *now.lock().unwrap_or_else(PoisonError::into_inner) += Duration::from_secs(60);
         if minute % 500 == 0 || minute == MINUTES - 1 {
-            while !rollups.to_write().parts.is_empty() {
+            while !aggregator.to_write().parts.is_empty() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         } else {
             // As the store would every second.
-            rollups.recent(1);
+            aggregator.recent(1);
         }
     }
     history.stop().await;
     // The next one to open the file folds the hours.
-    let history = History::open(&settings, folder, rollups);
-    history.figures(1).await;
+    let history = History::open(&settings, folder, aggregator);
+    history.aggregates(1).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     history.stop().await;
     Ok(())
 }
 
 /// Durations over four powers of ten, most of them in the middle, as a mix of hits and models has.
-fn observed(route: &'static str, at: usize, dice: u64, ended_at: SystemTime) -> Observed {
+fn observed(route: &'static str, at: usize, dice: u64, ended_at: SystemTime) -> RequestRecord {
     let uniform = |shift: u32| ((dice >> shift) & 0xffff) as f64 / 65_536.0;
     let bell = (uniform(16) + uniform(32) + uniform(48)) / 3.0;
     let seconds = 10_f64.powf(-3.0 + 4.0 * bell) * (1.0 + at as f64 / 10.0);
-    Observed {
+    RequestRecord {
         purpose: labels::Purpose::Api,
         context: Arc::new(Context::new(None, None, None)),
         method: "POST",

@@ -2,7 +2,7 @@
 
 use super::App;
 use crate::{
-    cache::{Holdings, Kind},
+    cache::{CacheStats, EntryType},
     engine::Loaded,
     telemetry::metrics::{Gauges, ModelGauge},
 };
@@ -11,10 +11,10 @@ pub struct CacheReport {
     pub enabled: bool,
     /// The name of the store.
     pub backend: &'static str,
-    pub holdings: Holdings,
-    /// Since the start, in the order of `Kind::ALL`.
-    pub hits: [u64; Kind::ALL.len()],
-    pub misses: [u64; Kind::ALL.len()],
+    pub stats: CacheStats,
+    /// Since the start, in the order of `EntryType::ALL`.
+    pub hits: [u64; EntryType::ALL.len()],
+    pub misses: [u64; EntryType::ALL.len()],
 }
 
 impl App {
@@ -23,7 +23,7 @@ impl App {
         CacheReport {
             enabled: self.cache.is_enabled(),
             backend: self.cache.store_name(),
-            holdings: self.cache.holdings().await,
+            stats: self.cache.stats().await,
             hits,
             misses,
         }
@@ -36,8 +36,8 @@ impl App {
 
     /// Measures the gauges for one scrape.
     pub async fn gauges(&self) -> Gauges {
-        let holdings = self.cache.holdings().await;
-        let cache_available = holdings.status == "available";
+        let stats = self.cache.stats().await;
+        let cache_available = stats.status == "available";
         let mut breakers = vec![("cache", self.cache.is_enabled() && !cache_available)];
         let engine = self.backend.engine();
         if let Some(engine) = &engine {
@@ -45,11 +45,11 @@ impl App {
         }
         let engine = engine.unwrap_or_default();
         Gauges {
-            cache_entries: holdings.entries,
-            cache_memory_bytes: holdings.memory_bytes,
-            cache_stored_bytes: holdings.stored_bytes,
-            cache_evictions: holdings.evictions,
-            cache_errors: holdings.errors,
+            cache_entries: stats.entries,
+            cache_memory_bytes: stats.memory_bytes,
+            cache_stored_bytes: stats.stored_bytes,
+            cache_evictions: stats.evictions,
+            cache_errors: stats.errors,
             cache_available,
             waiting: engine.waiting,
             models: engine.loaded.into_iter().map(model_gauge).collect(),

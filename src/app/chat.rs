@@ -12,14 +12,14 @@ use futures_util::Stream;
 use super::{
     App, Caller,
     checked::{checked, prepare},
-    noted::{Noted, note},
+    metering::{RecordedEvents, note},
 };
 use crate::{
     backend::ChatStream,
-    cache::{Events, Served},
-    context::{at_once, within},
+    cache::{CacheStatus, Events},
     error::{Error, Kind, Result},
-    telemetry::call::RunningCall,
+    request_context::{scope, scope_sync},
+    telemetry::model_call::ModelCallRecorder,
     types::{ChatEvent, ChatRequest, FinishReason, Message, Prompt},
 };
 
@@ -29,7 +29,7 @@ pub struct ChatReply {
     /// The model that answers.
     pub model: String,
     pub events: Events,
-    pub served: Served,
+    pub cache_status: CacheStatus,
 }
 
 impl App {
@@ -45,7 +45,7 @@ impl App {
         }
         let identity = self.models.identify(&model).await;
         if let Some(listed) = &identity.listed {
-            caller.observation.model(Arc::clone(listed));
+            caller.recorder.model(Arc::clone(listed));
         }
         let key = self.cache.chat_key(&request, self.origin(&identity, caller));
         let (backend, begin) = (Arc::clone(&self.backend), self.call(caller, &model, &identity));
@@ -53,15 +53,15 @@ impl App {
         let generate = async move || -> Result<Events> {
             let (request, checks) = prepare(request).await?;
             let mut call = begin();
-            let asked = within(call.context(), backend.chat(request)).await;
+            let asked = scope(call.context(), backend.chat(request)).await;
             let events = asked.inspect_err(|error| call.failed(error))?;
             let metered: Events = Box::pin(Metered { events, call, max_tokens, bytes: 0 });
             Ok(checked(metered, checks))
         };
-        let (events, served) = self.cache.chat(key, caller.directives, generate).await?;
-        note(&caller.observation, &served, self.backend.name());
-        let events = Noted::new(events, &served, Arc::clone(&caller.observation));
-        Ok(ChatReply { model, events: Box::pin(events), served })
+        let (events, cache_status) = self.cache.chat(key, caller.cache_control, generate).await?;
+        note(&caller.recorder, &cache_status, self.backend.name());
+        let events = RecordedEvents::new(events, &cache_status, Arc::clone(&caller.recorder));
+        Ok(ChatReply { model, events: Box::pin(events), cache_status })
     }
 }
 
@@ -71,7 +71,7 @@ const MAX_REPLY_BYTES: usize = 32 * 1024 * 1024;
 /// Counts what a reply cost when it has ended, and cuts off one that grows too large.
 struct Metered {
     events: ChatStream,
-    call: RunningCall,
+    call: ModelCallRecorder,
     max_tokens: Option<u32>,
     bytes: usize,
 }
@@ -80,7 +80,7 @@ impl Stream for Metered {
     type Item = Result<ChatEvent>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let event = at_once(self.call.context(), || self.events.as_mut().poll_next(cx));
+        let event = scope_sync(self.call.context(), || self.events.as_mut().poll_next(cx));
         let mut event = ready!(event);
         self.bytes += event.as_ref().and_then(|event| event.as_ref().ok()).map_or(0, ChatEvent::size);
         if self.bytes > MAX_REPLY_BYTES {

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use super::{App, Caller, noted::note};
+use super::{App, Caller, metering::note};
 use crate::{
     cache::Embedded,
-    context::within,
     error::{Error, Kind, Result},
+    request_context::scope,
     types::{EmbedReply, EmbedRequest, Usage},
 };
 
@@ -23,14 +23,14 @@ impl App {
         let (asked, truncate, keep_alive) = (model.clone(), *truncate, *keep_alive);
         let identity = self.models.identify(model).await;
         if let Some(listed) = &identity.listed {
-            caller.observation.model(Arc::clone(listed));
+            caller.recorder.model(Arc::clone(listed));
         }
         let (backend, begin) = (Arc::clone(&self.backend), self.call(caller, model, &identity));
         let ask = async move |input: Vec<String>| {
             let texts = input.len();
             let request = EmbedRequest { model: asked, input, truncate, keep_alive };
             let mut call = begin();
-            let answered = within(call.context(), backend.embed(request)).await;
+            let answered = scope(call.context(), backend.embed(request)).await;
             let sound = answered.and_then(|reply| validate(&reply, texts).map(|()| reply));
             match &sound {
                 Ok(reply) => call.answered(usage(reply), reply.timings.queue),
@@ -39,11 +39,11 @@ impl App {
             sound
         };
         let origin = self.origin(&identity, caller);
-        let embedded = self.cache.embed(request, origin, caller.directives, ask).await?;
-        note(&caller.observation, &embedded.served, self.backend.name());
+        let embedded = self.cache.embed(request, origin, caller.cache_control, ask).await?;
+        note(&caller.recorder, &embedded.cache_status, self.backend.name());
         if let Some(reply) = &embedded.call {
-            caller.observation.usage(usage(reply));
-            reply.timings.queue.into_iter().for_each(|waited| caller.observation.queue(waited));
+            caller.recorder.usage(usage(reply));
+            reply.timings.queue.into_iter().for_each(|waited| caller.recorder.queue(waited));
         }
         Ok(embedded)
     }

@@ -95,10 +95,10 @@ impl App {
 
     /// The same with another limit.
     pub async fn health_within(&self, patience: Duration) -> Health {
-        let (version, listed, holdings) = tokio::join!(
+        let (version, listed, stats) = tokio::join!(
             timeout(patience, self.backend.version()),
             timeout(patience, self.models.list()),
-            timeout(patience, self.cache.holdings())
+            timeout(patience, self.cache.stats())
         );
         let name = self.backend.name();
         let version = version.unwrap_or_else(|_| Err(slow(name, patience)));
@@ -109,7 +109,7 @@ impl App {
         if models.status == Status::Healthy {
             models = self.ailing().unwrap_or(models);
         }
-        let cache = holdings.map_or_else(|_| "it does not answer".to_owned(), |holdings| holdings.status);
+        let cache = stats.map_or_else(|_| "it does not answer".to_owned(), |stats| stats.status);
         let cache = if !self.cache.is_enabled() || cache == "available" {
             Part::HEALTHY
         } else {

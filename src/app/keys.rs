@@ -53,7 +53,7 @@ impl Keys {
         let text = match files::read(&path, MAX_FILE_BYTES) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
             Err(source) if source.kind() == ErrorKind::NotFound => String::new(),
-            Err(source) => return Err(unreadable(&path).because(source)),
+            Err(source) => return Err(unreadable(&path).with_source(source)),
         };
         if text.is_empty() {
             let key = make(&path)?;
@@ -87,8 +87,9 @@ fn hash(key: &[u8]) -> [u8; 32] {
 /// 256 bits from the operating system, written for the owner's eyes only.
 fn make(path: &Path) -> Result<Secret> {
     let mut bytes = [0u8; 32];
-    getrandom::fill(&mut bytes)
-        .map_err(|source| Error::new(Kind::Setup, "The system gives no random numbers.").because(source))?;
+    getrandom::fill(&mut bytes).map_err(|source| {
+        Error::new(Kind::Setup, "The system gives no random numbers.").with_source(source)
+    })?;
     let key = bytes.iter().fold(String::from("sk-"), |mut key, byte| {
         key.push_str(&format!("{byte:02x}"));
         key
@@ -96,7 +97,7 @@ fn make(path: &Path) -> Result<Secret> {
     files::replace(path, format!("{key}\n").as_bytes()).map_err(|source| {
         let advice = advice(&source);
         Error::new(Kind::Setup, format!("No API key can be written to {}; {advice}.", path.display()))
-            .because(source)
+            .with_source(source)
     })?;
     Ok(Secret::new(key))
 }

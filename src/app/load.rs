@@ -3,11 +3,11 @@
 
 use futures_util::stream;
 
-use super::{App, Caller, ChatReply, noted::note};
+use super::{App, Caller, ChatReply, metering::note};
 use crate::{
-    cache::Served,
-    context::within,
+    cache::CacheStatus,
     error::Result,
+    request_context::scope,
     types::{KeepAlive, Usage},
 };
 
@@ -24,14 +24,14 @@ impl App {
     ) -> Result<ChatReply> {
         let identity = self.models.identify(&model).await;
         if let Some(listed) = &identity.listed {
-            caller.observation.model(listed.clone());
+            caller.recorder.model(listed.clone());
         }
         let mut call = self.call(caller, &model, &identity)();
-        let loaded = within(call.context(), self.backend.load(&model, keep_alive)).await;
+        let loaded = scope(call.context(), self.backend.load(&model, keep_alive)).await;
         let done = loaded.inspect_err(|error| call.failed(error))?;
         call.answered(Usage::default(), done.timings.queue);
-        note(&caller.observation, &Served::Bypass, self.backend.name());
+        note(&caller.recorder, &CacheStatus::Bypass, self.backend.name());
         let events = Box::pin(stream::iter([Ok(done.into())]));
-        Ok(ChatReply { model, events, served: Served::Bypass })
+        Ok(ChatReply { model, events, cache_status: CacheStatus::Bypass })
     }
 }

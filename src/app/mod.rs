@@ -9,8 +9,8 @@ mod embed;
 pub mod health;
 pub mod keys;
 mod load;
+mod metering;
 pub mod models;
-mod noted;
 pub mod pictures;
 pub mod prompts;
 pub mod vision;
@@ -30,10 +30,10 @@ pub use self::{analytics::CacheReport, chat::ChatReply};
 use self::{pictures::Pictures, prompts::Prompts};
 use crate::{
     backend::Backend,
-    cache::{Cache, Directives, Origin},
-    ocr::{self, OcrEngine, Tesseract},
+    cache::{Cache, CacheControl, KeyScope},
     store::History,
-    telemetry::{Monitoring, observation::Observation, traces::Exporter},
+    telemetry::{Monitoring, recorder::RequestRecorder, traces::Exporter},
+    tesseract::{self, OcrEngine, Tesseract},
     types::KeyId,
 };
 
@@ -60,7 +60,7 @@ pub struct App {
 pub struct Settings<'a> {
     pub models: &'a models::Settings,
     pub pictures: &'a pictures::Settings,
-    pub ocr: &'a ocr::Settings,
+    pub ocr: &'a tesseract::Settings,
 }
 
 /// Parts of the product, each opened by its own module.
@@ -80,9 +80,9 @@ pub struct Caller {
     /// The route's template: a constant, fit for a metric's label.
     pub endpoint: &'static str,
     /// `Cache-Control` of the request.
-    pub directives: Directives,
+    pub cache_control: CacheControl,
     /// Recorder of the request.
-    pub observation: Arc<Observation>,
+    pub recorder: Arc<RequestRecorder>,
 }
 
 impl App {
@@ -120,10 +120,10 @@ impl App {
 
     /// Returns the scope of the cache key; none while it is not known which weights will
     /// answer.
-    fn origin<'a>(&'a self, identity: &'a Identity, caller: &Caller) -> Option<Origin<'a>> {
+    fn origin<'a>(&'a self, identity: &'a Identity, caller: &Caller) -> Option<KeyScope<'a>> {
         let (digest, context) = (identity.digest.as_deref()?, identity.context);
         let owner = Some(caller.key.to_bytes());
-        Some(Origin { backend: self.backend.name(), digest, context, owner })
+        Some(KeyScope { backend: self.backend.name(), digest, context, owner })
     }
 
     /// Ends everything that runs behind the scenes.

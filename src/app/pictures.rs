@@ -11,9 +11,9 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
     error::{Error, Kind, Result},
-    setting::whole,
     telemetry::metrics::Metrics,
     types::{EncodedImage, Image, ImageFile, ImageLimits, Refusal},
+    value_parser::whole,
 };
 
 #[derive(Args, Clone, Debug)]

@@ -56,7 +56,7 @@ fn check_names(folder: &Path) -> Result<()> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(source) if source.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(unusable(folder, "cannot be read").because(source)),
+        Err(source) => return Err(unusable(folder, "cannot be read").with_source(source)),
     };
     for entry in entries.flatten() {
         let name = entry.file_name();
@@ -74,12 +74,12 @@ fn text(folder: &Path, (name, built_in): Prompt) -> Result<String> {
     let path = folder.join(name);
     let own = match files::read(&path, MAX_BYTES) {
         Ok(bytes) => String::from_utf8(bytes)
-            .map_err(|source| unusable(&path, "cannot be read as text in UTF-8").because(source))?,
+            .map_err(|source| unusable(&path, "cannot be read as text in UTF-8").with_source(source))?,
         Err(source) if source.kind() == ErrorKind::NotFound => built_in.to_owned(),
         Err(source) if source.kind() == ErrorKind::FileTooLarge => {
-            return Err(unusable(&path, "has more than 64 kB").because(source));
+            return Err(unusable(&path, "has more than 64 kB").with_source(source));
         }
-        Err(source) => return Err(unusable(&path, "cannot be read").because(source)),
+        Err(source) => return Err(unusable(&path, "cannot be read").with_source(source)),
     };
     match own.trim() {
         "" => Err(unusable(&path, "is empty; write a prompt into it, or remove it")),

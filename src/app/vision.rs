@@ -5,9 +5,9 @@ use futures_util::{StreamExt, stream};
 
 use super::{App, Caller, ChatReply};
 use crate::{
-    cache::{Events, Origin, Served},
+    cache::{CacheStatus, Events, KeyScope},
     error::{Error, Kind, Result},
-    ocr::OcrEngine,
+    tesseract::OcrEngine,
     types::{ChatEvent, ChatRequest, Done, Format, Image, Message, Prompt, Role, Sampling},
 };
 
@@ -21,11 +21,11 @@ pub enum Detail {
 }
 
 /// A text about a picture, whole.
-pub struct Reading {
+pub struct VisionReply {
     pub text: String,
     /// The model that wrote it, or `tesseract` with its version.
     pub model: String,
-    pub served: Served,
+    pub cache_status: CacheStatus,
 }
 
 /// Replies of vision models when there is no text to read, in lower case and without full stop.
@@ -67,7 +67,7 @@ impl App {
         model: String,
         image: Image,
         detail: Detail,
-    ) -> Result<Reading> {
+    ) -> Result<VisionReply> {
         let prompt = match detail {
             Detail::Brief => &self.prompts.caption_brief,
             Detail::Normal => &self.prompts.caption_normal,
@@ -82,7 +82,7 @@ impl App {
     ///
     /// # Errors
     /// Those of `App::chat`, and of `Tesseract::read`.
-    pub async fn ocr(&self, caller: &Caller, reader: Reader, image: Image) -> Result<Reading> {
+    pub async fn ocr(&self, caller: &Caller, reader: Reader, image: Image) -> Result<VisionReply> {
         let mut reading = match reader {
             Reader::Tesseract => self.tesseract_reads(caller, image).await?,
             Reader::Model(model) => {
@@ -103,12 +103,12 @@ impl App {
 
     /// Kept in the cache as a model's reply would be: its version is the model, and the languages
     /// with the version are what a digest is to weights.
-    async fn tesseract_reads(&self, caller: &Caller, image: Image) -> Result<Reading> {
+    async fn tesseract_reads(&self, caller: &Caller, image: Image) -> Result<VisionReply> {
         let version = self.tesseract.version().await?.to_owned();
         let digest = format!("{version} {}", self.tesseract.languages());
         let request = request(version.clone(), image.clone(), String::new(), Sampling::default());
         let owner = Some(caller.key.to_bytes());
-        let origin = Origin { backend: "tesseract", digest: &digest, context: None, owner };
+        let origin = KeyScope { backend: "tesseract", digest: &digest, context: None, owner };
         let key = self.cache.chat_key(&request, Some(origin));
         let tesseract = self.tesseract.clone();
         let read = async move || -> Result<Events> {
@@ -117,8 +117,8 @@ impl App {
             let events: Events = Box::pin(stream::iter(events.map(Ok)));
             Ok(events)
         };
-        let (events, served) = self.cache.chat(key, caller.directives, read).await?;
-        whole(ChatReply { model: version, events, served }).await
+        let (events, cache_status) = self.cache.chat(key, caller.cache_control, read).await?;
+        whole(ChatReply { model: version, events, cache_status }).await
     }
 }
 
@@ -148,17 +148,17 @@ fn likeliest() -> Sampling {
     Sampling { temperature: Some(0.0), ..Sampling::default() }
 }
 
-async fn whole(mut reply: ChatReply) -> Result<Reading> {
+async fn whole(mut reply: ChatReply) -> Result<VisionReply> {
     let mut text = String::new();
     while let Some(event) = reply.events.next().await {
         match event? {
             ChatEvent::Text(more) => text.push_str(&more),
             ChatEvent::Thinking(_) | ChatEvent::ToolCall(_) => {}
             ChatEvent::Done(_) => {
-                return Ok(Reading {
+                return Ok(VisionReply {
                     text: text.trim().to_owned(),
                     model: reply.model,
-                    served: reply.served,
+                    cache_status: reply.cache_status,
                 });
             }
         }

@@ -18,10 +18,10 @@ use serde::Serialize;
 use tokio::task::spawn_blocking;
 
 use crate::{
-    client,
     engine::{self, Engine},
     error::{Error, Kind, Result},
-    library::{self, Library},
+    http_client,
+    model_store::{self, ModelStore},
     types::{ChatEvent, ChatRequest, Done, EmbedReply, EmbedRequest, KeepAlive, Model},
 };
 
@@ -66,8 +66,8 @@ pub trait Backend: Send + Sync + 'static {
 pub struct Settings<'a> {
     pub ollama: &'a ollama::Settings,
     pub engine: &'a engine::Settings,
-    pub library: &'a library::Settings,
-    pub client: &'a client::Settings,
+    pub model_store: &'a model_store::Settings,
+    pub client: &'a http_client::Settings,
 }
 
 /// The backend that the settings ask for: Ollama when it has an address, else the embedded engine.
@@ -79,18 +79,18 @@ pub fn build(settings: Settings<'_>, data_dir: &Path) -> Result<Arc<dyn Backend>
     if let Some(url) = &settings.ollama.ollama_base_url {
         return Ok(Arc::new(ollama::Ollama::new(url, settings.client.into())?));
     }
-    let library = Library::configured(settings.library, data_dir)?;
-    if let Err(error) = library.install_demo() {
+    let model_store = ModelStore::configured(settings.model_store, data_dir)?;
+    if let Err(error) = model_store.install_demo() {
         // On a full disk the others still serve.
         tracing::warn!("The demo model is left out: {}", error.chain());
     }
-    let engine = Engine::new(settings.engine.clone(), data_dir, library.clone())?;
-    Ok(Arc::new(Embedded::new(library, Arc::new(engine))))
+    let engine = Engine::new(settings.engine.clone(), data_dir, model_store.clone())?;
+    Ok(Arc::new(Embedded::new(model_store, Arc::new(engine))))
 }
 
 fn to_json(body: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(body).map_err(|source| {
-        Error::new(Kind::Internal, "The request cannot be written as JSON.").because(source)
+        Error::new(Kind::Internal, "The request cannot be written as JSON.").with_source(source)
     })
 }
 
@@ -105,5 +105,5 @@ async fn work<T: Send + 'static>(
     }
     spawn_blocking(work)
         .await
-        .map_err(|source| Error::new(Kind::Internal, "The work for a backend failed.").because(source))?
+        .map_err(|source| Error::new(Kind::Internal, "The work for a backend failed.").with_source(source))?
 }

@@ -19,8 +19,8 @@ use serde::de::DeserializeOwned;
 
 use super::{Backend, ChatStream, LARGE, plain_text, replies::events, to_json, work};
 use crate::{
-    client::{Client, Method, Response, Target, Timeouts, server_url},
     error::{Error, Kind, Result},
+    http_client::{Client, Method, Response, Target, Timeouts, server_url},
     types::{
         Capability, ChatRequest, Context, ControlTokens, Done, EmbedReply, EmbedRequest, FinishReason,
         KeepAlive, Model, ModelName, Prompt, Timings,
@@ -247,7 +247,7 @@ fn refusal(Refused { status, text, is_ollamas, through_proxy }: Refused, model: 
             format!("Ollama answered{} with status {status}.", if is_ollamas { "" } else { through_proxy }),
         ),
     };
-    error.because(loggable(&text))
+    error.with_source(loggable(&text))
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T> {

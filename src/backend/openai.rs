@@ -9,8 +9,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{LARGE, place::Place, replies, to_json, work};
 use crate::{
-    client::{Client, Method, Response},
     error::{Error, Kind, Result},
+    http_client::{Client, Method, Response},
     types::{ChatEvent, Done, EmbedReply},
     wire::{
         Parser,
@@ -51,7 +51,7 @@ pub(super) async fn ask<T: DeserializeOwned>(
     let answer = post(client, path, to_json(body)?, place).await?.bytes(SMALL_BODY).await?;
     serde_json::from_slice(&answer).map_err(|source| {
         Error::new(Kind::BadGateway, format!("{} gave an answer that cannot be understood.", client.peer()))
-            .because(json_fault(&source))
+            .with_source(json_fault(&source))
     })
 }
 
@@ -115,7 +115,7 @@ async fn refusal(response: Response, place: Place<'_>) -> Error {
         504 => (Kind::GatewayTimeout, format!("{peer} did not answer in time.")),
         _ => (Kind::BadGateway, format!("{peer} answered with an error (status {status}).")),
     };
-    let refused = Error::new(kind, message).because(loggable(&error.message));
+    let refused = Error::new(kind, message).with_source(loggable(&error.message));
     match status {
         429 | 503 => refused.retry_after(LOADING),
         _ => refused,

@@ -5,8 +5,8 @@ use futures_util::Stream;
 use tokio::time::timeout;
 
 use crate::{
-    client::Response,
     error::{Error, Kind, Result},
+    http_client::Response,
     types::ChatEvent,
     wire::{Framing, Parser},
 };

@@ -11,12 +11,12 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    Cache, Directives, Key, Origin, Served, Shared,
+    Cache, CacheControl, CacheKey, CacheStatus, KeyScope, Shared,
     entry::{self, Embedding},
     fresh, keep, key,
 };
 use crate::{
-    error::{Error, Kind as ErrorKind, Result},
+    error::{Error, Kind, Result},
     types::{EmbedReply, EmbedRequest},
 };
 
@@ -40,12 +40,12 @@ pub struct Embedded {
     /// The places of the texts that were cut to what the model takes.
     pub truncated: Vec<usize>,
     pub call: Option<EmbedReply>,
-    pub served: Served,
+    pub cache_status: CacheStatus,
 }
 
 /// A text that is ours to ask for, and those who wait for its vector.
 struct Claim {
-    key: Key,
+    key: CacheKey,
     text: String,
     /// Where it stands first among the caller's texts.
     index: usize,
@@ -61,7 +61,7 @@ struct Missing {
 
 /// A text whose vector is being made.
 struct Wait {
-    key: Key,
+    key: CacheKey,
     /// Its first place among the caller's texts.
     index: usize,
     promise: Promise,
@@ -78,8 +78,8 @@ impl Cache {
     pub async fn embed<F>(
         &self,
         request: EmbedRequest,
-        origin: Option<Origin<'_>>,
-        directives: Directives,
+        origin: Option<KeyScope<'_>>,
+        cache_control: CacheControl,
         ask: impl FnOnce(Vec<String>) -> F + Send + 'static,
     ) -> Result<Embedded>
     where
@@ -87,69 +87,69 @@ impl Cache {
     {
         // How long the model stays loaded changes nothing in what it says.
         let EmbedRequest { model, input: texts, truncate, keep_alive: _ } = request;
-        let Some(origin) = origin.filter(|_| self.settings.cache_enabled && !directives.no_store) else {
+        let Some(origin) = origin.filter(|_| self.settings.cache_enabled && !cache_control.no_store) else {
             let mut reply = ask(texts).await?;
             let vectors = std::mem::take(&mut reply.embeddings).into_iter().map(Vector::from).collect();
             let truncated = std::mem::take(&mut reply.truncated);
-            return Ok(Embedded { vectors, truncated, call: Some(reply), served: Served::Bypass });
+            return Ok(Embedded { vectors, truncated, call: Some(reply), cache_status: CacheStatus::Bypass });
         };
         let origin = self.scoped(origin);
-        let keys: Vec<Key> =
+        let keys: Vec<CacheKey> =
             texts.iter().map(|text| key::embedding(&model, text, truncate, origin)).collect();
-        let mut unique: HashMap<Key, (usize, String)> = HashMap::with_capacity(keys.len());
+        let mut unique: HashMap<CacheKey, (usize, String)> = HashMap::with_capacity(keys.len());
         for (key, text) in keys.iter().zip(texts.into_iter().enumerate()) {
             unique.entry(*key).or_insert(text);
         }
-        let (mut known, oldest) = self.known(&mut unique, directives).await;
+        let (mut known, oldest) = self.known(&mut unique, cache_control).await;
         let hits = known.len();
         let abandoned = CancellationToken::new();
         let missing = self.claim(unique, &abandoned);
         let counts = (hits, missing.ask.len(), missing.wait.len());
         self.count(counts);
         let call = self.make(missing, abandoned, ask, &mut known).await?;
-        let stored = Arc::new(AtomicBool::new(!self.ttl(super::Kind::Embedding).is_zero()));
-        let served = match counts {
-            (_, 0, 0) => oldest.unwrap_or(Served::Bypass),
-            (0, 0, _) => Served::Collapsed,
-            (0, _, _) if directives.asks_for_new() => Served::Refreshed { stored },
-            (0, _, _) => Served::Miss { stored },
-            _ => Served::Partial,
+        let stored = Arc::new(AtomicBool::new(!self.ttl(super::EntryType::Embedding).is_zero()));
+        let cache_status = match counts {
+            (_, 0, 0) => oldest.unwrap_or(CacheStatus::Bypass),
+            (0, 0, _) => CacheStatus::Collapsed,
+            (0, _, _) if cache_control.asks_for_new() => CacheStatus::Refreshed { stored },
+            (0, _, _) => CacheStatus::Miss { stored },
+            _ => CacheStatus::Partial,
         };
         let known: Vec<&Embedding> = keys.iter().filter_map(|key| known.get(key)).collect();
         let truncated = known.iter().enumerate().filter(|(_, it)| it.truncated).map(|(n, _)| n).collect();
         let vectors = known.iter().map(|it| Arc::clone(&it.vector)).collect();
-        Ok(Embedded { vectors, truncated, call, served })
+        Ok(Embedded { vectors, truncated, call, cache_status })
     }
 
     /// Takes out of `wanted` what the store has. With the entry that expires first.
     async fn known(
         &self,
-        wanted: &mut HashMap<Key, (usize, String)>,
-        directives: Directives,
-    ) -> (HashMap<Key, Embedding>, Option<Served>) {
+        wanted: &mut HashMap<CacheKey, (usize, String)>,
+        cache_control: CacheControl,
+    ) -> (HashMap<CacheKey, Embedding>, Option<CacheStatus>) {
         let mut known = HashMap::new();
-        if directives.no_cache {
+        if cache_control.no_cache {
             return (known, None);
         }
-        let keys: Vec<Key> = wanted.keys().copied().collect();
-        let mut first: Option<(SystemTime, Served)> = None;
+        let keys: Vec<CacheKey> = wanted.keys().copied().collect();
+        let mut first: Option<(SystemTime, CacheStatus)> = None;
         for (key, entry) in keys.iter().zip(self.shared.store.get(&keys).await) {
             let Some(entry) = entry else { continue };
-            if let (Some(served), Some(embedding)) =
-                (fresh(&entry, directives), entry::to_embedding(&entry.value))
+            if let (Some(cache_status), Some(embedding)) =
+                (fresh(&entry, cache_control), entry::to_embedding(&entry.value))
             {
                 if first.as_ref().is_none_or(|(expires_at, _)| entry.expires_at < *expires_at) {
-                    first = Some((entry.expires_at, served));
+                    first = Some((entry.expires_at, cache_status));
                 }
                 wanted.remove(key);
                 known.insert(*key, embedding);
             }
         }
-        (known, first.map(|(_, served)| served))
+        (known, first.map(|(_, cache_status)| cache_status))
     }
 
     /// Divides what is missing into what somebody else is asking for and what is now ours to ask.
-    fn claim(&self, wanted: HashMap<Key, (usize, String)>, abandoned: &CancellationToken) -> Missing {
+    fn claim(&self, wanted: HashMap<CacheKey, (usize, String)>, abandoned: &CancellationToken) -> Missing {
         let mut missing = Missing::default();
         let ours = Arc::new(abandoned.clone().drop_guard());
         let mut running = self.shared.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -174,10 +174,10 @@ impl Cache {
     }
 
     fn count(&self, (hits, asked, waited): (usize, usize, usize)) {
-        let (cache, kind) = (&self.shared.metrics.cache, super::Kind::Embedding.as_str());
-        (0..hits).for_each(|_| cache.hit(kind));
-        (0..asked).for_each(|_| cache.missed(kind));
-        (0..waited - asked).for_each(|_| cache.collapsed(kind));
+        let (cache, entry_type) = (&self.shared.metrics.cache, super::EntryType::Embedding.as_str());
+        (0..hits).for_each(|_| cache.hit(entry_type));
+        (0..asked).for_each(|_| cache.missed(entry_type));
+        (0..waited - asked).for_each(|_| cache.collapsed(entry_type));
     }
 
     async fn make<F>(
@@ -185,13 +185,13 @@ impl Cache {
         Missing { ask: claims, wait }: Missing,
         abandoned: CancellationToken,
         ask: impl FnOnce(Vec<String>) -> F + Send + 'static,
-        known: &mut HashMap<Key, Embedding>,
+        known: &mut HashMap<CacheKey, Embedding>,
     ) -> Result<Option<EmbedReply>>
     where
         F: Future<Output = Result<EmbedReply>> + Send + 'static,
     {
         let call = (!claims.is_empty()).then(|| {
-            let (shared, ttl) = (Arc::clone(&self.shared), self.ttl(super::Kind::Embedding));
+            let (shared, ttl) = (Arc::clone(&self.shared), self.ttl(super::EntryType::Embedding));
             let texts = claims.iter().map(|claim| claim.text.clone()).collect();
             // A task of its own: somebody else may be waiting for it when our caller leaves.
             tokio::spawn(async move {
@@ -205,7 +205,7 @@ impl Cache {
         });
         let reply = match call {
             None => None,
-            Some(call) => Some(call.await.map_err(|source| lost().because(source))??),
+            Some(call) => Some(call.await.map_err(|source| lost().with_source(source))??),
         };
         for Wait { key, index, mut promise, _interest } in wait {
             let embedding = promise.wait_for(Option::is_some).await.map_err(|_| lost())?.clone();
@@ -255,13 +255,13 @@ impl Claims {
 }
 
 fn lost() -> Error {
-    Error::new(ErrorKind::Internal, "The embedding was not finished.")
+    Error::new(Kind::Internal, "The embedding was not finished.")
 }
 
 /// Returns the error for requests that wait for the text the model got at `/input/{n}`: of a refusal only what
 /// is about this text.
 fn for_others(error: &Error, n: usize) -> Error {
-    if error.kind() != ErrorKind::Invalid {
+    if error.kind() != Kind::Invalid {
         return error.clone();
     }
     let pointer = format!("/input/{n}");
@@ -271,7 +271,7 @@ fn for_others(error: &Error, n: usize) -> Error {
         return Error::fields(about_it);
     }
     let message = "It was being embedded with texts of another request, which was refused; ask again.";
-    Error::new(ErrorKind::Unavailable, message).retry_after(Duration::from_secs(1)).because(error.clone())
+    Error::new(Kind::Unavailable, message).retry_after(Duration::from_secs(1)).with_source(error.clone())
 }
 
 impl Drop for Claims {
@@ -308,8 +308,8 @@ mod tests {
         EmbedRequest { model: "m".to_owned(), input, truncate: false, keep_alive: None }
     }
 
-    const ORIGIN: Option<Origin<'_>> =
-        Some(Origin { backend: "embedded", digest: "d", context: None, owner: None });
+    const ORIGIN: Option<KeyScope<'_>> =
+        Some(KeyScope { backend: "embedded", digest: "d", context: None, owner: None });
 
     #[tokio::test]
     async fn a_refusal_names_the_text_to_its_caller_and_no_text_to_others() {
@@ -319,8 +319,8 @@ mod tests {
             let embeddings = input.iter().map(|_| vec![0.5]).collect();
             Ok(EmbedReply { embeddings, ..EmbedReply::default() })
         };
-        let directives = Directives::default;
-        cache.embed(request(&["known"]), ORIGIN, directives(), known).await.expect("a vector");
+        let cache_control = CacheControl::default;
+        cache.embed(request(&["known"]), ORIGIN, cache_control(), known).await.expect("a vector");
         let (go, gone) = oneshot::channel::<()>();
         let (asks, asked) = oneshot::channel();
         let refuse = async |input: Vec<String>| {
@@ -329,11 +329,11 @@ mod tests {
             let index = input.iter().position(|text| text == "long").expect("it is asked for");
             Err(Error::field(format!("/input/{index}"), "is too long"))
         };
-        let own = cache.embed(request(&["b", "known", "b", "long", "a"]), ORIGIN, directives(), refuse);
+        let own = cache.embed(request(&["b", "known", "b", "long", "a"]), ORIGIN, cache_control(), refuse);
         let other = async {
             asked.await.expect("a call");
-            let other = cache.embed(request(&["a"]), ORIGIN, directives(), known);
-            let alike = cache.embed(request(&["known", "long"]), ORIGIN, directives(), known);
+            let other = cache.embed(request(&["a"]), ORIGIN, cache_control(), known);
+            let alike = cache.embed(request(&["known", "long"]), ORIGIN, cache_control(), known);
             let joined = async {
                 let sample = "simpleton_cache_collapsed_total{cache_type=\"embedding\"} 2";
                 let metrics = &cache.shared.metrics;
@@ -348,8 +348,8 @@ mod tests {
         let own = own.err().expect("a refusal");
         assert_eq!(own.field_errors()[0].pointer, "/input/3");
         assert_eq!(alike.err().expect("a refusal").field_errors()[0].pointer, "/input/1");
-        assert_eq!(other.err().expect("nothing").kind(), ErrorKind::Unavailable);
-        cache.embed(request(&["a"]), ORIGIN, directives(), known).await.expect("a vector");
+        assert_eq!(other.err().expect("nothing").kind(), Kind::Unavailable);
+        cache.embed(request(&["a"]), ORIGIN, cache_control(), known).await.expect("a vector");
     }
 
     #[tokio::test]
@@ -362,9 +362,9 @@ mod tests {
             std::future::pending().await
         };
         let never = async |_: Vec<String>| unreachable!("it is being made");
-        let mut first = Box::pin(cache.embed(request(&["a"]), ORIGIN, Directives::default(), endless));
+        let mut first = Box::pin(cache.embed(request(&["a"]), ORIGIN, CacheControl::default(), endless));
         assert!(futures_util::poll!(&mut first).is_pending());
-        let mut second = Box::pin(cache.embed(request(&["a"]), ORIGIN, Directives::default(), never));
+        let mut second = Box::pin(cache.embed(request(&["a"]), ORIGIN, CacheControl::default(), never));
         while !cache.shared.running.lock().expect("a board").values().any(|it| it.interest.strong_count() > 1)
         {
             assert!(
@@ -381,7 +381,7 @@ mod tests {
         asked.await.expect_err("the call was dropped");
         let known =
             async |_: Vec<String>| Ok(EmbedReply { embeddings: vec![vec![0.5]], ..EmbedReply::default() });
-        cache.embed(request(&["a"]), ORIGIN, Directives::default(), known).await.expect("a vector");
+        cache.embed(request(&["a"]), ORIGIN, CacheControl::default(), known).await.expect("a vector");
         assert!(cache.shared.running.lock().expect("a board").is_empty());
     }
 }

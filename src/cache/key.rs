@@ -4,7 +4,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::store::{Key, Kind};
+use super::store::{CacheKey, EntryType};
 use crate::types::{
     ChatRequest, Completion, EmbedRequest, Format, Image, Message, Prompt, Sampling, Tool, ToolCall,
 };
@@ -14,7 +14,7 @@ const VERSION: u8 = 3;
 
 /// Scope of a cache key: everything an answer depends on besides the request.
 #[derive(Clone, Copy, Debug)]
-pub struct Origin<'a> {
+pub struct KeyScope<'a> {
     /// The kind of backend.
     pub backend: &'a str,
     /// Of the model that answers; a model that is pulled anew has another one.
@@ -26,7 +26,7 @@ pub struct Origin<'a> {
 }
 
 /// The key of a request for text.
-pub(super) fn chat(request: &ChatRequest, origin: Origin<'_>) -> Key {
+pub(super) fn chat(request: &ChatRequest, origin: KeyScope<'_>) -> CacheKey {
     // How long the model stays loaded changes nothing in what it says.
     let ChatRequest { model, prompt, tools, format, sampling, think, keep_alive: _ } = request;
     let mut hash = Canonical::new(origin, model);
@@ -61,16 +61,16 @@ pub(super) fn chat(request: &ChatRequest, origin: Origin<'_>) -> Key {
     hash.maybe(*think, |hash, think| {
         hash.byte(u8::from(think.is_on())).text(think.effort().unwrap_or_default())
     });
-    let kind = match prompt {
-        _ if pictures => Kind::Vision,
-        Prompt::Messages(_) => Kind::Chat,
-        Prompt::Completion(_) => Kind::Inference,
+    let entry_type = match prompt {
+        _ if pictures => EntryType::Vision,
+        Prompt::Messages(_) => EntryType::Chat,
+        Prompt::Completion(_) => EntryType::Inference,
     };
-    hash.finish(kind)
+    hash.finish(entry_type)
 }
 
 /// Domain separator of a request's hash, whichever backend answers it.
-const NOBODY: Origin<'static> = Origin { backend: "", digest: "", context: None, owner: None };
+const NOBODY: KeyScope<'static> = KeyScope { backend: "", digest: "", context: None, owner: None };
 
 /// A hash of everything in a request that can change its answer.
 pub fn fingerprint(request: &ChatRequest) -> [u8; 32] {
@@ -83,14 +83,14 @@ pub fn embed_fingerprint(request: &EmbedRequest) -> [u8; 32] {
     let mut hash = Canonical::new(NOBODY, model);
     hash.byte(u8::from(*truncate));
     input.iter().fold(hash.count(input.len()), |hash, text| hash.text(text));
-    hash.finish(Kind::Embedding).hash
+    hash.finish(EntryType::Embedding).hash
 }
 
 /// The key of one text's embedding.
-pub(super) fn embedding(model: &str, text: &str, truncate: bool, origin: Origin<'_>) -> Key {
+pub(super) fn embedding(model: &str, text: &str, truncate: bool, origin: KeyScope<'_>) -> CacheKey {
     let mut hash = Canonical::new(origin, model);
     hash.text(text).byte(u8::from(truncate));
-    hash.finish(Kind::Embedding)
+    hash.finish(EntryType::Embedding)
 }
 
 /// Feeds a hash so that no two different inputs give the same bytes: every text and list comes with
@@ -98,7 +98,7 @@ pub(super) fn embedding(model: &str, text: &str, truncate: bool, origin: Origin<
 struct Canonical(Sha256);
 
 impl Canonical {
-    fn new(Origin { backend, digest, context, owner }: Origin<'_>, model: &str) -> Self {
+    fn new(KeyScope { backend, digest, context, owner }: KeyScope<'_>, model: &str) -> Self {
         let mut new = Self(Sha256::new());
         new.byte(VERSION).text(backend).text(model).text(digest);
         new.maybe(context, |hash, tokens| hash.bytes(&tokens.to_le_bytes()));
@@ -157,8 +157,8 @@ impl Canonical {
         }
     }
 
-    fn finish(self, kind: Kind) -> Key {
-        Key { kind, hash: self.0.finalize().into() }
+    fn finish(self, entry_type: EntryType) -> CacheKey {
+        CacheKey { entry_type, hash: self.0.finalize().into() }
     }
 }
 
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
     use crate::types::{JsonText, Role, Think};
 
-    const ORIGIN: Origin<'static> = Origin { backend: "fake", digest: "d1", context: None, owner: None };
+    const ORIGIN: KeyScope<'static> = KeyScope { backend: "fake", digest: "d1", context: None, owner: None };
 
     fn request() -> ChatRequest {
         ChatRequest {
@@ -181,13 +181,13 @@ mod tests {
         }
     }
 
-    fn changed(change: impl FnOnce(&mut ChatRequest)) -> Key {
+    fn changed(change: impl FnOnce(&mut ChatRequest)) -> CacheKey {
         let mut request = request();
         change(&mut request);
         chat(&request, ORIGIN)
     }
 
-    fn with_schema(text: &str) -> Key {
+    fn with_schema(text: &str) -> CacheKey {
         let schema = serde_json::from_str(text).expect("JSON");
         changed(|r| r.format = Format::Schema(schema))
     }
@@ -205,12 +205,12 @@ mod tests {
         let text = || Completion { text: "hi".into(), ..Completion::default() };
         let keys = [
             chat(&request(), ORIGIN),
-            chat(&request(), Origin { backend: "other", ..ORIGIN }),
-            chat(&request(), Origin { digest: "d2", ..ORIGIN }),
-            chat(&request(), Origin { context: Some(4096), ..ORIGIN }),
-            chat(&request(), Origin { context: Some(8192), ..ORIGIN }),
-            chat(&request(), Origin { owner: Some([1; 4]), ..ORIGIN }),
-            chat(&request(), Origin { owner: Some([2; 4]), ..ORIGIN }),
+            chat(&request(), KeyScope { backend: "other", ..ORIGIN }),
+            chat(&request(), KeyScope { digest: "d2", ..ORIGIN }),
+            chat(&request(), KeyScope { context: Some(4096), ..ORIGIN }),
+            chat(&request(), KeyScope { context: Some(8192), ..ORIGIN }),
+            chat(&request(), KeyScope { owner: Some([1; 4]), ..ORIGIN }),
+            chat(&request(), KeyScope { owner: Some([2; 4]), ..ORIGIN }),
             changed(|r| r.model = "n".into()),
             message(Message::new(Role::User, "ho")),
             message(Message::new(Role::System, "hi")),
@@ -251,7 +251,7 @@ mod tests {
             embedding("m", "hi", false, ORIGIN),
             embedding("m", "hi", true, ORIGIN),
             embedding("m", "ho", false, ORIGIN),
-            embedding("m", "hi", false, Origin { context: Some(4096), ..ORIGIN }),
+            embedding("m", "hi", false, KeyScope { context: Some(4096), ..ORIGIN }),
         ];
         let different: std::collections::HashSet<_> = keys.iter().collect();
         assert_eq!(different.len(), keys.len());

@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use moka::{Expiry, notification::RemovalCause, policy::EvictionPolicy, sync::Cache};
 
-use super::store::{Entry, Key, Kind};
+use super::store::{CacheEntry, CacheKey, EntryType};
 
 /// Bytes of an entry besides its value: key, reference counts, queue and timer nodes, table slot.
 /// Measured with moka 0.12.16: 20,000 to 200,000 entries of 100 bytes each.
@@ -28,10 +28,10 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 const LONGEST_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// An entry that begins now, or nothing when it would never be served.
-pub(super) fn entry_from_now(value: Bytes, ttl: Duration) -> Option<Entry> {
+pub(super) fn entry_from_now(value: Bytes, ttl: Duration) -> Option<CacheEntry> {
     let stored_at = SystemTime::now();
     let expires_at = stored_at.checked_add(ttl.min(LONGEST_TTL))?;
-    (expires_at > stored_at).then_some(Entry { value, stored_at, expires_at })
+    (expires_at > stored_at).then_some(CacheEntry { value, stored_at, expires_at })
 }
 
 /// Whether an entry may be served at `now`, by the wall clock.
@@ -39,21 +39,21 @@ pub(super) fn entry_from_now(value: Bytes, ttl: Duration) -> Option<Entry> {
 /// When the clock jumps forward, entries end early. When it jumps back by more than a minute,
 /// entries stored "in the future" are misses, for a clock that was wrong by a year would otherwise
 /// serve them for a year; they are kept, and served again once the clock is right again.
-pub(super) fn is_fresh(entry: &Entry, now: SystemTime) -> bool {
+pub(super) fn is_fresh(entry: &CacheEntry, now: SystemTime) -> bool {
     let stored_by = now.checked_add(CLOCK_TOLERANCE).unwrap_or(now);
     entry.stored_at <= stored_by && now < entry.expires_at
 }
 
 /// The kinds that a clear names, `None` being all of them.
-pub(super) fn kinds_of(kind: Option<Kind>) -> &'static [Kind] {
-    kind.map_or(&Kind::ALL, |kind| slice::from_ref(&Kind::ALL[kind as usize]))
+pub(super) fn types_of(entry_type: Option<EntryType>) -> &'static [EntryType] {
+    entry_type.map_or(&EntryType::ALL, |entry_type| slice::from_ref(&EntryType::ALL[entry_type as usize]))
 }
 
 /// Entries in memory, the least recently used leaving first. Not TinyLFU, moka's default: that one
 /// may refuse a new entry, and what was just put has to be found.
 pub(super) struct Memory {
-    entries: Cache<Slot, Entry>,
-    shelves: Arc<[Shelf; Kind::ALL.len()]>,
+    entries: Cache<Slot, CacheEntry>,
+    counters: Arc<[TypeCounters; EntryType::ALL.len()]>,
     evictions: Arc<AtomicU64>,
     peak_bytes: AtomicU64,
 }
@@ -62,14 +62,14 @@ pub(super) struct Memory {
 /// it is complete at once, however many entries there are and whoever is writing meanwhile.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Slot {
-    era: u64,
-    key: Key,
+    generation: u64,
+    key: CacheKey,
 }
 
 /// Counters of one type.
 #[derive(Default)]
-struct Shelf {
-    era: AtomicU64,
+struct TypeCounters {
+    generation: AtomicU64,
     /// Clears that have begun and not ended.
     clearing: AtomicU64,
     /// Signed, because moka may report a removal before its insertion is counted.
@@ -78,91 +78,91 @@ struct Shelf {
 
 /// The state of memory before the slower tier was read: what is read from there may be promoted
 /// only if no clear has come between. `None` for a kind that was being cleared.
-pub(super) struct Reading([Option<u64>; Kind::ALL.len()]);
+pub(super) struct GenerationSnapshot([Option<u64>; EntryType::ALL.len()]);
 
 /// A clear that is going on. Until it is dropped nothing read elsewhere is promoted, so it is held
 /// until the slower tier has been cleared too.
 pub(super) struct Clearing {
-    shelves: Arc<[Shelf; Kind::ALL.len()]>,
-    kinds: &'static [Kind],
+    counters: Arc<[TypeCounters; EntryType::ALL.len()]>,
+    kinds: &'static [EntryType],
 }
 
 impl Memory {
     pub(super) fn new(max_bytes: u64) -> Self {
-        let shelves = Arc::<[Shelf; Kind::ALL.len()]>::default();
+        let counters = Arc::<[TypeCounters; EntryType::ALL.len()]>::default();
         let evictions = Arc::<AtomicU64>::default();
-        let (left, evicted) = (Arc::clone(&shelves), Arc::clone(&evictions));
+        let (left, evicted) = (Arc::clone(&counters), Arc::clone(&evictions));
         let entries = Cache::builder()
             .max_capacity(max_bytes)
             .eviction_policy(EvictionPolicy::lru())
-            .weigher(|_, entry: &Entry| {
+            .weigher(|_, entry: &CacheEntry| {
                 let bytes = entry.value.len() as u64 + ENTRY_OVERHEAD_BYTES;
                 u32::try_from(bytes).unwrap_or(u32::MAX)
             })
             .expire_after(UntilExpiry)
             .eviction_listener(move |slot: Arc<Slot>, _, cause| {
-                left[slot.key.kind as usize].entries.fetch_sub(1, Ordering::Relaxed);
+                left[slot.key.entry_type as usize].entries.fetch_sub(1, Ordering::Relaxed);
                 if cause == RemovalCause::Size {
                     evicted.fetch_add(1, Ordering::Relaxed);
                 }
             })
             .build();
-        Self { entries, shelves, evictions, peak_bytes: AtomicU64::new(0) }
+        Self { entries, counters, evictions, peak_bytes: AtomicU64::new(0) }
     }
 
     /// The entry if it is here and may be served now.
-    pub(super) fn get(&self, key: &Key) -> Option<Entry> {
+    pub(super) fn get(&self, key: &CacheKey) -> Option<CacheEntry> {
         self.entries.get(&self.slot(key)).filter(|entry| is_fresh(entry, SystemTime::now()))
     }
 
     /// Keeps a new entry. Its value should own its bytes: a slice of a larger buffer keeps all of it.
-    pub(super) fn insert(&self, key: &Key, entry: Entry) {
+    pub(super) fn insert(&self, key: &CacheKey, entry: CacheEntry) {
         self.place(self.slot(key), entry);
     }
 
     /// To be taken before the slower tier is read, for `promote` afterwards.
-    pub(super) fn before_reading(&self) -> Reading {
+    pub(super) fn before_reading(&self) -> GenerationSnapshot {
         // The era first: whoever sees the era of a clear then also sees that it is going on, or
         // that it is over and what is read afterwards is not what it removed.
-        Reading(Kind::ALL.map(|kind| {
-            let shelf = &self.shelves[kind as usize];
-            let era = shelf.era.load(Ordering::SeqCst);
-            (shelf.clearing.load(Ordering::SeqCst) == 0).then_some(era)
+        GenerationSnapshot(EntryType::ALL.map(|entry_type| {
+            let counters = &self.counters[entry_type as usize];
+            let generation = counters.generation.load(Ordering::SeqCst);
+            (counters.clearing.load(Ordering::SeqCst) == 0).then_some(generation)
         }))
     }
 
     /// Keeps an entry that was found in the slower tier, unless it was cleared meanwhile or a newer
     /// one is here.
-    pub(super) fn promote(&self, reading: &Reading, key: &Key, entry: Entry) {
+    pub(super) fn promote(&self, reading: &GenerationSnapshot, key: &CacheKey, entry: CacheEntry) {
         let slot = self.slot(key);
-        if reading.0[key.kind as usize] == Some(slot.era) && !self.entries.contains_key(&slot) {
+        if reading.0[key.entry_type as usize] == Some(slot.generation) && !self.entries.contains_key(&slot) {
             self.place(slot, entry);
         }
     }
 
     /// Forgets one entry, for instance because another replica has replaced it.
-    pub(super) fn remove(&self, key: &Key) {
+    pub(super) fn remove(&self, key: &CacheKey) {
         self.entries.invalidate(&self.slot(key));
     }
 
     /// Makes all entries of these kinds unreachable at once. `sweep` gives their memory back.
-    pub(super) fn start_clearing(&self, kind: Option<Kind>) -> Clearing {
-        let kinds = kinds_of(kind);
-        for kind in kinds {
-            let shelf = &self.shelves[*kind as usize];
-            shelf.clearing.fetch_add(1, Ordering::SeqCst);
-            shelf.era.fetch_add(1, Ordering::SeqCst);
+    pub(super) fn start_clearing(&self, entry_type: Option<EntryType>) -> Clearing {
+        let kinds = types_of(entry_type);
+        for entry_type in kinds {
+            let counters = &self.counters[*entry_type as usize];
+            counters.clearing.fetch_add(1, Ordering::SeqCst);
+            counters.generation.fetch_add(1, Ordering::SeqCst);
         }
-        Clearing { shelves: Arc::clone(&self.shelves), kinds }
+        Clearing { counters: Arc::clone(&self.counters), kinds }
     }
 
     /// Frees what clears have made unreachable, and gives the keys of those that could have been
     /// served. It visits every entry (about 1 µs each), so it belongs on a blocking thread.
-    pub(super) fn sweep(&self) -> Vec<Key> {
+    pub(super) fn sweep(&self) -> Vec<CacheKey> {
         let now = SystemTime::now();
         let mut forgotten = Vec::new();
         for (slot, _) in &self.entries {
-            let current = slot.era == self.era(slot.key.kind);
+            let current = slot.generation == self.generation(slot.key.entry_type);
             if !current && self.entries.remove(&*slot).is_some_and(|entry| is_fresh(&entry, now)) {
                 forgotten.push(slot.key);
             }
@@ -182,10 +182,10 @@ impl Memory {
         self.peak_bytes.load(Ordering::Relaxed)
     }
 
-    /// Entries by kind, in the order of `Kind::ALL`.
-    pub(super) fn entries(&self) -> [u64; Kind::ALL.len()] {
-        Kind::ALL.map(|kind| {
-            let count = self.shelves[kind as usize].entries.load(Ordering::Relaxed);
+    /// Entries by kind, in the order of `EntryType::ALL`.
+    pub(super) fn entries(&self) -> [u64; EntryType::ALL.len()] {
+        EntryType::ALL.map(|entry_type| {
+            let count = self.counters[entry_type as usize].entries.load(Ordering::Relaxed);
             u64::try_from(count).unwrap_or(0)
         })
     }
@@ -195,16 +195,16 @@ impl Memory {
         self.evictions.load(Ordering::Relaxed)
     }
 
-    fn era(&self, kind: Kind) -> u64 {
-        self.shelves[kind as usize].era.load(Ordering::SeqCst)
+    fn generation(&self, entry_type: EntryType) -> u64 {
+        self.counters[entry_type as usize].generation.load(Ordering::SeqCst)
     }
 
-    fn slot(&self, key: &Key) -> Slot {
-        Slot { era: self.era(key.kind), key: *key }
+    fn slot(&self, key: &CacheKey) -> Slot {
+        Slot { generation: self.generation(key.entry_type), key: *key }
     }
 
-    fn place(&self, slot: Slot, entry: Entry) {
-        self.shelves[slot.key.kind as usize].entries.fetch_add(1, Ordering::Relaxed);
+    fn place(&self, slot: Slot, entry: CacheEntry) {
+        self.counters[slot.key.entry_type as usize].entries.fetch_add(1, Ordering::Relaxed);
         self.entries.insert(slot, entry);
         self.note_peak();
     }
@@ -221,8 +221,8 @@ impl Memory {
 
 impl Drop for Clearing {
     fn drop(&mut self) {
-        for kind in self.kinds {
-            self.shelves[*kind as usize].clearing.fetch_sub(1, Ordering::SeqCst);
+        for entry_type in self.kinds {
+            self.counters[*entry_type as usize].clearing.fetch_sub(1, Ordering::SeqCst);
         }
     }
 }
@@ -231,15 +231,15 @@ impl Drop for Clearing {
 /// also ends when the wall clock stands still or goes back.
 struct UntilExpiry;
 
-impl Expiry<Slot, Entry> for UntilExpiry {
-    fn expire_after_create(&self, _: &Slot, entry: &Entry, _: Instant) -> Option<Duration> {
+impl Expiry<Slot, CacheEntry> for UntilExpiry {
+    fn expire_after_create(&self, _: &Slot, entry: &CacheEntry, _: Instant) -> Option<Duration> {
         Some(left(entry))
     }
 
     fn expire_after_update(
         &self,
         _: &Slot,
-        entry: &Entry,
+        entry: &CacheEntry,
         _: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
@@ -247,7 +247,7 @@ impl Expiry<Slot, Entry> for UntilExpiry {
     }
 }
 
-fn left(entry: &Entry) -> Duration {
+fn left(entry: &CacheEntry) -> Duration {
     entry.expires_at.duration_since(SystemTime::now()).unwrap_or_default().min(LONGEST_TTL)
 }
 
@@ -255,13 +255,13 @@ fn left(entry: &Entry) -> Duration {
 mod tests {
     use super::*;
 
-    fn key(kind: Kind, number: u64) -> Key {
+    fn key(entry_type: EntryType, number: u64) -> CacheKey {
         let mut hash = [0; 32];
         hash[..8].copy_from_slice(&number.to_be_bytes());
-        Key { kind, hash }
+        CacheKey { entry_type, hash }
     }
 
-    fn entry(bytes: usize, ttl: Duration) -> Entry {
+    fn entry(bytes: usize, ttl: Duration) -> CacheEntry {
         entry_from_now(Bytes::from(vec![7; bytes]), ttl).expect("a time to live")
     }
 
@@ -288,35 +288,35 @@ mod tests {
     fn no_time_to_live_overflows_and_none_is_no_entry() {
         assert!(entry_from_now(Bytes::new(), Duration::ZERO).is_none());
         let memory = Memory::new(10_000);
-        memory.insert(&key(Kind::Chat, 1), entry(1, Duration::MAX));
-        assert!(memory.get(&key(Kind::Chat, 1)).is_some());
+        memory.insert(&key(EntryType::Chat, 1), entry(1, Duration::MAX));
+        assert!(memory.get(&key(EntryType::Chat, 1)).is_some());
     }
 
     #[test]
     fn the_newest_entries_stay_within_the_bound_and_are_counted() {
         let memory = Memory::new(100_000);
         for number in 0..5_000 {
-            memory.insert(&key(Kind::Chat, number), entry(550, HOUR));
-            assert!(memory.get(&key(Kind::Chat, number)).is_some(), "just put: {number}");
+            memory.insert(&key(EntryType::Chat, number), entry(550, HOUR));
+            assert!(memory.get(&key(EntryType::Chat, number)).is_some(), "just put: {number}");
         }
         assert!(memory.bytes() <= 100_000, "{}", memory.bytes());
         assert!(memory.peak_bytes() >= memory.bytes());
         let kept = memory.bytes() / (550 + ENTRY_OVERHEAD_BYTES);
         assert_eq!(memory.entries(), [0, 0, kept, 0]);
         assert_eq!(memory.evictions(), 5_000 - kept);
-        memory.insert(&key(Kind::Chat, 4_999), entry(550, HOUR));
+        memory.insert(&key(EntryType::Chat, 4_999), entry(550, HOUR));
         assert_eq!((memory.bytes(), memory.entries()[2]), (kept * 1_000, kept), "replaced, not added");
     }
 
     #[test]
     fn a_clear_is_complete_and_what_was_read_before_it_is_not_promoted() {
         let memory = Memory::new(100_000);
-        let (chat, vision) = (key(Kind::Chat, 1), key(Kind::Vision, 1));
+        let (chat, vision) = (key(EntryType::Chat, 1), key(EntryType::Vision, 1));
         memory.insert(&chat, entry(1, HOUR));
         memory.insert(&vision, entry(1, HOUR));
 
         let before = memory.before_reading();
-        let clearing = memory.start_clearing(Some(Kind::Chat));
+        let clearing = memory.start_clearing(Some(EntryType::Chat));
         let during = memory.before_reading();
         assert!(memory.get(&chat).is_none() && memory.get(&vision).is_some());
         memory.promote(&before, &chat, entry(1, HOUR));
@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn a_promoted_entry_does_not_replace_a_newer_one() {
         let memory = Memory::new(100_000);
-        let chat = key(Kind::Chat, 1);
+        let chat = key(EntryType::Chat, 1);
         let reading = memory.before_reading();
         memory.insert(&chat, entry(2, HOUR));
         memory.promote(&reading, &chat, entry(1, HOUR));

@@ -6,14 +6,14 @@
 //! JSON or as a stream, whichever is asked for then. Identical requests that run at the same time
 //! are asked once: later ones join the running one and read it from its beginning.
 
+mod disabled;
 mod embedding;
 mod entry;
-mod flight;
+mod in_flight;
 mod key;
-mod local;
 mod memory;
-mod off;
 mod redis;
+mod sqlite;
 mod store;
 
 use std::{
@@ -32,19 +32,19 @@ use futures_util::{Stream, StreamExt, stream};
 
 pub use self::{
     embedding::Embedded,
-    key::{Origin, embed_fingerprint, fingerprint},
+    key::{KeyScope, embed_fingerprint, fingerprint},
     redis::Redis,
-    store::{Entry, Holdings, Key, Kind, Store},
+    store::{CacheEntry, CacheKey, CacheStats, EntryType, Store},
 };
 use self::{
     embedding::Running,
-    flight::{Flight, Reader},
+    in_flight::{InFlight, Reader},
 };
 use crate::{
-    error::{Error, Kind as ErrorKind, Result},
-    setting::{seconds, switch, whole, word},
+    error::{Error, Kind, Result},
     telemetry::metrics::Metrics,
     types::{ChatEvent, ChatRequest},
+    value_parser::{seconds, switch, whole, word},
 };
 
 #[derive(Args, Clone, Debug)]
@@ -89,7 +89,7 @@ impl Scope {
 
 /// `Cache-Control` of a request (RFC 9111, "5.2.1 Request Directives").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Directives {
+pub struct CacheControl {
     /// Do not answer from the cache, but keep the new answer.
     pub no_cache: bool,
     /// Neither answer from the cache nor keep the answer.
@@ -98,7 +98,7 @@ pub struct Directives {
     pub max_age: Option<Duration>,
 }
 
-impl Directives {
+impl CacheControl {
     /// Whether it is the caller's wish when a model is asked.
     fn asks_for_new(&self) -> bool {
         self.no_cache || self.max_age.is_some()
@@ -107,7 +107,7 @@ impl Directives {
 
 /// How an answer came about.
 #[derive(Clone, Debug)]
-pub enum Served {
+pub enum CacheStatus {
     /// Answered from the cache.
     Hit { age: Duration, ttl: Duration },
     /// Generated; the flag turns true once the reply is stored.
@@ -131,16 +131,16 @@ pub struct Cache {
 }
 
 /// Cache key and required freshness of a request in flight.
-type Wish = (Key, Directives);
+type InFlightKey = (CacheKey, CacheControl);
 
 struct Shared {
     store: Box<dyn Store>,
     metrics: Arc<Metrics>,
     /// Replies that are being made. Only who wants the same may join: a flight may still find an
     /// entry on disk that is too old for somebody else.
-    flights: Mutex<HashMap<Wish, Arc<Flight<Served>>>>,
+    in_flight: Mutex<HashMap<InFlightKey, Arc<InFlight<CacheStatus>>>>,
     /// Embeddings that are being made.
-    running: Mutex<HashMap<Key, Running>>,
+    running: Mutex<HashMap<CacheKey, Running>>,
 }
 
 impl Cache {
@@ -151,14 +151,14 @@ impl Cache {
     pub async fn open(settings: Settings, data_dir: &Path, metrics: Arc<Metrics>) -> Result<Self> {
         let memory = settings.cache_max_memory_mb * 1024 * 1024;
         let store: Box<dyn Store> = match &settings.redis_url {
-            _ if !settings.cache_enabled => Box::new(off::Off),
+            _ if !settings.cache_enabled => Box::new(disabled::Disabled),
             Some(url) => Box::new(Redis::open(url, memory)?),
             None => {
                 let disk = settings.cache_max_disk_mb * 1024 * 1024;
-                Box::new(local::Local::open(&data_dir.join("cache"), memory, disk).await?)
+                Box::new(sqlite::Sqlite::open(&data_dir.join("cache"), memory, disk).await?)
             }
         };
-        let shared = Shared { store, metrics, flights: Mutex::default(), running: Mutex::default() };
+        let shared = Shared { store, metrics, in_flight: Mutex::default(), running: Mutex::default() };
         Ok(Self { settings, shared: Arc::new(shared) })
     }
 
@@ -171,20 +171,20 @@ impl Cache {
         self.shared.store.name()
     }
 
-    pub async fn holdings(&self) -> Holdings {
-        self.shared.store.holdings().await
+    pub async fn stats(&self) -> CacheStats {
+        self.shared.store.stats().await
     }
 
     /// Removes all entries of one kind, or all of ours.
     ///
     /// # Errors
     /// `Unavailable` when it cannot be said that they are gone.
-    pub async fn clear(&self, kind: Option<Kind>) -> Result<u64> {
+    pub async fn clear(&self, entry_type: Option<EntryType>) -> Result<u64> {
         // A task of its own: it has to come to its end also when who asked for it leaves.
         let shared = Arc::clone(&self.shared);
-        let clear = tokio::spawn(async move { shared.store.clear(kind).await });
+        let clear = tokio::spawn(async move { shared.store.clear(entry_type).await });
         clear.await.map_err(|source| {
-            Error::new(ErrorKind::Internal, "Clearing the cache was not finished.").because(source)
+            Error::new(Kind::Internal, "Clearing the cache was not finished.").with_source(source)
         })?
     }
 
@@ -194,7 +194,7 @@ impl Cache {
 
     /// The key of a request, unless it is not to be cached: the cache is off, or it is not known
     /// which weights will answer.
-    pub fn chat_key(&self, request: &ChatRequest, origin: Option<Origin<'_>>) -> Option<Key> {
+    pub fn chat_key(&self, request: &ChatRequest, origin: Option<KeyScope<'_>>) -> Option<CacheKey> {
         let origin = self.scoped(origin?);
         self.settings.cache_enabled.then(|| key::chat(request, origin))
     }
@@ -206,157 +206,157 @@ impl Cache {
     /// Those of `generate`, for everybody who waits for it.
     pub async fn chat<F>(
         &self,
-        key: Option<Key>,
-        directives: Directives,
+        key: Option<CacheKey>,
+        cache_control: CacheControl,
         generate: impl FnOnce() -> F + Send + 'static,
-    ) -> Result<(Events, Served)>
+    ) -> Result<(Events, CacheStatus)>
     where
         F: Future<Output = Result<Events>> + Send + 'static,
     {
-        let Some(key) = key.filter(|_| !directives.no_store) else {
-            return Ok((generate().await?, Served::Bypass));
+        let Some(key) = key.filter(|_| !cache_control.no_store) else {
+            return Ok((generate().await?, CacheStatus::Bypass));
         };
-        if let Some((events, served)) =
-            self.shared.store.get_now(&key).and_then(|entry| replay(&entry, directives))
+        if let Some((events, cache_status)) =
+            self.shared.store.get_now(&key).and_then(|entry| replay(&entry, cache_control))
         {
-            self.shared.metrics.cache.hit(key.kind.as_str());
-            return Ok((Box::pin(stream::iter(events.into_iter().map(Ok))), served));
+            self.shared.metrics.cache.hit(key.entry_type.as_str());
+            return Ok((Box::pin(stream::iter(events.into_iter().map(Ok))), cache_status));
         }
-        let (reader, leads) = self.board(key, directives, generate);
-        let served = match reader.source().await? {
-            served @ Served::Hit { .. } => served,
-            served if leads => served,
-            _ => Served::Collapsed,
+        let (reader, leads) = self.join_or_start(key, cache_control, generate);
+        let cache_status = match reader.source().await? {
+            cache_status @ CacheStatus::Hit { .. } => cache_status,
+            cache_status if leads => cache_status,
+            _ => CacheStatus::Collapsed,
         };
-        match served {
-            Served::Hit { .. } => self.shared.metrics.cache.hit(key.kind.as_str()),
-            Served::Collapsed => self.shared.metrics.cache.collapsed(key.kind.as_str()),
-            _ => self.shared.metrics.cache.missed(key.kind.as_str()),
+        match cache_status {
+            CacheStatus::Hit { .. } => self.shared.metrics.cache.hit(key.entry_type.as_str()),
+            CacheStatus::Collapsed => self.shared.metrics.cache.collapsed(key.entry_type.as_str()),
+            _ => self.shared.metrics.cache.missed(key.entry_type.as_str()),
         }
-        Ok((Box::pin(reader), served))
+        Ok((Box::pin(reader), cache_status))
     }
 
     /// A seat in the flight for this key, and whether we are the one who started it.
-    fn board<F>(
+    fn join_or_start<F>(
         &self,
-        key: Key,
-        directives: Directives,
+        key: CacheKey,
+        cache_control: CacheControl,
         generate: impl FnOnce() -> F + Send + 'static,
-    ) -> (Reader<Served>, bool)
+    ) -> (Reader<CacheStatus>, bool)
     where
         F: Future<Output = Result<Events>> + Send + 'static,
     {
-        let mut flights = self.shared.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        let wish = (key, directives);
-        if let Some(reader) = flights.get(&wish).and_then(Flight::join) {
+        let mut in_flight = self.shared.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_flight_key = (key, cache_control);
+        if let Some(reader) = in_flight.get(&in_flight_key).and_then(InFlight::join) {
             return (reader, false);
         }
-        let (flight, reader) = Flight::new();
-        flights.insert(wish, Arc::clone(&flight));
-        let landing = Landing { shared: Arc::clone(&self.shared), wish, flight };
-        let ttl = self.ttl(key.kind);
+        let (reply, reader) = InFlight::new();
+        in_flight.insert(in_flight_key, Arc::clone(&reply));
+        let guard = InFlightGuard { shared: Arc::clone(&self.shared), in_flight_key, reply };
+        let ttl = self.ttl(key.entry_type);
         tokio::spawn(async move {
-            let flight = Arc::clone(&landing.flight);
+            let reply = Arc::clone(&guard.reply);
             tokio::select! {
                 biased;
-                () = flight.abandoned() => {}
-                end = fly(&landing, ttl, generate) => flight.end(end),
+                () = reply.abandoned() => {}
+                end = run_in_flight(&guard, ttl, generate) => reply.end(end),
             }
         });
         (reader, true)
     }
 
-    fn ttl(&self, kind: Kind) -> Duration {
-        Duration::from_secs(match kind {
-            Kind::Embedding => self.settings.cache_embedding_ttl,
-            Kind::Inference | Kind::Chat => self.settings.cache_inference_ttl,
-            Kind::Vision => self.settings.cache_ttl,
+    fn ttl(&self, entry_type: EntryType) -> Duration {
+        Duration::from_secs(match entry_type {
+            EntryType::Embedding => self.settings.cache_embedding_ttl,
+            EntryType::Inference | EntryType::Chat => self.settings.cache_inference_ttl,
+            EntryType::Vision => self.settings.cache_ttl,
         })
     }
 
-    fn scoped<'a>(&self, origin: Origin<'a>) -> Origin<'a> {
+    fn scoped<'a>(&self, origin: KeyScope<'a>) -> KeyScope<'a> {
         match self.settings.cache_scope {
-            Scope::Shared => Origin { owner: None, ..origin },
+            Scope::Shared => KeyScope { owner: None, ..origin },
             Scope::Key => origin,
         }
     }
 }
 
 /// Looks in the store once more, as far as the disk or the network now, and else makes the reply.
-async fn fly<F>(landing: &Landing, ttl: Duration, generate: impl FnOnce() -> F) -> Result<()>
+async fn run_in_flight<F>(guard: &InFlightGuard, ttl: Duration, generate: impl FnOnce() -> F) -> Result<()>
 where
     F: Future<Output = Result<Events>>,
 {
-    let Landing { shared, wish: (key, directives), flight } = landing;
-    if !directives.no_cache
+    let InFlightGuard { shared, in_flight_key: (key, cache_control), reply } = guard;
+    if !cache_control.no_cache
         && let Some(Some(entry)) = shared.store.get(&[*key]).await.into_iter().next()
-        && let Some((events, served)) = replay(&entry, *directives)
+        && let Some((events, cache_status)) = replay(&entry, *cache_control)
     {
-        flight.begin(served);
-        events.into_iter().for_each(|event| flight.push(event));
+        reply.begin(cache_status);
+        events.into_iter().for_each(|event| reply.push(event));
         return Ok(());
     }
     let mut events = generate().await?;
     let stored = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stored);
-    flight.begin(if directives.asks_for_new() {
-        Served::Refreshed { stored }
+    reply.begin(if cache_control.asks_for_new() {
+        CacheStatus::Refreshed { stored }
     } else {
-        Served::Miss { stored }
+        CacheStatus::Miss { stored }
     });
     while let Some(event) = events.next().await {
         let event = event?;
         if !matches!(event, ChatEvent::Done(_)) {
-            flight.push(event);
+            reply.push(event);
             continue;
         }
-        let mut log = flight.events();
+        let mut log = reply.events();
         log.push(event.clone());
         // Before the end is told, so that whoever asks next finds it.
         if let Some(value) = entry::from_events(log).filter(|_| !ttl.is_zero()) {
             keep(shared, *key, value, ttl);
             flag.store(true, Relaxed);
         }
-        flight.push(event);
+        reply.push(event);
         return Ok(());
     }
-    Err(Error::new(ErrorKind::BadGateway, "The backend ended its answer before it was complete."))
+    Err(Error::new(Kind::BadGateway, "The backend ended its answer before it was complete."))
 }
 
-fn keep(shared: &Shared, key: Key, value: Bytes, ttl: Duration) {
+fn keep(shared: &Shared, key: CacheKey, value: Bytes, ttl: Duration) {
     shared.store.put(key, value, ttl);
-    shared.metrics.cache.stored(key.kind.as_str());
+    shared.metrics.cache.stored(key.entry_type.as_str());
 }
 
 /// The events of an entry that may be used.
-fn replay(entry: &Entry, directives: Directives) -> Option<(Vec<ChatEvent>, Served)> {
-    let served = fresh(entry, directives)?;
-    Some((entry::to_events(&entry.value)?, served))
+fn replay(entry: &CacheEntry, cache_control: CacheControl) -> Option<(Vec<ChatEvent>, CacheStatus)> {
+    let cache_status = fresh(entry, cache_control)?;
+    Some((entry::to_events(&entry.value)?, cache_status))
 }
 
 /// Whether an entry is fresh enough for this caller.
-fn fresh(entry: &Entry, directives: Directives) -> Option<Served> {
+fn fresh(entry: &CacheEntry, cache_control: CacheControl) -> Option<CacheStatus> {
     let now = SystemTime::now();
     let ttl = entry.expires_at.duration_since(now).ok()?;
     // A clock that was put back makes an entry no younger than new.
     let age = now.duration_since(entry.stored_at).unwrap_or_default();
-    let too_old = directives.max_age.is_some_and(|max_age| age > max_age);
-    (!directives.no_cache && !too_old).then_some(Served::Hit { age, ttl })
+    let too_old = cache_control.max_age.is_some_and(|max_age| age > max_age);
+    (!cache_control.no_cache && !too_old).then_some(CacheStatus::Hit { age, ttl })
 }
 
 /// Takes a flight off the board when it has ended, however it did.
-struct Landing {
+struct InFlightGuard {
     shared: Arc<Shared>,
-    wish: Wish,
-    flight: Arc<Flight<Served>>,
+    in_flight_key: InFlightKey,
+    reply: Arc<InFlight<CacheStatus>>,
 }
 
-impl Drop for Landing {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.flight.end_if_open(|| Error::new(ErrorKind::Internal, "The reply was not finished."));
-        let mut flights = self.shared.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        if flights.get(&self.wish).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
-            flights.remove(&self.wish);
+        self.reply.end_if_open(|| Error::new(Kind::Internal, "The reply was not finished."));
+        let mut in_flight = self.shared.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        if in_flight.get(&self.in_flight_key).is_some_and(|reply| Arc::ptr_eq(reply, &self.reply)) {
+            in_flight.remove(&self.in_flight_key);
         }
     }
 }

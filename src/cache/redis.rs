@@ -4,9 +4,9 @@
 //!
 //! - `redis/format.rs`: how an entry looks inside Redis
 //! - `redis/target.rs`: which Redis a URL means
-//! - `redis/connection.rs`, `redis/link.rs`: talking to it; connecting, and the circuit breaker
-//! - `redis/tier.rs`: the copies in memory; `redis/writes.rs`: what is still to be written
-//! - `redis/keyspace.rs`: counting and clearing; `redis/traces.rs`: how clears are noticed later
+//! - `redis/connection.rs`, `redis/connection_state.rs`: talking to it; connecting, and the circuit breaker
+//! - `redis/local_copies.rs`: the copies in memory; `redis/writes.rs`: what is still to be written
+//! - `redis/keyspace.rs`: counting and clearing; `redis/clear_markers.rs`: how clears are noticed later
 //! - `redis/status.rs`: words for the operator
 //!
 //! Guarantees, and their limits:
@@ -17,14 +17,14 @@
 //!   off it serves the copies it has, also of entries that were cleared meanwhile; when it is
 //!   connected again it drops them all, and what it made itself meanwhile if its kind was cleared.
 
+mod clear_markers;
 mod connection;
+mod connection_state;
 mod format;
 mod keyspace;
-mod link;
+mod local_copies;
 mod status;
 mod target;
-mod tier;
-mod traces;
 mod writes;
 
 use std::{
@@ -42,44 +42,44 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub use self::target::redis_url;
 use self::{
-    connection::{is_broken, within},
+    connection::{is_broken, with_timeout},
+    connection_state::{ConnectionState, REQUEST_TIMEOUT, Session},
     format::{decode, name},
-    keyspace::Census,
-    link::{Link, PATIENCE, Session},
-    status::{Matter, describe},
+    keyspace::KeyspaceStats,
+    local_copies::LocalCopies,
+    status::{Activity, describe},
     target::Target,
-    tier::Tier,
     writes::Writes,
 };
 use super::{
     memory::entry_from_now,
-    store::{Entry, Holdings, Key, Kind, Store},
+    store::{CacheEntry, CacheKey, CacheStats, EntryType, Store},
 };
-use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Keys asked for in one `MGET`: more would hold up the requests that share the connection.
 const KEYS_AT_ONCE: usize = 256;
 /// Counting takes at most one part in so many of the time, however many keys there are.
-const COUNTING_SHARE: u32 = 20;
+const COUNT_TIME_SHARE: u32 = 20;
 /// How long the statistics wait for a count before they show the last one.
-const COUNTING_PATIENCE: Duration = Duration::from_secs(2);
+const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the end waits for what is still to be written.
-const FAREWELL: Duration = Duration::from_millis(500);
+const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A store in a Redis or Valkey server, a cluster of them, or one that sentinels watch over.
 pub struct Redis {
-    link: Arc<Link>,
-    tier: Arc<Tier>,
+    connection_state: Arc<ConnectionState>,
+    local_copies: Arc<LocalCopies>,
     writes: Arc<Writes>,
     /// Reads that Redis has not answered, or has refused.
     failed_reads: AtomicU64,
-    counted: Mutex<Option<Counted>>,
+    counted: Mutex<Option<LastCount>>,
     tasks: Mutex<Vec<AbortOnDropHandle<()>>>,
 }
 
 #[derive(Clone, Copy)]
-struct Counted {
-    census: Census,
+struct LastCount {
+    keyspace_stats: KeyspaceStats,
     at: Instant,
     took: Duration,
 }
@@ -103,18 +103,19 @@ impl Redis {
     /// `Setup` when the URL cannot be read; the message does not repeat it.
     pub fn open(url: &str, memory_bytes: u64) -> Result<Self> {
         let target = Target::parse(url)?;
-        let link = Arc::new(Link::new());
-        let tier = Arc::new(Tier::new(memory_bytes));
+        let connection_state = Arc::new(ConnectionState::new());
+        let local_copies = Arc::new(LocalCopies::new(memory_bytes));
         let writes = Arc::new(Writes::default());
-        let supervise = Arc::clone(&link).supervise(target, Arc::clone(&tier), Arc::clone(&writes));
-        let write_out = Arc::clone(&writes).write_out(Arc::clone(&link));
+        let supervise =
+            Arc::clone(&connection_state).supervise(target, Arc::clone(&local_copies), Arc::clone(&writes));
+        let write_out = Arc::clone(&writes).write_out(Arc::clone(&connection_state));
         let tasks = vec![
             AbortOnDropHandle::new(tokio::spawn(supervise)),
             AbortOnDropHandle::new(tokio::spawn(write_out)),
         ];
         Ok(Self {
-            link,
-            tier,
+            connection_state,
+            local_copies,
             writes,
             failed_reads: AtomicU64::new(0),
             counted: Mutex::new(None),
@@ -124,21 +125,22 @@ impl Redis {
 
     /// Whether requests are kept from Redis because it does not answer.
     pub fn breaker_open(&self) -> bool {
-        self.link.is_down()
+        self.connection_state.is_down()
     }
 
     /// Asks Redis for some keys and keeps copies of what it has.
-    async fn read(&self, session: &mut Session, keys: &[Key]) -> RedisResult<Vec<Option<Entry>>> {
-        let marks: Vec<_> = keys.iter().map(|key| self.tier.mark(key)).collect();
+    async fn read(&self, session: &mut Session, keys: &[CacheKey]) -> RedisResult<Vec<Option<CacheEntry>>> {
+        let marks: Vec<_> = keys.iter().map(|key| self.local_copies.mark(key)).collect();
         let mut mget = cmd("MGET");
         for key in keys {
             mget.arg(name(key));
         }
-        let values: Vec<Option<Vec<u8>>> = within(PATIENCE, session.connection.run(&mget)).await?;
+        let values: Vec<Option<Vec<u8>>> =
+            with_timeout(REQUEST_TIMEOUT, session.connection.run(&mget)).await?;
         let now = SystemTime::now();
         let entries = keys.iter().zip(marks).zip(values).map(|((key, mark), value)| {
             let entry = decode(key, value?, now)?;
-            self.tier.copy(*key, entry.clone(), mark);
+            self.local_copies.copy(*key, entry.clone(), mark);
             Some(entry)
         });
         Ok(entries.collect())
@@ -148,46 +150,50 @@ impl Redis {
     fn read_failed(&self, session: &Session, error: &RedisError) {
         self.failed_reads.fetch_add(1, Ordering::Relaxed);
         if is_broken(error) {
-            self.link.trip(session, error);
+            self.connection_state.trip(session, error);
         } else {
-            self.link.status.trouble(Matter::Reading, describe(error), error);
+            self.connection_state.status.trouble(Activity::Reading, describe(error), error);
         }
     }
 
     /// Returns what Redis holds, or held at the last successful count.
-    async fn census(&self) -> Census {
+    async fn keyspace_stats(&self) -> KeyspaceStats {
         let last = self.last_count();
         if let Some(last) = last
-            && last.at.elapsed() < last.took * COUNTING_SHARE
+            && last.at.elapsed() < last.took * COUNT_TIME_SHARE
         {
-            return last.census;
+            return last.keyspace_stats;
         }
-        let last = last.map(|last| last.census).unwrap_or_default();
-        let Some(mut session) = self.link.session().await else { return last };
+        let last = last.map(|last| last.keyspace_stats).unwrap_or_default();
+        let Some(mut session) = self.connection_state.session().await else { return last };
         let started = Instant::now();
         let counting = async {
             self.writes.empty().await;
             keyspace::count(&mut session.connection).await
         };
-        match within(COUNTING_PATIENCE, counting).await {
-            Ok(census) => {
-                self.note_count(Some(Counted { census, at: Instant::now(), took: started.elapsed() }));
-                census
+        match with_timeout(COUNT_TIMEOUT, counting).await {
+            Ok(keyspace_stats) => {
+                self.note_count(Some(LastCount {
+                    keyspace_stats,
+                    at: Instant::now(),
+                    took: started.elapsed(),
+                }));
+                keyspace_stats
             }
             Err(_) => {
                 // Nor is it tried again at once: a count that takes too long would always do so.
                 let at = Instant::now();
-                self.note_count(Some(Counted { census: last, at, took: started.elapsed() }));
+                self.note_count(Some(LastCount { keyspace_stats: last, at, took: started.elapsed() }));
                 last
             }
         }
     }
 
-    fn last_count(&self) -> Option<Counted> {
+    fn last_count(&self) -> Option<LastCount> {
         *self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note_count(&self, counted: Option<Counted>) {
+    fn note_count(&self, counted: Option<LastCount>) {
         *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = counted;
     }
 }
@@ -200,18 +206,18 @@ impl Store for Redis {
 
     /// Waits for Redis for 50 ms and no longer; in a large batch for every 256 keys, as long as
     /// it answers.
-    async fn get(&self, keys: &[Key]) -> Vec<Option<Entry>> {
-        let mut found: Vec<Option<Entry>> = keys.iter().map(|key| self.tier.get(key)).collect();
+    async fn get(&self, keys: &[CacheKey]) -> Vec<Option<CacheEntry>> {
+        let mut found: Vec<Option<CacheEntry>> = keys.iter().map(|key| self.local_copies.get(key)).collect();
         let missing: Vec<usize> = (0..keys.len()).filter(|at| found[*at].is_none()).collect();
         if missing.is_empty() {
             return found;
         }
-        let Some(mut session) = self.link.session().await else { return found };
+        let Some(mut session) = self.connection_state.session().await else { return found };
         for part in missing.chunks(KEYS_AT_ONCE) {
-            let asked: Vec<Key> = part.iter().map(|at| keys[*at]).collect();
+            let asked: Vec<CacheKey> = part.iter().map(|at| keys[*at]).collect();
             match self.read(&mut session, &asked).await {
                 Ok(entries) => {
-                    self.link.status.well(Matter::Reading);
+                    self.connection_state.status.well(Activity::Reading);
                     for (at, entry) in part.iter().zip(entries) {
                         found[*at] = entry;
                     }
@@ -225,63 +231,64 @@ impl Store for Redis {
         found
     }
 
-    fn get_now(&self, key: &Key) -> Option<Entry> {
-        self.tier.get(key)
+    fn get_now(&self, key: &CacheKey) -> Option<CacheEntry> {
+        self.local_copies.get(key)
     }
 
-    fn put(&self, key: Key, value: Bytes, ttl: Duration) {
+    fn put(&self, key: CacheKey, value: Bytes, ttl: Duration) {
         if let Some(entry) = entry_from_now(value, ttl) {
-            self.tier.keep(key, entry.clone());
+            self.local_copies.keep(key, entry.clone());
             self.writes.add(key, entry);
         }
     }
 
-    async fn clear(&self, kind: Option<Kind>) -> Result<u64> {
+    async fn clear(&self, entry_type: Option<EntryType>) -> Result<u64> {
         let _turn = self.writes.turn.lock().await;
-        self.writes.forget_all(kind);
-        self.tier.forget_all(kind);
+        self.writes.forget_all(entry_type);
+        self.local_copies.forget_all(entry_type);
         self.note_count(None);
         let unsure = || {
             Error::new(
-                ErrorKind::Unavailable,
+                Kind::Unavailable,
                 "Redis cannot be reached: only what this server has in its own memory was cleared.",
             )
             .retry_after(Duration::from_secs(2))
         };
-        let mut session = self.link.session().await.ok_or_else(unsure)?;
+        let mut session = self.connection_state.session().await.ok_or_else(unsure)?;
         // The trace first: who is cut off and comes back in the middle has to know.
-        let removed = match self.link.traces.leave(&mut session.connection, kind).await {
-            Ok(()) => keyspace::remove(&mut session.connection, kind).await,
-            Err(error) => Err(error),
-        };
+        let removed =
+            match self.connection_state.clear_markers.leave(&mut session.connection, entry_type).await {
+                Ok(()) => keyspace::remove(&mut session.connection, entry_type).await,
+                Err(error) => Err(error),
+            };
         // Once more: copies may have been made of what was not removed yet, and of our own removals
         // Redis does not tell us. What was put meanwhile is kept.
-        self.tier.forget_all(kind);
-        self.writes.keep_all(&self.tier);
+        self.local_copies.forget_all(entry_type);
+        self.writes.keep_all(&self.local_copies);
         removed.map_err(|error| {
             if is_broken(&error) {
-                self.link.trip(&session, &error);
+                self.connection_state.trip(&session, &error);
             }
-            unsure().because(error)
+            unsure().with_source(error)
         })
     }
 
-    async fn holdings(&self) -> Holdings {
-        let census = self.census().await;
-        Holdings {
-            entries: census.entries,
-            memory_bytes: self.tier.bytes(),
-            memory_peak_bytes: self.tier.peak_bytes(),
-            stored_bytes: census.bytes,
+    async fn stats(&self) -> CacheStats {
+        let keyspace_stats = self.keyspace_stats().await;
+        CacheStats {
+            entries: keyspace_stats.entries,
+            memory_bytes: self.local_copies.bytes(),
+            memory_peak_bytes: self.local_copies.peak_bytes(),
+            stored_bytes: keyspace_stats.bytes,
             evictions: self.writes.dropped.load(Ordering::Relaxed),
             errors: self.failed_reads.load(Ordering::Relaxed) + self.writes.failed.load(Ordering::Relaxed),
-            status: self.link.status.text().to_owned(),
+            status: self.connection_state.status.text().to_owned(),
         }
     }
 
     async fn stop(&self) {
         // What Redis does not take in this time is only missed later.
-        let _ = tokio::time::timeout(FAREWELL, self.writes.empty()).await;
+        let _ = tokio::time::timeout(STOP_TIMEOUT, self.writes.empty()).await;
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }

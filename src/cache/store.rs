@@ -13,14 +13,14 @@ use crate::error::Result;
 
 /// Type of a cached answer: the prefix of its key, and the label of its metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub enum EntryType {
     Embedding,
     Inference,
     Chat,
     Vision,
 }
 
-impl Kind {
+impl EntryType {
     pub const ALL: [Self; 4] = [Self::Embedding, Self::Inference, Self::Chat, Self::Vision];
 
     pub fn as_str(self) -> &'static str {
@@ -35,14 +35,14 @@ impl Kind {
 
 /// Where an entry is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
-    pub kind: Kind,
+pub struct CacheKey {
+    pub entry_type: EntryType,
     /// SHA-256 of everything that can change the answer.
     pub hash: [u8; 32],
 }
 
 /// Its bytes are random already, so that a table needs no more than eight of them.
-impl Hash for Key {
+impl Hash for CacheKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let (parts, _) = self.hash.as_chunks::<8>();
         state.write_u64(u64::from_le_bytes(parts[0]));
@@ -51,7 +51,7 @@ impl Hash for Key {
 
 /// An entry as it is kept.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
+pub struct CacheEntry {
     pub value: Bytes,
     pub stored_at: SystemTime,
     pub expires_at: SystemTime,
@@ -59,9 +59,9 @@ pub struct Entry {
 
 /// Contents and health of a store.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Holdings {
-    /// Entries by kind, in the order of `Kind::ALL`.
-    pub entries: [u64; Kind::ALL.len()],
+pub struct CacheStats {
+    /// Entries by kind, in the order of `EntryType::ALL`.
+    pub entries: [u64; EntryType::ALL.len()],
     /// Bytes in this process's memory, and the most there have been.
     pub memory_bytes: u64,
     pub memory_peak_bytes: u64,
@@ -82,23 +82,23 @@ pub trait Store: Send + Sync + 'static {
 
     /// The entries of these keys, in their order; what is missing, expired or cannot be read is
     /// `None`. Never takes longer than the store's own patience.
-    async fn get(&self, keys: &[Key]) -> Vec<Option<Entry>>;
+    async fn get(&self, keys: &[CacheKey]) -> Vec<Option<CacheEntry>>;
 
     /// The same for one key when it is in this process's memory, without waiting for anything.
-    fn get_now(&self, key: &Key) -> Option<Entry>;
+    fn get_now(&self, key: &CacheKey) -> Option<CacheEntry>;
 
     /// Keeps entries. Returns at once: writing is done behind the scenes, and an entry that cannot
     /// be written is only missed. A later `get` in this process finds it.
-    fn put(&self, key: Key, value: Bytes, ttl: Duration);
+    fn put(&self, key: CacheKey, value: Bytes, ttl: Duration);
 
     /// Removes all entries of one kind, or of all kinds; nobody else's. Other replicas forget them
     /// too. Gives how many there were.
     ///
     /// # Errors
     /// `Unavailable` when it cannot be said that they are gone.
-    async fn clear(&self, kind: Option<Kind>) -> Result<u64>;
+    async fn clear(&self, entry_type: Option<EntryType>) -> Result<u64>;
 
-    async fn holdings(&self) -> Holdings;
+    async fn stats(&self) -> CacheStats;
 
     /// Writes what is still to be written, and ends.
     async fn stop(&self);

@@ -11,10 +11,10 @@ use crate::{
     data_dir::DataDir,
     engine::locate,
     error::{Error, Kind, Result},
-    library::Library,
-    ocr::{OcrEngine, Tesseract},
-    setting::authority,
+    model_store::ModelStore,
+    tesseract::{OcrEngine, Tesseract},
     types::Model,
+    value_parser::authority,
 };
 
 /// # Errors
@@ -86,10 +86,8 @@ async fn address(config: &Config) -> Result<String> {
                 )),
             }
         }
-        Err(source) => {
-            Err(Error::new(Kind::Setup, format!("cannot listen on {shown}; check HOST and PORT"))
-                .because(source))
-        }
+        Err(source) => Err(Error::new(Kind::Setup, format!("cannot listen on {shown}; check HOST and PORT"))
+            .with_source(source)),
     }
 }
 
@@ -118,7 +116,7 @@ fn judged(part: Part, found: Result<String>) -> Result<String> {
     let Some(detail) = part.detail else { return found };
     let amiss = Error::new(Kind::Setup, detail);
     match found.as_ref().err().and_then(Error::causes) {
-        Some(causes) => Err(amiss.because(causes)),
+        Some(causes) => Err(amiss.with_source(causes)),
         None => Err(amiss),
     }
 }
@@ -134,11 +132,11 @@ async fn ocr(config: &Config) -> Result<String> {
 }
 
 fn models(config: &Config) -> Result<String> {
-    let library = Library::configured(&config.library, &config.server.data_dir)?;
-    library.install_demo()?;
-    let entries = library.list()?;
+    let model_store = ModelStore::configured(&config.model_store, &config.server.data_dir)?;
+    model_store.install_demo()?;
+    let entries = model_store.list()?;
     for entry in &entries {
-        library.verify(entry, &CancellationToken::new())?;
+        model_store.verify(entry, &CancellationToken::new())?;
     }
     let models: Vec<Model> = entries.iter().map(|entry| entry.model.clone()).collect();
     judged(health::of_models("embedded", &config.models, Ok(&models)), Ok(names(&models)))

@@ -51,7 +51,7 @@ fn status(config: &Config) -> Result<()> {
 
 fn install(data_dir: &Path) -> Result<()> {
     let broken = |source: std::io::Error| {
-        Error::new(Kind::Setup, "The installation could not be started.").because(source)
+        Error::new(Kind::Setup, "The installation could not be started.").with_source(source)
     };
     let folder = tempfile::tempdir().map_err(broken)?;
     let scripts = folder.path().join("scripts");

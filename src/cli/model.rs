@@ -13,9 +13,9 @@ use crate::{
     backend::{Backend, ollama::Ollama},
     config::Config,
     error::{Error, Kind, Result},
-    library::{Import, Library},
-    setting::without_password,
+    model_store::{Import, ModelStore},
     types::{Model, ModelName},
+    value_parser::without_password,
 };
 
 #[derive(Subcommand)]
@@ -46,12 +46,12 @@ pub(super) struct ImportOptions {
 }
 
 pub(super) fn run(action: &Action, config: &Config) -> Result<()> {
-    let library = || Library::configured(&config.library, &config.server.data_dir);
+    let model_store = || ModelStore::configured(&config.model_store, &config.server.data_dir);
     match (action, &config.ollama.ollama_base_url) {
         (Action::List, Some(url)) => list_ollama(url, config),
-        (Action::List, None) => list_installed(&library()?),
+        (Action::List, None) => list_installed(&model_store()?),
         (Action::Import(options), ollama) => {
-            import(&library()?, options)?;
+            import(&model_store()?, options)?;
             if ollama.is_some() {
                 say(
                     "OLLAMA_BASE_URL is set: as long as it is, the server answers with Ollama's models and not with this one.",
@@ -60,27 +60,27 @@ pub(super) fn run(action: &Action, config: &Config) -> Result<()> {
             Ok(())
         }
         (Action::Remove { name }, _) => {
-            library()?.remove(name)?;
+            model_store()?.remove(name)?;
             say(format_args!("removed {name}"));
             Ok(())
         }
     }
 }
 
-fn import(library: &Library, options: &ImportOptions) -> Result<()> {
+fn import(model_store: &ModelStore, options: &ImportOptions) -> Result<()> {
     let ImportOptions { name, file, projector, force } = options;
     let mut progress = Progress::new(format!("importing {name}"));
     let import = Import { name, gguf: file, projector: projector.as_deref(), replace: *force };
-    let entry = library.import(import, |done, all| progress.show(done, all))?;
+    let entry = model_store.import(import, |done, all| progress.show(done, all))?;
     drop(progress);
     say(format_args!("installed {} ({})", entry.name, size(entry.model.size)));
     Ok(())
 }
 
-fn list_installed(library: &Library) -> Result<()> {
-    library.install_demo()?;
-    let entries = library.list()?;
-    let folders: Vec<String> = library
+fn list_installed(model_store: &ModelStore) -> Result<()> {
+    model_store.install_demo()?;
+    let entries = model_store.list()?;
+    let folders: Vec<String> = model_store
         .folders()
         .map(|folder| match folder.is_dir() {
             true => folder.display().to_string(),

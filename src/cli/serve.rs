@@ -17,12 +17,12 @@ use crate::{
         health::{Health, Status},
         keys::NewKey,
     },
-    client::{Client, Method, Target, Timeouts},
     config::Config,
     error::{Error, Kind, Result},
-    serve::Server,
-    setting::authority,
+    http_client::{Client, Method, Target, Timeouts},
+    server::Server,
     telemetry::logs,
+    value_parser::authority,
 };
 
 /// How long work on other threads may go on when everything else has ended.
@@ -125,7 +125,7 @@ pub(super) fn runtime() -> Result<Runtime> {
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|source| Error::new(Kind::Setup, "The system gives no threads.").because(source))
+        .map_err(|source| Error::new(Kind::Setup, "The system gives no threads.").with_source(source))
 }
 
 /// One line in the log says what has been started, and another what is amiss.
@@ -216,7 +216,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>> {
 }
 
 fn listen(kind: SignalKind) -> Result<Signal> {
-    signal(kind).map_err(|source| Error::new(Kind::Setup, "Signals cannot be received.").because(source))
+    signal(kind).map_err(|source| Error::new(Kind::Setup, "Signals cannot be received.").with_source(source))
 }
 
 /// Each connection takes one or two descriptors, and many systems start with 1024.

@@ -9,7 +9,7 @@ use super::{
     dot_env::{self, Line},
     names::Names,
 };
-use crate::setting::without_password;
+use crate::value_parser::without_password;
 
 /// One setting with its effective value.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    place::{Failure, Key, Place},
+    model_slot::{Failure, Key, ModelSlot},
     pool::{Shared, Table},
 };
 use crate::error::Kind;
@@ -64,22 +64,23 @@ impl Shared {
 
     /// Whether it helps when those go that can.
     fn has_room_beside_the_busy(&self, table: &Table, need: u64) -> bool {
-        let (count, memory) = held(table, |place| !place.can_go());
+        let (count, memory) = held(table, |model_slot| !model_slot.can_go());
         self.has_room(count, memory, need)
     }
 
     /// Has the busy one that was loaded first take nobody any more; false when one is going already.
     fn make_one_give_way(&self, until: Instant) -> bool {
         let mut table = self.table();
-        let lives = || table.values().filter_map(|place| place.life.as_ref()).filter(|life| life.admitted);
-        if lives().any(|life| life.stop.is_cancelled() || life.gives_way()) {
+        let lives =
+            || table.values().filter_map(|model_slot| model_slot.life.as_ref()).filter(|life| life.admitted);
+        if lives().any(|life| life.stop.is_cancelled() || life.is_draining()) {
             return false;
         }
-        let running = table.values_mut().filter_map(|place| place.life.as_mut());
+        let running = table.values_mut().filter_map(|model_slot| model_slot.life.as_mut());
         let running = running.filter(|life| life.is_admitted_and_running());
         let Some(life) = running.min_by_key(|life| life.since()) else { return false };
         tracing::info!(model = life.name, "a busy model makes room for another");
-        life.gives_way_until = Some(until);
+        life.draining_until = Some(until);
         true
     }
 
@@ -90,7 +91,7 @@ impl Shared {
         let (count, memory) = held(&table, |_| true);
         let room = self.has_room(count, memory, need);
         if room {
-            if let Some(life) = table.get_mut(key).and_then(|place| place.life.as_mut()) {
+            if let Some(life) = table.get_mut(key).and_then(|model_slot| model_slot.life.as_mut()) {
                 life.admitted = true;
             }
         } else if self.has_room_beside_the_busy(&table, need) {
@@ -105,20 +106,20 @@ fn need(table: &Table, key: &Key) -> Option<u64> {
 }
 
 /// How many of these children there are or are about to be, and the bytes they take.
-fn held(table: &Table, counts: impl Fn(&Place) -> bool) -> (usize, u64) {
-    let places = table.values().filter(|place| counts(place));
-    let admitted = places.filter_map(|place| place.life.as_ref()).filter(|life| life.admitted);
+fn held(table: &Table, counts: impl Fn(&ModelSlot) -> bool) -> (usize, u64) {
+    let model_slots = table.values().filter(|model_slot| counts(model_slot));
+    let admitted = model_slots.filter_map(|model_slot| model_slot.life.as_ref()).filter(|life| life.admitted);
     admitted.fold((0, 0), |(count, memory), life| (count + 1, memory.saturating_add(life.memory)))
 }
 
 /// Ends the child that can go and was used the longest time ago, unless one is ending already.
 fn evict_one(table: &Table) {
-    let lives = || table.values().filter_map(|place| Some((place, place.life.as_ref()?)));
+    let lives = || table.values().filter_map(|model_slot| Some((model_slot, model_slot.life.as_ref()?)));
     if lives().any(|(_, life)| life.admitted && life.stop.is_cancelled()) {
         return;
     }
-    let idle = lives().filter(|(place, _)| place.can_go());
-    if let Some((_, life)) = idle.min_by_key(|(place, _)| place.last_used) {
+    let idle = lives().filter(|(model_slot, _)| model_slot.can_go());
+    if let Some((_, life)) = idle.min_by_key(|(model_slot, _)| model_slot.last_used) {
         tracing::info!(model = life.name, "unloading a model to make room for another");
         life.stop.cancel();
     }

@@ -19,20 +19,20 @@ use tokio::{
 use super::{
     Role,
     log_tail::LogTail,
-    place::Failure,
+    model_slot::Failure,
     spawner::Spawner,
     usage,
     watch::{Fault, HELD_UP_LIMIT, SILENT_LIMIT, STUCK_LIMIT},
 };
 use crate::{
-    client::{Client, Method, Target, Timeouts},
     error::{Kind, Result},
-    library::Entry,
+    http_client::{Client, Method, Target, Timeouts},
+    model_store::Entry,
 };
 
 /// How long a child may take to end by itself. It has nothing to save, and while a client was still
 /// connected llama-server was seen to go on for half a minute.
-const GRACE: Duration = Duration::from_secs(2);
+const TERMINATE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The steps between two questions whether the model is loaded.
 const FIRST_POLL: Duration = Duration::from_millis(10);
 const LAST_POLL: Duration = Duration::from_millis(250);
@@ -45,7 +45,7 @@ const TIMEOUTS: Timeouts = Timeouts {
 };
 
 /// Launch parameters of a child.
-pub(super) struct Plan {
+pub(super) struct LaunchSpec {
     pub(super) program: PathBuf,
     pub(super) entry: Arc<Entry>,
     pub(super) role: Role,
@@ -56,7 +56,7 @@ pub(super) struct Plan {
     pub(super) threads: u32,
 }
 
-impl Plan {
+impl LaunchSpec {
     /// llama-server's command line. Every flag is one that its `--help` documents.
     fn arguments(&self) -> Vec<OsString> {
         let mut list: Vec<OsString> = Vec::new();
@@ -105,12 +105,12 @@ pub(super) struct Process {
     client: Client,
     log: Arc<LogTail>,
     readers: JoinSet<()>,
-    plan: Plan,
+    spec: LaunchSpec,
 }
 
 impl Process {
-    pub(super) async fn start(spawner: &Spawner, plan: Plan) -> Result<Self, Failure> {
-        let name = &plan.entry.name;
+    pub(super) async fn start(spawner: &Spawner, spec: LaunchSpec) -> Result<Self, Failure> {
+        let name = &spec.entry.name;
         let failed = |detail: String| {
             Failure::new(
                 Kind::Setup,
@@ -118,10 +118,10 @@ impl Process {
                 detail,
             )
         };
-        let client = Client::new("The engine", Target::Unix(plan.socket.clone()), TIMEOUTS)
+        let client = Client::new("The engine", Target::Unix(spec.socket.clone()), TIMEOUTS)
             .map_err(|error| failed(error.chain()))?;
-        let mut command = Command::new(&plan.program);
-        command.args(plan.arguments()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = Command::new(&spec.program);
+        command.args(spec.arguments()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         scrub_environment(&mut command);
         let mut child = spawner.spawn(command).await.map_err(|error| failed(error.to_string()))?;
         child.id().into_iter().for_each(usage::goes_first);
@@ -133,7 +133,7 @@ impl Process {
         if let Some(output) = child.stderr.take() {
             readers.spawn(read_log(output, Arc::clone(&log), name.to_string()));
         }
-        Ok(Self { child, client, log, readers, plan })
+        Ok(Self { child, client, log, readers, spec })
     }
 
     /// Returns when the model is loaded and requests are taken.
@@ -161,13 +161,13 @@ impl Process {
     pub(super) async fn ended(&mut self) -> Failure {
         let status = self.child.wait().await.ok();
         self.finish_log().await;
-        let message = format!("The engine process for {} ended unexpectedly.", self.plan.entry.name);
-        Failure::new(Kind::BadGateway, message, told(status)).with_last_lines(self.log.take())
+        let message = format!("The engine process for {} ended unexpectedly.", self.spec.entry.name);
+        Failure::new(Kind::BadGateway, message, exit_text(status)).with_last_lines(self.log.take())
     }
 
     /// Why a process is ended that has outgrown its limits, hangs or computes for one request alone.
     pub(super) fn offends(&self, fault: Fault) -> Failure {
-        let name = &self.plan.entry.name;
+        let name = &self.spec.entry.name;
         let (done, to_suspect) = match fault {
             Fault::Outgrew(ceiling) => {
                 let megabytes = ceiling.div_ceil(1_000_000);
@@ -197,12 +197,12 @@ impl Process {
 
     /// Why a process is ended that would not load its model.
     pub(super) fn does_not_load(&self, fault: Fault) -> Failure {
-        let name = &self.plan.entry.name;
+        let name = &self.spec.entry.name;
         let done = match fault {
             Fault::Outgrew(ceiling) => format!("its process grew over {} MB", ceiling.div_ceil(1_000_000)),
             _ => format!("its process computed for {} s and loaded nothing", STUCK_LIMIT.as_secs()),
         };
-        let cause = match self.plan.entry.architecture.has_chat_template {
+        let cause = match self.spec.entry.architecture.has_chat_template {
             true => " The chat template in its file is the likely cause.",
             false => "",
         };
@@ -216,7 +216,7 @@ impl Process {
             // It may have ended on its own just now; waiting shows that.
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
-        if timeout(GRACE, self.child.wait()).await.is_err() {
+        if timeout(TERMINATE_TIMEOUT, self.child.wait()).await.is_err() {
             // Fails only when it has ended, and then there is nothing left to do.
             let _ = self.child.kill().await;
         }
@@ -239,17 +239,17 @@ impl Process {
 
     async fn did_not_load(&mut self, status: Option<ExitStatus>) -> Failure {
         self.finish_log().await;
-        let name = &self.plan.entry.name;
+        let name = &self.spec.entry.name;
         let (reason, detail) = match self.log.reason() {
-            Some(reason) => (reason, told(status)),
-            None => (format!("its process ended ({})", told(status)), String::new()),
+            Some(reason) => (reason, exit_text(status)),
+            None => (format!("its process ended ({})", exit_text(status)), String::new()),
         };
         let message = format!("The engine cannot load {name}: {reason}.");
         Failure::new(Kind::BadGateway, message, detail).with_last_lines(self.log.take())
     }
 
     fn too_slow(&self, limit: Duration) -> Failure {
-        let message = format!("{} was not loaded within {} s.", self.plan.entry.name, limit.as_secs());
+        let message = format!("{} was not loaded within {} s.", self.spec.entry.name, limit.as_secs());
         Failure::new(Kind::GatewayTimeout, message, "").with_last_lines(self.log.take())
     }
 
@@ -264,11 +264,11 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         // llama-server leaves its socket behind.
-        let _ = fs::remove_file(&self.plan.socket);
+        let _ = fs::remove_file(&self.spec.socket);
     }
 }
 
-fn told(status: Option<ExitStatus>) -> String {
+fn exit_text(status: Option<ExitStatus>) -> String {
     status.map_or_else(|| "unknown exit status".to_owned(), |status| status.to_string())
 }
 

@@ -13,16 +13,16 @@ use tokio::{
 };
 
 use super::{
-    place::{Phase, Running},
+    model_slot::{ChildState, Running},
     pool::{Standing, shutting_down},
     refusals::Fingerprint,
     starts::{Begun, Suspicion},
-    visit::Visit,
+    use_guard::UseGuard,
 };
 use crate::{
-    client::Client,
     error::{Error, Result},
-    library::Entry,
+    http_client::Client,
+    model_store::Entry,
 };
 
 /// How long the news of a child's death may take after its connection broke.
@@ -35,7 +35,7 @@ pub struct Lease {
     on_probation: Mutex<Option<OwnedMutexGuard<()>>>,
     is_renewed: bool,
     load: Duration,
-    phase: watch::Receiver<Phase>,
+    state: watch::Receiver<ChildState>,
     // Declared last: the child is free before the slot is.
     hold: Hold,
 }
@@ -46,7 +46,7 @@ pub(super) struct Hold {
     pub(super) waited: Duration,
     // In this order: the slot is free before the model counts as idle.
     pub(super) _slot: OwnedSemaphorePermit,
-    pub(super) visit: Visit,
+    pub(super) use_guard: UseGuard,
 }
 
 /// Why a child ended that was asked something.
@@ -63,11 +63,11 @@ impl Hold {
         let asked = Instant::now();
         let mut load = Duration::ZERO;
         loop {
-            let shared = Arc::clone(&self.visit.shared);
-            let (mut phase, standing) = shared.life(&self.visit.key, &self.entry)?;
+            let shared = Arc::clone(&self.use_guard.shared);
+            let (mut state, standing) = shared.life(&self.use_guard.key, &self.entry)?;
             match standing {
                 Standing::Leased(running) => {
-                    self.visit.lease();
+                    self.use_guard.lease();
                     let on_probation = Mutex::default();
                     return Ok(Lease {
                         running,
@@ -75,19 +75,19 @@ impl Hold {
                         on_probation,
                         is_renewed: false,
                         load,
-                        phase,
+                        state,
                         hold: self,
                     });
                 }
                 Standing::Starting => {
-                    let started = phase.wait_for(|phase| !matches!(phase, Phase::Starting)).await;
-                    if let Phase::Ended(Some(failure)) = &*started.map_err(|_| shutting_down())? {
+                    let started = state.wait_for(|state| !matches!(state, ChildState::Starting)).await;
+                    if let ChildState::Ended(Some(failure)) = &*started.map_err(|_| shutting_down())? {
                         return Err(failure.clone().into_error());
                     }
                 }
                 // The next round starts it anew, or finds that nobody waits for its room any more.
                 Standing::Going(until) => {
-                    let ended = phase.wait_for(|phase| matches!(phase, Phase::Ended(_)));
+                    let ended = state.wait_for(|state| matches!(state, ChildState::Ended(_)));
                     match until {
                         Some(until) => drop(timeout_at(until, ended).await),
                         None => drop(ended.await),
@@ -128,11 +128,11 @@ impl Lease {
     /// # Errors
     /// As `Engine::acquire`.
     pub async fn renew(self, request: Fingerprint) -> Result<Self> {
-        let Self { begun, hold: Hold { entry, waited, _slot, mut visit }, .. } = self;
+        let Self { begun, hold: Hold { entry, waited, _slot, mut use_guard }, .. } = self;
         drop(begun);
-        visit.release();
-        let on_probation = Mutex::new(visit.probation().await);
-        let mut lease = Hold { entry, waited, _slot, visit }.lease().await?;
+        use_guard.release();
+        let on_probation = Mutex::new(use_guard.probation().await);
+        let mut lease = Hold { entry, waited, _slot, use_guard }.lease().await?;
         (lease.on_probation, lease.is_renewed) = (on_probation, true);
         lease.begin(request);
         Ok(lease)
@@ -145,7 +145,7 @@ impl Lease {
 
     /// Tokens that prompt and answer may take together.
     pub fn context(&self) -> u32 {
-        self.hold.visit.shared.settings.context_per_slot(&self.hold.entry)
+        self.hold.use_guard.shared.settings.context_per_slot(&self.hold.entry)
     }
 
     /// How long this caller stood in line for a slot.
@@ -161,9 +161,9 @@ impl Lease {
     /// After a request to the child failed: why the child ended, `None` when it lives on. Returns
     /// within a second.
     pub async fn post_mortem(&self) -> Option<Death> {
-        let mut phase = self.phase.clone();
-        let ended = timeout(NEWS, phase.wait_for(|phase| matches!(phase, Phase::Ended(_)))).await;
-        let Phase::Ended(Some(failure)) = ended.ok()?.ok()?.clone() else { return None };
+        let mut state = self.state.clone();
+        let ended = timeout(NEWS, state.wait_for(|state| matches!(state, ChildState::Ended(_)))).await;
+        let ChildState::Ended(Some(failure)) = ended.ok()?.ok()?.clone() else { return None };
         Some(match failure.suspect() {
             Some(Suspicion::One(suspect)) if self.begun.iter().any(|begun| begun.is(suspect)) => {
                 Death { error: failure.into_error_of_suspect(), is_anothers_fault: false }

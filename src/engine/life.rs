@@ -13,24 +13,24 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     admission::admit,
-    child::{Plan, Process},
+    child::{LaunchSpec, Process},
     locate, memory,
-    place::{Failure, Key, Phase, Running},
+    model_slot::{ChildState, Failure, Key, Running},
     pool::Shared,
     starts::{Starts, Suspicion},
     usage,
     watch::{Fault, Trouble, Watched, watch, watch_loading},
 };
-use crate::{error::Kind, library::Entry};
+use crate::{error::Kind, model_store::Entry};
 
 /// Request to start a child.
-pub(super) struct Order {
+pub(super) struct StartRequest {
     pub(super) key: Key,
     pub(super) entry: Arc<Entry>,
     /// Estimated bytes.
     pub(super) memory: u64,
     pub(super) stop: CancellationToken,
-    pub(super) phase: watch::Sender<Phase>,
+    pub(super) state: watch::Sender<ChildState>,
 }
 
 /// How a life ended that was not ended on purpose.
@@ -40,52 +40,56 @@ struct Death {
     ran: Option<Duration>,
 }
 
-pub(super) async fn live(shared: Arc<Shared>, order: Order) {
+pub(super) async fn live(shared: Arc<Shared>, request: StartRequest) {
     let starts = Arc::new(Starts::default());
-    let mut death = run(&shared, &order, &starts).await.err();
+    let mut death = run(&shared, &request, &starts).await.err();
     if let Some(Death { failure, ran: Some(_) }) = &mut death {
-        report(&order, failure);
+        report(&request, failure);
     }
     let suspect = death.as_ref().and_then(|death| death.failure.suspect());
-    if let Some(place) = shared.table().get_mut(&order.key) {
-        place.life = None;
+    if let Some(model_slot) = shared.table().get_mut(&request.key) {
+        model_slot.life = None;
         if let Some(Death { failure, ran: Some(ran) }) = &death
-            && !place.excuses(suspect, starts.has_answered())
+            && !model_slot.excuses(suspect, starts.has_answered())
         {
-            place.crashes.record(&order.entry.name.to_string(), failure.clone(), *ran);
+            model_slot.crashes.record(&request.entry.name.to_string(), failure.clone(), *ran);
         }
     }
     if let Some(Suspicion::One(suspect)) = suspect {
         shared.refusals.blame(suspect.request, Instant::now());
     }
-    order.phase.send_replace(Phase::Ended(death.map(|death| death.failure)));
+    request.state.send_replace(ChildState::Ended(death.map(|death| death.failure)));
     shared.changed.send_replace(());
 }
 
-async fn run(shared: &Shared, order: &Order, starts: &Arc<Starts>) -> Result<(), Death> {
+async fn run(shared: &Shared, request: &StartRequest, starts: &Arc<Starts>) -> Result<(), Death> {
     let never_started = |failure| Death { failure, ran: None };
     let asked = Instant::now();
     // Before others are sent away for it: the first time this takes two seconds for each GB.
     let prepared = async {
-        shared.fits(&order.key)?;
-        verify(shared, order).await?;
-        admit(shared, &order.key).await
+        shared.fits(&request.key)?;
+        verify(shared, request).await?;
+        admit(shared, &request.key).await
     };
     tokio::select! {
         biased;
-        () = order.stop.cancelled() => return Ok(()),
+        () = request.stop.cancelled() => return Ok(()),
         prepared = prepared => prepared.map_err(never_started)?,
     }
-    let process = start(shared, order).await.map_err(never_started)?;
-    let Some(process) = load(shared, order, process).await? else { return Ok(()) };
+    let process = start(shared, request).await.map_err(never_started)?;
+    let Some(process) = load(shared, request, process).await? else { return Ok(()) };
     let load_ms = asked.elapsed().as_millis();
-    tracing::info!(model = %order.entry.name, role = %order.key.role(), pid = process.pid(), load_ms, "model loaded");
-    serve(shared, order, process, starts).await
+    tracing::info!(model = %request.entry.name, role = %request.key.role(), pid = process.pid(), load_ms, "model loaded");
+    serve(shared, request, process, starts).await
 }
 
 /// Waits until the model is loaded; `None` when it is not wanted any more.
-async fn load(shared: &Shared, order: &Order, mut process: Process) -> Result<Option<Process>, Death> {
-    let ceiling = memory::loading_ceiling(order.memory, shared.budget);
+async fn load(
+    shared: &Shared,
+    request: &StartRequest,
+    mut process: Process,
+) -> Result<Option<Process>, Death> {
+    let ceiling = memory::loading_ceiling(request.memory, shared.budget);
     let pid = process.pid();
     let outgrown = async {
         match pid {
@@ -94,7 +98,7 @@ async fn load(shared: &Shared, order: &Order, mut process: Process) -> Result<Op
         }
     };
     let failure = tokio::select! {
-        () = order.stop.cancelled() => {
+        () = request.stop.cancelled() => {
             process.terminate().await;
             return Ok(None);
         }
@@ -111,13 +115,13 @@ async fn load(shared: &Shared, order: &Order, mut process: Process) -> Result<Op
 /// Lets the child be used until it ends, by itself, because it is told to, or because it has to be.
 async fn serve(
     shared: &Shared,
-    order: &Order,
+    request: &StartRequest,
     mut process: Process,
     starts: &Arc<Starts>,
 ) -> Result<(), Death> {
     let began = Instant::now();
-    if let Some(place) = shared.table().get_mut(&order.key) {
-        place.last_used = began;
+    if let Some(model_slot) = shared.table().get_mut(&request.key) {
+        model_slot.last_used = began;
     }
     let client = process.client();
     let is_held_up = Arc::new(AtomicBool::new(false));
@@ -130,19 +134,19 @@ async fn serve(
     };
     // Without a number it has been reaped, which `ended` tells.
     let pid = process.pid().unwrap_or(u32::MAX);
-    let tokens = shared.settings.tokens(&order.entry);
-    let ceiling = memory::ceiling(order.memory, usage::memory(pid), tokens, shared.budget);
+    let tokens = shared.settings.tokens(&request.entry);
+    let ceiling = memory::ceiling(request.memory, usage::memory(pid), tokens, shared.budget);
     let watched = Watched { client: &client, pid, ceiling, starts, is_held_up: &is_held_up };
-    order.phase.send_replace(Phase::Running(running));
+    request.state.send_replace(ChildState::Running(running));
     shared.changed.send_replace(());
     let failure = tokio::select! {
-        () = order.stop.cancelled() => {
+        () = request.stop.cancelled() => {
             process.terminate().await;
-            tracing::info!(model = %order.entry.name, role = %order.key.role(), "model unloaded");
+            tracing::info!(model = %request.entry.name, role = %request.key.role(), "model unloaded");
             return Ok(());
         }
         failure = process.ended() => failure.suspecting(starts.suspect(Instant::now())),
-        Trouble { fault, began } = watch(watched, || shared.is_used(&order.key)) => {
+        Trouble { fault, began } = watch(watched, || shared.is_used(&request.key)) => {
             // A process that stands still has rather been stopped from outside than by a request.
             let suspect = if fault == Fault::Silent { Some(Suspicion::Several) } else { starts.suspect(began) };
             let failure = process.offends(fault).suspecting(suspect);
@@ -154,8 +158,8 @@ async fn serve(
 }
 
 /// Logged here, since it may have had no request that could report it; and its last lines nowhere else.
-fn report(order: &Order, failure: &mut Failure) {
-    let (model, role) = (&order.entry.name, order.key.role());
+fn report(request: &StartRequest, failure: &mut Failure) {
+    let (model, role) = (&request.entry.name, request.key.role());
     let last_lines = std::mem::take(&mut failure.last_lines);
     let cause = failure.clone().into_error().chain();
     tracing::warn!(%model, %role, "{cause}");
@@ -165,9 +169,10 @@ fn report(order: &Order, failure: &mut Failure) {
 }
 
 /// Whether the model's files are what they should be. The hash ends soon after the order's stop.
-async fn verify(shared: &Shared, order: &Order) -> Result<(), Failure> {
-    let (library, entry, stop) = (shared.library.clone(), Arc::clone(&order.entry), order.stop.clone());
-    match spawn_blocking(move || library.verify(&entry, &stop)).await {
+async fn verify(shared: &Shared, request: &StartRequest) -> Result<(), Failure> {
+    let (model_store, entry, stop) =
+        (shared.model_store.clone(), Arc::clone(&request.entry), request.stop.clone());
+    match spawn_blocking(move || model_store.verify(&entry, &stop)).await {
         Ok(verified) => verified.map_err(Failure::from),
         Err(source) => {
             Err(Failure::new(Kind::Internal, "Checking the model's files failed.", source.to_string()))
@@ -175,21 +180,21 @@ async fn verify(shared: &Shared, order: &Order) -> Result<(), Failure> {
     }
 }
 
-async fn start(shared: &Shared, order: &Order) -> Result<Process, Failure> {
+async fn start(shared: &Shared, request: &StartRequest) -> Result<Process, Failure> {
     let settings = &shared.settings;
     let program = locate::find(settings, &shared.data_dir).map_err(Failure::from)?;
     let socket = shared.folder.socket().map_err(|source| {
         let message = "The folder for the engine's sockets is gone and cannot be made again.";
         Failure::new(Kind::Setup, message, source.to_string())
     })?;
-    let plan = Plan {
+    let spec = LaunchSpec {
         program,
-        entry: Arc::clone(&order.entry),
-        role: order.key.role(),
+        entry: Arc::clone(&request.entry),
+        role: request.key.role(),
         socket,
         slots: settings.engine_parallel,
-        context: settings.context_per_slot(&order.entry),
+        context: settings.context_per_slot(&request.entry),
         threads: settings.threads(),
     };
-    Process::start(&shared.spawner, plan).await
+    Process::start(&shared.spawner, spec).await
 }

@@ -73,8 +73,8 @@ async fn version(path: &Path) -> Result<String> {
     super::child::scrub_environment(&mut command);
     let output = timeout(VERSION_TIMEOUT, command.output())
         .await
-        .map_err(|_| broken().because(format!("no answer within {} s", VERSION_TIMEOUT.as_secs())))?
-        .map_err(|source| broken().because(source))?;
+        .map_err(|_| broken().with_source(format!("no answer within {} s", VERSION_TIMEOUT.as_secs())))?
+        .map_err(|source| broken().with_source(source))?;
     // It has printed its version to standard error and to standard output, depending on the release.
     let text = [output.stdout, output.stderr].concat();
     String::from_utf8_lossy(&text)

@@ -4,7 +4,7 @@
 use std::fs;
 
 use super::{Role, settings::Settings, usage::Memory};
-use crate::library::Entry;
+use crate::model_store::Entry;
 
 const MB: u64 = 1_000_000;
 

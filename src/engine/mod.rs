@@ -12,7 +12,7 @@ mod life;
 mod locate;
 mod log_tail;
 mod memory;
-mod place;
+mod model_slot;
 mod pool;
 mod queue;
 mod refusals;
@@ -21,7 +21,7 @@ mod settings;
 mod spawner;
 mod starts;
 mod usage;
-mod visit;
+mod use_guard;
 mod watch;
 
 use std::fmt;

@@ -19,17 +19,17 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Fingerprint, Lease, Located, Role, Settings,
     lease::Hold,
-    life::{Order, live},
+    life::{StartRequest, live},
     locate, memory,
-    place::{Key, Life, Phase, Place, Running},
+    model_slot::{ChildState, Key, Life, ModelSlot, Running},
     refusals::Refusals,
     runtime_folder::RuntimeFolder,
     spawner::Spawner,
-    visit::Visit,
+    use_guard::UseGuard,
 };
 use crate::{
     error::{Error, Kind, Result},
-    library::{Entry, Library},
+    model_store::{Entry, ModelStore},
     types::KeepAlive,
 };
 
@@ -38,12 +38,12 @@ pub struct Engine {
     shared: Arc<Shared>,
 }
 
-pub(super) type Table = HashMap<Key, Place>;
+pub(super) type Table = HashMap<Key, ModelSlot>;
 
 pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) data_dir: PathBuf,
-    pub(super) library: Library,
+    pub(super) model_store: ModelStore,
     /// Bytes that all children together may take.
     pub(super) budget: u64,
     pub(super) folder: RuntimeFolder,
@@ -106,11 +106,11 @@ impl Engine {
     ///
     /// # Errors
     /// `Setup` when there can be no private folder for the sockets.
-    pub fn new(settings: Settings, data_dir: &Path, library: Library) -> Result<Self> {
+    pub fn new(settings: Settings, data_dir: &Path, model_store: ModelStore) -> Result<Self> {
         let (changed, changes) = watch::channel(());
         let shared = Arc::new(Shared {
             budget: memory::budget(&settings),
-            library,
+            model_store,
             folder: RuntimeFolder::open(data_dir)?,
             spawner: Spawner::new()?,
             refusals: Refusals::default(),
@@ -146,11 +146,11 @@ impl Engine {
     ) -> Result<Lease> {
         let key = Key::new(&entry, role);
         let keep_alive = keep_alive.unwrap_or(self.shared.settings.engine_keep_alive);
-        let (visit, queue) = Visit::new(&self.shared, &key, keep_alive);
+        let (use_guard, queue) = UseGuard::new(&self.shared, &key, keep_alive);
         let lined_up = Instant::now();
         let slot = queue.enter(&entry.name.to_string()).await?;
-        visit.granted(keep_alive);
-        Hold { entry, waited: lined_up.elapsed(), _slot: slot, visit }.lease().await
+        use_guard.granted(keep_alive);
+        Hold { entry, waited: lined_up.elapsed(), _slot: slot, use_guard }.lease().await
     }
 
     /// # Errors
@@ -163,8 +163,8 @@ impl Engine {
     pub fn unload(&self, entry: &Entry) {
         let mut table = self.shared.table();
         for role in [Role::Chat, Role::Embed] {
-            if let Some(place) = table.get_mut(&Key::new(entry, role)) {
-                place.keep_alive = KeepAlive::NONE;
+            if let Some(model_slot) = table.get_mut(&Key::new(entry, role)) {
+                model_slot.keep_alive = KeepAlive::NONE;
             }
         }
         drop(table);
@@ -174,7 +174,8 @@ impl Engine {
     /// The models that are ready, by name.
     pub fn loaded(&self) -> Vec<Loaded> {
         let table = self.shared.table();
-        let mut list: Vec<Loaded> = table.iter().filter_map(|(key, place)| describe(key, place)).collect();
+        let mut list: Vec<Loaded> =
+            table.iter().filter_map(|(key, model_slot)| describe(key, model_slot)).collect();
         list.sort_by(|a, b| (&a.name, a.role.as_str()).cmp(&(&b.name, b.role.as_str())));
         list
     }
@@ -184,16 +185,16 @@ impl Engine {
         let table = self.shared.table();
         Snapshot {
             loaded,
-            waiting: table.values().map(|place| place.queue.waiting()).sum(),
+            waiting: table.values().map(|model_slot| model_slot.queue.waiting()).sum(),
             held_up: table
                 .values()
-                .find_map(|place| place.life.as_ref().filter(|life| life.is_held_up()))
+                .find_map(|model_slot| model_slot.life.as_ref().filter(|life| life.is_held_up()))
                 .map(|life| life.name.clone()),
             crash_loop: table
                 .values()
-                .filter_map(|place| place.crashes.of_late())
+                .filter_map(|model_slot| model_slot.crashes.of_late())
                 .max_by_key(|(_, count)| *count),
-            backing_off: table.values().filter(|place| place.crashes.refusal().is_some()).count(),
+            backing_off: table.values().filter(|model_slot| model_slot.crashes.refusal().is_some()).count(),
         }
     }
 
@@ -219,7 +220,7 @@ impl Engine {
             Ok(located)
         });
         ask.await.map_err(|source| {
-            Error::new(Kind::Internal, "The engine could not be looked for.").because(source)
+            Error::new(Kind::Internal, "The engine could not be looked for.").with_source(source)
         })?
     }
 
@@ -244,16 +245,16 @@ impl fmt::Debug for Engine {
     }
 }
 
-fn describe(key: &Key, place: &Place) -> Option<Loaded> {
-    let life = place.life.as_ref()?;
-    let Phase::Running(running) = &*life.phase.borrow() else { return None };
+fn describe(key: &Key, model_slot: &ModelSlot) -> Option<Loaded> {
+    let life = model_slot.life.as_ref()?;
+    let ChildState::Running(running) = &*life.state.borrow() else { return None };
     Some(Loaded {
         name: life.name.clone(),
         digest: life.digest.clone(),
         role: key.role(),
-        slots: place.queue.slots(),
-        slots_busy: place.queue.busy(),
-        waiting: place.queue.waiting(),
+        slots: model_slot.queue.slots(),
+        slots_busy: model_slot.queue.busy(),
+        waiting: model_slot.queue.waiting(),
         memory_bytes: life.memory,
         pid: running.pid,
         since: running.since,
@@ -277,7 +278,7 @@ impl Shared {
     }
 
     pub(super) fn is_used(&self, key: &Key) -> bool {
-        self.table().get(key).is_some_and(|place| place.users > 0)
+        self.table().get(key).is_some_and(|model_slot| model_slot.users > 0)
     }
 
     /// How the model's child is doing; takes a lease when it is ready, and begins one when there is none.
@@ -285,46 +286,46 @@ impl Shared {
         self: &Arc<Self>,
         key: &Key,
         entry: &Arc<Entry>,
-    ) -> Result<(watch::Receiver<Phase>, Standing)> {
+    ) -> Result<(watch::Receiver<ChildState>, Standing)> {
         let mut table = self.table();
         if self.shutdown.is_cancelled() {
             return Err(shutting_down());
         }
-        let Some(place) = table.get_mut(key) else {
+        let Some(model_slot) = table.get_mut(key) else {
             return Err(Error::new(Kind::Internal, "The engine has lost track of a model."));
         };
-        if let Some(life) = &place.life {
-            let standing = match &*life.phase.borrow() {
+        if let Some(life) = &model_slot.life {
+            let standing = match &*life.state.borrow() {
                 _ if life.stop.is_cancelled() => Standing::Going(None),
-                Phase::Running(_) if life.gives_way() => Standing::Going(life.gives_way_until),
-                Phase::Running(running) => {
-                    place.leases += 1;
+                ChildState::Running(_) if life.is_draining() => Standing::Going(life.draining_until),
+                ChildState::Running(running) => {
+                    model_slot.leases += 1;
                     Standing::Leased(running.clone())
                 }
-                Phase::Starting => Standing::Starting,
-                Phase::Ended(_) => Standing::Going(None),
+                ChildState::Starting => Standing::Starting,
+                ChildState::Ended(_) => Standing::Going(None),
             };
-            return Ok((life.phase.clone(), standing));
+            return Ok((life.state.clone(), standing));
         }
-        if let Some(refusal) = place.crashes.refusal() {
+        if let Some(refusal) = model_slot.crashes.refusal() {
             return Err(refusal);
         }
-        let (phase, phases) = watch::channel(Phase::Starting);
+        let (state, states) = watch::channel(ChildState::Starting);
         let stop = self.shutdown.child_token();
         let memory = memory::estimate(entry, key.role(), &self.settings);
-        place.life = Some(Life {
+        model_slot.life = Some(Life {
             name: entry.name.to_string(),
             digest: entry.weights_digest.clone(),
             memory,
             admitted: false,
-            gives_way_until: None,
+            draining_until: None,
             stop: stop.clone(),
-            phase: phases.clone(),
+            state: states.clone(),
         });
         drop(table);
-        let order = Order { key: key.clone(), entry: Arc::clone(entry), memory, stop, phase };
-        self.tasks.spawn_on(live(Arc::clone(self), order), &self.runtime);
-        Ok((phases, Standing::Starting))
+        let request = StartRequest { key: key.clone(), entry: Arc::clone(entry), memory, stop, state };
+        self.tasks.spawn_on(live(Arc::clone(self), request), &self.runtime);
+        Ok((states, Standing::Starting))
     }
 }
 
@@ -344,7 +345,7 @@ pub(super) fn shutting_down() -> Error {
 /// Ends children that have been idle for as long as they may. One task for the whole engine.
 async fn unload_idle(shared: Arc<Shared>, mut changes: watch::Receiver<()>) {
     loop {
-        let next = shared.table().values().filter_map(Place::idle_until).min();
+        let next = shared.table().values().filter_map(ModelSlot::idle_until).min();
         let due = async {
             match next {
                 Some(instant) => sleep_until(instant).await,
@@ -357,8 +358,8 @@ async fn unload_idle(shared: Arc<Shared>, mut changes: watch::Receiver<()>) {
             _ = changes.changed() => {}
             () = due => {
                 let now = Instant::now();
-                for place in shared.table().values() {
-                    if let Some(life) = place.life.as_ref().filter(|_| place.idle_until().is_some_and(|until| until <= now)) {
+                for model_slot in shared.table().values() {
+                    if let Some(life) = model_slot.life.as_ref().filter(|_| model_slot.idle_until().is_some_and(|until| until <= now)) {
                         life.stop.cancel();
                     }
                 }

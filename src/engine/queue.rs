@@ -39,7 +39,7 @@ impl Queue {
         Arc::clone(&self.slots)
             .acquire_owned()
             .await
-            .map_err(|source| Error::new(Kind::Internal, "The model's queue was closed.").because(source))
+            .map_err(|source| Error::new(Kind::Internal, "The model's queue was closed.").with_source(source))
     }
 
     fn line_up(&self, model: &str) -> Result<Waiter<'_>> {

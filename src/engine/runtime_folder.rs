@@ -50,7 +50,7 @@ impl RuntimeFolder {
             "No private folder for the engine's sockets can be made; set XDG_RUNTIME_DIR to a folder of your own with a short path.",
         );
         Err(match failure {
-            Some(source) => error.because(source),
+            Some(source) => error.with_source(source),
             None => error,
         })
     }

@@ -11,9 +11,9 @@ use std::{
 use clap::Args;
 
 use crate::{
-    library::Entry,
-    setting::{duration, path, seconds, whole},
+    model_store::Entry,
     types::KeepAlive,
+    value_parser::{duration, path, seconds, whole},
 };
 
 #[derive(Args, Clone, Debug)]

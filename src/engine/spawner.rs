@@ -12,36 +12,38 @@ use tokio::{
 
 use crate::error::{Error, Kind, Result};
 
-struct Order {
+struct SpawnRequest {
     command: Command,
     runtime: Handle,
     reply: oneshot::Sender<io::Result<Child>>,
 }
 
-pub(super) struct Spawner(mpsc::Sender<Order>);
+pub(super) struct Spawner(mpsc::Sender<SpawnRequest>);
 
 impl Spawner {
     pub(super) fn new() -> Result<Self> {
-        let (orders, inbox) = mpsc::channel::<Order>();
+        let (requests, inbox) = mpsc::channel::<SpawnRequest>();
         thread::Builder::new()
             .name("engine-spawner".to_owned())
             .spawn(move || {
-                for order in inbox {
-                    let _in_runtime = order.runtime.enter();
-                    let child = spawn(order.command);
+                for request in inbox {
+                    let _in_runtime = request.runtime.enter();
+                    let child = spawn(request.command);
                     // When nobody waits any more, the child is dropped here and thereby killed.
-                    let _ = order.reply.send(child);
+                    let _ = request.reply.send(child);
                 }
             })
-            .map_err(|source| Error::new(Kind::Setup, "The engine cannot start a thread.").because(source))?;
-        Ok(Self(orders))
+            .map_err(|source| {
+                Error::new(Kind::Setup, "The engine cannot start a thread.").with_source(source)
+            })?;
+        Ok(Self(requests))
     }
 
     /// Starts the child; it is killed when its handle is dropped.
     pub(super) async fn spawn(&self, command: Command) -> io::Result<Child> {
         let (reply, child) = oneshot::channel();
-        let order = Order { command, runtime: Handle::current(), reply };
-        self.0.send(order).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        let request = SpawnRequest { command, runtime: Handle::current(), reply };
+        self.0.send(request).map_err(|_| io::ErrorKind::BrokenPipe)?;
         child.await.map_err(|_| io::ErrorKind::BrokenPipe)?
     }
 }

@@ -13,7 +13,7 @@ use super::{
     starts::Starts,
     usage::{self, Memory, ProcessorTime},
 };
-use crate::client::{Client, Method};
+use crate::http_client::{Client, Method};
 
 /// Pause between two looks at a child that is in use. A grammar can grow by 400 MB a second.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -232,7 +232,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::client::{Target, Timeouts};
+    use crate::http_client::{Target, Timeouts};
 
     /// Looks at a child without an answer, each after so long, in which its loop has computed for so long.
     fn looks(times: impl IntoIterator<Item = (Duration, Duration)>) -> Option<Fault> {

@@ -16,7 +16,7 @@ use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-use super::{Edge, body_memory::Room, caller::key_of};
+use super::{HttpState, body_memory::Room, caller::key_of};
 use crate::{
     error::{Error, Kind, Result},
     types::KeyId,
@@ -30,7 +30,7 @@ const LEAST_RATE: usize = 16 * 1024;
 pub(super) const LARGE: usize = 256 * 1024;
 
 pub(super) struct Incoming {
-    edge: Arc<Edge>,
+    state: Arc<HttpState>,
     key: KeyId,
     body: Body,
     announced: Option<usize>,
@@ -43,7 +43,7 @@ pub(super) struct Incoming {
 impl Incoming {
     /// Refuses a body that announces itself as too long without reading it, and waits for room for a
     /// large one.
-    pub(super) async fn begin(request: Request, edge: &Arc<Edge>) -> Result<Self> {
+    pub(super) async fn begin(request: Request, state: &Arc<HttpState>) -> Result<Self> {
         let headers = request.headers();
         let as_it_is = has_only(headers, header::CONTENT_ENCODING, b"identity")
             && has_only(headers, header::TRANSFER_ENCODING, b"chunked");
@@ -53,16 +53,16 @@ impl Incoming {
         }
         let length = headers.get(header::CONTENT_LENGTH);
         let announced: Option<usize> = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        if announced.is_some_and(|length| length > edge.max_body) {
-            return Err(too_large(edge));
+        if announced.is_some_and(|length| length > state.max_body) {
+            return Err(too_large(state));
         }
         let key = key_of(&request);
         let room = match announced {
-            Some(length) if length > LARGE => room(edge, key, length).await?,
+            Some(length) if length > LARGE => room(state, key, length).await?,
             _ => Room::default(),
         };
-        let (edge, body, started) = (Arc::clone(edge), request.into_body(), Instant::now());
-        Ok(Self { edge, key, body, announced, received: 0, started, room })
+        let (state, body, started) = (Arc::clone(state), request.into_body(), Instant::now());
+        Ok(Self { state, key, body, announced, received: 0, started, room })
     }
 
     /// How many bytes it says it has; 0 when it does not say.
@@ -74,20 +74,20 @@ impl Incoming {
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>> {
         let Some(data) = self.next_data().await? else { return Ok(None) };
         self.received += data.len();
-        if self.received > self.edge.max_body {
-            return Err(too_large(&self.edge));
+        if self.received > self.state.max_body {
+            return Err(too_large(&self.state));
         }
         if self.received > LARGE && self.room.is_none() {
             // It did not say how long it is, so that it may become the longest.
             let waiting = Instant::now();
-            self.room = room(&self.edge, self.key, self.edge.max_body).await?;
+            self.room = room(&self.state, self.key, self.state.max_body).await?;
             self.started += waiting.elapsed();
         }
         Ok(Some(data))
     }
 
     async fn next_data(&mut self) -> Result<Option<Bytes>> {
-        let pause = self.edge.request_timeout;
+        let pause = self.state.request_timeout;
         loop {
             // Nearly always it is here already, and no timer is needed.
             let frame = match self.body.frame().now_or_never() {
@@ -102,7 +102,7 @@ impl Incoming {
             match frame {
                 None => return Ok(None),
                 Some(Err(source)) => {
-                    return Err(Error::new(Kind::Malformed, "The body broke off.").because(source));
+                    return Err(Error::new(Kind::Malformed, "The body broke off.").with_source(source));
                 }
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
@@ -141,14 +141,14 @@ fn has_only(headers: &HeaderMap, name: HeaderName, coding: &[u8]) -> bool {
     given.all(|given| given.is_empty() || given.eq_ignore_ascii_case(coding))
 }
 
-fn too_large(edge: &Edge) -> Error {
-    let megabytes = edge.max_body / (1024 * 1024);
+fn too_large(state: &HttpState) -> Error {
+    let megabytes = state.max_body / (1024 * 1024);
     Error::new(Kind::TooLarge, format!("The body is larger than {megabytes} MB."))
 }
 
 /// Meanwhile the client waits, too: what it sends stays in its own buffers.
-async fn room(edge: &Edge, key: KeyId, bytes: usize) -> Result<Room> {
-    timeout(edge.request_timeout, edge.body_memory.room(key, bytes)).await.map_err(|_| {
+async fn room(state: &HttpState, key: KeyId, bytes: usize) -> Result<Room> {
+    timeout(state.request_timeout, state.body_memory.room(key, bytes)).await.map_err(|_| {
         Error::new(Kind::Busy, "Too many large requests come in at once; send it again later.")
             .retry_after(Duration::from_secs(5))
     })

@@ -15,7 +15,7 @@ pub struct BodyMemory {
     all: Arc<Semaphore>,
     /// Kilobytes for one key.
     share: usize,
-    /// One for each key that has sent a large body: keys are few, and strangers send none.
+    /// One for each key that has sent a large body: keys are few, and unauthenticated callers send none.
     keys: Mutex<HashMap<KeyId, Arc<Semaphore>>>,
 }
 

@@ -4,29 +4,31 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::cache::Served;
+use crate::cache::CacheStatus;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// Whether a reply is stored is known here only for one that is complete: a stream's end is still to
 /// come.
-pub(super) fn mark(headers: &mut HeaderMap, served: &Served) {
+pub(super) fn mark(headers: &mut HeaderMap, cache_status: &CacheStatus) {
     let with_stored = |stored: &std::sync::atomic::AtomicBool, plain: &'static str, kept: &'static str| {
         HeaderValue::from_static(if stored.load(Relaxed) { kept } else { plain })
     };
-    let status = match served {
-        Served::Hit { age, ttl } => {
+    let status = match cache_status {
+        CacheStatus::Hit { age, ttl } => {
             headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
             HeaderValue::try_from(format!("simpleton; hit; ttl={}", ttl.as_secs()))
                 .unwrap_or_else(|_| HeaderValue::from_static("simpleton; hit"))
         }
-        Served::Miss { stored } => with_stored(stored, "simpleton; fwd=miss", "simpleton; fwd=miss; stored"),
-        Served::Refreshed { stored } => {
+        CacheStatus::Miss { stored } => {
+            with_stored(stored, "simpleton; fwd=miss", "simpleton; fwd=miss; stored")
+        }
+        CacheStatus::Refreshed { stored } => {
             with_stored(stored, "simpleton; fwd=request", "simpleton; fwd=request; stored")
         }
-        Served::Collapsed => HeaderValue::from_static("simpleton; fwd=miss; collapsed"),
-        Served::Partial => HeaderValue::from_static("simpleton; fwd=partial; stored"),
-        Served::Bypass => HeaderValue::from_static("simpleton; fwd=bypass"),
+        CacheStatus::Collapsed => HeaderValue::from_static("simpleton; fwd=miss; collapsed"),
+        CacheStatus::Partial => HeaderValue::from_static("simpleton; fwd=partial; stored"),
+        CacheStatus::Bypass => HeaderValue::from_static("simpleton; fwd=bypass"),
     };
     headers.insert(CACHE_STATUS, status);
 }

@@ -7,12 +7,12 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
 };
 
-use super::{Edge, PUBLIC, PUBLIC_FIGURES};
+use super::{HttpState, PUBLIC, PUBLIC_FIGURES};
 use crate::{
     app,
-    cache::Directives,
+    cache::CacheControl,
     error::{self, Error, Kind},
-    telemetry::observation::Observation,
+    telemetry::recorder::RequestRecorder,
     types::KeyId,
 };
 
@@ -45,15 +45,19 @@ pub(super) fn key_of(request: &Request) -> KeyId {
 ///
 /// # Errors
 /// `Unauthorized` without a key, or with a wrong one, and `Malformed` with two, where one is needed.
-pub(super) fn admit(edge: &Edge, request: &mut Request, observation: &Arc<Observation>) -> error::Result<()> {
+pub(super) fn admit(
+    state: &HttpState,
+    request: &mut Request,
+    recorder: &Arc<RequestRecorder>,
+) -> error::Result<()> {
     let presented = presented(request.headers());
-    let known = presented.as_ref().ok().and_then(|key| edge.keys.find((*key)?));
+    let known = presented.as_ref().ok().and_then(|key| state.keys.find((*key)?));
     if let Some(key) = known {
-        observation.key(key);
+        recorder.key(key);
     }
-    let endpoint = observation.endpoint();
+    let endpoint = recorder.endpoint();
     let open = PUBLIC.contains(&endpoint)
-        || (PUBLIC_FIGURES.contains(&endpoint) && !edge.analytics_require_key)
+        || (PUBLIC_FIGURES.contains(&endpoint) && !state.analytics_require_key)
         // A path that is no route is a 404 whoever asks: there is nothing behind it to protect.
         || request.extensions().get::<MatchedPath>().is_none();
     if open {
@@ -67,8 +71,8 @@ pub(super) fn admit(edge: &Edge, request: &mut Request, observation: &Arc<Observ
             }
         }));
     };
-    let directives = directives(request.headers());
-    let caller = app::Caller { key, endpoint, directives, observation: Arc::clone(observation) };
+    let cache_control = cache_control(request.headers());
+    let caller = app::Caller { key, endpoint, cache_control, recorder: Arc::clone(recorder) };
     request.extensions_mut().insert(caller);
     Ok(())
 }
@@ -93,21 +97,21 @@ fn presented(headers: &HeaderMap) -> error::Result<Option<&[u8]>> {
 }
 
 /// The request's `Cache-Control`. What is not understood is passed over, as RFC 9111 has it.
-fn directives(headers: &HeaderMap) -> Directives {
-    let mut directives = Directives::default();
+fn cache_control(headers: &HeaderMap) -> CacheControl {
+    let mut cache_control = CacheControl::default();
     let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
     for directive in values.flat_map(|value| value.split(',')) {
         let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
         match name.trim().to_ascii_lowercase().as_str() {
-            "no-cache" => directives.no_cache = true,
-            "no-store" => directives.no_store = true,
+            "no-cache" => cache_control.no_cache = true,
+            "no-store" => cache_control.no_store = true,
             "max-age" => {
-                directives.max_age = value.trim().trim_matches('"').parse().ok().map(Duration::from_secs);
+                cache_control.max_age = value.trim().trim_matches('"').parse().ok().map(Duration::from_secs);
             }
             _ => {}
         }
     }
-    directives
+    cache_control
 }
 
 fn unauthorized(message: &str) -> Error {

@@ -156,7 +156,7 @@ fn asset(name: &str) -> Result<Response> {
     static CONFIG: LazyLock<Arc<Config<'static>>> =
         LazyLock::new(|| Arc::new(Config::from("/openapi.json").persist_authorization(true)));
     let found = utoipa_swagger_ui::serve(name, Arc::clone(&CONFIG)).map_err(|source| {
-        Error::new(Kind::Internal, "The documentation cannot be shown.").because(source.to_string())
+        Error::new(Kind::Internal, "The documentation cannot be shown.").with_source(source.to_string())
     })?;
     let Some(file) = found else { return Err(nothing_here()) };
     // The page's own links are relative to `/docs/`, whichever way it was reached.

@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    Edge,
+    HttpState,
     body::LARGE,
     cached,
     caller::Caller,
@@ -76,7 +76,7 @@ pub(super) struct EmbedReplyBody {
 #[utoipa::path(post, path = "/embeddings/", tag = "Embeddings", request_body = EmbedBody,
     responses((status = 200, body = EmbedReplyBody)))]
 pub(super) async fn embed(
-    State(edge): State<Arc<Edge>>,
+    State(state): State<Arc<HttpState>>,
     caller: Caller,
     Json(body, _room): Json<EmbedBody>,
 ) -> Result<Response> {
@@ -86,14 +86,14 @@ pub(super) async fn embed(
     };
     let request =
         Asked { model: body.model, input: texts, truncate: body.truncate.unwrap_or(false), pointer };
-    answer(&edge, &caller, request).await
+    answer(&state, &caller, request).await
 }
 
 /// Embeds a bare list of texts
 #[utoipa::path(post, path = "/embeddings/batch", tag = "Embeddings", params(BatchQuery), request_body = Vec<String>,
     responses((status = 200, body = EmbedReplyBody)))]
 pub(super) async fn batch(
-    State(edge): State<Arc<Edge>>,
+    State(state): State<Arc<HttpState>>,
     caller: Caller,
     Query(query): Query<BatchQuery>,
     Json(texts, _room): Json<Vec<String>>,
@@ -101,7 +101,7 @@ pub(super) async fn batch(
     let mut fields = Fields::default();
     let truncate = fields.truth("/truncate", query.truncate.as_deref()).unwrap_or(false);
     fields.finish()?;
-    answer(&edge, &caller, Asked { model: query.model, input: texts, truncate, pointer: "/" }).await
+    answer(&state, &caller, Asked { model: query.model, input: texts, truncate, pointer: "/" }).await
 }
 
 struct Asked {
@@ -112,7 +112,7 @@ struct Asked {
     pointer: &'static str,
 }
 
-async fn answer(edge: &Edge, caller: &Caller, asked: Asked) -> Result<Response> {
+async fn answer(state: &HttpState, caller: &Caller, asked: Asked) -> Result<Response> {
     let Asked { model, input, truncate, pointer } = asked;
     let mut fields = Fields::default();
     if !(1..=MAX_TEXTS).contains(&input.len()) {
@@ -125,7 +125,7 @@ async fn answer(edge: &Edge, caller: &Caller, asked: Asked) -> Result<Response> 
         fields.refuse(format!("{pointer}{index}"), "must not be empty");
     }
     fields.finish()?;
-    let model = edge.app.models.resolve(model.as_deref(), Capability::Embedding).await?;
+    let model = state.app.models.resolve(model.as_deref(), Capability::Embedding).await?;
     let request = EmbedRequest { model: model.clone(), input, truncate, keep_alive: None };
     // Further in they are a list, `/input`, whatever they are here.
     let place = |inner: &str| match inner.strip_prefix("/input") {
@@ -133,13 +133,13 @@ async fn answer(edge: &Edge, caller: &Caller, asked: Asked) -> Result<Response> 
         Some(_) => pointer.to_owned(),
         None => inner.to_owned(),
     };
-    let Embedded { vectors, truncated, call, served } =
-        edge.app.embed(caller, request).await.map_err(|error| error.at(place))?;
-    let took = call.map_or_else(|| caller.observation.elapsed(), |call| call.timings.total);
+    let Embedded { vectors, truncated, call, cache_status } =
+        state.app.embed(caller, request).await.map_err(|error| error.at(place))?;
+    let took = call.map_or_else(|| caller.recorder.elapsed(), |call| call.timings.total);
     let total_duration = nanos(took);
     let mut response =
         render(EmbedReplyBody { model, embeddings: vectors, truncated, total_duration }).await?;
-    cached::mark(response.headers_mut(), &served);
+    cached::mark(response.headers_mut(), &cache_status);
     Ok(response)
 }
 
@@ -155,7 +155,7 @@ async fn render(reply: EmbedReplyBody) -> Result<Response> {
     };
     let json = if bytes > LARGE {
         spawn_blocking(write).await.map_err(|source| {
-            Error::new(Kind::Internal, "The embeddings could not be written.").because(source)
+            Error::new(Kind::Internal, "The embeddings could not be written.").with_source(source)
         })?
     } else {
         write()

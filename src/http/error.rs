@@ -132,7 +132,7 @@ pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> axum::http::Resp
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_default();
     let error = Error::new(Kind::Internal, "Something went wrong inside; the log has the request's id.");
-    Failure(error.because(format!("panic: {message}"))).into_response()
+    Failure(error.with_source(format!("panic: {message}"))).into_response()
 }
 
 /// Marks a header map as that of a problem.
@@ -143,7 +143,7 @@ pub(super) fn mark(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::labels::{ERROR_TYPES, LEFT, error_type};
+    use crate::telemetry::labels::{CLIENT_CLOSED, ERROR_TYPES, error_type};
 
     /// The alert in deploy/ counts what the service fails by its kind, since a stream that breaks off
     /// has status 200.
@@ -168,7 +168,10 @@ mod tests {
             Kind::Internal,
         ];
         let all = kinds.map(error_type);
-        assert!(ERROR_TYPES.iter().all(|kind| all.contains(kind) || *kind == LEFT), "none is forgotten");
+        assert!(
+            ERROR_TYPES.iter().all(|kind| all.contains(kind) || *kind == CLIENT_CLOSED),
+            "none is forgotten"
+        );
         let failures: Vec<&str> =
             kinds.into_iter().filter(|kind| status(*kind).is_server_error()).map(error_type).collect();
         let rules = include_str!("../../deploy/alerts.yml");

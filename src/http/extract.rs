@@ -9,7 +9,7 @@ use axum::{
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use super::{
-    Edge,
+    HttpState,
     body::{Incoming, LARGE},
     body_memory::Room,
     docs,
@@ -24,17 +24,17 @@ use crate::error::{Error, Kind, Result};
 /// A JSON body of type `T`, and the room in memory that it takes.
 pub(super) struct Json<T>(pub(super) T, pub(super) Room);
 
-impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<Edge>> for Json<T> {
+impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<HttpState>> for Json<T> {
     type Rejection = Failure;
 
-    async fn from_request(request: Request, edge: &Arc<Edge>) -> std::result::Result<Self, Failure> {
+    async fn from_request(request: Request, state: &Arc<HttpState>) -> std::result::Result<Self, Failure> {
         let declared = declared(request.headers())?;
-        let (body, room) = Incoming::begin(request, edge).await?.whole().await?;
+        let (body, room) = Incoming::begin(request, state).await?.whole().await?;
         let parsed = if body.len() < LARGE {
             parse(&body)
         } else {
             tokio::task::spawn_blocking(move || parse(&body)).await.map_err(|source| {
-                Error::new(Kind::Internal, "The request could not be parsed.").because(source)
+                Error::new(Kind::Internal, "The request could not be parsed.").with_source(source)
             })?
         };
         match parsed {

@@ -12,7 +12,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Edge;
+use super::HttpState;
 use crate::app::health::{Health, Part, Status};
 
 #[derive(Serialize, ToSchema)]
@@ -66,8 +66,8 @@ pub(super) struct LiveReply {
 ///
 /// Answers within about a second, whatever its parts do, and always with status 200.
 #[utoipa::path(get, path = "/health", tag = "Service", responses((status = 200, body = HealthReply)))]
-pub(super) async fn health(State(edge): State<Arc<Edge>>) -> Json<HealthReply> {
-    Json(edge.app.health().await.into())
+pub(super) async fn health(State(state): State<Arc<HttpState>>) -> Json<HealthReply> {
+    Json(state.app.health().await.into())
 }
 
 /// Say that the process serves
@@ -84,8 +84,8 @@ pub(super) async fn live() -> Json<LiveReply> {
 #[utoipa::path(get, path = "/health/ready", tag = "Service", responses(
     (status = 200, body = HealthReply),
     (status = 503, body = HealthReply, description = "No prompt can be answered; `components` say why")))]
-pub(super) async fn ready(State(edge): State<Arc<Edge>>) -> Readiness {
-    Readiness(edge.app.health().await)
+pub(super) async fn ready(State(state): State<Arc<HttpState>>) -> Readiness {
+    Readiness(state.app.health().await)
 }
 
 /// Not an error: it is what was asked, and no failure of the request.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use super::{
-    Edge,
+    HttpState,
     body_memory::Room,
     caller::Caller,
     docs::{FormatField, KeepAliveField, OneOrMany, ThinkField},
@@ -17,7 +17,7 @@ use super::{
     images::{check_images, numbered, open},
     message::{MessageBody, ToolBody},
     object::Object,
-    stream::{Shape, respond},
+    stream::{ReplyFormat, respond},
     texts::Texts,
 };
 use crate::{
@@ -126,40 +126,40 @@ body! {
 #[utoipa::path(post, path = "/inference/generate", tag = "Inference", request_body = GenerateBody,
     responses((status = 200, content((super::docs::GenerateReply = "application/json"), (super::docs::GenerateEvent = "text/event-stream")))))]
 pub(super) async fn generate(
-    State(edge): State<Arc<Edge>>,
+    State(state): State<Arc<HttpState>>,
     caller: Caller,
     Json(body, room): Json<GenerateBody>,
 ) -> Result<Response> {
     let stream = body.stream.unwrap_or(false);
-    let model = resolve(&edge, body.model.as_deref(), body.images(), 0).await?;
-    let request = body.into_request(model, &edge.app.pictures).await?;
-    let reply = ask(&edge, &caller, request, room);
-    respond(&edge, &caller, reply, Shape::Generate, stream).await
+    let model = resolve(&state, body.model.as_deref(), body.images(), 0).await?;
+    let request = body.into_request(model, &state.app.pictures).await?;
+    let reply = ask(&state, &caller, request, room);
+    respond(&state, &caller, reply, ReplyFormat::Generate, stream).await
 }
 
 /// Answers a conversation
 #[utoipa::path(post, path = "/inference/chat", tag = "Inference", request_body = ChatBody,
     responses((status = 200, content((super::docs::ChatReply = "application/json"), (super::docs::ChatEvent = "text/event-stream")))))]
 pub(super) async fn chat(
-    State(edge): State<Arc<Edge>>,
+    State(state): State<Arc<HttpState>>,
     caller: Caller,
     Json(body, room): Json<ChatBody>,
 ) -> Result<Response> {
     let stream = body.stream.unwrap_or(false);
-    let model = resolve(&edge, body.model.as_deref(), body.images(), body.tools()).await?;
-    let request = body.into_request(model, &edge.app.pictures).await?;
-    let reply = ask(&edge, &caller, request, room);
-    respond(&edge, &caller, reply, Shape::Chat, stream).await
+    let model = resolve(&state, body.model.as_deref(), body.images(), body.tools()).await?;
+    let request = body.into_request(model, &state.app.pictures).await?;
+    let reply = ask(&state, &caller, request, room);
+    respond(&state, &caller, reply, ReplyFormat::Chat, stream).await
 }
 
 /// Asks for the reply, and gives back the room of the request's body when it is passed on.
 fn ask(
-    edge: &Edge,
+    state: &HttpState,
     caller: &Caller,
     request: ChatRequest,
     room: Room,
 ) -> impl Future<Output = error::Result<ChatReply>> + Send + 'static {
-    let (app, caller, room) = (Arc::clone(&edge.app), caller.owned(), room.keep(request.size()));
+    let (app, caller, room) = (Arc::clone(&state.app), caller.owned(), room.keep(request.size()));
     async move {
         let reply = match &request.prompt {
             Prompt::Completion(prompt) if prompt.text.is_empty() => {
@@ -258,8 +258,13 @@ impl ChatBody {
 }
 
 /// The model to ask, which can do all that is asked of it.
-async fn resolve(edge: &Edge, named: Option<&str>, images: usize, tools: usize) -> error::Result<String> {
-    let models = &edge.app.models;
+async fn resolve(
+    state: &HttpState,
+    named: Option<&str>,
+    images: usize,
+    tools: usize,
+) -> error::Result<String> {
+    let models = &state.app.models;
     let needed = match (images, tools) {
         (0, 0) => Capability::Completion,
         (0, _) => Capability::Tools,

@@ -58,7 +58,7 @@ use crate::{
 };
 
 /// Everything a handler may need, built once.
-pub struct Edge {
+pub struct HttpState {
     pub app: Arc<App>,
     pub keys: Keys,
     /// Bytes that a request's body may have.
@@ -92,7 +92,7 @@ const PUBLIC_FIGURES: [&str; 3] = ["/metrics", "/analytics/stats", "/analytics/a
 
 /// All routes. The template is what metrics, logs and documentation call the route; its purpose says
 /// whether requests to it count among those to the API or apart.
-fn routes() -> [(&'static str, Purpose, MethodRouter<Arc<Edge>>); 25] {
+fn routes() -> [(&'static str, Purpose, MethodRouter<Arc<HttpState>>); 25] {
     use Purpose::{Api, Service};
     [
         // Service
@@ -136,7 +136,7 @@ pub fn route_labels() -> Vec<RouteLabel> {
 }
 
 /// The routes with all layers around them.
-pub fn router(edge: Arc<Edge>) -> Router {
+pub fn router(state: Arc<HttpState>) -> Router {
     let mut router = Router::new();
     for (template, _, methods) in routes() {
         router = router.route(template, methods.clone());
@@ -148,21 +148,21 @@ pub fn router(edge: Arc<Edge>) -> Router {
         }
     }
     let router = router.fallback(error::not_found).method_not_allowed_fallback(error::method_not_allowed);
-    layers(router, edge)
+    layers(router, state)
 }
 
 /// Outermost first, and as one: axum boxes what each call of `layer` makes, and clones all boxes
 /// within it for each request.
-fn layers(router: Router<Arc<Edge>>, edge: Arc<Edge>) -> Router {
-    let cors = cors::layer(&edge.cors_origins);
+fn layers(router: Router<Arc<HttpState>>, state: Arc<HttpState>) -> Router {
+    let cors = cors::layer(&state.cors_origins);
     let layers = (
         // The one place that sees every request and every reply to its last byte. It lets nobody pass
         // without a key, before a byte of the body is read.
-        from_fn_with_state(Arc::clone(&edge), observe::observe),
+        from_fn_with_state(Arc::clone(&state), observe::observe),
         // A bug in a handler costs one request, and is counted and logged like any other failure.
         CatchPanicLayer::custom(error::panicked),
     );
-    let router = router.layer(layers).with_state(edge);
+    let router = router.layer(layers).with_state(state);
     // Outside, because browsers ask without a key, and read refusals only with its headers.
     match cors {
         Some(cors) => router.layer(cors),

@@ -11,7 +11,7 @@ use axum::{
 use futures_util::{Stream, stream};
 use multer::{Field, Multipart};
 
-use super::{Edge, body::Incoming, body_memory::Room, error::Failure, fields::Fields, nearest};
+use super::{HttpState, body::Incoming, body_memory::Room, error::Failure, fields::Fields, nearest};
 use crate::{
     error::{Error, Kind, Result},
     types::Refusal,
@@ -41,18 +41,18 @@ impl Form {
     }
 }
 
-impl FromRequest<Arc<Edge>> for Form {
+impl FromRequest<Arc<HttpState>> for Form {
     type Rejection = Failure;
 
-    async fn from_request(request: Request, edge: &Arc<Edge>) -> std::result::Result<Self, Failure> {
+    async fn from_request(request: Request, state: &Arc<HttpState>) -> std::result::Result<Self, Failure> {
         let content_type = request.headers().get(header::CONTENT_TYPE);
         let boundary =
             content_type.and_then(|value| multer::parse_boundary(value.to_str().ok()?).ok()).ok_or_else(
                 || Error::new(Kind::UnsupportedMediaType, "Send a form with a file, as multipart/form-data."),
             )?;
-        let mut incoming = Incoming::begin(request, edge).await?;
+        let mut incoming = Incoming::begin(request, state).await?;
         let announced = incoming.announced();
-        let read = read(pieces(&mut incoming), boundary, announced, edge).await;
+        let read = read(pieces(&mut incoming), boundary, announced, state).await;
         let (file, texts) = read?;
         Ok(Self { file, texts, room: incoming.into_room() })
     }
@@ -69,7 +69,7 @@ async fn read(
     pieces: impl Stream<Item = Result<Bytes>> + Send,
     boundary: String,
     announced: usize,
-    edge: &Edge,
+    state: &HttpState,
 ) -> Result<(Vec<u8>, TextFields)> {
     let mut form = Multipart::new(Box::pin(pieces), boundary);
     let (mut file, mut texts, mut sent) = (None, HashMap::new(), Vec::new());
@@ -94,10 +94,10 @@ async fn read(
         }
         if name == "file" {
             let is_named = field.file_name() != Some("");
-            let limits = edge.app.pictures.limits();
+            let limits = state.app.pictures.limits();
             let read = bytes(field, announced, limits.max_bytes, || {
                 let refusal = Refusal::bytes(limits);
-                edge.app.monitoring.metrics.vision.refused(refusal.reason);
+                state.app.monitoring.metrics.vision.refused(refusal.reason);
                 refusal.at("/file")
             });
             // Without a name and content it is a browser's way to say that no file was chosen.
@@ -149,12 +149,12 @@ fn malformed(error: multer::Error) -> Error {
     match error {
         multer::Error::StreamReadFailed(source) => match source.downcast::<Error>() {
             Ok(error) => *error,
-            Err(source) => Error::new(Kind::Malformed, "The form broke off.").because(source),
+            Err(source) => Error::new(Kind::Malformed, "The form broke off.").with_source(source),
         },
         error => Error::new(
             Kind::Malformed,
             "The form is damaged or cut off; send it whole, as multipart/form-data (`curl -F file=@image.png`).",
         )
-        .because(error),
+        .with_source(error),
     }
 }

@@ -22,43 +22,47 @@ use tokio::{runtime::Handle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Edge,
+    HttpState,
     caller::admit,
     error::{Failure, Problem, Reported, mark, shutting_down},
     extract::check_query,
 };
 use crate::{
-    context::{self, at_once, within},
     error::{self, Error, Kind},
+    request_context::{self, scope, scope_sync},
     telemetry::{
         labels,
-        observation::{Arrival, Observation},
+        recorder::{RequestRecorder, RequestStart},
     },
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const TRACEPARENT: HeaderName = HeaderName::from_static(context::TRACEPARENT);
-const TRACESTATE: HeaderName = HeaderName::from_static(context::TRACESTATE);
+const TRACEPARENT: HeaderName = HeaderName::from_static(request_context::TRACEPARENT);
+const TRACESTATE: HeaderName = HeaderName::from_static(request_context::TRACESTATE);
 
-pub(super) async fn observe(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
-    let monitoring = &edge.app.monitoring;
+pub(super) async fn observe(
+    State(state): State<Arc<HttpState>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let monitoring = &state.app.monitoring;
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let context = context(&request, monitoring.traced);
-    let arrival = Arrival {
+    let start = RequestStart {
         context: Arc::clone(&context),
         method: labels::method(request.method().as_str()),
         endpoint: monitoring.metrics.route(route),
         path: request.uri().path().to_owned(),
     };
-    let observation = Observation::begin(monitoring.sinks.clone(), arrival);
+    let recorder = RequestRecorder::begin(monitoring.sinks.clone(), start);
     let head_only = request.method() == Method::HEAD;
     let admitted =
-        check_host(&request).and_then(|()| admit(&edge, &mut request, &observation)).and_then(|()| {
+        check_host(&request).and_then(|()| admit(&state, &mut request, &recorder)).and_then(|()| {
             let query = request.uri().query().unwrap_or_default();
-            check_query(observation.endpoint(), request.method(), query)
+            check_query(recorder.endpoint(), request.method(), query)
         });
     let expects = request.headers().contains_key(header::EXPECT);
-    let request = request.map(|body| received(body, &observation, expects));
+    let request = request.map(|body| received(body, &recorder, expects));
     let answered = async {
         match admitted {
             Ok(()) => next.run(request).await,
@@ -69,21 +73,21 @@ pub(super) async fn observe(State(edge): State<Arc<Edge>>, mut request: Request,
         tokio::select! {
             biased;
             response = answered => response,
-            () = edge.cutoff.cancelled() => Failure::from(shutting_down()).into_response(),
+            () = state.cutoff.cancelled() => Failure::from(shutting_down()).into_response(),
         }
     };
-    let mut response = within(Arc::clone(&context), answered_in_time).await;
+    let mut response = scope(Arc::clone(&context), answered_in_time).await;
     if let Some(Reported(error)) = response.extensions_mut().remove() {
-        observation.failed(&error);
-        write_problem(&mut response, &error, observation.request_id());
+        recorder.failed(&error);
+        write_problem(&mut response, &error, recorder.request_id());
     }
-    if let Ok(id) = HeaderValue::from_str(observation.request_id()) {
+    if let Ok(id) = HeaderValue::from_str(recorder.request_id()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     let status = response.status();
-    let cutoff = edge.cutoff.clone();
+    let cutoff = state.cutoff.clone();
     response.map(|body| {
-        let sent = SentBody { body, observation, context, status, cutoff, complete: false };
+        let sent = SentBody { body, recorder, context, status, cutoff, complete: false };
         Body::new(sent.begin(head_only))
     })
 }
@@ -105,13 +109,13 @@ fn write_problem(response: &mut Response, error: &Error, request_id: &str) {
 }
 
 /// With the client's own id when it is a sane token, and its trace when it is in one.
-fn context(request: &Request, traced: Option<f64>) -> Arc<context::Context> {
+fn context(request: &Request, traced: Option<f64>) -> Arc<request_context::Context> {
     let sane = |id: &&str| {
         (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
     };
     let header = |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
     let request_id = header(&REQUEST_ID).filter(sane);
-    let context = context::Context::new(request_id, header(&TRACEPARENT), traced);
+    let context = request_context::Context::new(request_id, header(&TRACEPARENT), traced);
     // Nearly every request has none.
     let states = request.headers().get_all(&TRACESTATE).iter().map(|value| value.to_str().ok());
     let state = states.collect::<Option<Vec<_>>>().filter(|states| !states.is_empty());
@@ -119,16 +123,16 @@ fn context(request: &Request, traced: Option<f64>) -> Arc<context::Context> {
 }
 
 /// The request's body, whose bytes are counted as they come.
-fn received(body: Body, observation: &Arc<Observation>, expects: bool) -> Body {
+fn received(body: Body, recorder: &Arc<RequestRecorder>, expects: bool) -> Body {
     if body.is_end_stream() {
         return body;
     }
-    Body::new(ReceivedBody { body, observation: Arc::clone(observation), unread: !expects })
+    Body::new(ReceivedBody { body, recorder: Arc::clone(recorder), unread: !expects })
 }
 
 struct ReceivedBody {
     body: Body,
-    observation: Arc<Observation>,
+    recorder: Arc<RequestRecorder>,
     /// Whether more may be on its way: not when the client sends nothing before it is told to.
     unread: bool,
 }
@@ -161,7 +165,7 @@ impl HttpBody for ReceivedBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FrameResult>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        self.observation.received(data_bytes(frame.as_ref()));
+        self.recorder.received(data_bytes(frame.as_ref()));
         self.unread &= matches!(frame, Some(Ok(_)));
         Poll::Ready(frame)
     }
@@ -178,8 +182,8 @@ impl HttpBody for ReceivedBody {
 /// A reply's body that tells its observation when it has been passed on whole.
 struct SentBody {
     body: Body,
-    observation: Arc<Observation>,
-    context: Arc<context::Context>,
+    recorder: Arc<RequestRecorder>,
+    context: Arc<request_context::Context>,
     status: StatusCode,
     cutoff: CancellationToken,
     complete: bool,
@@ -196,7 +200,7 @@ impl SentBody {
 
     fn complete(&mut self) {
         self.complete = true;
-        self.observation.complete(self.status.as_u16());
+        self.recorder.complete(self.status.as_u16());
     }
 }
 
@@ -204,7 +208,7 @@ impl Drop for SentBody {
     fn drop(&mut self) {
         // What was cut off is no client's doing.
         if !self.complete && self.cutoff.is_cancelled() {
-            self.observation.failed(&shutting_down());
+            self.recorder.failed(&shutting_down());
             self.complete();
         }
     }
@@ -216,8 +220,8 @@ impl HttpBody for SentBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FrameResult>> {
         let context = Arc::clone(&self.context);
-        let frame = ready!(at_once(context, || Pin::new(&mut self.body).poll_frame(cx)));
-        self.observation.sent(data_bytes(frame.as_ref()));
+        let frame = ready!(scope_sync(context, || Pin::new(&mut self.body).poll_frame(cx)));
+        self.recorder.sent(data_bytes(frame.as_ref()));
         // hyper asks no further once a body says that it is at its end.
         if frame.is_none() || self.body.is_end_stream() {
             self.complete();

@@ -69,8 +69,8 @@ pub async fn serve(
         () = accept(&listener, &workers, &connections) => {}
     }
     drop(listener);
-    let (served, threads): (Vec<_>, Vec<_>) = workers.into_iter().map(Worker::finish).unzip();
-    end(&connections, &bounds, join_all(served)).await;
+    let (cache_status, threads): (Vec<_>, Vec<_>) = workers.into_iter().map(Worker::finish).unzip();
+    end(&connections, &bounds, join_all(cache_status)).await;
     drop(all_served);
     let ended = move || threads.into_iter().for_each(|thread| drop(thread.join()));
     // An error would be a panic's, which has been told.
@@ -88,8 +88,8 @@ impl Drop for AbortOnDrop {
 }
 
 /// Waits until all is served, and cuts off what takes too long.
-async fn end(connections: &Connections, bounds: &Bounds, served: impl Future) {
-    let mut served = pin!(served);
+async fn end(connections: &Connections, bounds: &Bounds, cache_status: impl Future) {
+    let mut cache_status = pin!(cache_status);
     // Again and again: a client may stop reading its reply at any time.
     let stopping = async {
         loop {
@@ -98,15 +98,15 @@ async fn end(connections: &Connections, bounds: &Bounds, served: impl Future) {
         }
     };
     tokio::select! {
-        _ = &mut served => return,
+        _ = &mut cache_status => return,
         () = sleep(bounds.grace) => {}
         () = stopping => {}
     }
     tracing::warn!("replies were still running after {} s and are cut off", bounds.grace.as_secs());
     bounds.cutoff.cancel();
-    if timeout(CUTOFF_TIMEOUT, &mut served).await.is_err() {
+    if timeout(CUTOFF_TIMEOUT, &mut cache_status).await.is_err() {
         connections.abort();
-        served.await;
+        cache_status.await;
     }
 }
 

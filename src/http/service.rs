@@ -11,7 +11,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Edge, error::Result};
+use super::{HttpState, error::Result};
 use crate::{telemetry::metrics::TextFormat, types::Model};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -88,8 +88,8 @@ struct DetailsReply {
 /// The models that can be used now
 #[utoipa::path(get, path = "/models", tag = "Service",
     responses((status = 200, body = ModelsReply)))]
-pub(super) async fn models(State(edge): State<Arc<Edge>>) -> Result<Json<ModelsReply>> {
-    let models = edge.app.models.list().await?;
+pub(super) async fn models(State(state): State<Arc<HttpState>>) -> Result<Json<ModelsReply>> {
+    let models = state.app.models.list().await?;
     Ok(Json(ModelsReply { models: models.iter().map(ModelReply::from).collect() }))
 }
 
@@ -117,12 +117,12 @@ impl From<&Model> for ModelReply {
 /// Prometheus metrics, as OpenMetrics when `Accept` asks for it
 #[utoipa::path(get, path = "/metrics", tag = "Service",
     responses((status = 200, content((String = "text/plain"), (String = "application/openmetrics-text")))))]
-pub(super) async fn metrics(State(edge): State<Arc<Edge>>, headers: HeaderMap) -> Response {
+pub(super) async fn metrics(State(state): State<Arc<HttpState>>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let format = text_format(accept);
     (
         [(header::CONTENT_TYPE, format.content_type())],
-        edge.app.monitoring.render(format, &edge.app.gauges().await),
+        state.app.monitoring.render(format, &state.app.gauges().await),
     )
         .into_response()
 }

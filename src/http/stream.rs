@@ -18,7 +18,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::timeout;
 
 use super::{
-    Edge, cached,
+    HttpState, cached,
     caller::Caller,
     error::{Problem, Result, shutting_down},
     silence::{Interruption, PING, Silence},
@@ -27,7 +27,7 @@ use crate::{
     app::ChatReply,
     cache::Events,
     error::{self, Error, Kind},
-    telemetry::observation::Observation,
+    telemetry::recorder::RequestRecorder,
     types::{ChatEvent, Done, ToolCall},
     wire::{
         ollama::{ChatChunk, End, GenerateChunk, MessageChunk, ToolCallChunk},
@@ -37,7 +37,7 @@ use crate::{
 
 /// Whose reply it is.
 #[derive(Clone, Copy)]
-pub(super) enum Shape {
+pub(super) enum ReplyFormat {
     Generate,
     Chat,
 }
@@ -45,36 +45,36 @@ pub(super) enum Shape {
 /// The reply, streamed or whole. A failure before the first event is an ordinary error, unless a stream
 /// has begun without one.
 pub(super) async fn respond<R>(
-    edge: &Edge,
+    state: &HttpState,
     caller: &Caller,
     reply: R,
-    shape: Shape,
+    reply_format: ReplyFormat,
     stream: bool,
 ) -> Result<Response>
 where
     R: Future<Output = error::Result<ChatReply>> + Send + 'static,
 {
     if stream {
-        return streamed(edge, Arc::clone(&caller.observation), reply, shape).await;
+        return streamed(state, Arc::clone(&caller.recorder), reply, reply_format).await;
     }
     let reply = reply.await?;
-    let served = reply.served.clone();
-    let mut response = whole(reply, shape).await?;
-    cached::mark(response.headers_mut(), &served);
+    let cache_status = reply.cache_status.clone();
+    let mut response = whole(reply, reply_format).await?;
+    cached::mark(response.headers_mut(), &cache_status);
     Ok(response)
 }
 
 /// The parts of a chunk that come from events.
 #[derive(Default)]
-struct Parts<'a> {
+struct EventFields<'a> {
     text: &'a str,
     thinking: Option<&'a str>,
     tool_calls: &'a [ToolCall],
     done: Option<&'a Done>,
 }
 
-impl Shape {
-    fn write(self, out: &mut Vec<u8>, model: &str, parts: &Parts<'_>) {
+impl ReplyFormat {
+    fn write(self, out: &mut Vec<u8>, model: &str, parts: &EventFields<'_>) {
         let done = parts.done.is_some();
         let end = parts.done.map(End::from);
         let thinking = parts.thinking;
@@ -99,7 +99,7 @@ impl Shape {
     }
 }
 
-async fn whole(mut reply: ChatReply, shape: Shape) -> Result<Response> {
+async fn whole(mut reply: ChatReply, reply_format: ReplyFormat) -> Result<Response> {
     let (mut text, mut thinking, mut tool_calls) = (String::new(), String::new(), Vec::new());
     while let Some(event) = reply.events.next().await {
         match event? {
@@ -110,8 +110,8 @@ async fn whole(mut reply: ChatReply, shape: Shape) -> Result<Response> {
             ChatEvent::Done(done) => {
                 let mut json = Vec::with_capacity(text.len() + 512);
                 let thinking = (!thinking.is_empty()).then_some(thinking.as_str());
-                let parts = Parts { text: &text, thinking, tool_calls: &tool_calls, done: Some(&done) };
-                shape.write(&mut json, &reply.model, &parts);
+                let parts = EventFields { text: &text, thinking, tool_calls: &tool_calls, done: Some(&done) };
+                reply_format.write(&mut json, &reply.model, &parts);
                 let content_type = HeaderValue::from_static("application/json");
                 return Ok(([(header::CONTENT_TYPE, content_type)], json).into_response());
             }
@@ -120,7 +120,12 @@ async fn whole(mut reply: ChatReply, shape: Shape) -> Result<Response> {
     Err(incomplete().into())
 }
 
-async fn streamed<R>(edge: &Edge, observation: Arc<Observation>, reply: R, shape: Shape) -> Result<Response>
+async fn streamed<R>(
+    state: &HttpState,
+    recorder: Arc<RequestRecorder>,
+    reply: R,
+    reply_format: ReplyFormat,
+) -> Result<Response>
 where
     R: Future<Output = error::Result<ChatReply>> + Send + 'static,
 {
@@ -131,16 +136,16 @@ where
             None => Err(incomplete()),
         }
     });
-    let (source, out, served) = match timeout(edge.streams.headers_after, &mut begin).await {
+    let (source, out, cache_status) = match timeout(state.streams.headers_after, &mut begin).await {
         Ok(begun) => {
             let (reply, first) = begun?;
-            let served = reply.served.clone();
-            (Source::begun(reply), Some(first), Some(served))
+            let cache_status = reply.cache_status.clone();
+            (Source::begun(reply), Some(first), Some(cache_status))
         }
         Err(_) => (Source::Waiting(begin), None, None),
     };
-    let silence = Silence::new(edge.streams.ping_every, edge.cutoff.clone());
-    let mut body = SseBody { source, shape, observation, silence, out: Vec::new(), ended: false };
+    let silence = Silence::new(state.streams.ping_every, state.cutoff.clone());
+    let mut body = SseBody { source, reply_format, recorder, silence, out: Vec::new(), ended: false };
     match out {
         Some(first) => body.write(Some(Ok(first))),
         None => body.out.extend_from_slice(PING),
@@ -152,8 +157,8 @@ where
         (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
     let mut response = (headers, Body::from_stream(body)).into_response();
-    if let Some(served) = served {
-        cached::mark(response.headers_mut(), &served);
+    if let Some(cache_status) = cache_status {
+        cached::mark(response.headers_mut(), &cache_status);
     }
     Ok(response)
 }
@@ -175,8 +180,8 @@ impl Source {
 /// Events as they arrive; those that have arrived together leave together.
 struct SseBody {
     source: Source,
-    shape: Shape,
-    observation: Arc<Observation>,
+    reply_format: ReplyFormat,
+    recorder: Arc<RequestRecorder>,
     silence: Silence,
     /// Bytes that are sent next.
     out: Vec<u8>,
@@ -194,26 +199,26 @@ impl SseBody {
             None => return self.fail(&incomplete()),
         };
         let parts = match &event {
-            ChatEvent::Text(text) => Parts { text, ..Parts::default() },
-            ChatEvent::Thinking(text) => Parts { thinking: Some(text), ..Parts::default() },
+            ChatEvent::Text(text) => EventFields { text, ..EventFields::default() },
+            ChatEvent::Thinking(text) => EventFields { thinking: Some(text), ..EventFields::default() },
             ChatEvent::ToolCall(call) => {
-                Parts { tool_calls: std::slice::from_ref(&**call), ..Parts::default() }
+                EventFields { tool_calls: std::slice::from_ref(&**call), ..EventFields::default() }
             }
             ChatEvent::Done(done) => {
                 self.ended = true;
-                Parts { done: Some(done), ..Parts::default() }
+                EventFields { done: Some(done), ..EventFields::default() }
             }
         };
         if let Source::Begun { model, .. } = &self.source {
-            sse::write_data(&mut self.out, |out| self.shape.write(out, model, &parts));
+            sse::write_data(&mut self.out, |out| self.reply_format.write(out, model, &parts));
         }
     }
 
     fn fail(&mut self, error: &Error) {
         self.ended = true;
-        self.observation.failed(error);
+        self.recorder.failed(error);
         self.out.extend_from_slice(b"event: error\n");
-        let problem = Problem::new(error, self.observation.request_id()).to_json();
+        let problem = Problem::new(error, self.recorder.request_id()).to_json();
         sse::write_data(&mut self.out, |out| out.extend_from_slice(&problem));
     }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    Edge,
+    HttpState,
     body_memory::Room,
     cached,
     caller::Caller,
@@ -20,10 +20,10 @@ use super::{
     fields::Fields,
     multipart::Form,
     object::Word,
-    stream::{Shape, respond},
+    stream::{ReplyFormat, respond},
 };
 use crate::{
-    app::vision::{Detail, Reader, Reading},
+    app::vision::{Detail, Reader, VisionReply},
     error,
     types::{Capability, EncodedImage, Sampling},
 };
@@ -122,7 +122,7 @@ pub(super) struct OcrReply {
 #[utoipa::path(post, path = "/vision/analyze", tag = "Vision", request_body = AnalyzeBody,
     responses((status = 200, content((super::docs::GenerateReply = "application/json"), (super::docs::GenerateEvent = "text/event-stream")))))]
 pub(super) async fn analyze(
-    State(edge): State<Arc<Edge>>,
+    State(state): State<Arc<HttpState>>,
     caller: Caller,
     Json(body, room): Json<AnalyzeBody>,
 ) -> Result<Response> {
@@ -130,9 +130,9 @@ pub(super) async fn analyze(
     check_prompt(&body.prompt, &mut fields);
     let sampling = sampling(body.temperature, body.max_tokens, &mut fields);
     fields.finish()?;
-    let question = Question { prompt: body.prompt, model: body.model, sampling };
-    let sent = Sent { image: body.image, pointer: "/image", room };
-    question.answer(&edge, &caller, sent, body.stream.unwrap_or(false)).await
+    let request = VisionRequest { prompt: body.prompt, model: body.model, sampling };
+    let input = ImageInput { image: body.image, pointer: "/image", room };
+    request.answer(&state, &caller, input, body.stream.unwrap_or(false)).await
 }
 
 /// Answers a question about an uploaded file
@@ -140,7 +140,7 @@ pub(super) async fn analyze(
     request_body(content = UploadForm, content_type = "multipart/form-data"),
     responses((status = 200, content((super::docs::GenerateReply = "application/json"), (super::docs::GenerateEvent = "text/event-stream")))))]
 pub(super) async fn upload(
-    State(edge): State<Arc<Edge>>,
+    State(state): State<Arc<HttpState>>,
     caller: Caller,
     mut form: Form,
 ) -> Result<Response> {
@@ -152,25 +152,25 @@ pub(super) async fn upload(
     let max_tokens = fields.number("/max_tokens", form.take("max_tokens").as_deref(), "a whole number");
     let sampling = sampling(temperature, max_tokens, &mut fields);
     fields.finish()?;
-    let question = Question { prompt, model: form.take("model"), sampling };
-    let sent = Sent { image: EncodedImage::from_bytes(form.file), pointer: "/file", room: form.room };
-    question.answer(&edge, &caller, sent, stream).await
+    let request = VisionRequest { prompt, model: form.take("model"), sampling };
+    let input = ImageInput { image: EncodedImage::from_bytes(form.file), pointer: "/file", room: form.room };
+    request.answer(&state, &caller, input, stream).await
 }
 
 /// Describes a picture
 #[utoipa::path(post, path = "/vision/caption", tag = "Vision", request_body = CaptionBody,
     responses((status = 200, body = CaptionReply)))]
 pub(super) async fn caption(
-    State(edge): State<Arc<Edge>>,
+    State(state): State<Arc<HttpState>>,
     caller: Caller,
     Json(body, room): Json<CaptionBody>,
 ) -> Result<Response> {
-    let model = edge.app.models.resolve(body.model.as_deref(), Capability::Vision).await?;
-    let image = Sent { image: body.image, pointer: "/image", room }.open(&edge).await?;
+    let model = state.app.models.resolve(body.model.as_deref(), Capability::Vision).await?;
+    let image = ImageInput { image: body.image, pointer: "/image", room }.open(&state).await?;
     let detail = body.detail_level.map_or_else(Detail::default, |Word(level)| level.into());
-    let Reading { text, model, served } = edge.app.caption(&caller, model, image, detail).await?;
+    let VisionReply { text, model, cache_status } = state.app.caption(&caller, model, image, detail).await?;
     let mut response = JsonReply(CaptionReply { caption: text, model }).into_response();
-    cached::mark(response.headers_mut(), &served);
+    cached::mark(response.headers_mut(), &cache_status);
     Ok(response)
 }
 
@@ -178,50 +178,56 @@ pub(super) async fn caption(
 #[utoipa::path(post, path = "/vision/ocr", tag = "Vision", request_body = OcrBody,
     responses((status = 200, body = OcrReply)))]
 pub(super) async fn ocr(
-    State(edge): State<Arc<Edge>>,
+    State(state): State<Arc<HttpState>>,
     caller: Caller,
     Json(body, room): Json<OcrBody>,
 ) -> Result<Response> {
-    let reader = if body.model.is_none() && edge.app.reads_with_tesseract() {
+    let reader = if body.model.is_none() && state.app.reads_with_tesseract() {
         Reader::Tesseract
     } else {
-        Reader::Model(edge.app.models.resolve(body.model.as_deref(), Capability::Vision).await?)
+        Reader::Model(state.app.models.resolve(body.model.as_deref(), Capability::Vision).await?)
     };
-    let image = Sent { image: body.image, pointer: "/image", room }.open(&edge).await?;
-    let Reading { text, model, served } = edge.app.ocr(&caller, reader, image).await?;
+    let image = ImageInput { image: body.image, pointer: "/image", room }.open(&state).await?;
+    let VisionReply { text, model, cache_status } = state.app.ocr(&caller, reader, image).await?;
     let mut response = JsonReply(OcrReply { text, model }).into_response();
-    cached::mark(response.headers_mut(), &served);
+    cached::mark(response.headers_mut(), &cache_status);
     Ok(response)
 }
 
 /// A picture as it came, with the room in memory that it takes until it is decoded.
-struct Sent {
+struct ImageInput {
     image: EncodedImage,
     /// Where it stands in the request.
     pointer: &'static str,
     room: Room,
 }
 
-impl Sent {
-    async fn open(self, edge: &Edge) -> error::Result<crate::types::Image> {
+impl ImageInput {
+    async fn open(self, state: &HttpState) -> error::Result<crate::types::Image> {
         let Self { image, pointer, room: _room } = self;
-        edge.app.pictures.open(image, pointer).await
+        state.app.pictures.open(image, pointer).await
     }
 }
 
-struct Question {
+struct VisionRequest {
     prompt: String,
     model: Option<String>,
     sampling: Sampling,
 }
 
-impl Question {
-    async fn answer(self, edge: &Edge, caller: &Caller, sent: Sent, stream: bool) -> Result<Response> {
-        let model = edge.app.models.resolve(self.model.as_deref(), Capability::Vision).await?;
-        let image = sent.open(edge).await?;
-        let (app, asked_by) = (Arc::clone(&edge.app), caller.owned());
+impl VisionRequest {
+    async fn answer(
+        self,
+        state: &HttpState,
+        caller: &Caller,
+        input: ImageInput,
+        stream: bool,
+    ) -> Result<Response> {
+        let model = state.app.models.resolve(self.model.as_deref(), Capability::Vision).await?;
+        let image = input.open(state).await?;
+        let (app, asked_by) = (Arc::clone(&state.app), caller.owned());
         let reply = async move { app.analyze(&asked_by, model, image, self.prompt, self.sampling).await };
-        respond(edge, caller, reply, Shape::Generate, stream).await
+        respond(state, caller, reply, ReplyFormat::Generate, stream).await
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) struct Worker {
     inbox: mpsc::UnboundedSender<Accepted>,
     /// Connections that have been given to it and are not closed.
     open: Arc<AtomicUsize>,
-    served: oneshot::Receiver<()>,
+    cache_status: oneshot::Receiver<()>,
     thread: thread::JoinHandle<()>,
 }
 
@@ -65,14 +65,15 @@ impl Worker {
     /// # Errors
     /// `Setup` when the system gives no thread or no file descriptors for one.
     pub(super) fn start(number: usize, work: Work) -> Result<Self> {
-        let refused = |source| Error::new(Kind::Setup, "The system gives no more threads.").because(source);
+        let refused =
+            |source| Error::new(Kind::Setup, "The system gives no more threads.").with_source(source);
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .on_thread_park(logs::catch_up)
             .build()
             .map_err(refused)?;
         let (inbox, connections) = mpsc::unbounded_channel();
-        let (tell, served) = oneshot::channel();
+        let (tell, cache_status) = oneshot::channel();
         let open = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&open);
         let thread = thread::Builder::new()
@@ -90,7 +91,7 @@ impl Worker {
                 logs::catch_up();
             })
             .map_err(refused)?;
-        Ok(Self { inbox, open, served, thread })
+        Ok(Self { inbox, open, cache_status, thread })
     }
 
     pub(super) fn open(&self) -> usize {
@@ -107,7 +108,7 @@ impl Worker {
 
     /// Takes no more connections; gives what completes when all are closed, and the thread.
     pub(super) fn finish(self) -> (oneshot::Receiver<()>, thread::JoinHandle<()>) {
-        (self.served, self.thread)
+        (self.cache_status, self.thread)
     }
 }
 

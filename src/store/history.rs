@@ -27,9 +27,9 @@ use self::{
     writer::{Found, Job, Writer},
 };
 use crate::{
-    setting::{hours, path},
     sqlite::{Fault, SqliteFile},
-    telemetry::rollups::{FailureRecord, Figures, Minute, Rollups},
+    telemetry::aggregates::{Aggregates, Aggregator, FailureRecord, Minute},
+    value_parser::{hours, path},
 };
 
 #[derive(Args, Clone, Debug)]
@@ -60,7 +60,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 pub struct History {
-    rollups: Arc<Rollups>,
+    aggregator: Arc<Aggregator>,
     retention_hours: u64,
     jobs: mpsc::Sender<Job>,
     standing: Arc<Mutex<Standing>>,
@@ -84,7 +84,7 @@ pub struct Covered<T> {
     /// The first minute of it.
     pub from: Minute,
     pub to: SystemTime,
-    pub figures: T,
+    pub aggregates: T,
 }
 
 impl<T> Covered<T> {
@@ -97,28 +97,28 @@ impl<T> Covered<T> {
 
 impl History {
     /// Returns at once: the file is opened behind the scenes. Must be called within a tokio runtime.
-    pub fn open(settings: &Settings, data_dir: &Path, rollups: Arc<Rollups>) -> Self {
-        Self::over(tables::file(settings.file(data_dir)), None, settings.metrics_retention_hours, rollups)
+    pub fn open(settings: &Settings, data_dir: &Path, aggregator: Arc<Aggregator>) -> Self {
+        Self::over(tables::file(settings.file(data_dir)), None, settings.metrics_retention_hours, aggregator)
     }
 
     fn over(
         file: SqliteFile,
         connection: Option<SqliteConnection>,
         retention_hours: u64,
-        rollups: Arc<Rollups>,
+        aggregator: Arc<Aggregator>,
     ) -> Self {
         let (sender, jobs) = mpsc::channel(64);
         let standing = Arc::<Mutex<Standing>>::default();
         let writer = Writer {
             file,
             retention_hours,
-            rollups: Arc::clone(&rollups),
+            aggregator: Arc::clone(&aggregator),
             standing: Arc::clone(&standing),
             connection,
             next_upkeep: Instant::now(),
         };
         tokio::spawn(writer.run(jobs));
-        Self { rollups, retention_hours, jobs: sender, standing }
+        Self { aggregator, retention_hours, jobs: sender, standing }
     }
 
     pub fn retention_hours(&self) -> u64 {
@@ -131,26 +131,26 @@ impl History {
 
     /// Everything that happened in the last `minutes`. Beyond a day the beginning is that of an
     /// hour, and it is never before the oldest figures that there are.
-    pub async fn figures(&self, minutes: u64) -> Covered<Figures> {
-        let now = self.rollups.now();
+    pub async fn aggregates(&self, minutes: u64) -> Covered<Aggregates> {
+        let now = self.aggregator.now();
         let span = Span::coarse(now, minutes);
         let found = self.find(span).await;
-        let is_service = self.rollups.is_service();
+        let is_service = self.aggregator.is_service();
         let merged = spawn_blocking(move || {
-            let mut sum = Figures::default();
-            found.each(span.from, |_, figures| sum.merge(figures));
+            let mut sum = Aggregates::default();
+            found.each(span.from, |_, aggregates| sum.merge(aggregates));
             sum.set_apart(is_service);
             (found.begins(), sum)
         });
-        let (oldest, figures) = merged.await.unwrap_or_default();
+        let (oldest, aggregates) = merged.await.unwrap_or_default();
         let from = oldest.map_or(minute_of(now), |oldest| oldest.max(span.from)).max(span.from);
-        Covered { from, to: now, figures }
+        Covered { from, to: now, aggregates }
     }
 
     /// The last `minutes` in steps, each with its first minute; steps in which nothing happened are
     /// empty. Beyond a day a step is a number of whole hours.
-    pub async fn series(&self, minutes: u64, step: u64) -> Covered<Vec<(Minute, Figures)>> {
-        let now = self.rollups.now();
+    pub async fn series(&self, minutes: u64, step: u64) -> Covered<Vec<(Minute, Aggregates)>> {
+        let now = self.aggregator.now();
         let step = i64::try_from(step).unwrap_or(i64::MAX).max(1);
         let span =
             if minutes > MINUTES_OF_A_DAY { Span::coarse(now, minutes) } else { Span::fine(now, minutes) };
@@ -158,43 +158,44 @@ impl History {
         let span = span.in_steps_of(step);
         let (first, found) = (span.from, self.find(span).await);
         let last = minute_of(now);
-        let is_service = self.rollups.is_service();
+        let is_service = self.aggregator.is_service();
         let steps = spawn_blocking(move || {
-            let mut steps: BTreeMap<Minute, Figures> = BTreeMap::new();
+            let mut steps: BTreeMap<Minute, Aggregates> = BTreeMap::new();
             let mut start = first;
             while start <= last {
-                steps.insert(start, Figures::default());
+                steps.insert(start, Aggregates::default());
                 start += step;
             }
-            found.each(first, |minute, figures| {
+            found.each(first, |minute, aggregates| {
                 // What a clock that was put back left in the future is told of at the end.
                 let start = (minute - minute.rem_euclid(step)).min(last - last.rem_euclid(step));
-                steps.entry(start).or_default().merge(figures);
+                steps.entry(start).or_default().merge(aggregates);
             });
-            steps.values_mut().for_each(|figures| figures.set_apart(&is_service));
+            steps.values_mut().for_each(|aggregates| aggregates.set_apart(&is_service));
             steps.into_iter().collect()
         });
-        Covered { from: first, to: now, figures: steps.await.unwrap_or_default() }
+        Covered { from: first, to: now, aggregates: steps.await.unwrap_or_default() }
     }
 
     /// Reads the totals that other processes have written of the last `minutes`: at the start, those before it.
-    pub async fn before(&self, minutes: u64) -> Vec<(Minute, Figures)> {
-        let span = Span::fine(self.rollups.now(), minutes);
+    pub async fn before(&self, minutes: u64) -> Vec<(Minute, Aggregates)> {
+        let span = Span::fine(self.aggregator.now(), minutes);
         let mut found = self.find(span).await;
         let ours: HashSet<i64> = std::mem::take(&mut found.parts).iter().map(|part| part.id).collect();
         found.rows.retain(|row| !ours.contains(&row.id));
         let mut before = Vec::new();
-        found.each(span.from, |start, figures| before.push((start, figures.clone())));
+        found.each(span.from, |start, aggregates| before.push((start, aggregates.clone())));
         before
     }
 
     /// The latest failed requests, the newest first.
-    pub async fn failures(&self, limit: usize, strangers: bool) -> Vec<FailureRecord> {
-        let mut failures = self.rollups.unwritten().failures;
-        failures.retain(|failure| strangers || !failure.stranger);
+    pub async fn failures(&self, limit: usize, unauthenticated: bool) -> Vec<FailureRecord> {
+        let mut failures = self.aggregator.unwritten().failures;
+        failures.retain(|failure| unauthenticated || !failure.unauthenticated);
         failures.reverse();
         let (reply, answer) = oneshot::channel();
-        let written = self.ask(Job::Failures { limit, strangers, reply }, answer).await.unwrap_or_default();
+        let written =
+            self.ask(Job::Failures { limit, unauthenticated, reply }, answer).await.unwrap_or_default();
         let unwritten: Vec<FailureRecord> =
             failures.into_iter().filter(|failure| !written.contains(failure)).collect();
         unwritten.into_iter().chain(written).take(limit).collect()
@@ -210,9 +211,9 @@ impl History {
 
     async fn find(&self, span: Span) -> Found {
         let (reply, answer) = oneshot::channel();
-        match self.ask(Job::Figures { span, reply }, answer).await {
+        match self.ask(Job::Aggregates { span, reply }, answer).await {
             Some(found) => found,
-            None => Found { parts: self.rollups.unwritten().parts, ..Found::default() },
+            None => Found { parts: self.aggregator.unwritten().parts, ..Found::default() },
         }
     }
 

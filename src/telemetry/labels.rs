@@ -1,4 +1,4 @@
-//! The closed sets that labels come from: whatever strangers send, there are no more values than
+//! The closed sets that labels come from: whatever unauthenticated callers send, there are no more values than
 //! these.
 
 use crate::error::Kind;
@@ -28,7 +28,7 @@ pub const UNMATCHED: &str = "unmatched";
 pub const OTHER_MODEL: &str = "other";
 
 /// The log and metrics status of a request whose client left before the reply was complete.
-pub const CLIENT_LEFT: u16 = 499;
+pub const CLIENT_CLOSED_STATUS: u16 = 499;
 
 pub(super) const METHODS: [&str; 8] = ["GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH", "other"];
 
@@ -54,11 +54,11 @@ pub(crate) const ERROR_TYPES: [&str; 17] = [
     "shutdown",
     "setup",
     "internal",
-    "client_left",
+    "client_closed",
 ];
 
 /// The value of the label `error_type` for a request whose client left.
-pub const LEFT: &str = "client_left";
+pub const CLIENT_CLOSED: &str = "client_closed";
 
 /// The value of the label `error_type`.
 pub fn error_type(kind: Kind) -> &'static str {
@@ -98,6 +98,6 @@ mod tests {
         ] {
             assert!(ERROR_TYPES.contains(&error_type(kind)));
         }
-        assert!(ERROR_TYPES.contains(&LEFT));
+        assert!(ERROR_TYPES.contains(&CLIENT_CLOSED));
     }
 }

@@ -1,13 +1,13 @@
 //! Observability: logs, metrics, traces, and aggregates over time. Each request goes
-//! through one `Observation` for each request to every sink.
+//! through one `RequestRecorder` for each request to every sink.
 
-pub mod call;
-mod entry;
+pub mod aggregates;
 pub mod labels;
 pub mod logs;
 pub mod metrics;
-pub mod observation;
-pub mod rollups;
+pub mod model_call;
+pub mod recorder;
+mod sample;
 pub mod sink;
 mod stripe;
 mod text;
@@ -18,10 +18,10 @@ use std::sync::Arc;
 use clap::Args;
 
 use self::{
+    aggregates::Aggregator,
     labels::RouteLabel,
     logs::{Format, Level, RequestLines},
     metrics::{Gauges, Metrics, TextFormat},
-    rollups::Rollups,
     sink::{Sink, Sinks},
     traces::{Exporter, Traces},
 };
@@ -32,16 +32,16 @@ use crate::error::Result;
 #[group(skip)]
 pub struct Settings {
     /// How much is logged: error, warn, info, debug or trace
-    #[arg(long, env = "LOG_LEVEL", default_value = "info", value_parser = crate::setting::word(Level::WORDS))]
+    #[arg(long, env = "LOG_LEVEL", default_value = "info", value_parser = crate::value_parser::word(Level::WORDS))]
     pub log_level: Level,
     /// How a log line looks: pretty or json
-    #[arg(long, env = "LOG_FORMAT", default_value = "pretty", value_parser = crate::setting::word(Format::WORDS))]
+    #[arg(long, env = "LOG_FORMAT", default_value = "pretty", value_parser = crate::value_parser::word(Format::WORDS))]
     pub log_format: Format,
     /// Whether requests are counted: metrics, figures over time, alerts
-    #[arg(long, env = "MONITORING_ENABLED", default_value = "true", action = clap::ArgAction::Set, value_parser = crate::setting::switch)]
+    #[arg(long, env = "MONITORING_ENABLED", default_value = "true", action = clap::ArgAction::Set, value_parser = crate::value_parser::switch)]
     pub monitoring_enabled: bool,
     /// Whether /analytics/stats, /analytics/alerts and /metrics need a key, as the rest of /analytics does
-    #[arg(long, env = "ANALYTICS_REQUIRE_KEY", default_value = "false", action = clap::ArgAction::Set, value_parser = crate::setting::switch)]
+    #[arg(long, env = "ANALYTICS_REQUIRE_KEY", default_value = "false", action = clap::ArgAction::Set, value_parser = crate::value_parser::switch)]
     pub analytics_require_key: bool,
     #[command(flatten)]
     pub traces: traces::Settings,
@@ -52,7 +52,7 @@ pub struct Monitoring {
     /// Whether requests are counted; the log has its lines in either case.
     pub enabled: bool,
     pub metrics: Arc<Metrics>,
-    pub rollups: Arc<Rollups>,
+    pub aggregator: Arc<Aggregator>,
     /// Where every observation goes.
     pub sinks: Sinks,
     /// The share of traces to record; none when traces are off.
@@ -68,11 +68,11 @@ impl Monitoring {
         let metrics = Arc::new(Metrics::new(routes));
         // What is not recorded takes its figures from a cache that counts nothing.
         let cache = if settings.monitoring_enabled { Arc::clone(&metrics.cache) } else { Arc::default() };
-        let rollups = Arc::new(Rollups::new(Arc::clone(&metrics.http), cache));
+        let aggregator = Arc::new(Aggregator::new(Arc::clone(&metrics.http), cache));
         let mut sinks: Vec<Arc<dyn Sink>> = vec![Arc::new(RequestLines)];
         if settings.monitoring_enabled {
             sinks.push(Arc::clone(&metrics) as Arc<dyn Sink>);
-            sinks.push(Arc::clone(&rollups) as Arc<dyn Sink>);
+            sinks.push(Arc::clone(&aggregator) as Arc<dyn Sink>);
         }
         let traces = Traces::open(&settings.traces, Arc::clone(&metrics.traces))?;
         let (traces, exporter) = traces.unzip();
@@ -80,7 +80,7 @@ impl Monitoring {
         let monitoring = Self {
             enabled: settings.monitoring_enabled,
             metrics,
-            rollups,
+            aggregator,
             sinks: Sinks::new(sinks),
             traced: settings.traces.share(),
         };
@@ -89,7 +89,7 @@ impl Monitoring {
 
     /// All metrics, in one of the text formats.
     pub fn render(&self, format: TextFormat, gauges: &Gauges) -> String {
-        self.rollups.count();
+        self.aggregator.count();
         self.metrics.render(format, gauges)
     }
 }

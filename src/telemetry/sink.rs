@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{call::Call, labels::Purpose, observation::Observed};
+use super::{labels::Purpose, model_call::ModelCall, recorder::RequestRecord};
 
 /// Called on the thread that has just passed on a reply's last byte: what takes longer than a
 /// microsecond or waits for anything is done elsewhere.
@@ -11,12 +11,12 @@ pub trait Sink: Send + Sync + 'static {
     fn request_began(&self, _: Purpose) {}
 
     /// Once for each request that began.
-    fn request_ended(&self, _: &Observed) {}
+    fn request_ended(&self, _: &RequestRecord) {}
 
     fn call_began(&self) {}
 
     /// Once for each call that began.
-    fn call_ended(&self, _: &Call) {}
+    fn call_ended(&self, _: &ModelCall) {}
 }
 
 #[derive(Clone)]
@@ -31,7 +31,7 @@ impl Sinks {
         self.0.iter().for_each(|sink| sink.request_began(purpose));
     }
 
-    pub(super) fn request_ended(&self, observed: &Observed) {
+    pub(super) fn request_ended(&self, observed: &RequestRecord) {
         self.0.iter().for_each(|sink| sink.request_ended(observed));
     }
 
@@ -39,7 +39,7 @@ impl Sinks {
         self.0.iter().for_each(|sink| sink.call_began());
     }
 
-    pub(super) fn call_ended(&self, call: &Call) {
+    pub(super) fn call_ended(&self, call: &ModelCall) {
         self.0.iter().for_each(|sink| sink.call_ended(call));
     }
 }

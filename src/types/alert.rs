@@ -93,7 +93,7 @@ pub struct Alert {
 
 /// One change of an alert's state, which is delivered once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Notice {
+pub struct Notification {
     pub alert: Alert,
     pub at: Timestamp,
     pub change: Change,
@@ -115,7 +115,7 @@ impl Change {
     }
 }
 
-impl Notice {
+impl Notification {
     /// The same for every attempt to deliver this change, and different for every other change.
     pub fn id(&self) -> String {
         let Self { alert, change, .. } = self;

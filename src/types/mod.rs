@@ -15,7 +15,7 @@ mod secret;
 mod usage;
 
 pub use self::image::{EncodedImage, Image, ImageFile, ImageLimits, Pixels, Refusal, RefusalReason};
-pub use alert::{Alert, AlertKind, Change, Notice, Severity};
+pub use alert::{Alert, AlertKind, Change, Notification, Severity};
 pub use chat::{
     ChatEvent, ChatRequest, Completion, Done, FinishReason, Format, Message, Prompt, Role, Sampling, Think,
     Tool, ToolCall,

@@ -8,7 +8,7 @@ use jiff::{Timestamp, Unit};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::types::{AlertKind, Change, Notice, Secret, Severity};
+use crate::types::{AlertKind, Change, Notification, Secret, Severity};
 
 /// Format of a webhook's receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +42,12 @@ pub struct Message {
 
 impl Message {
     /// `host` is the machine's name, for people with several.
-    pub fn new(format: Format, notice: &Notice, host: &str) -> Self {
+    pub fn new(format: Format, notification: &Notification, host: &str) -> Self {
         match format {
-            Format::Json => json(&Event::new(notice, host)),
-            Format::Slack => json(&SlackMessage { text: slack_text(notice, host) }),
-            Format::Alertmanager => json(&Group::new(notice, host)),
-            Format::Ntfy => ntfy(notice, host),
+            Format::Json => json(&Event::new(notification, host)),
+            Format::Slack => json(&SlackMessage { text: slack_text(notification, host) }),
+            Format::Alertmanager => json(&Group::new(notification, host)),
+            Format::Ntfy => ntfy(notification, host),
         }
     }
 
@@ -82,7 +82,7 @@ fn json(value: &impl Serialize) -> Message {
 }
 
 /// One line that says what is the matter, or what was.
-fn text(Notice { alert, at, change }: &Notice) -> String {
+fn text(Notification { alert, at, change }: &Notification) -> String {
     match change {
         Change::Firing => alert.message.clone(),
         Change::Resolved => {
@@ -92,25 +92,25 @@ fn text(Notice { alert, at, change }: &Notice) -> String {
     }
 }
 
-fn title(notice: &Notice, host: &str) -> String {
-    let mark = match notice.change {
+fn title(notification: &Notification, host: &str) -> String {
+    let mark = match notification.change {
         Change::Firing => "",
         Change::Resolved => "Resolved: ",
     };
-    format!("{mark}{} ({host})", notice.alert.kind.title())
+    format!("{mark}{} ({host})", notification.alert.kind.title())
 }
 
 /// Returns the emoji's name for chat receivers.
-fn emoji(notice: &Notice) -> &'static str {
-    match (notice.change, notice.alert.kind.severity()) {
+fn emoji(notification: &Notification) -> &'static str {
+    match (notification.change, notification.alert.kind.severity()) {
         (Change::Resolved, _) => "white_check_mark",
         (Change::Firing, Severity::Critical) => "rotating_light",
         (Change::Firing, Severity::Warning) => "warning",
     }
 }
 
-fn ntfy(notice: &Notice, host: &str) -> Message {
-    let priority = match (notice.change, notice.alert.kind.severity()) {
+fn ntfy(notification: &Notification, host: &str) -> Message {
+    let priority = match (notification.change, notification.alert.kind.severity()) {
         (Change::Firing, Severity::Critical) => "urgent",
         (Change::Firing, Severity::Warning) => "high",
         (Change::Resolved, _) => "default",
@@ -118,11 +118,11 @@ fn ntfy(notice: &Notice, host: &str) -> Message {
     Message {
         headers: vec![
             ("content-type", "text/plain; charset=utf-8".to_owned()),
-            ("title", title(notice, host)),
+            ("title", title(notification, host)),
             ("priority", priority.to_owned()),
-            ("tags", emoji(notice).to_owned()),
+            ("tags", emoji(notification).to_owned()),
         ],
-        body: text(notice).into_bytes(),
+        body: text(notification).into_bytes(),
     }
 }
 
@@ -132,9 +132,14 @@ struct SlackMessage {
 }
 
 /// Slack's markup has three characters that must be escaped.
-fn slack_text(notice: &Notice, host: &str) -> String {
+fn slack_text(notification: &Notification, host: &str) -> String {
     let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    format!(":{}: *{}*\n{}", emoji(notice), escape(&title(notice, host)), escape(&text(notice)))
+    format!(
+        ":{}: *{}*\n{}",
+        emoji(notification),
+        escape(&title(notification, host)),
+        escape(&text(notification))
+    )
 }
 
 #[derive(Serialize)]
@@ -161,8 +166,8 @@ struct EventData<'a> {
 }
 
 impl<'a> Event<'a> {
-    fn new(notice: &'a Notice, host: &'a str) -> Self {
-        let Notice { alert, at, change } = notice;
+    fn new(notification: &'a Notification, host: &'a str) -> Self {
+        let Notification { alert, at, change } = notification;
         Self {
             r#type: match change {
                 Change::Firing => "alert.firing",
@@ -170,7 +175,7 @@ impl<'a> Event<'a> {
             },
             timestamp: *at,
             data: EventData {
-                id: notice.id(),
+                id: notification.id(),
                 alert: alert.kind,
                 title: alert.kind.title(),
                 state: change.as_str(),
@@ -240,8 +245,8 @@ struct GroupAlert<'a> {
 const NOT_YET: &str = "0001-01-01T00:00:00Z";
 
 impl<'a> Group<'a> {
-    fn new(notice: &'a Notice, host: &'a str) -> Self {
-        let Notice { alert, at, change } = notice;
+    fn new(notification: &'a Notification, host: &'a str) -> Self {
+        let Notification { alert, at, change } = notification;
         let (alertname, status) = (alert.kind.as_str(), change.as_str());
         let severity = alert.kind.severity().as_str();
         let labels = Labels { alertname, instance: host, job: "simpleton", severity };
@@ -282,9 +287,9 @@ mod tests {
     use super::*;
     use crate::types::Alert;
 
-    fn notice(change: Change) -> Notice {
+    fn notification(change: Change) -> Notification {
         let since: Timestamp = "2026-03-01T12:00:00Z".parse().expect("a time");
-        Notice {
+        Notification {
             alert: Alert {
                 kind: AlertKind::HighErrorRate,
                 message: "20.0 % of 50 requests failed <&>.".to_owned(),
@@ -298,7 +303,7 @@ mod tests {
     }
 
     fn body(format: Format, change: Change) -> Value {
-        serde_json::from_slice(&Message::new(format, &notice(change), "box").body).expect("JSON")
+        serde_json::from_slice(&Message::new(format, &notification(change), "box").body).expect("JSON")
     }
 
     #[test]
@@ -330,7 +335,7 @@ mod tests {
 
     #[test]
     fn ntfy_gets_a_plain_text_and_headers() {
-        let message = Message::new(Format::Ntfy, &notice(Change::Firing), "box");
+        let message = Message::new(Format::Ntfy, &notification(Change::Firing), "box");
         assert_eq!(message.body, b"20.0 % of 50 requests failed <&>.");
         let header = |name: &str| {
             let found = message.headers.iter().find(|(known, _)| *known == name);

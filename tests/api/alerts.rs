@@ -156,7 +156,7 @@ async fn a_restart_forgets_no_failure_of_the_last_minutes() {
 }
 
 #[tokio::test]
-async fn strangers_raise_no_alert() {
+async fn unauthenticated_callers_raise_no_alert() {
     let server = start_with(&QUICK).await;
     for n in 0..50 {
         server.get(&format!("/nowhere/{n}")).send().await.unwrap();

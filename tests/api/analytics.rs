@@ -135,7 +135,7 @@ async fn what_is_asked_for_is_held_within_bounds() {
 }
 
 #[tokio::test]
-async fn strangers_are_counted_apart() {
+async fn unauthenticated_callers_are_counted_apart() {
     let server = start().await;
     server.get("/").send().await.unwrap();
     for n in 0..30 {
@@ -148,11 +148,11 @@ async fn strangers_are_counted_apart() {
     let stats = stats(&server).await;
     let metrics = &stats["metrics"];
     assert_eq!((&metrics["total_requests"], &metrics["total_errors"]), (&json!(1), &json!(1)));
-    assert_eq!(metrics["strangers"], json!({"requests": 60, "by_status": {"401": 30, "404": 30}}));
+    assert_eq!(metrics["unauthenticated"], json!({"requests": 60, "by_status": {"401": 30, "404": 30}}));
     assert_eq!(metrics["status_distribution"], json!({"4xx": 1}));
     let errors = ask(&server, "/analytics/errors?limit=1000").await;
     assert_eq!(errors["count"], 61);
-    let ours = ask(&server, "/analytics/errors?limit=1000&strangers=false").await;
+    let ours = ask(&server, "/analytics/errors?limit=1000&unauthenticated=false").await;
     assert_eq!((&ours["count"], &ours["errors"][0]["path"]), (&json!(1), &json!("/no/such/path")));
 }
 
@@ -266,7 +266,7 @@ async fn the_live_view_tells_each_second_and_is_no_slow_request() {
     eventually("it is counted", async || server.metric(series).await == 1.0).await;
     let stats = stats(&server).await;
     let live = &stats["metrics"]["service"]["endpoint_breakdown"]["GET /analytics/live"];
-    assert_eq!((&live["errors"], &stats["metrics"]["clients_left"]), (&json!(0), &json!(0)));
+    assert_eq!((&live["errors"], &stats["metrics"]["client_closed"]), (&json!(0), &json!(0)));
     assert!(live["max_time"].as_f64().unwrap() < 1.0, "the time to its beginning");
     // A view that is open does not hold up the end of the server.
     let mut live = server.get("/analytics/live").header("x-api-key", KEY).send().await.unwrap();
@@ -417,7 +417,7 @@ async fn clients_that_leave_are_counted_once_and_leave_nothing_behind() {
     // Of the other half, some have left before they had sent anything.
     assert!((500.0..=1000.0).contains(&counted), "{counted}");
     let metrics = stats(&server).await["metrics"].clone();
-    assert_eq!(metrics["clients_left"].as_f64(), Some(counted));
+    assert_eq!(metrics["client_closed"].as_f64(), Some(counted));
     let chat = &metrics["endpoint_breakdown"]["POST /inference/chat"];
     assert_eq!(
         (chat["requests"].as_f64(), &chat["errors"]),

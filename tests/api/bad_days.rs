@@ -190,11 +190,11 @@ async fn two_servers_do_not_share_a_data_folder() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     let settings = config(&[("PORT", "0"), ("DATA_DIR", path), ("OLLAMA_BASE_URL", "http://127.0.0.1:1")]);
-    let first = simpleton::serve::Server::prepare(&settings).await.unwrap();
-    let error = simpleton::serve::Server::prepare(&settings).await.err().unwrap();
+    let first = simpleton::server::Server::prepare(&settings).await.unwrap();
+    let error = simpleton::server::Server::prepare(&settings).await.err().unwrap();
     assert!(error.message().contains("Another Simpleton") && error.message().contains("DATA_DIR"), "{error}");
     drop(first);
-    simpleton::serve::Server::prepare(&settings).await.expect("free again");
+    simpleton::server::Server::prepare(&settings).await.expect("free again");
 }
 
 #[tokio::test]
@@ -207,7 +207,7 @@ async fn a_taken_port_is_said_plainly() {
         ("DATA_DIR", folder.path().to_str().unwrap()),
         ("OLLAMA_BASE_URL", "http://127.0.0.1:1"),
     ]);
-    let error = simpleton::serve::Server::prepare(&settings).await.err().unwrap();
+    let error = simpleton::server::Server::prepare(&settings).await.err().unwrap();
     assert!(error.message().contains(&port) && error.message().contains("taken"), "{error}");
 }
 
@@ -221,7 +221,7 @@ async fn a_data_folder_that_cannot_be_written_is_said_plainly() {
         ("DATA_DIR", path.to_str().unwrap()),
         ("OLLAMA_BASE_URL", "http://127.0.0.1:1"),
     ]);
-    let error = simpleton::serve::Server::prepare(&settings).await.err().unwrap();
+    let error = simpleton::server::Server::prepare(&settings).await.err().unwrap();
     assert!(error.message().contains("data folder") && error.message().contains("DATA_DIR"), "{error}");
 }
 

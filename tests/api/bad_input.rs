@@ -321,8 +321,16 @@ async fn strange_requests_do_not_disturb_the_server() {
 async fn a_query_that_cannot_be_read_is_told_in_plain_words() {
     let server = start().await;
     for (path, pointer, detail) in [
-        ("/analytics/errors?strangers=maybe", "/strangers", "strangers must be true or false."),
-        ("/analytics/errors?limit=1&strangers=1&strangers=0", "/strangers", "strangers is given twice."),
+        (
+            "/analytics/errors?unauthenticated=maybe",
+            "/unauthenticated",
+            "unauthenticated must be true or false.",
+        ),
+        (
+            "/analytics/errors?limit=1&unauthenticated=1&unauthenticated=0",
+            "/unauthenticated",
+            "unauthenticated is given twice.",
+        ),
         (
             "/analytics/stats?since_minutes=1&since_minutes=2",
             "/since_minutes",
@@ -339,17 +347,17 @@ async fn a_query_that_cannot_be_read_is_told_in_plain_words() {
 async fn a_query_may_say_yes_in_many_ways_and_leave_fields_empty() {
     let server = start().await;
     for query in [
-        "strangers=True",
-        "strangers=FALSE",
-        "strangers=1",
-        "strangers=0",
-        "strangers=yes",
-        "strangers=No",
-        "strangers=on",
-        "strangers=off",
-        "strangers=",
+        "unauthenticated=True",
+        "unauthenticated=FALSE",
+        "unauthenticated=1",
+        "unauthenticated=0",
+        "unauthenticated=yes",
+        "unauthenticated=No",
+        "unauthenticated=on",
+        "unauthenticated=off",
+        "unauthenticated=",
         "limit=",
-        "limit=&strangers=",
+        "limit=&unauthenticated=",
         "",
     ] {
         let request = server.get(&format!("/analytics/errors?{query}")).header("x-api-key", KEY);

@@ -9,7 +9,7 @@ use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 use simpleton::{
     config::{Sources, load},
-    serve::Server,
+    server::Server,
 };
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};

@@ -124,16 +124,16 @@ fn chat(text: &str) -> Value {
 
 /// Counts of the requests sent to the server in front of Ollama.
 #[derive(Default)]
-struct Sent {
+struct ImageInput {
     chats: u64,
     /// Chats that were answered by the model and not by the cache.
     made: u64,
     failed: u64,
-    strangers: u64,
+    unauthenticated: u64,
 }
 
 /// A round of everything that can happen.
-async fn load(ollama: &TestServer, embedded: &TestServer, round: u64, sent: &mut Sent) {
+async fn load(ollama: &TestServer, embedded: &TestServer, round: u64, sent: &mut ImageInput) {
     let status = async |request: reqwest::RequestBuilder| request.send().await.unwrap().status().as_u16();
     for n in 0..4 {
         // The second of each pair is known already.
@@ -147,7 +147,7 @@ async fn load(ollama: &TestServer, embedded: &TestServer, round: u64, sent: &mut
     assert_eq!(status(ollama.post("/inference/generate", &prompt)).await, 502);
     assert_eq!(status(ollama.get(&format!("/nowhere/{round}"))).await, 404);
     assert_eq!(status(ollama.client.post(ollama.url("/inference/chat")).body("{}")).await, 401);
-    (sent.failed, sent.strangers) = (sent.failed + 1, sent.strangers + 2);
+    (sent.failed, sent.unauthenticated) = (sent.failed + 1, sent.unauthenticated + 2);
     assert_eq!(status(embedded.post("/inference/chat", &chat(&format!("What is {round}?")))).await, 200);
 }
 
@@ -166,7 +166,7 @@ async fn every_query_finds_data_and_the_numbers_agree() {
     ];
     let embedded = start_with(&settings).await;
     let prometheus = Prometheus::start(&[&ollama, &embedded]).await;
-    let (began, mut sent, mut round) = (Instant::now(), Sent::default(), 0);
+    let (began, mut sent, mut round) = (Instant::now(), ImageInput::default(), 0);
     // Prometheus takes seconds until it scrapes at all, rates need two scrapes and an increase between
     // them, and a model takes its time to load.
     let mut empty = queries(&prometheus).await;
@@ -221,7 +221,7 @@ async fn fill_the_queue(embedded: &TestServer, round: u64) {
     assert!(statuses.iter().any(|reply| reply.as_ref().unwrap().status() == 429), "nobody was refused");
 }
 
-async fn the_numbers_agree(prometheus: &Prometheus, server: &TestServer, sent: &Sent) {
+async fn the_numbers_agree(prometheus: &Prometheus, server: &TestServer, sent: &ImageInput) {
     let one = async |query: &str| {
         let query = query.replace("{", &format!("{{instance=\"{}\", ", server.address));
         prometheus.values(&query).await.iter().sum::<f64>()
@@ -229,8 +229,8 @@ async fn the_numbers_agree(prometheus: &Prometheus, server: &TestServer, sent: &
     let chats = sent.chats as f64;
     let answered = "sum(simpleton_requests_total{endpoint=\"/inference/chat\", status=\"200\"})";
     let refused = "sum(simpleton_requests_total{status=~\"401|404\"})";
-    let strangers = sent.strangers as f64;
-    eventually("Prometheus has seen the last request", async || one(refused).await == strangers).await;
+    let unauthenticated = sent.unauthenticated as f64;
+    eventually("Prometheus has seen the last request", async || one(refused).await == unauthenticated).await;
     assert_eq!(one(answered).await, chats);
     let stats = body(server.get("/analytics/stats?since_minutes=5").send().await.unwrap()).await;
     let metrics = &stats["metrics"];
@@ -240,7 +240,12 @@ async fn the_numbers_agree(prometheus: &Prometheus, server: &TestServer, sent: &
     let generate = &metrics["endpoint_breakdown"]["POST /inference/generate"];
     assert_eq!((generate["requests"].as_f64(), generate["errors"].as_f64()), (Some(failed), Some(failed)));
     assert_eq!(one("sum(simpleton_requests_total{status=\"502\"})").await, failed);
-    assert_eq!(metrics["strangers"]["requests"].as_f64(), Some(strangers), "{}", metrics["strangers"]);
+    assert_eq!(
+        metrics["unauthenticated"]["requests"].as_f64(),
+        Some(unauthenticated),
+        "{}",
+        metrics["unauthenticated"]
+    );
     let hits = "sum(simpleton_cache_hits_total{cache_type=\"chat\"})";
     assert_eq!(one(hits).await, chats - sent.made as f64);
     assert_eq!(metrics["cache"]["hits"].as_f64(), Some(chats - sent.made as f64));
@@ -252,7 +257,7 @@ async fn the_numbers_agree(prometheus: &Prometheus, server: &TestServer, sent: &
     }
     let count = one("sum(simpleton_request_duration_seconds_count{endpoint=\"/inference/chat\"})").await;
     // Those without a key are in it, too.
-    assert_eq!(count, chats + strangers / 2.0);
+    assert_eq!(count, chats + unauthenticated / 2.0);
 }
 
 /// Dashboard and rules leave out exactly the routes that `/analytics` counts apart.

@@ -39,7 +39,7 @@ async fn a_query_is_checked_on_every_route() {
     let nowhere = server.get("/no/such/path?no_such_name=1");
     assert_eq!(problem(nowhere).await.0, 404);
     let without_key = server.get("/models?no_such_name=1");
-    assert_eq!(problem(without_key).await.0, 401, "a stranger is told nothing");
+    assert_eq!(problem(without_key).await.0, 401, "an unauthenticated caller is told nothing");
 }
 
 #[tokio::test]
@@ -49,8 +49,8 @@ async fn unknown_parameters_are_told_with_the_nearest_known_one() {
         ("GET", "/analytics/errors?Limit=3", "Limit is unknown; the nearest known parameter is limit."),
         (
             "GET",
-            "/analytics/errors?limt=3&strnagers=1",
-            "limt is unknown; the nearest known parameter is limit; strnagers is unknown; the nearest known parameter is strangers.",
+            "/analytics/errors?limt=3&unauthenticatde=1",
+            "limt is unknown; the nearest known parameter is limit; unauthenticatde is unknown; the nearest known parameter is unauthenticated.",
         ),
         ("DELETE", "/analytics/cache?type=chat", "type is unknown; the nearest known parameter is prefix."),
         ("GET", "/analytics/cache?prefix=chat", "prefix is unknown; there are no parameters here."),

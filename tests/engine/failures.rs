@@ -8,7 +8,7 @@ use simpleton::{
     backend::Backend,
     engine::{Engine, Role},
     error::{Error, Kind},
-    library::{Entry, Library},
+    model_store::{Entry, ModelStore},
 };
 
 use crate::harness::{Rig, kill, question, settings, slow, some_text, until};
@@ -88,8 +88,8 @@ async fn refusal(rig: &Rig, entry: &Arc<Entry>) -> Error {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_ends_without_a_word_tells_its_exit_status_once() {
     let rig = Rig::new(&[]);
-    let library = Library::open(rig.dir.path().join("models")).expect("a library");
-    let engine = Engine::new(settings(&["--llama-server", "/bin/false"]), rig.dir.path(), library);
+    let model_store = ModelStore::open(rig.dir.path().join("models")).expect("a library");
+    let engine = Engine::new(settings(&["--llama-server", "/bin/false"]), rig.dir.path(), model_store);
     let engine = Arc::new(engine.expect("an engine"));
     let error = engine.acquire(Arc::clone(&rig.entry), Role::Chat, None).await.expect_err("no engine");
     let told = "The engine cannot load simpleton-demo: its process ended (exit status: 1).";
@@ -126,9 +126,9 @@ async fn a_broken_model_says_what_is_wrong_without_showing_our_disk() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_engine_says_what_to_do() {
     let rig = Rig::new(&[]);
-    let library = Library::open(rig.dir.path().join("models")).expect("a library");
+    let model_store = ModelStore::open(rig.dir.path().join("models")).expect("a library");
     let settings = settings(&["--llama-server", "/nowhere/llama-server"]);
-    let engine = Engine::new(settings, &rig.dir.path().join("x"), library).expect("an engine");
+    let engine = Engine::new(settings, &rig.dir.path().join("x"), model_store).expect("an engine");
     for error in [
         engine.locate().await.expect_err("missing"),
         engine.acquire(Arc::clone(&rig.entry), Role::Chat, None).await.expect_err("missing"),

@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use simpleton::{
     backend::Backend,
-    client::Method,
     engine::{Death, Fingerprint, Role},
     error::{Error, Kind},
-    library::Entry,
+    http_client::Method,
+    model_store::Entry,
     types::{EmbedRequest, Format},
 };
 

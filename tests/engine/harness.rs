@@ -9,7 +9,7 @@ use simpleton::{
     backend::{Backend, ChatStream, Embedded},
     engine::{Engine, Loaded, Settings},
     error::Result,
-    library::{Entry, Library},
+    model_store::{Entry, ModelStore},
     types::{ChatEvent, ChatRequest, Completion, Done, Format, Message, Prompt, Role, Sampling},
 };
 use tempfile::TempDir;
@@ -41,10 +41,11 @@ impl Rig {
         let server = server.to_str().expect("a path in UTF-8");
         let all = [&["--llama-server", server, "--engine-threads", "2"], flags].concat();
         let dir = tempfile::tempdir().expect("a folder");
-        let library = Library::open(dir.path().join("models")).expect("a library");
-        let entry = library.install_demo().expect("the demo model");
-        let engine = Arc::new(Engine::new(settings(&all), dir.path(), library.clone()).expect("an engine"));
-        Self { backend: Embedded::new(library, Arc::clone(&engine)), engine, entry, dir }
+        let model_store = ModelStore::open(dir.path().join("models")).expect("a library");
+        let entry = model_store.install_demo().expect("the demo model");
+        let engine =
+            Arc::new(Engine::new(settings(&all), dir.path(), model_store.clone()).expect("an engine"));
+        Self { backend: Embedded::new(model_store, Arc::clone(&engine)), engine, entry, dir }
     }
 
     /// Gives what `ask` would, as a whole.

@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use simpleton::{
     config::{Sources, load},
-    serve::Server,
+    server::Server,
 };
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use simpleton::cache::{Kind, Redis, Store};
+use simpleton::cache::{EntryType, Redis, Store};
 
 use crate::server::{
     SOON, Server, available, eventually, finds, free_port, get, get_now, key, name, open, put, written,
@@ -23,7 +23,7 @@ const NOTHING: Duration = Duration::from_millis(50);
 async fn hundred_misses(store: &Redis) -> Duration {
     let start = Instant::now();
     for number in 0..100 {
-        assert_eq!(get(store, key(Kind::Vision, 1_000 + number)).await, None);
+        assert_eq!(get(store, key(EntryType::Vision, 1_000 + number)).await, None);
     }
     start.elapsed()
 }
@@ -37,7 +37,7 @@ async fn closes_again(store: &Redis, since: Instant) {
 async fn stalled() {
     let server = Server::start(&[]).await;
     let (store, other) = (open(&server.url()).await, open(&server.url()).await);
-    let (hot, cold) = (key(Kind::Chat, 1), key(Kind::Chat, 2));
+    let (hot, cold) = (key(EntryType::Chat, 1), key(EntryType::Chat, 2));
     put(&store, hot, "hot");
     put(&other, cold, "cold");
     written(&store, &server, hot).await;
@@ -50,9 +50,9 @@ async fn stalled() {
     println!("stalled: the first 100 lose {all:?}, the next {then:?}");
     assert!(all < ALL_TOGETHER && then < NOTHING, "{all:?} {then:?}");
     assert_eq!(get(&store, hot).await.as_deref(), Some("hot"), "memory goes on");
-    put(&store, key(Kind::Chat, 3), "meanwhile");
-    assert_eq!(get(&store, key(Kind::Chat, 3)).await.as_deref(), Some("meanwhile"));
-    assert_eq!(store.holdings().await.status, "Redis does not answer in time");
+    put(&store, key(EntryType::Chat, 3), "meanwhile");
+    assert_eq!(get(&store, key(EntryType::Chat, 3)).await.as_deref(), Some("meanwhile"));
+    assert_eq!(store.stats().await.status, "Redis does not answer in time");
 
     // Long enough for the connection to be given up, too.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
@@ -60,7 +60,7 @@ async fn stalled() {
     server.resume();
     closes_again(&store, Instant::now()).await;
     finds(&store, cold, "cold").await;
-    finds(&other, key(Kind::Chat, 3), "meanwhile").await;
+    finds(&other, key(EntryType::Chat, 3), "meanwhile").await;
 }
 
 /// A pause costs no copies: the connection has told of every change when it answers again.
@@ -68,14 +68,14 @@ async fn stalled() {
 async fn a_short_stall_keeps_the_copies() {
     let server = Server::start(&[]).await;
     let store = open(&server.url()).await;
-    put(&store, key(Kind::Chat, 1), "hot");
-    written(&store, &server, key(Kind::Chat, 1)).await;
+    put(&store, key(EntryType::Chat, 1), "hot");
+    written(&store, &server, key(EntryType::Chat, 1)).await;
     server.stall().await;
     hundred_misses(&store).await;
     assert!(store.breaker_open());
     server.resume();
     closes_again(&store, Instant::now()).await;
-    assert_eq!(get_now(&store, key(Kind::Chat, 1)).as_deref(), Some("hot"));
+    assert_eq!(get_now(&store, key(EntryType::Chat, 1)).as_deref(), Some("hot"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +84,7 @@ async fn stalled_under_load_all_wait_together() {
     let store = open(&server.url()).await;
     server.stall().await;
     let start = Instant::now();
-    join_all((0..200).map(|number| get(&store, key(Kind::Chat, number)))).await;
+    join_all((0..200).map(|number| get(&store, key(EntryType::Chat, number)))).await;
     let all = start.elapsed();
     assert!(all < ALL_TOGETHER, "{all:?}");
 }
@@ -93,7 +93,7 @@ async fn stalled_under_load_all_wait_together() {
 async fn killed_and_restarted_empty() {
     let mut server = Server::start(&[]).await;
     let store = open(&server.url()).await;
-    let old = key(Kind::Chat, 1);
+    let old = key(EntryType::Chat, 1);
     put(&store, old, "old");
     written(&store, &server, old).await;
 
@@ -103,11 +103,11 @@ async fn killed_and_restarted_empty() {
     assert!(all < ALL_TOGETHER, "{all:?}");
     eventually("the breaker opens", || store.breaker_open()).await;
     assert_eq!(get(&store, old).await.as_deref(), Some("old"), "memory goes on");
-    let meanwhile = key(Kind::Chat, 2);
+    let meanwhile = key(EntryType::Chat, 2);
     put(&store, meanwhile, "meanwhile");
-    let error = store.clear(Some(Kind::Vision)).await.unwrap_err();
+    let error = store.clear(Some(EntryType::Vision)).await.unwrap_err();
     assert_eq!(error.kind(), simpleton::error::Kind::Unavailable);
-    assert_eq!(store.holdings().await.status, "Redis cannot be reached");
+    assert_eq!(store.stats().await.status, "Redis cannot be reached");
 
     server.restart().await;
     closes_again(&store, Instant::now()).await;
@@ -135,7 +135,7 @@ async fn absent_at_our_start() {
     let store = Redis::open(&format!("redis://127.0.0.1:{port}"), 1 << 20).unwrap();
     let opening = start.elapsed();
     assert!(opening < NOTHING, "{opening:?}");
-    let early = key(Kind::Chat, 1);
+    let early = key(EntryType::Chat, 1);
     put(&store, early, "early");
     assert_eq!(get(&store, early).await.as_deref(), Some("early"));
     let all = hundred_misses(&store).await;
@@ -155,25 +155,25 @@ async fn absent_at_our_start() {
 async fn out_of_memory() {
     let server = Server::start(&["--maxmemory-policy", "noeviction"]).await;
     let (store, other) = (open(&server.url()).await, open(&server.url()).await);
-    put(&store, key(Kind::Chat, 1), "before");
-    written(&store, &server, key(Kind::Chat, 1)).await;
+    put(&store, key(EntryType::Chat, 1), "before");
+    written(&store, &server, key(EntryType::Chat, 1)).await;
 
     server.cli(&["config", "set", "maxmemory", "1"]);
-    put(&store, key(Kind::Chat, 2), "refused");
-    assert_eq!(get(&store, key(Kind::Chat, 2)).await.as_deref(), Some("refused"), "memory has it");
+    put(&store, key(EntryType::Chat, 2), "refused");
+    assert_eq!(get(&store, key(EntryType::Chat, 2)).await.as_deref(), Some("refused"), "memory has it");
     let start = Instant::now();
-    while store.holdings().await.evictions == 0 {
+    while store.stats().await.evictions == 0 {
         assert!(start.elapsed() < SOON, "the refusal is counted");
     }
-    assert!(store.holdings().await.status.starts_with("Redis is out of memory"));
+    assert!(store.stats().await.status.starts_with("Redis is out of memory"));
     assert!(!store.breaker_open());
-    assert_eq!(get(&other, key(Kind::Chat, 1)).await.as_deref(), Some("before"), "reading goes on");
-    assert_eq!(get(&other, key(Kind::Chat, 2)).await, None);
+    assert_eq!(get(&other, key(EntryType::Chat, 1)).await.as_deref(), Some("before"), "reading goes on");
+    assert_eq!(get(&other, key(EntryType::Chat, 2)).await, None);
     assert_eq!(store.clear(None).await.unwrap(), 1, "clearing too");
 
     server.cli(&["config", "set", "maxmemory", "0"]);
-    put(&store, key(Kind::Chat, 3), "after");
-    finds(&other, key(Kind::Chat, 3), "after").await;
+    put(&store, key(EntryType::Chat, 3), "after");
+    finds(&other, key(EntryType::Chat, 3), "after").await;
     available(&store).await;
 }
 
@@ -188,13 +188,13 @@ async fn wrong_password() {
 
     let store = Redis::open(&format!("redis://:hunter2@127.0.0.1:{}", server.port), 1 << 20).unwrap();
     eventually("the breaker opens", || store.breaker_open()).await;
-    assert_eq!(store.holdings().await.status, "Redis refuses the password");
-    put(&store, key(Kind::Chat, 1), "a");
-    assert_eq!(get(&store, key(Kind::Chat, 1)).await.as_deref(), Some("a"));
+    assert_eq!(store.stats().await.status, "Redis refuses the password");
+    put(&store, key(EntryType::Chat, 1), "a");
+    assert_eq!(get(&store, key(EntryType::Chat, 1)).await.as_deref(), Some("a"));
     assert!(hundred_misses(&store).await < NOTHING);
     let none = Redis::open(&server.url(), 1 << 20).unwrap();
     eventually("the breaker opens", || none.breaker_open()).await;
-    assert_eq!(none.holdings().await.status, "Redis wants a password");
+    assert_eq!(none.stats().await.status, "Redis wants a password");
     drop(none);
 
     // Some more attempts, which are not worth another line.
@@ -217,9 +217,9 @@ async fn a_user_who_may_not_do_what_is_needed() {
     let all = hundred_misses(&store).await;
     assert!(all < SOON, "{all:?}");
     assert!(!store.breaker_open(), "it answers, so nobody waits");
-    let holdings = store.holdings().await;
-    assert_eq!(holdings.status, "Redis forbids this user what the cache needs");
-    assert!(holdings.errors >= 100, "{holdings:?}");
+    let stats = store.stats().await;
+    assert_eq!(stats.status, "Redis forbids this user what the cache needs");
+    assert!(stats.errors >= 100, "{stats:?}");
 }
 
 #[derive(Clone, Default)]

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use simpleton::cache::{Kind, Store};
+use simpleton::cache::{EntryType, Store};
 
 use crate::server::{
     SOON, Server, available, eventually, finds, free_port, get, key, name, open, put, within, written,
@@ -23,8 +23,8 @@ async fn unix_socket() {
     let socket = socket.to_str().unwrap();
     let server = Server::start(&["--unixsocket", socket]).await;
     let store = open(&format!("redis+unix://{socket}")).await;
-    put(&store, key(Kind::Chat, 1), "a");
-    written(&store, &server, key(Kind::Chat, 1)).await;
+    put(&store, key(EntryType::Chat, 1), "a");
+    written(&store, &server, key(EntryType::Chat, 1)).await;
     assert_eq!(store.clear(None).await.unwrap(), 1);
 }
 
@@ -32,7 +32,7 @@ async fn unix_socket() {
 async fn database() {
     let server = Server::start(&[]).await;
     let store = open(&format!("{}/3", server.url())).await;
-    let (chat, other) = (key(Kind::Chat, 1), open(&server.url()).await);
+    let (chat, other) = (key(EntryType::Chat, 1), open(&server.url()).await);
     put(&store, chat, "a");
     eventually("it is in database 3", || server.cli(&["-n", "3", "exists", &name(&chat)]) == "1").await;
     assert_eq!(get(&other, chat).await, None);
@@ -77,8 +77,8 @@ async fn tls_with_a_certificate_of_our_own() {
     ])
     .await;
     let store = open(&format!("rediss://localhost:{port}")).await;
-    put(&store, key(Kind::Chat, 1), "a");
-    written(&store, &server, key(Kind::Chat, 1)).await;
+    put(&store, key(EntryType::Chat, 1), "a");
+    written(&store, &server, key(EntryType::Chat, 1)).await;
 
     let wrong_name = simpleton::cache::Redis::open(&format!("rediss://127.0.0.1:{port}"), 1 << 20).unwrap();
     eventually("another host's certificate is refused", || wrong_name.breaker_open()).await;
@@ -146,7 +146,7 @@ async fn cluster() {
     let mut servers = cluster_of_three().await;
     let url = format!("redis+cluster://127.0.0.1:{},127.0.0.1:{}", servers[0].port, servers[1].port);
     let (one, two) = (open(&url).await, open(&format!("{}?cluster=true", servers[2].url())).await);
-    let keys: Vec<_> = (0..300).map(|number| key(Kind::Chat, number)).collect();
+    let keys: Vec<_> = (0..300).map(|number| key(EntryType::Chat, number)).collect();
     for key in &keys {
         put(&one, *key, "a");
     }
@@ -165,7 +165,7 @@ async fn cluster() {
     put(&two, keys[0], "b");
     finds(&one, keys[0], "b").await;
     assert!(one.get_now(&keys[1]).is_some(), "our own writes do not come back to us");
-    assert_eq!(one.clear(Some(Kind::Chat)).await.unwrap(), 300);
+    assert_eq!(one.clear(Some(EntryType::Chat)).await.unwrap(), 300);
     eventually("the other forgets", || keys.iter().all(|key| two.get_now(key).is_none())).await;
     assert_eq!(total(&servers), 0);
 
@@ -181,7 +181,7 @@ async fn cluster() {
     servers[1].kill();
     let start = Instant::now();
     for number in 0..100 {
-        two.get(&[key(Kind::Vision, number)]).await;
+        two.get(&[key(EntryType::Vision, number)]).await;
     }
     let all = start.elapsed();
     assert!(all < Duration::from_millis(400), "{all:?}");
@@ -262,14 +262,14 @@ async fn sentinel_with_a_change_of_master() {
 
     let url = format!("redis+sentinel://127.0.0.1:{}/house", sentinel.port);
     let store = open(&url).await;
-    put(&store, key(Kind::Chat, 1), "a");
-    written(&store, &master, key(Kind::Chat, 1)).await;
+    put(&store, key(EntryType::Chat, 1), "a");
+    written(&store, &master, key(EntryType::Chat, 1)).await;
     let knows = || sentinel.ask(&["replicas", "house"]).contains(&replica_port);
     within(AGREEMENT, "the sentinel knows the replica", knows).await;
     master.kill();
     let names = || sentinel.ask(&["get-master-addr-by-name", "house"]).contains(&replica_port);
     within(AGREEMENT, "the sentinel names the replica", names).await;
     available(&store).await;
-    put(&store, key(Kind::Chat, 2), "b");
-    written(&store, &replica, key(Kind::Chat, 2)).await;
+    put(&store, key(EntryType::Chat, 2), "b");
+    written(&store, &replica, key(EntryType::Chat, 2)).await;
 }

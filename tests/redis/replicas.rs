@@ -1,6 +1,6 @@
 //! Several servers on one Redis.
 
-use simpleton::cache::{Kind, Store};
+use simpleton::cache::{EntryType, Store};
 
 use crate::relay::Relay;
 use crate::server::{Server, eventually, finds, get, get_now, key, name, open, put, written};
@@ -9,7 +9,7 @@ use crate::server::{Server, eventually, finds, get, get_now, key, name, open, pu
 async fn what_one_puts_the_other_finds() {
     let server = Server::start(&[]).await;
     let (one, two) = (open(&server.url()).await, open(&server.url()).await);
-    let chat = key(Kind::Chat, 1);
+    let chat = key(EntryType::Chat, 1);
     put(&one, chat, "first");
     // Not always with the first answer: the news of the change may come just after it.
     while get_now(&two, chat).as_deref() != Some("first") {
@@ -26,8 +26,8 @@ async fn what_one_puts_the_other_finds() {
 async fn what_one_clears_the_other_forgets() {
     let server = Server::start(&[]).await;
     let (one, two) = (open(&server.url()).await, open(&server.url()).await);
-    let keys: Vec<_> = (0..500).map(|number| key(Kind::Chat, number)).collect();
-    let vision = key(Kind::Vision, 1);
+    let keys: Vec<_> = (0..500).map(|number| key(EntryType::Chat, number)).collect();
+    let vision = key(EntryType::Vision, 1);
     for key in keys.iter().chain([&vision]) {
         put(&one, *key, "a");
     }
@@ -35,7 +35,7 @@ async fn what_one_clears_the_other_forgets() {
     assert_eq!(two.get(&keys).await.iter().flatten().count(), 500);
     assert_eq!(get(&two, vision).await.as_deref(), Some("a"));
 
-    assert_eq!(one.clear(Some(Kind::Chat)).await.unwrap(), 500);
+    assert_eq!(one.clear(Some(EntryType::Chat)).await.unwrap(), 500);
     eventually("the other forgets", || keys.iter().all(|key| two.get_now(key).is_none())).await;
     assert_eq!(two.get(&keys).await.iter().flatten().count(), 0);
     assert_eq!(get_now(&two, vision).as_deref(), Some("a"), "another kind stays");
@@ -45,7 +45,7 @@ async fn what_one_clears_the_other_forgets() {
 async fn what_anybody_removes_is_forgotten() {
     let server = Server::start(&[]).await;
     let store = open(&server.url()).await;
-    let (chat, vision) = (key(Kind::Chat, 1), key(Kind::Vision, 1));
+    let (chat, vision) = (key(EntryType::Chat, 1), key(EntryType::Vision, 1));
     for key in [chat, vision] {
         put(&store, key, "a");
         written(&store, &server, key).await;
@@ -62,7 +62,7 @@ async fn what_anybody_removes_is_forgotten() {
 async fn copies_do_not_outlive_a_cut_connection() {
     let server = Server::start(&[]).await;
     let store = open(&server.url()).await;
-    let chat = key(Kind::Chat, 1);
+    let chat = key(EntryType::Chat, 1);
     put(&store, chat, "old");
     written(&store, &server, chat).await;
     // One right after the other: removed before the store is back, so that nobody tells it.
@@ -79,20 +79,20 @@ async fn what_is_cleared_while_cut_off_does_not_come_back() {
         let server = Server::start(&[]).await;
         let relay = Relay::start(server.port).await;
         let (far, near) = (open(&relay.url()).await, open(&server.url()).await);
-        put(&far, key(Kind::Vision, 1), "before");
-        written(&far, &server, key(Kind::Vision, 1)).await;
+        put(&far, key(EntryType::Vision, 1), "before");
+        written(&far, &server, key(EntryType::Vision, 1)).await;
 
         relay.hold(true);
-        get(&far, key(Kind::Chat, 9)).await;
+        get(&far, key(EntryType::Chat, 9)).await;
         eventually("it is cut off", || far.breaker_open()).await;
         if !stalled_only {
             relay.cut();
         }
-        let (chat, vision) = (key(Kind::Chat, 1), key(Kind::Vision, 2));
+        let (chat, vision) = (key(EntryType::Chat, 1), key(EntryType::Vision, 2));
         for key in [chat, vision] {
             put(&far, key, "meanwhile");
         }
-        assert_eq!(near.clear(Some(Kind::Chat)).await.unwrap(), 0);
+        assert_eq!(near.clear(Some(EntryType::Chat)).await.unwrap(), 0);
         assert_eq!(get_now(&far, chat).as_deref(), Some("meanwhile"), "nobody could tell it");
 
         relay.hold(false);
@@ -102,7 +102,7 @@ async fn what_is_cleared_while_cut_off_does_not_come_back() {
 
         // And a cut without a clear costs nothing.
         relay.hold(true);
-        get(&far, key(Kind::Chat, 9)).await;
+        get(&far, key(EntryType::Chat, 9)).await;
         eventually("it is cut off again", || far.breaker_open()).await;
         put(&far, chat, "again");
         relay.hold(false);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use simpleton::cache::{Key, Kind, Redis, Store};
+use simpleton::cache::{CacheKey, EntryType, Redis, Store};
 use tempfile::TempDir;
 
 pub const HOUR: Duration = Duration::from_secs(3600);
@@ -154,7 +154,7 @@ pub async fn open(url: &str) -> Redis {
 pub async fn available(store: &Redis) {
     let start = Instant::now();
     loop {
-        let status = store.holdings().await.status;
+        let status = store.stats().await.status;
         if status == "available" {
             return;
         }
@@ -176,7 +176,7 @@ pub async fn within(limit: Duration, what: &str, mut is: impl FnMut() -> bool) {
 }
 
 /// Waits until a store finds a key, memory included.
-pub async fn finds(store: &Redis, key: Key, value: &str) {
+pub async fn finds(store: &Redis, key: CacheKey, value: &str) {
     let start = Instant::now();
     while get(store, key).await.as_deref() != Some(value) {
         assert!(start.elapsed() < SOON, "not found within {SOON:?}: {value}");
@@ -184,36 +184,36 @@ pub async fn finds(store: &Redis, key: Key, value: &str) {
     }
 }
 
-pub fn key(kind: Kind, number: u64) -> Key {
+pub fn key(entry_type: EntryType, number: u64) -> CacheKey {
     let mut hash = [0x5a; 32];
     hash[..8].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
-    Key { kind, hash }
+    CacheKey { entry_type, hash }
 }
 
 /// The name of a key inside Redis, spelt out here once more: other versions of the program rely on it.
-pub fn name(key: &Key) -> String {
+pub fn name(key: &CacheKey) -> String {
     let hash: String = key.hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("simpleton:{}:{hash}", key.kind.as_str())
+    format!("simpleton:{}:{hash}", key.entry_type.as_str())
 }
 
-pub fn put(store: &Redis, key: Key, value: &str) {
+pub fn put(store: &Redis, key: CacheKey, value: &str) {
     store.put(key, value.to_owned().into(), HOUR);
 }
 
-pub async fn get(store: &Redis, key: Key) -> Option<String> {
+pub async fn get(store: &Redis, key: CacheKey) -> Option<String> {
     text(store.get(&[key]).await.pop().unwrap())
 }
 
-pub fn get_now(store: &Redis, key: Key) -> Option<String> {
+pub fn get_now(store: &Redis, key: CacheKey) -> Option<String> {
     text(store.get_now(&key))
 }
 
-fn text(entry: Option<simpleton::cache::Entry>) -> Option<String> {
+fn text(entry: Option<simpleton::cache::CacheEntry>) -> Option<String> {
     entry.map(|entry| String::from_utf8(entry.value.to_vec()).unwrap())
 }
 
 /// Waits until everything a store has put is in Redis.
-pub async fn written(store: &Redis, server: &Server, key: Key) {
+pub async fn written(store: &Redis, server: &Server, key: CacheKey) {
     eventually("the entry is in Redis", || server.cli(&["exists", &name(&key)]) == "1").await;
     assert!(store.get_now(&key).is_some(), "written, so it is in memory");
 }

@@ -13,13 +13,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::ledger::{Ledger, MOST_WAITING};
+use super::saved_state::{MOST_WAITING, SavedState};
 use crate::{
-    client::{Client, HeaderMap, HeaderName, HeaderValue, Method, Target, Timeouts},
     error::Result,
-    setting::host_name,
+    http_client::{Client, HeaderMap, HeaderName, HeaderValue, Method, Target, Timeouts},
     telemetry::metrics::Metrics,
-    types::{Notice, Secret},
+    types::{Notification, Secret},
+    value_parser::host_name,
     wire::webhook::{Format, Message},
 };
 
@@ -80,10 +80,10 @@ impl Receiver {
         Ok(Self { client, format, secret, host: host_name() })
     }
 
-    async fn attempt(&self, notice: &Notice) -> Outcome {
-        let mut message = Message::new(self.format, notice, &self.host);
+    async fn attempt(&self, notification: &Notification) -> Outcome {
+        let mut message = Message::new(self.format, notification, &self.host);
         if let Some(secret) = &self.secret {
-            message.sign(secret, &notice.id(), Timestamp::now());
+            message.sign(secret, &notification.id(), Timestamp::now());
         }
         let headers: HeaderMap = message
             .headers
@@ -121,7 +121,7 @@ fn judge(status: u16) -> Outcome {
 
 /// The queue of notices; what is in it is kept in the ledger.
 pub(super) struct Delivery {
-    pub(super) ledger: Arc<Ledger>,
+    pub(super) saved_state: Arc<SavedState>,
     pub(super) receiver: Receiver,
     pub(super) pace: Pace,
     pub(super) metrics: Arc<Metrics>,
@@ -130,9 +130,9 @@ pub(super) struct Delivery {
 
 impl Delivery {
     /// Adds to the end of the queue. Never waits.
-    pub(super) fn add(&self, notices: Vec<Notice>) {
-        let mut kept = self.ledger.kept();
-        kept.waiting.extend(notices);
+    pub(super) fn add(&self, notifications: Vec<Notification>) {
+        let mut kept = self.saved_state.kept();
+        kept.waiting.extend(notifications);
         while kept.waiting.len() > MOST_WAITING {
             kept.waiting.pop_front();
             self.metrics.alerts.dropped.fetch_add(1, Relaxed);
@@ -144,9 +144,9 @@ impl Delivery {
     /// Delivers until `stop`. What is not delivered then is, after the next start.
     pub(super) async fn run(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            let next = self.ledger.kept().waiting.front().cloned();
+            let next = self.saved_state.kept().waiting.front().cloned();
             match next {
-                Some(notice) => self.deliver(&notice, stop).await,
+                Some(notification) => self.deliver(&notification, stop).await,
                 None => {
                     stop.run_until_cancelled(self.added.notified()).await;
                 }
@@ -154,18 +154,18 @@ impl Delivery {
         }
     }
 
-    async fn deliver(&self, notice: &Notice, stop: &CancellationToken) {
+    async fn deliver(&self, notification: &Notification, stop: &CancellationToken) {
         let (began, mut attempts) = (Instant::now(), 0);
         loop {
             attempts += 1;
-            let (alert, change) = (notice.alert.kind.as_str(), notice.change.as_str());
+            let (alert, change) = (notification.alert.kind.as_str(), notification.change.as_str());
             // An attempt that was cut short would have to be made again, and be one too many.
             let farewell = async {
                 stop.cancelled().await;
                 sleep(FAREWELL).await;
             };
             let outcome = tokio::select! {
-                outcome = self.receiver.attempt(notice) => outcome,
+                outcome = self.receiver.attempt(notification) => outcome,
                 () = farewell => return,
             };
             match outcome {
@@ -195,14 +195,14 @@ impl Delivery {
                 }
             }
         }
-        self.done(notice);
-        self.ledger.save().await;
+        self.done(notification);
+        self.saved_state.save().await;
     }
 
-    fn done(&self, notice: &Notice) {
-        let mut kept = self.ledger.kept();
+    fn done(&self, notification: &Notification) {
+        let mut kept = self.saved_state.kept();
         // It may have had to make room meanwhile.
-        if kept.waiting.front() == Some(notice) {
+        if kept.waiting.front() == Some(notification) {
             kept.waiting.pop_front();
         }
     }

@@ -1,12 +1,12 @@
 //! Alerts: a task looks at the service at regular intervals, whether or not anybody asks, and tells
-//! a webhook of each change once. `rules` says what is wrong, `machine` when that becomes an alert
-//! and when it is over, `ledger` what outlives a restart, `delivery` how news reaches a person.
+//! a webhook of each change once. `rules` says what is wrong, `state` when that becomes an alert
+//! and when it is over, `saved_state` what outlives a restart, `delivery` how news reaches a person.
 
 mod delivery;
-mod ledger;
-mod machine;
 mod rules;
+mod saved_state;
 mod signals;
+mod state;
 
 use std::{
     path::{Path, PathBuf},
@@ -26,17 +26,17 @@ pub(super) use self::rules::CRASHES;
 pub use self::rules::WINDOW_MINUTES;
 use self::{
     delivery::{Delivery, Pace, Receiver},
-    ledger::Ledger,
-    machine::{Machine, Now, Policy},
     rules::Signals,
+    saved_state::SavedState,
+    state::{AlertState, Now, Policy},
 };
 use super::App;
 use crate::{
-    client::parse_endpoint,
     error::Result,
-    setting::{fractional_seconds, number, seconds, whole, word},
+    http_client::parse_endpoint,
     telemetry::metrics::Metrics,
-    types::{Alert, AlertKind, Change, Notice, Secret},
+    types::{Alert, AlertKind, Change, Notification, Secret},
+    value_parser::{fractional_seconds, number, seconds, whole, word},
     wire::webhook::Format,
 };
 
@@ -90,8 +90,8 @@ fn webhook_secret(text: &str) -> Result<Secret, String> {
 pub struct Alerts {
     pub settings: Settings,
     data_dir: PathBuf,
-    ledger: Arc<Ledger>,
-    machines: Mutex<[Machine; AlertKind::ALL.len()]>,
+    saved_state: Arc<SavedState>,
+    states: Mutex<[AlertState; AlertKind::ALL.len()]>,
     delivery: Option<Delivery>,
     metrics: Arc<Metrics>,
 }
@@ -106,32 +106,32 @@ impl Alerts {
     }
 
     fn at_pace(settings: Settings, data_dir: &Path, metrics: Arc<Metrics>, pace: Pace) -> Result<Self> {
-        let ledger = Arc::new(Ledger::open(data_dir));
-        let firing = ledger.kept().firing.clone();
-        let machine = |kind| {
+        let saved_state = Arc::new(SavedState::open(data_dir));
+        let firing = saved_state.kept().firing.clone();
+        let state = |kind| {
             let firing = firing.iter().find(|alert| alert.kind == kind).cloned();
             metrics.alerts.set_firing(kind, firing.is_some());
-            Machine::new(kind, policy(kind, &settings), firing)
+            AlertState::new(kind, policy(kind, &settings), firing)
         };
-        let machines = Mutex::new(AlertKind::ALL.map(machine));
+        let states = Mutex::new(AlertKind::ALL.map(state));
         let receiver = settings.alert_webhook_url.as_ref().map(|url| {
             let secret = settings.alert_webhook_secret.clone();
             Receiver::new(url, settings.alert_webhook_format, secret, pace.patience)
         });
         let delivery = receiver.transpose()?.map(|receiver| Delivery {
-            ledger: Arc::clone(&ledger),
+            saved_state: Arc::clone(&saved_state),
             receiver,
             pace,
             metrics: Arc::clone(&metrics),
             added: Notify::new(),
         });
-        Ok(Self { settings, data_dir: data_dir.to_owned(), ledger, machines, delivery, metrics })
+        Ok(Self { settings, data_dir: data_dir.to_owned(), saved_state, states, delivery, metrics })
     }
 
     /// Returns the firing alerts, in the order of `AlertKind::ALL`.
     pub fn firing(&self) -> Vec<Alert> {
-        let machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
-        machines.iter().filter_map(Machine::firing).cloned().collect()
+        let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        states.iter().filter_map(AlertState::firing).cloned().collect()
     }
 
     /// Looks and delivers until `stop`.
@@ -146,7 +146,7 @@ impl Alerts {
 
     async fn watch(&self, app: &App) {
         // What happened before a restart goes on to count.
-        app.monitoring.rollups.recall(app.history.before(WINDOW_MINUTES).await);
+        app.monitoring.aggregator.recall(app.history.before(WINDOW_MINUTES).await);
         let started = Instant::now();
         let mut ticks = interval(Duration::from_secs(self.settings.alert_interval_s));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -154,38 +154,38 @@ impl Alerts {
             ticks.tick().await;
             let signals = Signals::gather(app, &self.data_dir).await;
             let now = Now { running: started.elapsed(), wall: Timestamp::now() };
-            let notices = self.look(&signals, now);
-            if !notices.is_empty() {
-                self.tell(notices).await;
+            let notifications = self.look(&signals, now);
+            if !notifications.is_empty() {
+                self.tell(notifications).await;
             }
         }
     }
 
-    fn look(&self, signals: &Signals, now: Now) -> Vec<Notice> {
-        let mut machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
-        let kinds = AlertKind::ALL.into_iter().zip(machines.iter_mut());
+    fn look(&self, signals: &Signals, now: Now) -> Vec<Notification> {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let kinds = AlertKind::ALL.into_iter().zip(states.iter_mut());
         kinds
-            .filter_map(|(kind, machine)| {
-                let notice = machine.look(signals.reading(kind, &self.settings), now)?;
-                self.metrics.alerts.set_firing(kind, notice.change == Change::Firing);
-                Some(notice)
+            .filter_map(|(kind, state)| {
+                let notification = state.look(signals.measurement(kind, &self.settings), now)?;
+                self.metrics.alerts.set_firing(kind, notification.change == Change::Firing);
+                Some(notification)
             })
             .collect()
     }
 
-    async fn tell(&self, notices: Vec<Notice>) {
-        for Notice { alert, change, .. } in &notices {
+    async fn tell(&self, notifications: Vec<Notification>) {
+        for Notification { alert, change, .. } in &notifications {
             let kind = alert.kind.as_str();
             match change {
                 Change::Firing => tracing::warn!(alert = kind, "an alert fires: {}", alert.message),
                 Change::Resolved => tracing::info!(alert = kind, "an alert is over: {}", alert.message),
             }
         }
-        self.ledger.kept().firing = self.firing();
+        self.saved_state.kept().firing = self.firing();
         if let Some(delivery) = &self.delivery {
-            delivery.add(notices);
+            delivery.add(notifications);
         }
-        self.ledger.save().await;
+        self.saved_state.save().await;
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     Settings,
-    machine::{Figure, Reading},
+    state::{Figure, Measurement},
 };
 use crate::types::AlertKind;
 
@@ -18,7 +18,7 @@ pub(in crate::app) const CRASHES: u32 = 3;
 /// Signals measured at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Signals {
-    /// Requests to the API that ended in the window, without what strangers were refused.
+    /// Requests to the API that ended in the window, without what unauthenticated callers were refused.
     pub(super) requests: u64,
     /// Those that the service, or what is behind it, has failed.
     pub(super) failures: u64,
@@ -35,12 +35,12 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    pub(super) fn reading(&self, kind: AlertKind, settings: &Settings) -> Reading {
+    pub(super) fn measurement(&self, kind: AlertKind, settings: &Settings) -> Measurement {
         match kind {
             AlertKind::HighErrorRate => self.error_rate(settings),
             AlertKind::HighResponseTime => self.response_time(settings),
             AlertKind::BackendDown => match &self.backend {
-                None => Reading::Unknown,
+                None => Measurement::Unknown,
                 Some((name, state)) => {
                     let message = match state {
                         Ok(()) => format!("The backend ({name}) answers."),
@@ -61,7 +61,7 @@ impl Signals {
         }
     }
 
-    fn error_rate(&self, settings: &Settings) -> Reading {
+    fn error_rate(&self, settings: &Settings) -> Measurement {
         let Self { requests, failures, .. } = self;
         let (rate, threshold) =
             (*failures as f64 / (*requests).max(1) as f64, settings.alert_error_rate_threshold);
@@ -73,7 +73,7 @@ impl Signals {
         judge(self.is_enough(settings) && rate > threshold, message, rate, threshold)
     }
 
-    fn response_time(&self, settings: &Settings) -> Reading {
+    fn response_time(&self, settings: &Settings) -> Measurement {
         let (average, threshold) = (self.response_time.as_secs_f64(), settings.alert_response_time_threshold);
         let message = format!(
             "The last {WINDOW_MINUTES} minutes' {} requests took {average:.2} s on average (threshold {threshold} s).",
@@ -87,7 +87,7 @@ impl Signals {
         self.requests >= settings.alert_min_requests
     }
 
-    fn crash_loop(&self) -> Reading {
+    fn crash_loop(&self) -> Measurement {
         let (loops, message, crashes) = match &self.crashes {
             Some((model, crashes)) => {
                 let message = format!(
@@ -100,17 +100,17 @@ impl Signals {
         judge(loops, message, f64::from(crashes), f64::from(CRASHES))
     }
 
-    fn disk(&self, settings: &Settings) -> Reading {
-        let Some(free) = self.disk_free else { return Reading::Unknown };
+    fn disk(&self, settings: &Settings) -> Measurement {
+        let Some(free) = self.disk_free else { return Measurement::Unknown };
         let (free, threshold) = (free as f64 / (1024.0 * 1024.0), settings.alert_disk_free_mb as f64);
         let message = format!("The data folder's disk has {free:.0} MB left (threshold {threshold} MB).");
         judge(free < threshold, message, free, threshold)
     }
 }
 
-fn judge(is_wrong: bool, message: String, value: f64, threshold: f64) -> Reading {
+fn judge(is_wrong: bool, message: String, value: f64, threshold: f64) -> Measurement {
     let figure = Figure { message, value, threshold };
-    if is_wrong { Reading::Wrong(figure) } else { Reading::Fine(figure) }
+    if is_wrong { Measurement::Wrong(figure) } else { Measurement::Fine(figure) }
 }
 
 #[cfg(test)]
@@ -118,10 +118,10 @@ mod tests {
     use super::*;
 
     fn check(kind: AlertKind, signals: &Signals, expected: Option<(f64, &str)>) {
-        let reading = signals.reading(kind, &Settings::default());
-        let got = match &reading {
-            Reading::Wrong(Figure { value, message, .. }) => Some((*value, message.as_str())),
-            Reading::Fine(_) | Reading::Unknown => None,
+        let measurement = signals.measurement(kind, &Settings::default());
+        let got = match &measurement {
+            Measurement::Wrong(Figure { value, message, .. }) => Some((*value, message.as_str())),
+            Measurement::Fine(_) | Measurement::Unknown => None,
         };
         assert_eq!(got, expected, "{kind:?} of {signals:?}");
     }
@@ -177,7 +177,7 @@ mod tests {
     fn what_could_not_be_measured_is_not_known() {
         let settings = Settings::default();
         for kind in [AlertKind::BackendDown, AlertKind::DiskNearlyFull] {
-            assert_eq!(Signals::default().reading(kind, &settings), Reading::Unknown, "{kind:?}");
+            assert_eq!(Signals::default().measurement(kind, &settings), Measurement::Unknown, "{kind:?}");
         }
     }
 }

@@ -16,17 +16,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Signals {
     pub(super) async fn gather(app: &App, data_dir: &Path) -> Self {
-        let (health, holdings, disk_free) =
-            tokio::join!(app.health(), app.cache.holdings(), disk_free(data_dir.to_owned()));
+        let (health, stats, disk_free) =
+            tokio::join!(app.health(), app.cache.stats(), disk_free(data_dir.to_owned()));
         let state = health.part(Health::BACKEND).detail.clone().map_or(Ok(()), Err);
-        let recent = app.monitoring.rollups.recent(super::WINDOW_MINUTES);
+        let recent = app.monitoring.aggregator.recent(super::WINDOW_MINUTES);
         Self {
             requests: recent.requests,
             failures: recent.failures,
             response_time: recent.mean(),
             backend: Some((health.backend, state)),
             crashes: app.backend.engine().and_then(|engine| engine.crash_loop),
-            cache: (app.cache.is_enabled() && holdings.status != "available").then_some(holdings.status),
+            cache: (app.cache.is_enabled() && stats.status != "available").then_some(stats.status),
             disk_free,
         }
     }

@@ -174,7 +174,7 @@ impl Fixture {
 
     async fn settled(&self) {
         let empty = async {
-            while !self.alerts.ledger.kept().waiting.is_empty() {
+            while !self.alerts.saved_state.kept().waiting.is_empty() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -256,8 +256,8 @@ async fn a_receiver_that_is_not_there_is_given_up_and_the_queue_stays_short() {
         fixture.look(true, round * 20).await;
         fixture.look(false, round * 20 + 10).await;
     }
-    assert!(fixture.alerts.ledger.kept().waiting.len() <= ledger::MOST_WAITING);
-    assert!(fixture.count("dropped") >= 120 - ledger::MOST_WAITING as u64 - 1);
+    assert!(fixture.alerts.saved_state.kept().waiting.len() <= saved_state::MOST_WAITING);
+    assert!(fixture.count("dropped") >= 120 - saved_state::MOST_WAITING as u64 - 1);
     let given_up = async {
         while fixture.count("failed") == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    library::Entry,
+    model_store::Entry,
     types::{Capability, ChatRequest, EmbedRequest, Image, Prompt, Think},
 };
 

@@ -6,7 +6,7 @@ use super::Child;
 use crate::{
     backend::openai,
     error::{Error, FieldError, MAX_FIELDS, Result},
-    library::Entry,
+    model_store::Entry,
     types::{ChatRequest, EmbedRequest, Message, Prompt, Role, Tool},
     wire::llama::{TokenizeBody, TokenizeReply},
 };

@@ -16,10 +16,10 @@ use self::length::Room;
 use super::{Backend, ChatStream, place::Place};
 use crate::{
     cache,
-    client::Client,
     engine::{Engine, Lease, Role, Snapshot},
     error::{Error, Kind, Result},
-    library::{Entry, Library},
+    http_client::Client,
+    model_store::{Entry, ModelStore},
     types::{
         ChatRequest, Context, Done, EmbedReply, EmbedRequest, FinishReason, KeepAlive, Model, ModelName,
         Timings,
@@ -44,13 +44,13 @@ impl Child {
 }
 
 pub struct Embedded {
-    library: Library,
+    model_store: ModelStore,
     engine: Arc<Engine>,
 }
 
 impl Embedded {
-    pub fn new(library: Library, engine: Arc<Engine>) -> Self {
-        Self { library, engine }
+    pub fn new(model_store: ModelStore, engine: Arc<Engine>) -> Self {
+        Self { model_store, engine }
     }
 
     /// A few system calls when the model is known, since the library remembers what it has read.
@@ -64,17 +64,17 @@ impl Embedded {
             )
         };
         let name: ModelName = model.parse().map_err(|_| unknown())?;
-        self.on_disk(move |library| library.find(&name)).await?.ok_or_else(unknown)
+        self.on_disk(move |model_store| model_store.find(&name)).await?.ok_or_else(unknown)
     }
 
     async fn on_disk<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Library) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&ModelStore) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let library = self.library.clone();
-        spawn_blocking(move || work(&library))
+        let model_store = self.model_store.clone();
+        spawn_blocking(move || work(&model_store))
             .await
-            .map_err(|source| Error::new(Kind::Internal, "Reading the models failed.").because(source))?
+            .map_err(|source| Error::new(Kind::Internal, "Reading the models failed.").with_source(source))?
     }
 }
 
@@ -137,7 +137,7 @@ impl Backend for Embedded {
 
     async fn models(&self) -> Result<Vec<Model>> {
         let loaded: HashSet<String> = self.engine.loaded().into_iter().map(|model| model.digest).collect();
-        let entries = self.on_disk(Library::list).await?;
+        let entries = self.on_disk(ModelStore::list).await?;
         let model = |entry: &Arc<Entry>| Model {
             loaded: loaded.contains(&entry.weights_digest),
             context: Context { chosen: Some(self.engine.context(entry).into()), ..entry.model.context },

@@ -6,8 +6,8 @@ use std::{ops::Range, sync::Arc, time::Duration};
 use super::{MAX_EMBED_ANSWER, Ollama, read, refusal, told};
 use crate::{
     backend::{LARGE, to_json, work},
-    client::Method,
     error::{Error, Result},
+    http_client::Method,
     types::{EmbedReply, EmbedRequest, KeepAlive, Timings},
     wire::ollama::{EmbedAnswer, EmbedBody},
 };

@@ -17,10 +17,10 @@ use redis::{
 use super::{format::PREFIX, target::Target};
 
 /// How long setting up a connection may take. No request waits for it.
-const CONNECT: Duration = Duration::from_millis(200);
-const CONNECT_TLS: Duration = Duration::from_millis(1_000);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(200);
+const TLS_CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
 /// How long a call in the background may take. Requests have a shorter patience of their own.
-pub(super) const BACKGROUND: Duration = Duration::from_millis(1_000);
+pub(super) const BACKGROUND_TIMEOUT: Duration = Duration::from_millis(1_000);
 
 /// Cheap to clone; all clones share one socket per server.
 #[derive(Clone)]
@@ -48,10 +48,10 @@ impl Connection {
             pushed(info);
             Ok(())
         };
-        let patience = if target.has_tls() { CONNECT_TLS } else { CONNECT };
+        let limit = if target.has_tls() { TLS_CONNECT_TIMEOUT } else { CONNECT_TIMEOUT };
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(patience))
-            .set_response_timeout(Some(BACKGROUND));
+            .set_connection_timeout(Some(limit))
+            .set_response_timeout(Some(BACKGROUND_TIMEOUT));
         let mut connection = match target {
             Target::Server(client) => {
                 let config = config.set_push_sender(sender);
@@ -60,7 +60,10 @@ impl Connection {
             Target::Sentinels(sentinels) => {
                 let config = config.set_push_sender(sender);
                 let mut client = sentinels.client()?;
-                Self::One(within(BACKGROUND, client.get_async_connection_with_config(&config)).await?)
+                Self::One(
+                    with_timeout(BACKGROUND_TIMEOUT, client.get_async_connection_with_config(&config))
+                        .await?,
+                )
             }
             Target::Cluster(nodes) => {
                 let client = ClusterClient::builder(nodes.clone())
@@ -68,11 +71,11 @@ impl Connection {
                     .retries(1)
                     .min_retry_wait(10)
                     .max_retry_wait(100)
-                    .connection_timeout(patience)
-                    .response_timeout(BACKGROUND)
+                    .connection_timeout(limit)
+                    .response_timeout(BACKGROUND_TIMEOUT)
                     .push_sender(sender)
                     .build()?;
-                Self::Cluster(within(BACKGROUND * 2, client.get_async_connection()).await?)
+                Self::Cluster(with_timeout(BACKGROUND_TIMEOUT * 2, client.get_async_connection()).await?)
             }
         };
         connection.track().await?;
@@ -181,11 +184,11 @@ pub(super) fn is_broken(error: &redis::RedisError) -> bool {
     elsewhere_or_later || error.is_io_error() || error.is_unrecoverable_error()
 }
 
-pub(super) async fn within<T>(
-    patience: Duration,
+pub(super) async fn with_timeout<T>(
+    limit: Duration,
     call: impl Future<Output = RedisResult<T>>,
 ) -> RedisResult<T> {
-    match tokio::time::timeout(patience, call).await {
+    match tokio::time::timeout(limit, call).await {
         Ok(result) => result,
         Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
     }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cache::{
     memory::is_fresh,
-    store::{Entry, Key, Kind},
+    store::{CacheEntry, CacheKey, EntryType},
 };
 
 /// Prefix of all our key names, for which invalidations are requested.
@@ -25,8 +25,8 @@ const CHECK: usize = EXPIRES_AT + 8;
 pub(super) const HEADER: usize = CHECK + 4;
 
 /// `simpleton:chat:` and the hash in hexadecimal.
-pub(super) fn name(key: &Key) -> String {
-    let mut name = prefix_of(key.kind);
+pub(super) fn name(key: &CacheKey) -> String {
+    let mut name = prefix_of(key.entry_type);
     for byte in key.hash {
         for digit in [byte >> 4, byte & 15] {
             name.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
@@ -36,10 +36,10 @@ pub(super) fn name(key: &Key) -> String {
 }
 
 /// The key that `name` has made this name from; nothing for anybody else's name.
-pub(super) fn parse_name(name: &[u8]) -> Option<Key> {
+pub(super) fn parse_name(name: &[u8]) -> Option<CacheKey> {
     let name = std::str::from_utf8(name).ok()?.strip_prefix(PREFIX)?;
-    let (kind, digits) = name.split_once(':')?;
-    let kind = Kind::ALL.into_iter().find(|known| known.as_str() == kind)?;
+    let (entry_type, digits) = name.split_once(':')?;
+    let entry_type = EntryType::ALL.into_iter().find(|known| known.as_str() == entry_type)?;
     let digits = digits.as_bytes();
     if digits.len() != 64 {
         return None;
@@ -48,7 +48,7 @@ pub(super) fn parse_name(name: &[u8]) -> Option<Key> {
     for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
         *byte = digit(pair[0])? << 4 | digit(pair[1])?;
     }
-    Some(Key { kind, hash })
+    Some(CacheKey { entry_type, hash })
 }
 
 /// Only the digits `name` writes: an upper-case name is another key to Redis.
@@ -61,20 +61,20 @@ fn digit(character: u8) -> Option<u8> {
 }
 
 /// The kind a name belongs to, also when the rest of it is not what `name` writes today.
-pub(super) fn kind_of(name: &[u8]) -> Option<Kind> {
-    Kind::ALL.into_iter().find(|kind| name.starts_with(prefix_of(*kind).as_bytes()))
+pub(super) fn entry_type_of(name: &[u8]) -> Option<EntryType> {
+    EntryType::ALL.into_iter().find(|entry_type| name.starts_with(prefix_of(*entry_type).as_bytes()))
 }
 
 /// Pattern for `SCAN MATCH` that finds the names of one type, or all of ours, and no others. No type has a character that
 /// means something in a pattern today; escaping keeps it so when one is added.
-pub(super) fn pattern(kind: Option<Kind>) -> String {
-    let mut pattern = escape(&kind.map_or_else(|| PREFIX.to_owned(), prefix_of));
+pub(super) fn pattern(entry_type: Option<EntryType>) -> String {
+    let mut pattern = escape(&entry_type.map_or_else(|| PREFIX.to_owned(), prefix_of));
     pattern.push('*');
     pattern
 }
 
-fn prefix_of(kind: Kind) -> String {
-    format!("{PREFIX}{}:", kind.as_str())
+fn prefix_of(entry_type: EntryType) -> String {
+    format!("{PREFIX}{}:", entry_type.as_str())
 }
 
 fn escape(literal: &str) -> String {
@@ -88,7 +88,7 @@ fn escape(literal: &str) -> String {
     escaped
 }
 
-pub(super) fn encode(key: &Key, entry: &Entry) -> Vec<u8> {
+pub(super) fn encode(key: &CacheKey, entry: &CacheEntry) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER + entry.value.len());
     bytes.extend_from_slice(&MARK);
     bytes.extend_from_slice(&milliseconds(entry.stored_at).to_le_bytes());
@@ -100,7 +100,7 @@ pub(super) fn encode(key: &Key, entry: &Entry) -> Vec<u8> {
 }
 
 /// The entry that `encode` has written for this key, if it may be served now.
-pub(super) fn decode(key: &Key, bytes: Vec<u8>, now: SystemTime) -> Option<Entry> {
+pub(super) fn decode(key: &CacheKey, bytes: Vec<u8>, now: SystemTime) -> Option<CacheEntry> {
     if bytes.len() < HEADER || !bytes.starts_with(&MARK) {
         return None;
     }
@@ -112,15 +112,15 @@ pub(super) fn decode(key: &Key, bytes: Vec<u8>, now: SystemTime) -> Option<Entry
         UNIX_EPOCH.checked_add(Duration::from_millis(u64::from_le_bytes(*field)))
     };
     let (stored_at, expires_at) = (time(STORED_AT)?, time(EXPIRES_AT)?);
-    let entry = Entry { value: Bytes::from(bytes).slice(HEADER..), stored_at, expires_at };
+    let entry = CacheEntry { value: Bytes::from(bytes).slice(HEADER..), stored_at, expires_at };
     is_fresh(&entry, now).then_some(entry)
 }
 
 /// The key is part of it: a value that somebody has copied or renamed to another key is the right
 /// answer to another question.
-fn check(key: &Key, header: &[u8], value: &[u8]) -> [u8; 4] {
+fn check(key: &CacheKey, header: &[u8], value: &[u8]) -> [u8; 4] {
     let digest = Sha256::new()
-        .chain_update(key.kind.as_str())
+        .chain_update(key.entry_type.as_str())
         .chain_update(key.hash)
         .chain_update(header)
         .chain_update(value);
@@ -139,26 +139,26 @@ mod tests {
 
     use super::*;
 
-    fn entry(value: Vec<u8>) -> Entry {
+    fn entry(value: Vec<u8>) -> CacheEntry {
         let stored_at = UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
-        Entry { value: value.into(), stored_at, expires_at: stored_at + Duration::from_secs(60) }
+        CacheEntry { value: value.into(), stored_at, expires_at: stored_at + Duration::from_secs(60) }
     }
 
-    fn key(kind: Kind, seed: u8) -> Key {
-        Key { kind, hash: [seed; 32] }
+    fn key(entry_type: EntryType, seed: u8) -> CacheKey {
+        CacheKey { entry_type, hash: [seed; 32] }
     }
 
     proptest! {
         #[test]
         fn what_is_written_is_read(value in prop::collection::vec(any::<u8>(), 0..400), seed: u8) {
-            let (key, entry) = (key(Kind::Chat, seed), entry(value));
+            let (key, entry) = (key(EntryType::Chat, seed), entry(value));
             let read = decode(&key, encode(&key, &entry), entry.stored_at);
             prop_assert_eq!(read, Some(entry));
         }
 
         #[test]
         fn one_wrong_byte_is_a_miss(at in 0_usize..HEADER + 20, flip in 1_u8..) {
-            let (key, entry) = (key(Kind::Chat, 1), entry(vec![7; 20]));
+            let (key, entry) = (key(EntryType::Chat, 1), entry(vec![7; 20]));
             let mut bytes = encode(&key, &entry);
             bytes[at] ^= flip;
             prop_assert_eq!(decode(&key, bytes, entry.stored_at), None);
@@ -166,37 +166,37 @@ mod tests {
 
         #[test]
         fn garbage_is_a_miss(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-            prop_assert_eq!(decode(&key(Kind::Chat, 1), bytes, UNIX_EPOCH), None);
+            prop_assert_eq!(decode(&key(EntryType::Chat, 1), bytes, UNIX_EPOCH), None);
         }
 
         #[test]
-        fn a_name_is_read_back(hash: [u8; 32], at in 0..Kind::ALL.len()) {
-            let key = Key { kind: Kind::ALL[at], hash };
+        fn a_name_is_read_back(hash: [u8; 32], at in 0..EntryType::ALL.len()) {
+            let key = CacheKey { entry_type: EntryType::ALL[at], hash };
             prop_assert_eq!(parse_name(name(&key).as_bytes()), Some(key));
         }
     }
 
     #[test]
     fn truncated_or_moved_or_late_is_a_miss() {
-        let (chat, entry) = (key(Kind::Chat, 1), entry(vec![7; 20]));
+        let (chat, entry) = (key(EntryType::Chat, 1), entry(vec![7; 20]));
         let bytes = encode(&chat, &entry);
         for length in 0..bytes.len() {
             assert_eq!(decode(&chat, bytes[..length].to_vec(), entry.stored_at), None, "{length}");
         }
-        assert_eq!(decode(&key(Kind::Chat, 2), bytes.clone(), entry.stored_at), None);
-        assert_eq!(decode(&key(Kind::Inference, 1), bytes.clone(), entry.stored_at), None);
+        assert_eq!(decode(&key(EntryType::Chat, 2), bytes.clone(), entry.stored_at), None);
+        assert_eq!(decode(&key(EntryType::Inference, 1), bytes.clone(), entry.stored_at), None);
         assert_eq!(decode(&chat, bytes, entry.expires_at), None);
     }
 
     #[test]
     fn an_embedding_is_small() {
-        let (key, entry) = (key(Kind::Embedding, 1), entry(vec![0; 768 * 4]));
+        let (key, entry) = (key(EntryType::Embedding, 1), entry(vec![0; 768 * 4]));
         assert!(encode(&key, &entry).len() <= 3_200);
     }
 
     #[test]
     fn other_peoples_names_are_not_ours() {
-        let ours = name(&key(Kind::Chat, 0xab));
+        let ours = name(&key(EntryType::Chat, 0xab));
         assert_eq!(ours, format!("simpleton:chat:{}", "ab".repeat(32)));
         for name in [
             ours.to_uppercase(),
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_pattern_is_literal_up_to_its_star() {
-        assert_eq!(pattern(Some(Kind::Chat)), "simpleton:chat:*");
+        assert_eq!(pattern(Some(EntryType::Chat)), "simpleton:chat:*");
         assert_eq!(pattern(None), "simpleton:*");
         assert_eq!(escape(r"c?a*t[a-z]^\"), r"c\?a\*t\[a\-z\]\^\\");
     }

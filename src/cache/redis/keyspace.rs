@@ -4,10 +4,10 @@
 use redis::{RedisResult, cmd};
 
 use super::{
-    connection::{BACKGROUND, Connection, Node, within},
-    format::{kind_of, pattern},
+    connection::{BACKGROUND_TIMEOUT, Connection, Node, with_timeout},
+    format::{entry_type_of, pattern},
 };
-use crate::cache::{memory::kinds_of, store::Kind};
+use crate::cache::{memory::types_of, store::EntryType};
 
 /// Keys looked at in one step: well under a millisecond of the server's time.
 const STEP: usize = 1_000;
@@ -16,20 +16,20 @@ const SAMPLES: u64 = 64;
 
 /// Counts of our entries in Redis.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Census {
-    /// By kind, in the order of `Kind::ALL`.
-    pub(super) entries: [u64; Kind::ALL.len()],
+pub(super) struct KeyspaceStats {
+    /// By kind, in the order of `EntryType::ALL`.
+    pub(super) entries: [u64; EntryType::ALL.len()],
     /// Bytes they take in Redis, their names and its own book-keeping included (`MEMORY USAGE`);
     /// estimated from a sample when there are many.
     pub(super) bytes: u64,
 }
 
 /// Removes all entries of one kind, or of all kinds, and gives how many there were.
-pub(super) async fn remove(connection: &mut Connection, kind: Option<Kind>) -> RedisResult<u64> {
+pub(super) async fn remove(connection: &mut Connection, entry_type: Option<EntryType>) -> RedisResult<u64> {
     let mut removed = 0;
-    for kind in kinds_of(kind) {
+    for entry_type in types_of(entry_type) {
         for node in connection.nodes().await? {
-            let mut walk = Walk::new(node, Some(*kind));
+            let mut walk = Walk::new(node, Some(*entry_type));
             while let Some(names) = walk.step(connection).await? {
                 if names.is_empty() {
                     continue;
@@ -37,7 +37,7 @@ pub(super) async fn remove(connection: &mut Connection, kind: Option<Kind>) -> R
                 // Unlike DEL, it leaves the freeing of memory to another thread of the server.
                 let mut unlink = cmd("UNLINK");
                 unlink.arg(names);
-                removed += within(BACKGROUND, connection.run::<u64>(&unlink)).await?;
+                removed += with_timeout(BACKGROUND_TIMEOUT, connection.run::<u64>(&unlink)).await?;
             }
         }
     }
@@ -45,21 +45,21 @@ pub(super) async fn remove(connection: &mut Connection, kind: Option<Kind>) -> R
 }
 
 /// Counts all entries of ours. A key that moves while Redis grows its table may be counted twice.
-pub(super) async fn count(connection: &mut Connection) -> RedisResult<Census> {
-    let mut entries = [0; Kind::ALL.len()];
-    let mut samples = [Sample::default(); Kind::ALL.len()];
+pub(super) async fn count(connection: &mut Connection) -> RedisResult<KeyspaceStats> {
+    let mut entries = [0; EntryType::ALL.len()];
+    let mut samples = [Sample::default(); EntryType::ALL.len()];
     for node in connection.nodes().await? {
         let mut walk = Walk::new(node, None);
         while let Some(names) = walk.step(connection).await? {
             for name in names {
-                let Some(kind) = kind_of(&name) else { continue };
-                entries[kind as usize] += 1;
-                samples[kind as usize].take(connection, &name).await?;
+                let Some(entry_type) = entry_type_of(&name) else { continue };
+                entries[entry_type as usize] += 1;
+                samples[entry_type as usize].take(connection, &name).await?;
             }
         }
     }
     let bytes = entries.iter().zip(&samples).map(|(entries, sample)| sample.scaled_to(*entries)).sum();
-    Ok(Census { entries, bytes })
+    Ok(KeyspaceStats { entries, bytes })
 }
 
 /// The sizes of a few entries that stand for all of their kind.
@@ -77,7 +77,7 @@ impl Sample {
         let mut usage = cmd("MEMORY");
         usage.arg("USAGE").arg(name);
         // None: it has gone since it was found.
-        if let Some(bytes) = within(BACKGROUND, connection.run::<Option<u64>>(&usage)).await? {
+        if let Some(bytes) = with_timeout(BACKGROUND_TIMEOUT, connection.run::<Option<u64>>(&usage)).await? {
             self.taken += 1;
             self.bytes += bytes;
         }
@@ -98,8 +98,8 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(node: Node, kind: Option<Kind>) -> Self {
-        Self { node, pattern: pattern(kind), cursor: Some(0) }
+    fn new(node: Node, entry_type: Option<EntryType>) -> Self {
+        Self { node, pattern: pattern(entry_type), cursor: Some(0) }
     }
 
     /// The next names, often none; nothing at the end.
@@ -108,7 +108,7 @@ impl Walk {
         let mut scan = cmd("SCAN");
         scan.arg(cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(STEP);
         let (next, names): (u64, Vec<Vec<u8>>) =
-            within(BACKGROUND, connection.run_on(&self.node, scan)).await?;
+            with_timeout(BACKGROUND_TIMEOUT, connection.run_on(&self.node, scan)).await?;
         self.cursor = (next != 0).then_some(next);
         Ok(Some(names))
     }

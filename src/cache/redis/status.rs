@@ -7,7 +7,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// Activities that fail independently of each other.
 #[derive(Clone, Copy)]
-pub(super) enum Matter {
+pub(super) enum Activity {
     Connection,
     Reading,
     Writing,
@@ -26,22 +26,22 @@ impl Status {
         troubles.iter().flatten().next().copied().unwrap_or("available")
     }
 
-    pub(super) fn trouble(&self, matter: Matter, words: &'static str, cause: &RedisError) {
-        if self.change(matter, Some(words)) {
+    pub(super) fn trouble(&self, activity: Activity, words: &'static str, cause: &RedisError) {
+        if self.change(activity, Some(words)) {
             // What Redis or the system said; neither repeats the password.
             tracing::warn!(%cause, "the cache's Redis has a problem, caching goes on without it: {words}");
         }
     }
 
-    pub(super) fn well(&self, matter: Matter) {
-        if self.change(matter, None) {
+    pub(super) fn well(&self, activity: Activity) {
+        if self.change(activity, None) {
             tracing::info!("the cache's Redis works: {}", self.text());
         }
     }
 
-    fn change(&self, matter: Matter, to: Option<&'static str>) -> bool {
+    fn change(&self, activity: Activity, to: Option<&'static str>) -> bool {
         let mut troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut troubles[matter as usize], to);
+        let before = std::mem::replace(&mut troubles[activity as usize], to);
         before != to
     }
 }

@@ -15,13 +15,13 @@ use redis::{Cmd, RedisResult, Value, cmd};
 use tokio::sync::Notify;
 
 use super::{
-    connection::{BACKGROUND, is_broken, within},
+    connection::{BACKGROUND_TIMEOUT, is_broken, with_timeout},
+    connection_state::{ConnectionState, Session},
     format::{encode, name},
-    link::{Link, Session},
-    status::{Matter, describe},
-    tier::Tier,
+    local_copies::LocalCopies,
+    status::{Activity, describe},
 };
-use crate::cache::store::{Entry, Key, Kind};
+use crate::cache::store::{CacheEntry, CacheKey, EntryType};
 
 /// Enough for some thousand entries while Redis is away for a moment.
 const MAX_BYTES: usize = 16 << 20;
@@ -54,8 +54,8 @@ struct Queue {
 }
 
 struct Waiting {
-    key: Key,
-    entry: Entry,
+    key: CacheKey,
+    entry: CacheEntry,
     tries: u8,
 }
 
@@ -66,7 +66,7 @@ impl Waiting {
 }
 
 impl Writes {
-    pub(super) fn add(&self, key: Key, entry: Entry) {
+    pub(super) fn add(&self, key: CacheKey, entry: CacheEntry) {
         let mut queue = self.queue();
         let waiting = Waiting { key, entry, tries: 0 };
         if queue.bytes + waiting.bytes() > MAX_BYTES {
@@ -80,16 +80,18 @@ impl Writes {
     }
 
     /// Puts what is still to be written into memory again, where everything has just been forgotten.
-    pub(super) fn keep_all(&self, tier: &Tier) {
+    pub(super) fn keep_all(&self, local_copies: &LocalCopies) {
         for waiting in &self.queue().waiting {
-            tier.keep(waiting.key, waiting.entry.clone());
+            local_copies.keep(waiting.key, waiting.entry.clone());
         }
     }
 
     /// Leaves out one kind, or everything. The caller holds the `turn`.
-    pub(super) fn forget_all(&self, kind: Option<Kind>) {
+    pub(super) fn forget_all(&self, entry_type: Option<EntryType>) {
         let mut queue = self.queue();
-        queue.waiting.retain(|waiting| kind.is_some_and(|kind| kind != waiting.key.kind));
+        queue
+            .waiting
+            .retain(|waiting| entry_type.is_some_and(|entry_type| entry_type != waiting.key.entry_type));
         queue.bytes = queue.waiting.iter().map(Waiting::bytes).sum();
     }
 
@@ -105,7 +107,7 @@ impl Writes {
     }
 
     /// Writes what comes, for ever.
-    pub(super) async fn write_out(self: Arc<Self>, link: Arc<Link>) {
+    pub(super) async fn write_out(self: Arc<Self>, connection_state: Arc<ConnectionState>) {
         loop {
             let added = self.added.notified();
             if self.queue().waiting.is_empty() {
@@ -113,28 +115,28 @@ impl Writes {
                 added.await;
                 continue;
             }
-            let session = link.up().await;
+            let session = connection_state.up().await;
             let _turn = self.turn.lock().await;
-            self.write_batch(&link, session).await;
+            self.write_batch(&connection_state, session).await;
         }
     }
 
     /// The entries stay in the queue until Redis has them, so that `keep_all` finds them.
-    async fn write_batch(&self, link: &Link, mut session: Session) {
+    async fn write_batch(&self, connection_state: &ConnectionState, mut session: Session) {
         let (count, commands) = self.batch(SystemTime::now());
-        match within(BACKGROUND, session.connection.run_all(commands)).await {
+        match with_timeout(BACKGROUND_TIMEOUT, session.connection.run_all(commands)).await {
             Ok(results) => {
                 self.done(count);
-                self.judge(link, &results);
+                self.judge(connection_state, &results);
             }
             Err(error) if is_broken(&error) => {
                 self.failed_once(count);
-                link.trip(&session, &error);
+                connection_state.trip(&session, &error);
             }
             Err(error) => {
                 self.done(count);
                 self.failed.fetch_add(count as u64, Ordering::Relaxed);
-                link.status.trouble(Matter::Writing, describe(&error), &error);
+                connection_state.status.trouble(Activity::Writing, describe(&error), &error);
             }
         }
     }
@@ -156,7 +158,7 @@ impl Writes {
         (count, commands)
     }
 
-    fn judge(&self, link: &Link, results: &[RedisResult<Value>]) {
+    fn judge(&self, connection_state: &ConnectionState, results: &[RedisResult<Value>]) {
         let mut worst = None;
         for error in results.iter().filter_map(|result| result.as_ref().err()) {
             let full = error.code() == Some("OOM");
@@ -165,8 +167,8 @@ impl Writes {
             worst = Some(error);
         }
         match worst {
-            Some(error) => link.status.trouble(Matter::Writing, describe(error), error),
-            None if !results.is_empty() => link.status.well(Matter::Writing),
+            Some(error) => connection_state.status.trouble(Activity::Writing, describe(error), error),
+            None if !results.is_empty() => connection_state.status.well(Activity::Writing),
             None => {}
         }
     }

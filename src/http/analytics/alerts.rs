@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::{
     app::alerts::Settings,
-    http::Edge,
+    http::HttpState,
     types::{Alert, Severity},
 };
 
@@ -46,8 +46,8 @@ struct Thresholds {
 
 /// List active alerts
 #[utoipa::path(get, path = "/analytics/alerts", tag = "Analytics", responses((status = 200, body = AlertsReply)))]
-pub(in crate::http) async fn alerts(State(edge): State<Arc<Edge>>) -> Json<AlertsReply> {
-    let (firing, settings) = (edge.app.alerts.firing(), &edge.app.alerts.settings);
+pub(in crate::http) async fn alerts(State(state): State<Arc<HttpState>>) -> Json<AlertsReply> {
+    let (firing, settings) = (state.app.alerts.firing(), &state.app.alerts.settings);
     Json(AlertsReply::new(firing, settings))
 }
 

@@ -9,10 +9,10 @@ use utoipa::{IntoParams, ToSchema};
 use super::one_of;
 use crate::{
     app::CacheReport,
-    cache::Kind,
+    cache::EntryType,
     error,
-    http::{Edge, error::Result, extract::Query},
-    telemetry::rollups::percent,
+    http::{HttpState, error::Result, extract::Query},
+    telemetry::aggregates::percent,
 };
 
 #[derive(Serialize, ToSchema)]
@@ -69,52 +69,52 @@ pub(in crate::http) struct ClearReply {
 /// Get cache statistics
 #[utoipa::path(get, path = "/analytics/cache", tag = "Analytics",
     responses((status = 200, body = CacheReply)))]
-pub(in crate::http) async fn cache(State(edge): State<Arc<Edge>>) -> Json<CacheReply> {
-    Json(CacheReply { status: "success", cache: edge.app.cache_report().await.into() })
+pub(in crate::http) async fn cache(State(state): State<Arc<HttpState>>) -> Json<CacheReply> {
+    Json(CacheReply { status: "success", cache: state.app.cache_report().await.into() })
 }
 
 /// Clears the cache, or one type of entry
 #[utoipa::path(delete, path = "/analytics/cache", tag = "Analytics", params(ClearQuery),
     responses((status = 200, body = ClearReply)))]
 pub(in crate::http) async fn clear_cache(
-    State(edge): State<Arc<Edge>>,
+    State(state): State<Arc<HttpState>>,
     Query(query): Query<ClearQuery>,
 ) -> Result<Json<ClearReply>> {
-    let kind = query.prefix.as_deref().map(kind).transpose()?.flatten();
-    let deleted = edge.app.cache.clear(kind).await?;
-    let what = kind.map_or("all", Kind::as_str);
+    let entry_type = query.prefix.as_deref().map(entry_type).transpose()?.flatten();
+    let deleted = state.app.cache.clear(entry_type).await?;
+    let what = entry_type.map_or("all", EntryType::as_str);
     Ok(Json(ClearReply { status: "success", message: format!("Cleared {what} entries."), deleted }))
 }
 
 /// A prefix is a text, not a pattern.
-fn kind(prefix: &str) -> error::Result<Option<Kind>> {
-    let word = one_of("prefix", prefix, Kind::ALL.map(Kind::as_str))?;
-    Ok(Kind::ALL.into_iter().find(|kind| kind.as_str() == word))
+fn entry_type(prefix: &str) -> error::Result<Option<EntryType>> {
+    let word = one_of("prefix", prefix, EntryType::ALL.map(EntryType::as_str))?;
+    Ok(EntryType::ALL.into_iter().find(|entry_type| entry_type.as_str() == word))
 }
 
 impl From<CacheReport> for CacheBody {
-    fn from(CacheReport { enabled, backend, holdings, hits, misses }: CacheReport) -> Self {
+    fn from(CacheReport { enabled, backend, stats, hits, misses }: CacheReport) -> Self {
         let rate = |hits: u64, misses: u64| percent(hits, hits + misses);
         let megabytes = |bytes: u64| bytes as f64 / (1024.0 * 1024.0);
-        let by_type = Kind::ALL.into_iter().enumerate().map(|(at, kind)| {
-            let (keys, hits, misses) = (holdings.entries[at], hits[at], misses[at]);
-            (kind.as_str(), TypeBody { keys, hits, misses, hit_rate: rate(hits, misses) })
+        let by_type = EntryType::ALL.into_iter().enumerate().map(|(at, entry_type)| {
+            let (keys, hits, misses) = (stats.entries[at], hits[at], misses[at]);
+            (entry_type.as_str(), TypeBody { keys, hits, misses, hit_rate: rate(hits, misses) })
         });
         let (all_hits, all_misses) = (hits.iter().sum(), misses.iter().sum());
         Self {
             by_type: by_type.collect(),
             enabled,
             backend,
-            total_keys: holdings.entries.iter().sum(),
+            total_keys: stats.entries.iter().sum(),
             hits: all_hits,
             misses: all_misses,
             hit_rate: rate(all_hits, all_misses),
-            memory_used_mb: megabytes(holdings.memory_bytes),
-            memory_peak_mb: megabytes(holdings.memory_peak_bytes),
-            stored_mb: megabytes(holdings.stored_bytes),
-            evictions: holdings.evictions,
-            errors: holdings.errors,
-            status: holdings.status,
+            memory_used_mb: megabytes(stats.memory_bytes),
+            memory_peak_mb: megabytes(stats.memory_peak_bytes),
+            stored_mb: megabytes(stats.stored_bytes),
+            evictions: stats.evictions,
+            errors: stats.errors,
+            status: stats.status,
         }
     }
 }

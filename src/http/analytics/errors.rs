@@ -10,12 +10,12 @@ use utoipa::{IntoParams, ToSchema};
 use super::within;
 use crate::{
     http::{
-        Edge,
+        HttpState,
         error::Result,
         extract::{Query, filled},
         fields::Fields,
     },
-    telemetry::rollups::FailureRecord,
+    telemetry::aggregates::FailureRecord,
 };
 
 #[derive(Deserialize, IntoParams)]
@@ -26,7 +26,7 @@ pub(in crate::http) struct ErrorsQuery {
     /// `false` leaves out what was refused to requests without a key.
     #[param(value_type = Option<bool>)]
     #[serde(default, deserialize_with = "filled")]
-    strangers: Option<String>,
+    unauthenticated: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -51,22 +51,22 @@ struct ErrorBody {
     /// As `error_type` in the metrics.
     kind: String,
     /// Whether it was refused to a request without a key.
-    stranger: bool,
+    unauthenticated: bool,
 }
 
 /// The latest failed requests
 #[utoipa::path(get, path = "/analytics/errors", tag = "Analytics", params(ErrorsQuery),
     responses((status = 200, body = ErrorsReply)))]
 pub(in crate::http) async fn errors(
-    State(edge): State<Arc<Edge>>,
+    State(state): State<Arc<HttpState>>,
     Query(query): Query<ErrorsQuery>,
 ) -> Result<Json<ErrorsReply>> {
     let limit = within("limit", query.limit.as_deref(), 1..=1000, 10)?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut fields = Fields::default();
-    let strangers = fields.truth("/strangers", query.strangers.as_deref()).unwrap_or(true);
+    let unauthenticated = fields.truth("/unauthenticated", query.unauthenticated.as_deref()).unwrap_or(true);
     fields.finish()?;
-    let failures = edge.app.history.failures(limit, strangers).await;
+    let failures = state.app.history.failures(limit, unauthenticated).await;
     let errors: Vec<ErrorBody> = failures.into_iter().map(ErrorBody::from).collect();
     Ok(Json(ErrorsReply { status: "success", count: errors.len(), errors }))
 }
@@ -82,7 +82,7 @@ impl From<FailureRecord> for ErrorBody {
             status: failure.status,
             error: failure.message,
             kind: failure.kind,
-            stranger: failure.stranger,
+            unauthenticated: failure.unauthenticated,
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::rfc3339;
-use crate::http::Edge;
+use crate::http::HttpState;
 
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct AnalyticsHealthReply {
@@ -58,11 +58,11 @@ struct StorageBody {
 /// Whether what is told under /analytics is whole
 #[utoipa::path(get, path = "/analytics/health", tag = "Analytics",
     responses((status = 200, body = AnalyticsHealthReply)))]
-pub(in crate::http) async fn health(State(edge): State<Arc<Edge>>) -> Json<AnalyticsHealthReply> {
-    let (monitoring, history) = (&edge.app.monitoring, &edge.app.history);
+pub(in crate::http) async fn health(State(state): State<Arc<HttpState>>) -> Json<AnalyticsHealthReply> {
+    let (monitoring, history) = (&state.app.monitoring, &state.app.history);
     let standing = history.standing();
-    let cache = edge.app.cache.holdings().await.status;
-    let whole = standing.trouble.is_none() && (cache == "available" || !edge.app.cache.is_enabled());
+    let cache = state.app.cache.stats().await.status;
+    let whole = standing.trouble.is_none() && (cache == "available" || !state.app.cache.is_enabled());
     Json(AnalyticsHealthReply {
         status: if whole { "healthy" } else { "degraded" },
         components: AnalyticsComponents {
@@ -70,7 +70,7 @@ pub(in crate::http) async fn health(State(edge): State<Arc<Edge>>) -> Json<Analy
                 status: if monitoring.enabled { "enabled" } else { "disabled" },
                 requests_in_progress: monitoring.metrics.in_progress(),
             },
-            cache: CacheComponent { status: cache, backend: edge.app.cache.store_name() },
+            cache: CacheComponent { status: cache, backend: state.app.cache.store_name() },
             storage: StorageBody {
                 status: if standing.trouble.is_none() { "available" } else { "degraded" },
                 detail: standing.trouble,

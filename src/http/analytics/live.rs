@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::{alerts::AlertReply, rfc3339};
 use crate::{
-    http::{Edge, caller::Caller},
+    http::{HttpState, caller::Caller},
     wire::sse,
 };
 
@@ -46,19 +46,19 @@ pub(in crate::http) struct LiveEvent {
 /// Stream live figures, one server-sent event each second
 #[utoipa::path(get, path = "/analytics/live", tag = "Analytics",
     responses((status = 200, body = LiveEvent, content_type = "text/event-stream")))]
-pub(in crate::http) async fn live(State(edge): State<Arc<Edge>>, caller: Caller) -> Response {
+pub(in crate::http) async fn live(State(state): State<Arc<HttpState>>, caller: Caller) -> Response {
     // It ends when somebody has seen enough, which is neither a failure nor a slow reply.
-    caller.observation.endless();
+    caller.recorder.endless();
     let events = async_stream::stream! {
         let mut ticks = interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
-                () = edge.app.stopping.cancelled() => return,
+                () = state.app.stopping.cancelled() => return,
                 _ = ticks.tick() => {}
             }
             let mut event = Vec::with_capacity(512);
-            let now = LiveEvent::now(&edge);
+            let now = LiveEvent::now(&state);
             sse::write_data(&mut event, |out| {
                 serde_json::to_writer(out, &now).expect("numbers and texts, and a Vec takes them all");
             });
@@ -74,22 +74,22 @@ pub(in crate::http) async fn live(State(edge): State<Arc<Edge>>, caller: Caller)
 }
 
 impl LiveEvent {
-    fn now(edge: &Edge) -> Self {
-        let monitoring = &edge.app.monitoring;
-        let recent = monitoring.rollups.last_seconds(SECONDS);
+    fn now(state: &HttpState) -> Self {
+        let monitoring = &state.app.monitoring;
+        let recent = monitoring.aggregator.last_seconds(SECONDS);
         let each_second = |count: u64| count as f64 / SECONDS as f64;
         let lookups = recent.cache_hits + recent.cache_misses;
         Self {
-            timestamp: rfc3339(monitoring.rollups.now()),
+            timestamp: rfc3339(monitoring.aggregator.now()),
             requests_in_progress: monitoring.metrics.in_progress(),
-            requests_waiting: edge.app.waiting(),
+            requests_waiting: state.app.waiting(),
             requests_per_second: each_second(recent.requests),
             error_rate: recent.error_rate(),
             avg_response_time: recent.mean().as_secs_f64(),
             prompt_tokens_per_second: each_second(recent.tokens.prompt_tokens),
             completion_tokens_per_second: each_second(recent.tokens.completion_tokens),
             cache_hit_rate: (lookups > 0).then(|| recent.cache_hits as f64 / lookups as f64),
-            alerts: edge.app.alerts.firing().into_iter().map(AlertReply::from).collect(),
+            alerts: state.app.alerts.firing().into_iter().map(AlertReply::from).collect(),
         }
     }
 }

@@ -11,11 +11,11 @@ use super::{PeriodBody, one_of, since_minutes, within};
 use crate::{
     error::{self, Error},
     http::{
-        Edge,
+        HttpState,
         error::Result,
         extract::{Query, filled},
     },
-    telemetry::rollups::{Durations, Figures},
+    telemetry::aggregates::{Aggregates, Durations},
 };
 
 /// Above a day figures are kept by the hour.
@@ -26,28 +26,29 @@ const HOUR: u64 = 60;
 const POINTS: u64 = 120;
 
 /// A figure of a step; none where it has no meaning because nothing happened.
-type Read = fn(&Figures) -> Option<f64>;
+type Read = fn(&Aggregates) -> Option<f64>;
 
 /// Metrics that can be requested.
 const METRICS: [(&str, Read); 15] = [
-    ("requests", |figures| Some(figures.requests() as f64)),
-    ("errors", |figures| Some(figures.errors() as f64)),
-    ("error_rate", |figures| share(figures.errors(), figures.requests())),
-    ("avg_response_time", |figures| of(&figures.durations(), Durations::mean)),
-    ("p50_response_time", |figures| of(&figures.durations(), |all| all.quantile(0.5))),
-    ("p95_response_time", |figures| of(&figures.durations(), |all| all.quantile(0.95))),
-    ("p99_response_time", |figures| of(&figures.durations(), |all| all.quantile(0.99))),
-    ("prompt_tokens", |figures| Some(figures.tokens().prompt_tokens as f64)),
-    ("completion_tokens", |figures| Some(figures.tokens().completion_tokens as f64)),
-    ("p50_time_to_first_token", |figures| of(&first_token(figures), |all| all.quantile(0.5))),
-    ("p95_time_to_first_token", |figures| of(&first_token(figures), |all| all.quantile(0.95))),
-    ("cache_hits", |figures| Some(figures.cache_hits.iter().sum::<u64>() as f64)),
-    ("cache_misses", |figures| Some(figures.cache_misses.iter().sum::<u64>() as f64)),
-    ("cache_hit_rate", |figures| {
-        let (hits, misses): (u64, u64) = (figures.cache_hits.iter().sum(), figures.cache_misses.iter().sum());
+    ("requests", |aggregates| Some(aggregates.requests() as f64)),
+    ("errors", |aggregates| Some(aggregates.errors() as f64)),
+    ("error_rate", |aggregates| share(aggregates.errors(), aggregates.requests())),
+    ("avg_response_time", |aggregates| of(&aggregates.durations(), Durations::mean)),
+    ("p50_response_time", |aggregates| of(&aggregates.durations(), |all| all.quantile(0.5))),
+    ("p95_response_time", |aggregates| of(&aggregates.durations(), |all| all.quantile(0.95))),
+    ("p99_response_time", |aggregates| of(&aggregates.durations(), |all| all.quantile(0.99))),
+    ("prompt_tokens", |aggregates| Some(aggregates.tokens().prompt_tokens as f64)),
+    ("completion_tokens", |aggregates| Some(aggregates.tokens().completion_tokens as f64)),
+    ("p50_time_to_first_token", |aggregates| of(&first_token(aggregates), |all| all.quantile(0.5))),
+    ("p95_time_to_first_token", |aggregates| of(&first_token(aggregates), |all| all.quantile(0.95))),
+    ("cache_hits", |aggregates| Some(aggregates.cache_hits.iter().sum::<u64>() as f64)),
+    ("cache_misses", |aggregates| Some(aggregates.cache_misses.iter().sum::<u64>() as f64)),
+    ("cache_hit_rate", |aggregates| {
+        let (hits, misses): (u64, u64) =
+            (aggregates.cache_hits.iter().sum(), aggregates.cache_misses.iter().sum());
         share(hits, hits + misses)
     }),
-    ("strangers", |figures| Some(figures.strangers.values().sum::<u64>() as f64)),
+    ("unauthenticated", |aggregates| Some(aggregates.unauthenticated.values().sum::<u64>() as f64)),
 ];
 
 #[derive(Deserialize, IntoParams)]
@@ -55,7 +56,7 @@ pub(in crate::http) struct SeriesQuery {
     /// `requests`, `errors`, `error_rate`, `avg_response_time`, `p50_response_time`,
     /// `p95_response_time`, `p99_response_time`, `prompt_tokens`, `completion_tokens`,
     /// `p50_time_to_first_token`, `p95_time_to_first_token`, `cache_hits`, `cache_misses`,
-    /// `cache_hit_rate` or `strangers`.
+    /// `cache_hit_rate` or `unauthenticated`.
     #[serde(default, deserialize_with = "filled")]
     metric: Option<String>,
     /// Minutes back from now, at most what is kept; 60 when absent.
@@ -89,10 +90,10 @@ struct PointBody {
 #[utoipa::path(get, path = "/analytics/series", tag = "Analytics", params(SeriesQuery),
     responses((status = 200, body = SeriesReply)))]
 pub(in crate::http) async fn series(
-    State(edge): State<Arc<Edge>>,
+    State(state): State<Arc<HttpState>>,
     Query(query): Query<SeriesQuery>,
 ) -> Result<Json<SeriesReply>> {
-    let history = &edge.app.history;
+    let history = &state.app.history;
     let asked = query.metric.as_deref().unwrap_or("requests");
     let metric = one_of("metric", asked, METRICS.map(|(name, _)| name))?;
     let since = since_minutes(history, query.since_minutes.as_deref(), 60)?;
@@ -100,9 +101,9 @@ pub(in crate::http) async fn series(
     let covered = history.series(since, step).await;
     let period = PeriodBody::new(since, &covered);
     let read = METRICS.into_iter().find(|(name, _)| *name == metric).map(|(_, read)| read);
-    let points = covered.figures.iter().map(|(start, figures)| PointBody {
+    let points = covered.aggregates.iter().map(|(start, aggregates)| PointBody {
         timestamp: Timestamp::from_second(start * 60).unwrap_or(Timestamp::UNIX_EPOCH).to_string(),
-        value: read.and_then(|read| read(figures)),
+        value: read.and_then(|read| read(aggregates)),
     });
     Ok(Json(SeriesReply { status: "success", metric, period, step, points: points.collect() }))
 }
@@ -125,8 +126,8 @@ fn of(durations: &Durations, read: impl Fn(&Durations) -> f64) -> Option<f64> {
     (durations.count > 0).then(|| read(durations))
 }
 
-fn first_token(figures: &Figures) -> Durations {
+fn first_token(aggregates: &Aggregates) -> Durations {
     let mut all = Durations::default();
-    figures.models.values().for_each(|model| all.merge(&model.first_token));
+    aggregates.models.values().for_each(|model| all.merge(&model.first_token));
     all
 }

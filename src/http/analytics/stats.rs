@@ -8,12 +8,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{PeriodBody, since_minutes};
 use crate::{
-    cache::Kind,
-    http::{Edge, error::Result, extract::Query},
+    cache::EntryType,
+    http::{HttpState, error::Result, extract::Query},
     store::Covered,
     telemetry::{
-        labels::CLIENT_LEFT,
-        rollups::{Durations, EndpointFigures, Endpoints, Figures, percent},
+        aggregates::{Aggregates, Durations, EndpointAggregates, Endpoints, percent},
+        labels::CLIENT_CLOSED_STATUS,
     },
 };
 
@@ -34,7 +34,7 @@ pub(in crate::http) struct StatsReply {
 /// Requests to the API. Durations are in seconds, and rates in percent.
 #[derive(Serialize, ToSchema)]
 struct StatsBody {
-    /// Without what strangers were refused, and without the service's own routes.
+    /// Without what unauthenticated callers were refused, and without the service's own routes.
     total_requests: u64,
     /// Replies with a status of 400 and more, and streams that broke off; without clients that left.
     total_errors: u64,
@@ -53,9 +53,9 @@ struct StatsBody {
     /// By model.
     llm: BTreeMap<String, LlmBody>,
     /// Clients that left before their reply was complete.
-    clients_left: u64,
+    client_closed: u64,
     /// Requests without a key that were refused; in none of the figures above.
-    strangers: StrangersBody,
+    unauthenticated: UnauthenticatedBody,
     /// The service's own routes (health, metrics, analytics, documentation); in none of the figures above.
     service: ServiceBody,
     retention_hours: u64,
@@ -115,7 +115,7 @@ struct LlmBody {
 }
 
 #[derive(Serialize, ToSchema)]
-struct StrangersBody {
+struct UnauthenticatedBody {
     requests: u64,
     /// By status: `401`, `404` …
     by_status: BTreeMap<String, u64>,
@@ -125,46 +125,50 @@ struct StrangersBody {
 #[utoipa::path(get, path = "/analytics/stats", tag = "Analytics", params(StatsQuery),
     responses((status = 200, body = StatsReply)))]
 pub(in crate::http) async fn stats(
-    State(edge): State<Arc<Edge>>,
+    State(state): State<Arc<HttpState>>,
     Query(query): Query<StatsQuery>,
 ) -> Result<Json<StatsReply>> {
-    let history = &edge.app.history;
+    let history = &state.app.history;
     let since = since_minutes(history, query.since_minutes.as_deref(), u64::MAX)?;
-    let covered = history.figures(since).await;
+    let covered = history.aggregates(since).await;
     let period = PeriodBody::new(since, &covered);
     let metrics = StatsBody::new(&covered, history.retention_hours());
     Ok(Json(StatsReply { status: "success", period, metrics }))
 }
 
 impl StatsBody {
-    fn new(covered: &Covered<Figures>, retention_hours: u64) -> Self {
-        let figures = &covered.figures;
-        let durations = figures.durations();
+    fn new(covered: &Covered<Aggregates>, retention_hours: u64) -> Self {
+        let aggregates = &covered.aggregates;
+        let durations = aggregates.durations();
         let mut statuses: BTreeMap<String, u64> = BTreeMap::new();
-        let mut clients_left = 0;
-        for (status, count) in figures.endpoints.values().flat_map(|endpoint| &endpoint.statuses) {
+        let mut client_closed = 0;
+        for (status, count) in aggregates.endpoints.values().flat_map(|endpoint| &endpoint.statuses) {
             *statuses.entry(format!("{}xx", status / 100)).or_default() += count;
-            clients_left += if *status == CLIENT_LEFT { *count } else { 0 };
+            client_closed += if *status == CLIENT_CLOSED_STATUS { *count } else { 0 };
         }
         Self {
             total_requests: durations.count,
-            total_errors: figures.errors(),
-            error_rate: figures.error_rate(),
+            total_errors: aggregates.errors(),
+            error_rate: aggregates.error_rate(),
             avg_response_time: durations.mean(),
             p50_response_time: durations.quantile(0.5),
             p95_response_time: durations.quantile(0.95),
             p99_response_time: durations.quantile(0.99),
             requests_per_minute: durations.count as f64 / covered.minutes(),
             status_distribution: statuses,
-            endpoint_breakdown: endpoints(&figures.endpoints),
-            cache: LookupStatsBody::new(figures),
-            llm: llm(figures),
-            clients_left,
-            strangers: StrangersBody {
-                requests: figures.strangers.values().sum(),
-                by_status: figures.strangers.iter().map(|(status, n)| (status.to_string(), *n)).collect(),
+            endpoint_breakdown: endpoints(&aggregates.endpoints),
+            cache: LookupStatsBody::new(aggregates),
+            llm: llm(aggregates),
+            client_closed,
+            unauthenticated: UnauthenticatedBody {
+                requests: aggregates.unauthenticated.values().sum(),
+                by_status: aggregates
+                    .unauthenticated
+                    .iter()
+                    .map(|(status, n)| (status.to_string(), *n))
+                    .collect(),
             },
-            service: ServiceBody::from(&figures.service),
+            service: ServiceBody::from(&aggregates.service),
             retention_hours,
         }
     }
@@ -189,9 +193,9 @@ fn endpoints(endpoints: &Endpoints) -> BTreeMap<String, EndpointBody> {
     asked.map(|((method, route), endpoint)| (format!("{method} {route}"), endpoint.into())).collect()
 }
 
-impl From<&EndpointFigures> for EndpointBody {
-    fn from(figures: &EndpointFigures) -> Self {
-        let durations = &figures.durations;
+impl From<&EndpointAggregates> for EndpointBody {
+    fn from(aggregates: &EndpointAggregates) -> Self {
+        let durations = &aggregates.durations;
         Self {
             requests: durations.count,
             avg_time: durations.mean(),
@@ -200,29 +204,29 @@ impl From<&EndpointFigures> for EndpointBody {
             p50_time: durations.quantile(0.5),
             p95_time: durations.quantile(0.95),
             p99_time: durations.quantile(0.99),
-            errors: figures.errors,
-            error_rate: percent(figures.errors, durations.count),
+            errors: aggregates.errors,
+            error_rate: percent(aggregates.errors, durations.count),
         }
     }
 }
 
 impl LookupStatsBody {
-    fn new(figures: &Figures) -> Self {
-        let by_type = Kind::ALL.into_iter().enumerate().map(|(at, kind)| {
-            let (hits, misses) = (figures.cache_hits[at], figures.cache_misses[at]);
+    fn new(aggregates: &Aggregates) -> Self {
+        let by_type = EntryType::ALL.into_iter().enumerate().map(|(at, kind)| {
+            let (hits, misses) = (aggregates.cache_hits[at], aggregates.cache_misses[at]);
             (kind.as_str(), LookupsBody { hits, misses, hit_rate: percent(hits, hits + misses) })
         });
         Self {
             by_type: by_type.collect(),
-            hits: figures.cache_hits.iter().sum(),
-            misses: figures.cache_misses.iter().sum(),
-            hit_rate: figures.hit_rate(),
+            hits: aggregates.cache_hits.iter().sum(),
+            misses: aggregates.cache_misses.iter().sum(),
+            hit_rate: aggregates.hit_rate(),
         }
     }
 }
 
-fn llm(figures: &Figures) -> BTreeMap<String, LlmBody> {
-    let models = figures.models.iter().map(|(name, model)| {
+fn llm(aggregates: &Aggregates) -> BTreeMap<String, LlmBody> {
+    let models = aggregates.models.iter().map(|(name, model)| {
         let body = LlmBody {
             requests: model.requests,
             errors: model.errors,

@@ -9,11 +9,11 @@ use utoipa::{IntoParams, ToSchema};
 use super::{PeriodBody, one_of, since_minutes};
 use crate::{
     http::{
-        Edge,
+        HttpState,
         error::Result,
         extract::{Query, filled},
     },
-    telemetry::rollups::Figures,
+    telemetry::aggregates::Aggregates,
     types::KeyId,
 };
 
@@ -57,16 +57,16 @@ struct UsageBody {
 #[utoipa::path(get, path = "/analytics/usage", tag = "Analytics", params(UsageQuery),
     responses((status = 200, body = UsageReply)))]
 pub(in crate::http) async fn usage(
-    State(edge): State<Arc<Edge>>,
+    State(state): State<Arc<HttpState>>,
     Query(query): Query<UsageQuery>,
 ) -> Result<Json<UsageReply>> {
     let by = one_of("by", query.by.as_deref().unwrap_or("key"), ["key", "model", "endpoint"])?;
-    let since = since_minutes(&edge.app.history, query.since_minutes.as_deref(), u64::MAX)?;
-    let covered = edge.app.history.figures(since).await;
+    let since = since_minutes(&state.app.history, query.since_minutes.as_deref(), u64::MAX)?;
+    let covered = state.app.history.aggregates(since).await;
     let mut usage = match by {
-        "key" => by_key(&covered.figures),
-        "model" => by_model(&covered.figures),
-        _ => by_endpoint(&covered.figures),
+        "key" => by_key(&covered.aggregates),
+        "model" => by_model(&covered.aggregates),
+        _ => by_endpoint(&covered.aggregates),
     };
     usage.sort_by_key(|usage| {
         std::cmp::Reverse((usage.prompt_tokens.saturating_add(usage.completion_tokens), usage.requests))
@@ -74,8 +74,8 @@ pub(in crate::http) async fn usage(
     Ok(Json(UsageReply { status: "success", period: PeriodBody::new(since, &covered), by, usage }))
 }
 
-fn by_key(figures: &Figures) -> Vec<UsageBody> {
-    let keys = figures.keys.iter().map(|(id, key)| UsageBody {
+fn by_key(aggregates: &Aggregates) -> Vec<UsageBody> {
+    let keys = aggregates.keys.iter().map(|(id, key)| UsageBody {
         name: KeyId::new(*id).to_string(),
         requests: key.requests,
         errors: key.errors,
@@ -87,8 +87,8 @@ fn by_key(figures: &Figures) -> Vec<UsageBody> {
     keys.collect()
 }
 
-fn by_model(figures: &Figures) -> Vec<UsageBody> {
-    let models = figures.models.iter().map(|(name, model)| UsageBody {
+fn by_model(aggregates: &Aggregates) -> Vec<UsageBody> {
+    let models = aggregates.models.iter().map(|(name, model)| UsageBody {
         name: name.to_string(),
         requests: model.requests,
         errors: model.errors,
@@ -100,8 +100,8 @@ fn by_model(figures: &Figures) -> Vec<UsageBody> {
     models.collect()
 }
 
-fn by_endpoint(figures: &Figures) -> Vec<UsageBody> {
-    let endpoints = figures.endpoints.iter().map(|((method, route), endpoint)| UsageBody {
+fn by_endpoint(aggregates: &Aggregates) -> Vec<UsageBody> {
+    let endpoints = aggregates.endpoints.iter().map(|((method, route), endpoint)| UsageBody {
         name: format!("{method} {route}"),
         requests: endpoint.durations.count,
         errors: endpoint.errors,

@@ -7,7 +7,7 @@ use sqlx::{Connection, FromRow, Row, SqliteConnection, sqlite::SqliteRow};
 use super::minute_of;
 use crate::{
     sqlite::SqliteFile,
-    telemetry::rollups::{FailureRecord, Figures, Minute, Part},
+    telemetry::aggregates::{Aggregates, FailureRecord, Minute, MinuteRow},
 };
 
 /// `minute.start` and `hour.start` are minutes since 1970. `minute.id` is that of the part, so that
@@ -43,7 +43,7 @@ const HOUR: Minute = 60;
 /// An hour is folded when it has been over for this long: by then everybody has written it.
 const SETTLED: Minute = 10;
 
-/// Failed requests that are kept of callers with a key, and of strangers.
+/// Failed requests that are kept of callers with a key, and of unauthenticated callers.
 const FAILURES: i64 = 10_000;
 const REFUSALS: i64 = 1_000;
 
@@ -94,16 +94,19 @@ pub(super) struct FiguresRow {
     /// Of a minute's part; 0 for an hour.
     pub(super) id: i64,
     pub(super) start: Minute,
-    pub(super) figures: Vec<u8>,
+    pub(super) aggregates: Vec<u8>,
 }
 
 impl FromRow<'_, SqliteRow> for FiguresRow {
     fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
-        Ok(Self { id: row.try_get(0)?, start: row.try_get(1)?, figures: row.try_get(2)? })
+        Ok(Self { id: row.try_get(0)?, start: row.try_get(1)?, aggregates: row.try_get(2)? })
     }
 }
 
-pub(super) async fn figures(connection: &mut SqliteConnection, span: Span) -> sqlx::Result<Vec<FiguresRow>> {
+pub(super) async fn aggregates(
+    connection: &mut SqliteConnection,
+    span: Span,
+) -> sqlx::Result<Vec<FiguresRow>> {
     sqlx::query_as(
         "SELECT id, start, figures FROM minute WHERE start >= ?1 AND start < ?2 AND start <= ?3
          UNION ALL SELECT 0, start, figures FROM hour WHERE start >= ?2 AND start <= ?3
@@ -127,7 +130,7 @@ pub(super) async fn oldest(connection: &mut SqliteConnection) -> sqlx::Result<Op
 /// All in one transaction.
 pub(super) async fn write(
     connection: &mut SqliteConnection,
-    parts: &[Part],
+    parts: &[MinuteRow],
     failures: &[FailureRecord],
 ) -> sqlx::Result<()> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
@@ -138,7 +141,7 @@ pub(super) async fn write(
         )
         .bind(part.id)
         .bind(part.minute)
-        .bind(part.figures.to_bytes())
+        .bind(part.aggregates.to_bytes())
         .execute(&mut *transaction)
         .await?;
     }
@@ -154,7 +157,7 @@ pub(super) async fn write(
         .bind(failure.status)
         .bind(&failure.kind)
         .bind(&failure.message)
-        .bind(failure.stranger)
+        .bind(failure.unauthenticated)
         .execute(&mut *transaction)
         .await?;
     }
@@ -165,14 +168,14 @@ pub(super) async fn write(
 pub(super) async fn failures(
     connection: &mut SqliteConnection,
     limit: usize,
-    strangers: bool,
+    unauthenticated: bool,
 ) -> sqlx::Result<Vec<FailureRecord>> {
     let rows = sqlx::query(
         "SELECT at_ms, request_id, method, path, status, kind, message, stranger FROM failure
          WHERE stranger <= ?2 ORDER BY id DESC LIMIT ?1",
     )
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .bind(strangers)
+    .bind(unauthenticated)
     .fetch_all(connection)
     .await?;
     let record = |row: &SqliteRow| {
@@ -184,7 +187,7 @@ pub(super) async fn failures(
             status: row.try_get(4)?,
             kind: row.try_get(5)?,
             message: row.try_get(6)?,
-            stranger: row.try_get(7)?,
+            unauthenticated: row.try_get(7)?,
         })
     };
     rows.iter().map(record).collect()
@@ -210,11 +213,11 @@ pub(super) async fn fold(connection: &mut SqliteConnection, now: SystemTime) -> 
         .bind(start)
         .fetch_all(&mut *transaction)
         .await?;
-        let mut sum = Figures::default();
+        let mut sum = Aggregates::default();
         for row in rows {
-            let figures = Figures::from_bytes(&row)
+            let aggregates = Aggregates::from_bytes(&row)
                 .ok_or_else(|| sqlx::Error::Decode("a row does not hold figures".into()))?;
-            sum.merge(&figures);
+            sum.merge(&aggregates);
         }
         sqlx::query(
             "INSERT INTO hour (start, figures) VALUES (?1, ?2)
@@ -252,12 +255,12 @@ pub(super) async fn expire(
     ] {
         sqlx::query(sql).bind(before).execute(&mut *connection).await?;
     }
-    for (stranger, most) in [(false, FAILURES), (true, REFUSALS)] {
+    for (unauthenticated, most) in [(false, FAILURES), (true, REFUSALS)] {
         sqlx::query(
             "DELETE FROM failure WHERE stranger = ?1 AND id <=
              (SELECT id FROM failure WHERE stranger = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
         )
-        .bind(stranger)
+        .bind(unauthenticated)
         .bind(most)
         .execute(&mut *connection)
         .await?;

@@ -12,12 +12,12 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    context::Context,
+    request_context::Context,
     telemetry::{
-        call::Call,
+        aggregates::Clock,
         labels::Purpose,
-        observation::{Failure, Observed},
-        rollups::Clock,
+        model_call::ModelCall,
+        recorder::{Failure, RequestRecord},
         sink::Sink,
     },
     types::{KeyId, Usage},
@@ -47,46 +47,46 @@ impl TestClock {
         *self.0.lock().expect("a clock") -= Duration::from_secs(minutes * 60);
     }
 
-    fn rollups(&self) -> Arc<Rollups> {
+    fn aggregator(&self) -> Arc<Aggregator> {
         let clock = self.clone();
         let clock: Clock = Arc::new(move || clock.now());
-        Arc::new(Rollups::with_clock(Arc::default(), Arc::default(), clock))
+        Arc::new(Aggregator::with_clock(Arc::default(), Arc::default(), clock))
     }
 }
 
 /// A server's part: it observes, and keeps.
 struct Server {
     clock: TestClock,
-    rollups: Arc<Rollups>,
+    aggregator: Arc<Aggregator>,
     history: History,
 }
 
 impl Server {
     fn start(folder: &TempDir, clock: &TestClock) -> Self {
-        let rollups = clock.rollups();
+        let aggregator = clock.aggregator();
         let file = tables::file(folder.path().join("state").join("history.db"));
-        let history = History::over(file, None, RETENTION_HOURS, Arc::clone(&rollups));
-        Self { clock: clock.clone(), rollups, history }
+        let history = History::over(file, None, RETENTION_HOURS, Arc::clone(&aggregator));
+        Self { clock: clock.clone(), aggregator, history }
     }
 
     fn observe(&self, requests: u64) {
         for n in 0..requests {
-            self.rollups.request_ended(&request(200, Duration::from_millis(10 + n), self.clock.now()));
+            self.aggregator.request_ended(&request(200, Duration::from_millis(10 + n), self.clock.now()));
         }
     }
 
     async fn requests(&self, minutes: u64) -> u64 {
-        self.history.figures(minutes).await.figures.requests()
+        self.history.aggregates(minutes).await.aggregates.requests()
     }
 
     async fn written(&self) {
-        until("it is written", async || self.rollups.to_write().parts.is_empty()).await;
+        until("it is written", async || self.aggregator.to_write().parts.is_empty()).await;
     }
 }
 
-fn request(status: u16, duration: Duration, ended_at: SystemTime) -> Observed {
+fn request(status: u16, duration: Duration, ended_at: SystemTime) -> RequestRecord {
     let failed = (status >= 400).then(|| Failure { kind: "busy", message: "Too much.".to_owned() });
-    Observed {
+    RequestRecord {
         purpose: Purpose::Api,
         context: Arc::new(Context::new(Some(&format!("id-{}", duration.as_nanos())), None, None)),
         method: "POST",
@@ -109,8 +109,8 @@ fn request(status: u16, duration: Duration, ended_at: SystemTime) -> Observed {
     }
 }
 
-fn call(ended_at: SystemTime) -> Call {
-    Call {
+fn call(ended_at: SystemTime) -> ModelCall {
+    ModelCall {
         context: Arc::new(Context::new(None, None, None)),
         model: "qwen2.5:7b".into(),
         backend: "ollama",
@@ -140,17 +140,17 @@ async fn figures_are_there_at_once_and_after_a_restart() {
     let (folder, clock) = (TempDir::new().expect("a folder"), TestClock::at(MORNING));
     let server = Server::start(&folder, &clock);
     server.observe(10);
-    server.rollups.request_ended(&request(503, Duration::from_secs(2), clock.now()));
-    server.rollups.call_ended(&call(clock.now()));
+    server.aggregator.request_ended(&request(503, Duration::from_secs(2), clock.now()));
+    server.aggregator.call_ended(&call(clock.now()));
     let check = async |server: &Server, when: &str| {
-        let covered = server.history.figures(60).await;
-        let figures = covered.figures;
-        assert_eq!((figures.requests(), figures.errors()), (11, 1), "{when}");
-        assert_eq!(figures.tokens(), Usage { prompt_tokens: 7, completion_tokens: 3 }, "{when}");
-        let durations = figures.durations();
+        let covered = server.history.aggregates(60).await;
+        let aggregates = covered.aggregates;
+        assert_eq!((aggregates.requests(), aggregates.errors()), (11, 1), "{when}");
+        assert_eq!(aggregates.tokens(), Usage { prompt_tokens: 7, completion_tokens: 3 }, "{when}");
+        let durations = aggregates.durations();
         assert!((durations.quantile(0.5) - 0.015).abs() < 0.015 * 0.02, "{when}: {durations:?}");
         assert_eq!((durations.max(), durations.min()), (2.0, 0.010), "{when}");
-        let key = &figures.keys[&[1, 2, 3, 4]];
+        let key = &aggregates.keys[&[1, 2, 3, 4]];
         assert_eq!((key.requests, key.errors, key.bytes_in, key.tokens.completion_tokens), (11, 1, 110, 3));
         assert_eq!(covered.from, minute_of(clock.now()), "nothing is older");
         let failures = server.history.failures(10, true).await;
@@ -192,9 +192,9 @@ async fn minutes(folder: &TempDir, clock: &TestClock, count: u64) -> SqliteConne
     let file = tables::file(folder.path().join("history.db"));
     let mut connection = file.open().await.expect("a file");
     for _ in 0..count {
-        let rollups = clock.rollups();
-        rollups.request_ended(&request(200, Duration::from_millis(10), clock.now()));
-        let unwritten = rollups.unwritten();
+        let aggregator = clock.aggregator();
+        aggregator.request_ended(&request(200, Duration::from_millis(10), clock.now()));
+        let unwritten = aggregator.unwritten();
         tables::write(&mut connection, &unwritten.parts, &[]).await.expect("written");
         clock.forward(1);
     }
@@ -202,9 +202,9 @@ async fn minutes(folder: &TempDir, clock: &TestClock, count: u64) -> SqliteConne
 }
 
 async fn sum(connection: &mut SqliteConnection, span: Span) -> u64 {
-    let rows = tables::figures(connection, span).await.expect("rows");
-    let mut sum = Figures::default();
-    Found { rows, ..Found::default() }.each(span.from, |_, figures| sum.merge(figures));
+    let rows = tables::aggregates(connection, span).await.expect("rows");
+    let mut sum = Aggregates::default();
+    Found { rows, ..Found::default() }.each(span.from, |_, aggregates| sum.merge(aggregates));
     sum.requests()
 }
 
@@ -278,11 +278,11 @@ async fn a_clock_that_is_put_back_loses_and_doubles_nothing() {
     server.written().await;
     assert_eq!(server.requests(120).await, 32);
     let series = server.history.series(120, 60).await;
-    let counts: Vec<u64> = series.figures.iter().map(|(_, figures)| figures.requests()).collect();
+    let counts: Vec<u64> = series.aggregates.iter().map(|(_, aggregates)| aggregates.requests()).collect();
     assert_eq!(counts, [0, 5, 27]);
     server.history.stop().await;
     assert_eq!(Server::start(&folder, &clock).requests(120).await, 32);
-    assert_eq!(server.rollups.recent(5).requests, 32, "alerts look at time that only goes forward");
+    assert_eq!(server.aggregator.recent(5).requests, 32, "alerts look at time that only goes forward");
 }
 
 #[tokio::test]
@@ -296,22 +296,22 @@ async fn a_series_has_every_step_and_each_request_once() {
     for (minutes, step) in [(120, 1), (120, 7), (120, 60), (1440, 15), (2880, 60), (10_080, 1440)] {
         let series = server.history.series(minutes, step).await;
         let step = i64::try_from(step).expect("a small number");
-        let starts: Vec<i64> = series.figures.iter().map(|(start, _)| *start).collect();
+        let starts: Vec<i64> = series.aggregates.iter().map(|(start, _)| *start).collect();
         assert!(starts.windows(2).all(|two| two[1] - two[0] == step), "{minutes} in {step}");
         assert!(starts.iter().all(|start| start % step == 0));
-        let total: u64 = series.figures.iter().map(|(_, figures)| figures.requests()).sum();
+        let total: u64 = series.aggregates.iter().map(|(_, aggregates)| aggregates.requests()).sum();
         assert_eq!(total, 90, "{minutes} in {step}");
     }
 }
 
 #[tokio::test]
-async fn failures_are_kept_in_bounds_and_strangers_do_not_push_others_out() {
+async fn failures_are_kept_in_bounds_and_unauthenticated_callers_do_not_push_others_out() {
     let (folder, clock) = (TempDir::new().expect("a folder"), TestClock::at(MORNING));
     let server = Server::start(&folder, &clock);
-    server.rollups.request_ended(&request(502, Duration::from_millis(1), clock.now()));
+    server.aggregator.request_ended(&request(502, Duration::from_millis(1), clock.now()));
     for n in 0..5_000 {
-        let refused = Observed { key: None, ..request(401, Duration::from_millis(n + 2), clock.now()) };
-        server.rollups.request_ended(&refused);
+        let refused = RequestRecord { key: None, ..request(401, Duration::from_millis(n + 2), clock.now()) };
+        server.aggregator.request_ended(&refused);
     }
     server.written().await;
     let all = server.history.failures(1000, true).await;
@@ -319,6 +319,6 @@ async fn failures_are_kept_in_bounds_and_strangers_do_not_push_others_out() {
     assert_eq!(all[0].request_id, "id-5001000000", "the newest first");
     let ours = server.history.failures(1000, false).await;
     assert_eq!(ours.iter().map(|failure| failure.status).collect::<Vec<_>>(), [502]);
-    let figures = server.history.figures(5).await.figures;
-    assert_eq!((figures.requests(), figures.errors(), figures.strangers[&401]), (1, 1, 5_000));
+    let aggregates = server.history.aggregates(5).await.aggregates;
+    assert_eq!((aggregates.requests(), aggregates.errors(), aggregates.unauthenticated[&401]), (1, 1, 5_000));
 }

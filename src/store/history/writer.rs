@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     sqlite::{Fault, SqliteFile},
-    telemetry::rollups::{FailureRecord, Figures, Minute, Part, Rollups},
+    telemetry::aggregates::{Aggregates, Aggregator, FailureRecord, Minute, MinuteRow},
 };
 
 /// After a kill what is younger is lost.
@@ -29,8 +29,8 @@ const WRITE: Duration = Duration::from_secs(2);
 const UPKEEP: Duration = Duration::from_secs(60);
 
 pub(super) enum Job {
-    Figures { span: Span, reply: oneshot::Sender<Found> },
-    Failures { limit: usize, strangers: bool, reply: oneshot::Sender<Vec<FailureRecord>> },
+    Aggregates { span: Span, reply: oneshot::Sender<Found> },
+    Failures { limit: usize, unauthenticated: bool, reply: oneshot::Sender<Vec<FailureRecord>> },
     Stop { reply: oneshot::Sender<()> },
 }
 
@@ -38,23 +38,23 @@ pub(super) enum Job {
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) rows: Vec<FiguresRow>,
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<MinuteRow>,
     pub(super) oldest: Option<Minute>,
 }
 
 impl Found {
     /// Shows everything from this minute on, each with its first minute.
-    pub(super) fn each(&self, from: Minute, mut show: impl FnMut(Minute, &Figures)) {
+    pub(super) fn each(&self, from: Minute, mut show: impl FnMut(Minute, &Aggregates)) {
         // A part in memory knows more than its row.
         let parts: HashSet<i64> = self.parts.iter().map(|part| part.id).collect();
         for row in self.rows.iter().filter(|row| row.id == 0 || !parts.contains(&row.id)) {
             // A row that does not read is damage that SQLite does not see; the others still count.
-            if let Some(figures) = Figures::from_bytes(&row.figures) {
-                show(row.start, &figures);
+            if let Some(aggregates) = Aggregates::from_bytes(&row.aggregates) {
+                show(row.start, &aggregates);
             }
         }
         for part in self.parts.iter().filter(|part| part.minute >= from) {
-            show(part.minute, &part.figures);
+            show(part.minute, &part.aggregates);
         }
     }
 
@@ -67,7 +67,7 @@ impl Found {
 pub(super) struct Writer {
     pub(super) file: SqliteFile,
     pub(super) retention_hours: u64,
-    pub(super) rollups: Arc<Rollups>,
+    pub(super) aggregator: Arc<Aggregator>,
     pub(super) standing: Arc<Mutex<Standing>>,
     pub(super) connection: Option<SqliteConnection>,
     pub(super) next_upkeep: Instant,
@@ -81,12 +81,12 @@ impl Writer {
             tokio::select! {
                 biased;
                 job = jobs.recv() => match job {
-                    Some(Job::Figures { span, reply }) => {
+                    Some(Job::Aggregates { span, reply }) => {
                         // Who has lost patience wants no answer.
                         let _ = reply.send(self.find(span).await);
                     }
-                    Some(Job::Failures { limit, strangers, reply }) => {
-                        let _ = reply.send(self.failures(limit, strangers).await);
+                    Some(Job::Failures { limit, unauthenticated, reply }) => {
+                        let _ = reply.send(self.failures(limit, unauthenticated).await);
                     }
                     Some(Job::Stop { reply }) => {
                         self.write().await;
@@ -114,13 +114,13 @@ impl Writer {
             return self.failed(&error).await;
         }
         // After a failure nothing is assumed of what the file holds.
-        let written = if is_new { self.rollups.unwritten() } else { self.rollups.to_write() };
+        let written = if is_new { self.aggregator.unwritten() } else { self.aggregator.to_write() };
         let Some(connection) = &mut self.connection else { return };
         if !written.parts.is_empty() || !written.failures.is_empty() {
             if let Err(error) = tables::write(connection, &written.parts, &written.failures).await {
                 return self.failed(&error).await;
             }
-            self.rollups.written(&written);
+            self.aggregator.written(&written);
             lock(&self.standing).written_at = Some(SystemTime::now());
         }
         note(&self.standing, None, None);
@@ -128,11 +128,11 @@ impl Writer {
 
     async fn find(&mut self, span: Span) -> Found {
         // First memory, then the file: what is written in between is in both, and found out by its id.
-        let parts = self.rollups.unwritten().parts;
+        let parts = self.aggregator.unwritten().parts;
         let read = async {
             self.open().await?;
             let Some(connection) = &mut self.connection else { return Ok((Vec::new(), None)) };
-            sqlx::Result::Ok((tables::figures(connection, span).await?, tables::oldest(connection).await?))
+            sqlx::Result::Ok((tables::aggregates(connection, span).await?, tables::oldest(connection).await?))
         };
         match read.await {
             Ok((rows, oldest)) => Found { rows, parts, oldest },
@@ -143,11 +143,11 @@ impl Writer {
         }
     }
 
-    async fn failures(&mut self, limit: usize, strangers: bool) -> Vec<FailureRecord> {
+    async fn failures(&mut self, limit: usize, unauthenticated: bool) -> Vec<FailureRecord> {
         let read = async {
             self.open().await?;
             let Some(connection) = &mut self.connection else { return Ok(Vec::new()) };
-            tables::failures(connection, limit, strangers).await
+            tables::failures(connection, limit, unauthenticated).await
         };
         match read.await {
             Ok(failures) => failures,
@@ -160,7 +160,7 @@ impl Writer {
 
     async fn upkeep(&mut self) {
         self.next_upkeep = Instant::now() + UPKEEP;
-        let now = self.rollups.now();
+        let now = self.aggregator.now();
         let Some(connection) = &mut self.connection else { return };
         let kept = async {
             tables::fold(connection, now).await?;

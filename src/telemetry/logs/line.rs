@@ -14,7 +14,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::context::with_current;
+use crate::request_context::with_current;
 
 pub(super) struct Pretty {
     pub(super) colours: bool,
@@ -240,7 +240,7 @@ mod tests {
     use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt};
 
     use super::*;
-    use crate::context::{Context, at_once};
+    use crate::request_context::{Context, scope_sync};
 
     #[derive(Clone, Default)]
     struct Kept(Arc<Mutex<Vec<u8>>>);
@@ -308,7 +308,7 @@ mod tests {
         let context = Arc::new(Context::new(Some("r-7"), Some(&parent), None));
         let (pretty, json) = logged(|| {
             tracing::info!("outside");
-            at_once(Arc::clone(&context), || tracing::info!("inside"));
+            scope_sync(Arc::clone(&context), || tracing::info!("inside"));
         });
         let expected = format!(" INFO inside request_id=r-7 trace_id={trace}");
         assert_eq!(pretty, [" INFO outside", &expected]);
@@ -321,13 +321,13 @@ mod tests {
         // The request's id is that of its trace; or nobody but us knows the trace.
         for (id, share) in [(None, Some(1.0)), (None, None), (Some("r-7"), None)] {
             let context = Arc::new(Context::new(id, None, share));
-            let (pretty, json) = logged(|| at_once(Arc::clone(&context), || tracing::info!("inside")));
+            let (pretty, json) = logged(|| scope_sync(Arc::clone(&context), || tracing::info!("inside")));
             assert_eq!(pretty, [format!(" INFO inside request_id={}", context.request_id)]);
             assert_eq!(json[0].get("trace_id"), None);
         }
         // Recorded under another name than the caller's.
         let context = Arc::new(Context::new(Some("r-7"), None, Some(1.0)));
-        let (_, json) = logged(|| at_once(Arc::clone(&context), || tracing::info!("inside")));
+        let (_, json) = logged(|| scope_sync(Arc::clone(&context), || tracing::info!("inside")));
         assert_eq!(json[0]["trace_id"], context.trace.id.to_string());
     }
 }

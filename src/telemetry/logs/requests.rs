@@ -8,10 +8,10 @@ use std::{cell::RefCell, sync::Arc, time::Duration};
 use tracing::Level;
 
 use crate::{
-    context::at_once,
+    request_context::scope_sync,
     telemetry::{
         labels::Purpose,
-        observation::{CacheOutcome, Observed, Outcome},
+        recorder::{CacheOutcome, Outcome, RequestRecord},
         sink::Sink,
     },
 };
@@ -21,13 +21,13 @@ const MOST: usize = 32;
 
 thread_local! {
     /// Requests whose lines are not written yet; none on a thread that writes each at once.
-    static PUT_OFF: RefCell<Option<Vec<Observed>>> = const { RefCell::new(None) };
+    static PUT_OFF: RefCell<Option<Vec<RequestRecord>>> = const { RefCell::new(None) };
 }
 
 pub struct RequestLines;
 
 impl Sink for RequestLines {
-    fn request_ended(&self, observed: &Observed) {
+    fn request_ended(&self, observed: &RequestRecord) {
         let waiting = PUT_OFF.try_with(|put_off| {
             let mut put_off = put_off.borrow_mut();
             let put_off = put_off.as_mut()?;
@@ -61,7 +61,7 @@ pub fn catch_up() {
 /// The level of a line is a constant where it is written.
 macro_rules! write_line {
     ($level:expr, $observed:ident) => {{
-        let Observed { method, path, endpoint, status, .. } = $observed;
+        let RequestRecord { method, path, endpoint, status, .. } = $observed;
         let milliseconds = |time: Duration| time.as_micros() as f64 / 1e3;
         tracing::event!(
             $level,
@@ -85,8 +85,8 @@ macro_rules! write_line {
     }};
 }
 
-fn write(observed: &Observed) {
-    at_once(Arc::clone(&observed.context), || {
+fn write(observed: &RequestRecord) {
+    scope_sync(Arc::clone(&observed.context), || {
         if is_routine(observed) {
             write_line!(Level::DEBUG, observed);
         } else {
@@ -97,7 +97,7 @@ fn write(observed: &Observed) {
 
 /// Scrapes, probes and views of the service itself come every few seconds, and say nothing while all
 /// is well. What changes something is none.
-fn is_routine(observed: &Observed) -> bool {
+fn is_routine(observed: &RequestRecord) -> bool {
     observed.purpose == Purpose::Service
         && observed.outcome() == Outcome::Answered
         && matches!(observed.method, "GET" | "HEAD")
@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
     use crate::telemetry::{
-        observation::{Arrival, Observation},
+        recorder::{RequestRecorder, RequestStart},
         sink::Sinks,
     };
 
@@ -129,7 +129,8 @@ mod tests {
         let written = Arc::new(AtomicUsize::new(0));
         let lines = || written.load(Relaxed);
         let end_one = || {
-            Observation::begin(Sinks::new(vec![Arc::new(RequestLines)]), Arrival::any()).complete(200);
+            RequestRecorder::begin(Sinks::new(vec![Arc::new(RequestLines)]), RequestStart::any())
+                .complete(200);
         };
         let subscriber = tracing_subscriber::registry().with(Counter(Arc::clone(&written)));
         tracing::subscriber::with_default(subscriber, || {

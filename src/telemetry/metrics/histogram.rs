@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::telemetry::{entry::ShortId, text::Exposition};
+use crate::telemetry::{sample::ShortId, text::Exposition};
 
 /// Upper bounds for whole requests and calls: from a cache hit to a slow model's long answer.
 pub(super) const SECONDS: &[f64] =

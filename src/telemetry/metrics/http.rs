@@ -10,8 +10,8 @@ use std::{
 
 use super::histogram::{Histogram, SECONDS};
 use crate::telemetry::{
-    entry::Entry,
     labels::{ERROR_TYPES, METHODS, Purpose, RouteLabel, UNMATCHED},
+    sample::RequestSample,
     stripe::Striped,
     text::Exposition,
 };
@@ -99,7 +99,7 @@ impl HttpMetrics {
         self.0.mine().in_progress[purpose as usize].fetch_sub(1, Relaxed);
     }
 
-    pub(in crate::telemetry) fn count(&self, entry: &Entry) {
+    pub(in crate::telemetry) fn count(&self, entry: &RequestSample) {
         let Some(route) = self.0.mine().routes.get(entry.endpoint) else { return };
         route.received_bytes.fetch_add(entry.bytes_in, Relaxed);
         route.sent_bytes.fetch_add(entry.bytes_out, Relaxed);

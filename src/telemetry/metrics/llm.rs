@@ -11,8 +11,8 @@ use super::{
     table::Table,
 };
 use crate::telemetry::{
-    call::Call,
-    labels::{ERROR_TYPES, LEFT},
+    labels::{CLIENT_CLOSED, ERROR_TYPES},
+    model_call::ModelCall,
     text::Exposition,
 };
 
@@ -66,7 +66,7 @@ impl LlmMetrics {
         self.running.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn ended(&self, call: &Call) {
+    pub(super) fn ended(&self, call: &ModelCall) {
         self.running.fetch_sub(1, Relaxed);
         let model = self.models.entry(&call.model);
         call.first_token.into_iter().for_each(|took| model.first_token.record(took));
@@ -78,7 +78,7 @@ impl LlmMetrics {
             model.prompt_tokens.fetch_add(usage.prompt_tokens, Relaxed);
             model.completion_tokens.fetch_add(usage.completion_tokens, Relaxed);
         }
-        let error = call.error.filter(|error| *error != LEFT);
+        let error = call.error.filter(|error| *error != CLIENT_CLOSED);
         if let Some(at) = error.and_then(|error| ERROR_TYPES.iter().position(|known| *known == error)) {
             self.backends.entry(call.backend).errors[at].fetch_add(1, Relaxed);
         }

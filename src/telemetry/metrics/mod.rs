@@ -1,6 +1,6 @@
 //! Every metric of the service in one struct, split by what it is about. Recording is a few relaxed
 //! atomic additions; labels come from closed sets (routes that exist, statuses, models that the
-//! backend lists), so that the number of series does not depend on what strangers send.
+//! backend lists), so that the number of series does not depend on what unauthenticated callers send.
 
 mod alerts;
 mod cache;
@@ -21,10 +21,10 @@ pub use self::{
 };
 pub use super::text::TextFormat;
 use super::{
-    call::Call,
     labels::{Purpose, RouteLabel},
     logs,
-    observation::Observed,
+    model_call::ModelCall,
+    recorder::RequestRecord,
     sink::Sink,
     text::Exposition,
 };
@@ -106,7 +106,7 @@ impl Sink for Metrics {
     }
 
     /// Decrements the in-progress gauge; everything else is counted from the request's sample.
-    fn request_ended(&self, observed: &Observed) {
+    fn request_ended(&self, observed: &RequestRecord) {
         self.http.ended(observed.purpose);
     }
 
@@ -114,7 +114,7 @@ impl Sink for Metrics {
         self.llm.began();
     }
 
-    fn call_ended(&self, call: &Call) {
+    fn call_ended(&self, call: &ModelCall) {
         self.llm.ended(call);
     }
 }
@@ -123,11 +123,11 @@ impl Sink for Metrics {
 mod tests {
     use super::*;
     use crate::{
-        context::Context,
+        request_context::Context,
         telemetry::{
+            aggregates::Aggregator,
             labels,
-            observation::{Arrival, Observation},
-            rollups::Rollups,
+            recorder::{RequestRecorder, RequestStart},
             sink::Sinks,
         },
     };
@@ -135,22 +135,22 @@ mod tests {
     #[test]
     fn series_come_from_closed_sets_only() {
         let metrics = Arc::new(Metrics::new(&[RouteLabel { template: "/a", purpose: Purpose::Api }]));
-        let rollups = Arc::new(Rollups::new(Arc::clone(&metrics.http), Arc::default()));
-        let sinks = Sinks::new(vec![Arc::clone(&metrics) as Arc<dyn Sink>, rollups.clone()]);
+        let aggregator = Arc::new(Aggregator::new(Arc::clone(&metrics.http), Arc::default()));
+        let sinks = Sinks::new(vec![Arc::clone(&metrics) as Arc<dyn Sink>, aggregator.clone()]);
         for n in 0..100 {
             let path = format!("/nowhere/{n}");
-            let observation = Observation::begin(
+            let recorder = RequestRecorder::begin(
                 sinks.clone(),
-                Arrival {
+                RequestStart {
                     context: Arc::new(Context::new(Some(&format!("request-{n}")), None, None)),
                     method: labels::method(&format!("BREW{n}")),
                     endpoint: metrics.route(Some(&path)),
                     path,
                 },
             );
-            observation.complete(404);
+            recorder.complete(404);
         }
-        rollups.count();
+        aggregator.count();
         let text = metrics.render(TextFormat::Prometheus, &Gauges::default());
         assert!(text.contains(
             "simpleton_requests_total{method=\"other\",endpoint=\"unmatched\",status=\"404\"} 100\n"

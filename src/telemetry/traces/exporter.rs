@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    client::{Client, HeaderMap, Method},
+    http_client::{Client, HeaderMap, Method},
     telemetry::metrics::TraceMetrics,
     wire::otlp::{Attribute, Span, export},
 };

@@ -15,12 +15,12 @@ use percent_encoding::percent_decode_str;
 use tokio::sync::mpsc::{Sender, channel};
 
 pub use self::exporter::Exporter;
-use super::{call::Call, metrics::TraceMetrics, observation::Observed, sink::Sink};
+use super::{metrics::TraceMetrics, model_call::ModelCall, recorder::RequestRecord, sink::Sink};
 use crate::{
-    client::{CONTENT_TYPE, Client, HeaderMap, HeaderName, HeaderValue, Target, Timeouts, server_url},
     error::Result,
-    setting::number,
+    http_client::{CONTENT_TYPE, Client, HeaderMap, HeaderName, HeaderValue, Target, Timeouts, server_url},
     types::Secret,
+    value_parser::number,
     wire::otlp::{Attribute, Span},
 };
 
@@ -98,7 +98,7 @@ impl Traces {
         let resource = vec![
             Attribute::new("service.name", settings.otel_service_name.as_str()),
             Attribute::new("service.version", env!("CARGO_PKG_VERSION")),
-            Attribute::new("host.name", crate::setting::host_name()),
+            Attribute::new("host.name", crate::value_parser::host_name()),
         ];
         let (sender, spans) = channel(ROOM);
         let traces = Self { spans: sender, metrics: Arc::clone(&metrics) };
@@ -117,13 +117,13 @@ impl Traces {
 }
 
 impl Sink for Traces {
-    fn request_ended(&self, observed: &Observed) {
+    fn request_ended(&self, observed: &RequestRecord) {
         if observed.context.trace.recorded {
             self.add(|| spans::of_request(observed));
         }
     }
 
-    fn call_ended(&self, call: &Call) {
+    fn call_ended(&self, call: &ModelCall) {
         if call.context.trace.recorded {
             self.add(|| spans::of_call(call));
         }

@@ -4,15 +4,15 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::super::{call::Call, observation::Observed};
+use super::super::{model_call::ModelCall, recorder::RequestRecord};
 use crate::{
-    context::Context,
+    request_context::Context,
     wire::otlp::{Attribute, Span, SpanKind, Status},
 };
 
 /// The span of a request. Its name is its route, never its path.
-pub(super) fn of_request(observed: &Observed) -> Span {
-    let Observed { method, endpoint, path, status, duration, ended_at, error, .. } = observed;
+pub(super) fn of_request(observed: &RequestRecord) -> Span {
+    let RequestRecord { method, endpoint, path, status, duration, ended_at, error, .. } = observed;
     let mut attributes = vec![
         Attribute::new("http.request.method", *method),
         Attribute::new("http.route", *endpoint),
@@ -51,7 +51,7 @@ pub(super) fn of_request(observed: &Observed) -> Span {
 }
 
 /// The span of a call of a model.
-pub(super) fn of_call(call: &Call) -> Span {
+pub(super) fn of_call(call: &ModelCall) -> Span {
     let operation = operation(call.endpoint);
     let mut attributes = vec![
         Attribute::new("gen_ai.operation.name", operation),

@@ -62,7 +62,7 @@ impl Refusal {
     }
 
     pub(super) fn base64(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::new(RefusalReason::Base64, Kind::Malformed, "is not valid base64").because(source)
+        Self::new(RefusalReason::Base64, Kind::Malformed, "is not valid base64").with_source(source)
     }
 
     pub(super) fn empty() -> Self {
@@ -84,7 +84,7 @@ impl Refusal {
     /// Data in a file besides its pixels takes too much memory.
     pub(super) fn metadata(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let detail = "has metadata that takes too much memory; save it without";
-        Self::new(RefusalReason::Bytes, Kind::TooLarge, detail).because(source)
+        Self::new(RefusalReason::Bytes, Kind::TooLarge, detail).with_source(source)
     }
 
     pub(super) fn pixels(width: u32, height: u32, limits: &ImageLimits) -> Self {
@@ -96,15 +96,15 @@ impl Refusal {
     /// `format` is the format's name, as people write it.
     pub fn broken(format: &str, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let detail = format!("cannot be decoded: its {format} data is damaged or cut off");
-        Self::new(RefusalReason::Broken, Kind::Malformed, detail).because(source)
+        Self::new(RefusalReason::Broken, Kind::Malformed, detail).with_source(source)
     }
 
     fn new(reason: RefusalReason, kind: Kind, detail: impl Into<String>) -> Self {
         Self { reason, error: Error::field("", detail).of_kind(kind) }
     }
 
-    fn because(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { error: self.error.because(source), ..self }
+    fn with_source(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { error: self.error.with_source(source), ..self }
     }
 }
 

@@ -75,5 +75,5 @@ pub struct Version {
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub fn malformed(source: serde_json::Error) -> Error {
     Error::new(Kind::BadGateway, "Ollama sent something that is not in its protocol.")
-        .because(json_fault(&source))
+        .with_source(json_fault(&source))
 }

@@ -30,7 +30,7 @@ impl Parser for LineParser {
         let line: Line<'_> = serde_json::from_str(line).map_err(malformed)?;
         if let Some(message) = line.error {
             return Err(Error::new(Kind::BadGateway, "Ollama failed in the middle of its answer.")
-                .because(loggable(&message)));
+                .with_source(loggable(&message)));
         }
         self.take_line(line, out)
     }

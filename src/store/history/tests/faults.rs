@@ -60,9 +60,9 @@ async fn a_full_disk_is_said_and_recovers_without_a_loss() {
     let file = tables::file(path(&folder));
     let mut connection = file.open().await.expect("a file");
     sqlx::query("PRAGMA max_page_count = 14").fetch_one(&mut connection).await.expect("a limit");
-    let rollups = clock.rollups();
-    let history = History::over(file, Some(connection), RETENTION_HOURS, Arc::clone(&rollups));
-    let server = Server { clock: clock.clone(), rollups, history };
+    let aggregator = clock.aggregator();
+    let history = History::over(file, Some(connection), RETENTION_HOURS, Arc::clone(&aggregator));
+    let server = Server { clock: clock.clone(), aggregator, history };
     for minute in 0..400 {
         server.observe(minute % 50);
         clock.forward(1);
@@ -87,7 +87,7 @@ async fn a_file_that_cannot_be_opened_leaves_memory() {
     fs::create_dir_all(path(&folder)).expect("a folder");
     let server = Server::start(&folder, &clock);
     server.observe(3);
-    server.rollups.request_ended(&request(503, Duration::from_secs(1), clock.now()));
+    server.aggregator.request_ended(&request(503, Duration::from_secs(1), clock.now()));
     until("it is said", async || server.history.standing().trouble.is_some()).await;
     assert_eq!(server.requests(5).await, 4);
     assert_eq!(server.history.failures(10, true).await.len(), 1);

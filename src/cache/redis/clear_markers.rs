@@ -1,0 +1,88 @@
+//! Markers that clears leave in Redis: one for each type, replaced with every clear.
+//! A replica that was cut off looks whether it has changed, and then also lets go of what it made
+//! itself in that time: Redis has never had that, and could not tell of its removal.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use redis::{RedisResult, cmd};
+
+use super::{
+    connection::{BACKGROUND_TIMEOUT, Connection, is_broken, with_timeout},
+    format::PREFIX,
+};
+use crate::cache::{memory::types_of, store::EntryType};
+
+type Marker = Vec<u8>;
+
+/// The traces that were there when this process last looked.
+#[derive(Default)]
+pub(super) struct ClearMarkers {
+    seen: Mutex<[Option<Marker>; EntryType::ALL.len()]>,
+}
+
+impl ClearMarkers {
+    /// Leaves a new trace of one kind, or of all. Redis may refuse it, for want of memory for
+    /// instance; the clear then goes on, and only who is cut off at this moment does not learn of it.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub(super) async fn leave(
+        &self,
+        connection: &mut Connection,
+        entry_type: Option<EntryType>,
+    ) -> RedisResult<()> {
+        for entry_type in types_of(entry_type) {
+            let marker = random();
+            let mut set = cmd("SET");
+            set.arg(name(*entry_type)).arg(&marker);
+            match with_timeout(BACKGROUND_TIMEOUT, connection.run::<()>(&set)).await {
+                Ok(()) => self.seen()[*entry_type as usize] = Some(marker),
+                Err(error) if is_broken(&error) => return Err(error),
+                Err(error) => tracing::debug!(%error, "cache: Redis keeps no trace of a clear"),
+            }
+        }
+        Ok(())
+    }
+
+    /// The kinds that somebody else has cleared since the last look. A trace that is gone, from a
+    /// Redis that was started anew, is none.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub(super) async fn look(&self, connection: &mut Connection) -> RedisResult<Vec<EntryType>> {
+        let mut mget = cmd("MGET");
+        EntryType::ALL.iter().for_each(|entry_type| {
+            mget.arg(name(*entry_type));
+        });
+        let found: Vec<Option<Marker>> = match with_timeout(BACKGROUND_TIMEOUT, connection.run(&mget)).await {
+            Ok(found) => found,
+            Err(error) if is_broken(&error) => return Err(error),
+            Err(_) => return Ok(Vec::new()),
+        };
+        let mut cleared = Vec::new();
+        for (entry_type, (seen, marker)) in EntryType::ALL.into_iter().zip(self.seen().iter_mut().zip(found))
+        {
+            if marker.is_some() && *seen != marker {
+                *seen = marker;
+                cleared.push(entry_type);
+            }
+        }
+        Ok(cleared)
+    }
+
+    /// A list of whole values whoever panicked while holding it.
+    fn seen(&self) -> MutexGuard<'_, [Option<Marker>; EntryType::ALL.len()]> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn name(entry_type: EntryType) -> String {
+    format!("{PREFIX}cleared:{}", entry_type.as_str())
+}
+
+fn random() -> Marker {
+    let mut marker = vec![0; 16];
+    // Without random numbers two clears look the same, which only who is cut off between them misses.
+    let _ = getrandom::fill(&mut marker);
+    marker
+}

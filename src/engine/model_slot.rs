@@ -1,0 +1,321 @@
+//! State of one model in one role: its users, its child, and how
+//! often that has crashed.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Role,
+    queue::Queue,
+    starts::{Starts, Suspicion},
+};
+use crate::{
+    error::{Error, Kind},
+    http_client::Client,
+    model_store::Entry,
+    types::KeepAlive,
+};
+
+/// A child that ran this long had got over what crashed it before.
+const STABLE: Duration = Duration::from_secs(60);
+/// A crash that nobody has repeated for this long is no loop any more.
+const REMEMBERED: Duration = Duration::from_secs(300);
+/// Deaths in a row that requests may be at fault for.
+const EXCUSED: u32 = 3;
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+
+/// Key of a child: requests with the same one share it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    weights: String,
+    projector: Option<String>,
+    role: Role,
+}
+
+impl Key {
+    pub(super) fn new(entry: &Entry, role: Role) -> Self {
+        Self { weights: entry.weights_digest.clone(), projector: entry.projector_digest.clone(), role }
+    }
+
+    pub(super) fn role(&self) -> Role {
+        self.role
+    }
+}
+
+pub(super) struct ModelSlot {
+    pub(super) queue: Arc<Queue>,
+    /// Leases, and callers on their way to one. A child with users is never unloaded.
+    pub(super) users: usize,
+    /// Those among them who are at it.
+    pub(super) leases: usize,
+    /// As the latest request wished.
+    pub(super) keep_alive: KeepAlive,
+    pub(super) last_used: Instant,
+    pub(super) crashes: Crashes,
+    /// Deaths in a row of which a request is suspected.
+    pub(super) suspected: u32,
+    /// Held by one request at a time of those that are asked again, until it has turned out to be harmless.
+    pub(super) probation: Arc<tokio::sync::Mutex<()>>,
+    pub(super) life: Option<Life>,
+}
+
+impl ModelSlot {
+    pub(super) fn new(queue: Queue, keep_alive: KeepAlive) -> Self {
+        Self {
+            queue: Arc::new(queue),
+            users: 0,
+            leases: 0,
+            keep_alive,
+            last_used: Instant::now(),
+            crashes: Crashes::default(),
+            suspected: 0,
+            probation: Arc::default(),
+            life: None,
+        }
+    }
+
+    /// Whether its child may be ended to make room: nobody uses it, or it takes nobody any more and the
+    /// last one has left.
+    pub(super) fn can_go(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| {
+            let is_free = self.users == 0 || life.is_draining() && self.leases == 0;
+            is_free && life.is_admitted_and_running()
+        })
+    }
+
+    /// Whether a death is a request's fault and not the model's: one or several are suspected, and it is not one of many in a
+    /// row without an answer between them.
+    pub(super) fn excuses(&mut self, suspect: Option<Suspicion>, has_answered: bool) -> bool {
+        if has_answered {
+            self.suspected = 0;
+        }
+        self.suspected += u32::from(suspect.is_some());
+        suspect.is_some() && self.suspected <= EXCUSED
+    }
+
+    /// When an idle child has to go; `None` while it is used, or is to stay.
+    pub(super) fn idle_until(&self) -> Option<Instant> {
+        let life = self.life.as_ref().filter(|life| !life.stop.is_cancelled() && self.users == 0)?;
+        match (self.keep_alive, &*life.state.borrow()) {
+            (KeepAlive::For(time), ChildState::Running(_)) => self.last_used.checked_add(time),
+            _ => None,
+        }
+    }
+}
+
+/// One child from the decision to start it to its end.
+pub(super) struct Life {
+    /// The name it was first asked for by.
+    pub(super) name: String,
+    pub(super) digest: String,
+    /// Estimated bytes.
+    pub(super) memory: u64,
+    /// Whether `memory` is counted: there was room for it.
+    pub(super) admitted: bool,
+    /// Until then it takes nobody, because another model has waited long enough for room.
+    pub(super) draining_until: Option<Instant>,
+    pub(super) stop: CancellationToken,
+    pub(super) state: watch::Receiver<ChildState>,
+}
+
+impl Life {
+    pub(super) fn is_admitted_and_running(&self) -> bool {
+        self.admitted && matches!(*self.state.borrow(), ChildState::Running(_))
+    }
+
+    /// `None` when it is not running.
+    pub(super) fn since(&self) -> Option<Timestamp> {
+        match &*self.state.borrow() {
+            ChildState::Running(running) => Some(running.since),
+            ChildState::Starting | ChildState::Ended(_) => None,
+        }
+    }
+
+    pub(super) fn is_held_up(&self) -> bool {
+        matches!(&*self.state.borrow(), ChildState::Running(running) if running.is_held_up.load(Relaxed))
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining_until.is_some_and(|until| Instant::now() < until)
+    }
+}
+
+#[derive(Clone)]
+pub(super) enum ChildState {
+    Starting,
+    Running(Running),
+    /// Without a failure it was told to end.
+    Ended(Option<Failure>),
+}
+
+#[derive(Clone)]
+pub(super) struct Running {
+    pub(super) client: Client,
+    pub(super) pid: Option<u32>,
+    pub(super) since: Timestamp,
+    pub(super) starts: Arc<Starts>,
+    /// Its loop answers nobody now.
+    pub(super) is_held_up: Arc<AtomicBool>,
+}
+
+/// Why a child did not start or ended, for all who wait for it.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    kind: Kind,
+    message: String,
+    /// For the log: the exit status.
+    detail: String,
+    retry_after: Option<Duration>,
+    /// The request that is probably at fault, and what its caller is told instead.
+    suspect: Option<Box<Suspicion>>,
+    message_to_suspect: Option<Box<str>>,
+    /// Last lines of the child, for the log.
+    pub(super) last_lines: Vec<String>,
+}
+
+impl Failure {
+    pub(super) fn new(kind: Kind, message: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            detail: detail.into(),
+            retry_after: None,
+            suspect: None,
+            message_to_suspect: None,
+            last_lines: Vec::new(),
+        }
+    }
+
+    pub(super) fn telling_suspect(mut self, message: impl Into<Box<str>>) -> Self {
+        self.message_to_suspect = Some(message.into());
+        self
+    }
+
+    pub(super) fn suspecting(mut self, suspect: Option<Suspicion>) -> Self {
+        self.suspect = suspect.map(Box::new);
+        self
+    }
+
+    pub(super) fn suspect(&self) -> Option<Suspicion> {
+        self.suspect.as_deref().copied()
+    }
+
+    pub(super) fn with_last_lines(mut self, lines: Vec<String>) -> Self {
+        self.last_lines = lines;
+        self
+    }
+
+    /// Message for the request that is probably at fault.
+    pub(super) fn into_error_of_suspect(mut self) -> Error {
+        if let Some(message) = self.message_to_suspect.take() {
+            self.message = message.into();
+        }
+        self.into_error()
+    }
+
+    pub(super) fn retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    pub(super) fn into_error(self) -> Error {
+        let mut error = Error::new(self.kind, self.message);
+        if let Some(after) = self.retry_after {
+            error = error.retry_after(after);
+        }
+        if self.detail.is_empty() { error } else { error.with_source(self.detail) }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let detail = std::error::Error::source(&error).map(ToString::to_string);
+        Self::new(error.kind(), error.message(), detail.unwrap_or_default())
+    }
+}
+
+/// Exponential backoff: the first crash costs nothing, since it may have been that one request.
+#[derive(Default)]
+pub(super) struct Crashes {
+    count: u32,
+    last: Option<(Instant, Failure)>,
+    /// The name of the model.
+    name: String,
+}
+
+impl Crashes {
+    /// `ran` is how long the child had been running, zero when it did not even start.
+    pub(super) fn record(&mut self, name: &str, failure: Failure, ran: Duration) {
+        name.clone_into(&mut self.name);
+        self.count = if ran >= STABLE { 1 } else { self.count.saturating_add(1) };
+        self.last = Some((Instant::now(), failure));
+    }
+
+    /// Which model, and how often in a row; nothing when the last time is long past.
+    pub(super) fn of_late(&self) -> Option<(String, u32)> {
+        let (at, _) = self.last.as_ref()?;
+        (at.elapsed() < REMEMBERED).then(|| (self.name.clone(), self.count))
+    }
+
+    /// The refusal for a request that comes too early after the last crash.
+    pub(super) fn refusal(&self) -> Option<Error> {
+        let (at, failure) = self.last.as_ref()?;
+        let left = self.pause().checked_sub(at.elapsed()).filter(|left| !left.is_zero())?;
+        // Rounded up, or a caller who obeys would come back a moment too early.
+        let left = Duration::from_secs(left.as_secs() + 1);
+        let message = format!("{} It is tried again in {} s.", failure.message, left.as_secs());
+        Some(Error::new(Kind::Unavailable, message).retry_after(left))
+    }
+
+    /// 0, 1, 2, 4 … 30 seconds.
+    fn pause(&self) -> Duration {
+        match self.count.checked_sub(2) {
+            None => Duration::ZERO,
+            Some(doublings) => Duration::from_secs(1 << doublings.min(5)).min(LONGEST_BACKOFF),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_at_fault_for_some_deaths_in_a_row_and_not_for_all() {
+        let suspect = Some(Suspicion::Several);
+        let keep_alive = KeepAlive::Forever;
+        let mut model_slot = ModelSlot::new(Queue::new(1, 1), keep_alive);
+        let excused: Vec<bool> = (0..5).map(|_| model_slot.excuses(suspect, false)).collect();
+        assert_eq!(excused, [true, true, true, false, false]);
+        assert!(model_slot.excuses(suspect, true), "it has answered one");
+        assert!(!model_slot.excuses(None, true), "nobody asked anything of it");
+    }
+
+    #[test]
+    fn repeated_crashes_wait_longer_and_a_stable_run_forgives() {
+        let failure = || Failure::new(Kind::BadGateway, "It ended unexpectedly.", "");
+        let mut crashes = Crashes::default();
+        assert!(crashes.refusal().is_none());
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            crashes.record("m", failure(), Duration::from_secs(1));
+            pauses.push(crashes.pause().as_secs());
+        }
+        assert_eq!(pauses, [0, 1, 2, 4, 8, 16, 30, 30]);
+        let refusal = crashes.refusal().expect("still in its pause");
+        assert_eq!(refusal.kind(), Kind::Unavailable);
+        assert!(refusal.retry_after_hint().is_some_and(|after| after >= Duration::from_secs(29)));
+
+        crashes.record("m", failure(), STABLE);
+        assert!(crashes.refusal().is_none());
+    }
+}

@@ -1,0 +1,79 @@
+//! Users of a model, including those that wait for it.
+
+use std::sync::Arc;
+
+use tokio::{
+    sync::OwnedMutexGuard,
+    time::{Duration, Instant, timeout},
+};
+
+use super::{
+    model_slot::{Key, ModelSlot},
+    pool::Shared,
+    queue::Queue,
+};
+use crate::types::KeepAlive;
+
+/// A long prompt must not keep those waiting that are asked again, too.
+const PROBATION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Counts one user of a model, from asking for it to the end of the lease.
+pub(super) struct UseGuard {
+    pub(super) shared: Arc<Shared>,
+    pub(super) key: Key,
+    leased: bool,
+}
+
+impl UseGuard {
+    pub(super) fn new(shared: &Arc<Shared>, key: &Key, keep_alive: KeepAlive) -> (Self, Arc<Queue>) {
+        let settings = &shared.settings;
+        let mut table = shared.table();
+        let model_slot = table.entry(key.clone()).or_insert_with(|| {
+            let queue = Queue::new(settings.engine_parallel as usize, settings.engine_queue as usize);
+            ModelSlot::new(queue, keep_alive)
+        });
+        model_slot.users += 1;
+        let queue = Arc::clone(&model_slot.queue);
+        drop(table);
+        (Self { shared: Arc::clone(shared), key: key.clone(), leased: false }, queue)
+    }
+
+    /// Counts it among those who are at the child; `Shared::life` has done so at the child.
+    pub(super) fn lease(&mut self) {
+        self.leased = true;
+    }
+
+    /// Its child is gone.
+    pub(super) fn release(&mut self) {
+        if let Some(model_slot) = self.shared.table().get_mut(&self.key) {
+            model_slot.leases -= usize::from(self.leased);
+        }
+        self.leased = false;
+        self.shared.changed.send_replace(());
+    }
+
+    /// Waits until no other request is on probation, for a while at most.
+    pub(super) async fn probation(&self) -> Option<OwnedMutexGuard<()>> {
+        let probation =
+            self.shared.table().get(&self.key).map(|model_slot| Arc::clone(&model_slot.probation))?;
+        timeout(PROBATION_TIMEOUT, probation.lock_owned()).await.ok()
+    }
+
+    /// Sets the keep-alive; a request that was refused a slot has no say in it.
+    pub(super) fn granted(&self, keep_alive: KeepAlive) {
+        if let Some(model_slot) = self.shared.table().get_mut(&self.key) {
+            model_slot.keep_alive = keep_alive;
+        }
+    }
+}
+
+impl Drop for UseGuard {
+    fn drop(&mut self) {
+        if let Some(model_slot) = self.shared.table().get_mut(&self.key) {
+            model_slot.users -= 1;
+            model_slot.leases -= usize::from(self.leased);
+            model_slot.last_used = Instant::now();
+        }
+        self.shared.changed.send_replace(());
+    }
+}

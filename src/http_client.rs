@@ -1,0 +1,399 @@
+//! The one outgoing HTTP client: connection pools, timeouts and unix sockets. It knows nothing of
+//! what is said over it; a status is the caller's to judge.
+
+mod connection;
+mod message;
+mod pool;
+mod url;
+
+use std::{fmt, path::PathBuf, sync::Once, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use clap::Args;
+use hyper_util::client::proxy::matcher::Matcher;
+pub use reqwest::{
+    Method,
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+};
+
+pub use self::url::{parse_endpoint, server_url};
+use self::{
+    pool::{Address, Pool},
+    url::{is_loopback, origin},
+};
+use crate::{
+    error::{Error, Kind, Result},
+    request_context::with_current,
+    value_parser::{milliseconds, seconds},
+};
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Backend timeouts")]
+#[group(skip)]
+pub struct Settings {
+    /// Milliseconds to wait for a connection to a backend that is another server, such as Ollama
+    #[arg(long, env = "BACKEND_CONNECT_TIMEOUT_MS", default_value = "3000", value_parser = milliseconds(1..=600_000))]
+    pub backend_connect_timeout_ms: u64,
+    /// Seconds to wait for the first byte of such a server's answer, loading a model included
+    #[arg(long, env = "BACKEND_FIRST_BYTE_TIMEOUT_S", default_value = "300", value_parser = seconds(1..=86_400))]
+    pub backend_first_byte_timeout_s: u64,
+    /// Seconds such a server may pause between two parts of its answer
+    #[arg(long, env = "BACKEND_IDLE_TIMEOUT_S", default_value = "60", value_parser = seconds(1..=86_400))]
+    pub backend_idle_timeout_s: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    pub connect: Duration,
+    /// From the request to the response's headers.
+    pub first_byte: Duration,
+    /// Between two parts of the body.
+    pub idle: Duration,
+}
+
+impl From<&Settings> for Timeouts {
+    fn from(settings: &Settings) -> Self {
+        Self {
+            connect: Duration::from_millis(settings.backend_connect_timeout_ms),
+            first_byte: Duration::from_secs(settings.backend_first_byte_timeout_s),
+            idle: Duration::from_secs(settings.backend_idle_timeout_s),
+        }
+    }
+}
+
+/// Where a client's requests go.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// `http://host:port/base`; a user and password in it are sent and never shown.
+    Url(String),
+    /// One address, asked as it is, with its query; paths are empty.
+    Endpoint(String),
+    /// A unix socket that speaks HTTP.
+    Unix(PathBuf),
+}
+
+/// A pool of connections to one server. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    way: Way,
+    base: String,
+    /// Where the server is, and the proxy on the way, without passwords: for the log.
+    place: String,
+    is_proxied: bool,
+    timeouts: Timeouts,
+    /// Name of the server in messages: `Ollama`, `the engine`.
+    peer: &'static str,
+}
+
+/// How a server is reached.
+#[derive(Clone)]
+enum Way {
+    /// Plain HTTP straight to it, as with nearly every backend: the way that costs least.
+    Direct(Pool),
+    /// TLS, a proxy, a password in the URL.
+    Full(reqwest::Client),
+}
+
+impl Client {
+    /// # Errors
+    /// `Kind::Setup` when the URL is not an http(s) URL.
+    pub fn new(peer: &'static str, target: Target, timeouts: Timeouts) -> Result<Self> {
+        let (url, is_endpoint) = match target {
+            Target::Url(url) => (url, false),
+            Target::Endpoint(url) => (url, true),
+            Target::Unix(path) => {
+                let (place, host) = (path.display().to_string(), HeaderValue::from_static("localhost"));
+                let way = Way::Direct(Pool::new(Address::Unix(path), host, timeouts.connect));
+                return Ok(Self { way, base: String::new(), place, is_proxied: false, timeouts, peer });
+            }
+        };
+        let url = parse_endpoint(&url)
+            .map_err(|accepted| Error::new(Kind::Setup, format!("The URL of {peer} {accepted}.")))?;
+        let proxy = proxy_for(&url);
+        let (way, mut base) = match direct(&url, timeouts.connect).filter(|_| proxy.is_none()) {
+            Some((pool, path)) => (Way::Direct(pool), path),
+            None => (Way::Full(full(peer, timeouts.connect, is_loopback(&url))?), url.clone()),
+        };
+        if !is_endpoint {
+            // Paths begin with a slash.
+            base.truncate(base.trim_end_matches('/').len());
+        }
+        let is_proxied = proxy.is_some();
+        let through = proxy.map_or(String::new(), |proxy| format!(" through the proxy {proxy}"));
+        Ok(Self { way, base, place: origin(&url) + &through, is_proxied, timeouts, peer })
+    }
+
+    /// Sends a request, with a JSON body when there is one, and waits for the response's headers.
+    /// Whatever the status is, it is an `Ok`. Dropping the future or the response aborts the call.
+    ///
+    /// # Errors
+    /// `Unavailable` when no connection can be made, `GatewayTimeout` when the headers do not come
+    /// in time, `BadGateway` when the connection breaks.
+    pub async fn send(&self, method: Method, path: &str, json: Option<Vec<u8>>) -> Result<Response> {
+        let mut headers = HeaderMap::with_capacity(4);
+        if json.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        self.send_with(method, path, headers, json).await
+    }
+
+    /// The same with any headers and body.
+    ///
+    /// # Errors
+    /// As `send`.
+    pub async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        mut headers: HeaderMap,
+        body: Option<Vec<u8>>,
+    ) -> Result<Response> {
+        // Whoever works for a request is told of its trace.
+        with_current(|context| {
+            for (name, value) in context.trace_headers() {
+                if let Ok(value) = HeaderValue::try_from(value) {
+                    headers.insert(HeaderName::from_static(name), value);
+                }
+            }
+        });
+        let attempt = self.attempt(method, path, headers, body);
+        let sent = tokio::time::timeout(self.timeouts.first_byte, attempt).await;
+        let inner = sent.map_err(|_| {
+            Error::new(
+                Kind::GatewayTimeout,
+                format!("{} did not answer within {} s.", self.peer, self.timeouts.first_byte.as_secs_f32()),
+            )
+        })??;
+        Ok(Response { inner, is_proxied: self.is_proxied, idle: self.timeouts.idle, peer: self.peer })
+    }
+
+    async fn attempt(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Option<Vec<u8>>,
+    ) -> Result<Inner> {
+        let path = [&self.base, path].concat();
+        match &self.way {
+            Way::Direct(pool) => match pool.send(&method, &path, &headers, body.unwrap_or_default()).await {
+                Ok(answer) => Ok(Inner::Direct(answer)),
+                Err(pool::Error::Connect(source)) => Err(self.unreachable(source)),
+                Err(pool::Error::Broken(source)) => Err(self.broken(source)),
+            },
+            Way::Full(http) => {
+                let mut request = http.request(method, path).headers(headers);
+                if let Some(body) = body {
+                    request = request.body(body);
+                }
+                request.send().await.map(Inner::Full).map_err(|source| {
+                    let source = source.without_url();
+                    if source.is_connect() || source.is_timeout() {
+                        self.unreachable(source)
+                    } else {
+                        self.broken(source)
+                    }
+                })
+            }
+        }
+    }
+
+    fn unreachable(&self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+        let through = if self.is_proxied { THROUGH_PROXY } else { "" };
+        Error::new(Kind::Unavailable, format!("{} cannot be reached{through}.", self.peer))
+            .retry_after(Duration::from_secs(2))
+            .with_source(At { place: self.place.clone(), source })
+    }
+
+    fn broken(&self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+        Error::new(Kind::BadGateway, format!("{} broke off before it answered.", self.peer))
+            .with_source(At { place: self.place.clone(), source })
+    }
+
+    pub fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
+    /// Returns the name of the server in messages.
+    pub fn peer(&self) -> &'static str {
+        self.peer
+    }
+}
+
+/// The end of a sentence about what went wrong on the way.
+const THROUGH_PROXY: &str = " through the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names";
+
+/// Which server a failure was met at.
+#[derive(Debug)]
+struct At<E> {
+    place: String,
+    source: E,
+}
+
+impl<E: std::error::Error> fmt::Display for At<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.place)
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for At<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// The headers are here, the body is still to come.
+pub struct Response {
+    inner: Inner,
+    is_proxied: bool,
+    idle: Duration,
+    peer: &'static str,
+}
+
+enum Inner {
+    Direct(pool::Answer),
+    Full(reqwest::Response),
+}
+
+impl Response {
+    pub fn status(&self) -> u16 {
+        match &self.inner {
+            Inner::Direct(answer) => answer.status,
+            Inner::Full(response) => response.status().as_u16(),
+        }
+    }
+
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status())
+    }
+
+    pub fn peer(&self) -> &'static str {
+        self.peer
+    }
+
+    /// Hint for a refusal that a proxy may have made.
+    pub fn through_proxy(&self) -> &'static str {
+        if self.is_proxied { THROUGH_PROXY } else { "" }
+    }
+
+    pub fn idle_timeout(&self) -> Duration {
+        self.idle
+    }
+
+    /// The next part of the body as it arrives, `None` at its proper end. Has no timeout of its own.
+    ///
+    /// # Errors
+    /// `BadGateway` when the connection breaks before the end.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        match &mut self.inner {
+            Inner::Direct(answer) => answer.chunk().await.map_err(|source| self.cut_off(source)),
+            Inner::Full(response) => {
+                response.chunk().await.map_err(|source| self.cut_off(source.without_url()))
+            }
+        }
+    }
+
+    /// For who has read all that matters of the body, so that the connection can be used again.
+    pub fn finish(self) {
+        // reqwest sees to it itself.
+        if let Inner::Direct(answer) = self.inner {
+            answer.finish();
+        }
+    }
+
+    fn cut_off(&self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+        Error::new(Kind::BadGateway, format!("{} broke off in the middle of its answer.", self.peer))
+            .with_source(source)
+    }
+
+    /// The whole body, at most `limit` bytes.
+    ///
+    /// # Errors
+    /// `BadGateway` when it is longer or breaks off, `GatewayTimeout` when it pauses for too long.
+    pub async fn bytes(mut self, limit: usize) -> Result<Bytes> {
+        let mut whole = BytesMut::new();
+        loop {
+            let chunk = tokio::time::timeout(self.idle, self.chunk()).await.map_err(|_| self.paused())??;
+            let Some(chunk) = chunk else { return Ok(whole.freeze()) };
+            if whole.len() + chunk.len() > limit {
+                return Err(Error::new(
+                    Kind::BadGateway,
+                    format!("{} answered with more than {} MB.", self.peer, limit / 1_000_000),
+                ));
+            }
+            whole.extend_from_slice(&chunk);
+        }
+    }
+
+    /// The body's beginning, at most `limit` bytes, or as much as comes: what else a refusal says.
+    pub async fn beginning(mut self, limit: usize) -> Bytes {
+        let mut beginning = BytesMut::new();
+        while beginning.len() < limit
+            && let Ok(Ok(Some(chunk))) = tokio::time::timeout(self.idle, self.chunk()).await
+        {
+            beginning.extend_from_slice(&chunk);
+        }
+        beginning.truncate(limit);
+        beginning.freeze()
+    }
+
+    /// The error for a body that stopped coming.
+    pub fn paused(&self) -> Error {
+        Error::new(
+            Kind::GatewayTimeout,
+            format!("{} paused for more than {} s in its answer.", self.peer, self.idle.as_secs_f32()),
+        )
+    }
+}
+
+/// The pool, and the path with its query, for a URL that needs nothing but a TCP connection.
+fn direct(base: &str, connect_timeout: Duration) -> Option<(Pool, String)> {
+    let url = reqwest::Url::parse(base).ok()?;
+    let plain = url.scheme() == "http" && url.username().is_empty() && url.password().is_none();
+    if !plain {
+        return None;
+    }
+    // The brackets of an IPv6 address belong into the header and not to the resolver.
+    let host = url.host_str()?;
+    let port = url.port_or_known_default()?;
+    let header = HeaderValue::try_from(url.port().map_or(host.to_owned(), |port| format!("{host}:{port}")));
+    let query = url.query().map_or(String::new(), |query| format!("?{query}"));
+    let path = format!("{}{query}", url.path());
+    let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let pool = Pool::new(Address::Tcp { host: name, port }, header.ok()?, connect_timeout);
+    Some((pool, path))
+}
+
+/// The proxy of this process's environment for a URL, without its password.
+fn proxy_for(url: &str) -> Option<String> {
+    if is_loopback(url) {
+        return None;
+    }
+    let proxy = Matcher::from_system().intercept(&url.parse().ok()?)?;
+    Some(origin(&proxy.uri().to_string()))
+}
+
+fn full(peer: &str, connect_timeout: Duration, is_loopback: bool) -> Result<reqwest::Client> {
+    use_ring();
+    let builder = reqwest::Client::builder();
+    let builder = if is_loopback { builder.no_proxy() } else { builder };
+    builder
+        .connect_timeout(connect_timeout)
+        .tcp_nodelay(true)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(|source| {
+            Error::new(Kind::Setup, format!("The HTTP client for {peer} cannot be set up."))
+                .with_source(source)
+        })
+}
+
+/// reqwest is built without a TLS provider of its own, so the process names one once.
+fn use_ring() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // An error only says that somebody else has already installed one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}

@@ -1,0 +1,210 @@
+//! Files on their way into the library. Nothing gets its final name before it is complete and on
+//! the disk, so that neither a crash nor a full disk leaves a model that looks whole.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tempfile::{Builder, TempPath};
+
+use super::{
+    at, blobs_of,
+    digest::{CopyError, Digest},
+};
+use crate::{
+    error::{Error, Kind, Result},
+    files,
+};
+
+/// Both start with a dot, so that neither we nor Ollama take them for a model or a blob.
+const UNFINISHED: &str = ".unfinished-";
+const LINKED: &str = ".linked-";
+/// No import takes that long between two writes.
+const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A complete file in the blobs folder that has no name yet. Dropping it removes it.
+#[derive(Debug)]
+pub(super) struct Staged {
+    path: TempPath,
+    pub(super) digest: Digest,
+    /// Bytes.
+    pub(super) size: u64,
+}
+
+impl Staged {
+    /// A file from elsewhere: linked where that is possible, since a second copy of a model takes
+    /// gigabytes, else copied. `seen` is told of the bytes as they are read.
+    pub(super) fn file(blobs: &Path, source: &Path, seen: &mut dyn FnMut(u64)) -> Result<Self> {
+        let unreadable = |error: io::Error| {
+            Error::new(Kind::Invalid, "The GGUF file cannot be read.").with_source(at(source, &error))
+        };
+        // A link to a symbolic link would be a second symbolic link.
+        let source = fs::canonicalize(source).map_err(unreadable)?;
+        let mut input = Watched { input: File::open(&source).map_err(unreadable)?, seen };
+        let linked = Builder::new().prefix(LINKED).make_in(blobs, |path| fs::hard_link(&source, path));
+        let Ok(linked) = linked else { return Self::copy(blobs, &mut input) };
+        let path = linked.into_temp_path();
+        let (digest, size) =
+            Digest::of_copy(&mut input, &mut io::sink()).map_err(|error| copy_error(blobs, error))?;
+        input.input.sync_all().map_err(|error| write_error(blobs, error))?;
+        Ok(Self { path, digest, size })
+    }
+
+    /// Everything that `input` gives, written to a file of its own.
+    pub(super) fn copy(blobs: &Path, mut input: &mut dyn io::Read) -> Result<Self> {
+        let (mut file, path) = unfinished_file(blobs).map_err(|error| write_error(blobs, error))?;
+        let (digest, size) =
+            Digest::of_copy(&mut input, &mut file).map_err(|error| copy_error(blobs, error))?;
+        file.sync_all().map_err(|error| write_error(blobs, error))?;
+        Ok(Self { path, digest, size })
+    }
+
+    /// Gives the file its name. One that is there already is replaced: it may be damaged.
+    pub(super) fn publish(self, blobs: &Path) -> Result<()> {
+        let path = self.path.to_path_buf();
+        let named = self.path.persist(blobs.join(self.digest.blob_name()));
+        named.map_err(|error| write_error(blobs, error.error))?;
+        // Renaming one link of a file over another link of the same file does nothing (POSIX), as
+        // when the same file is imported twice.
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(write_error(blobs, error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A file that tells how much of it has been read.
+struct Watched<'a> {
+    input: File,
+    seen: &'a mut dyn FnMut(u64),
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.input.read(buffer)?;
+        (self.seen)(len as u64);
+        Ok(len)
+    }
+}
+
+/// The folder for blobs, ready to be filled.
+pub(super) fn writable_blobs(folder: &Path) -> Result<PathBuf> {
+    let blobs = blobs_of(folder);
+    files::shared_folder(&blobs)
+        .and_then(|()| remove_abandoned(&blobs))
+        .map_err(|error| write_error(folder, error))?;
+    Ok(blobs)
+}
+
+/// One process at a time adds to a models folder or removes from it: a blob that is new would look unused to
+/// another one. It is the folder itself that is locked, so that nothing has to be written into it. Held until
+/// the file is dropped.
+pub(super) fn lock_for_writing(folder: &Path) -> Result<File> {
+    let locked = File::open(folder).and_then(|file| match file.lock() {
+        // Some network disks have no locks, or none for folders; there the user is trusted to import one at a
+        // time.
+        Err(error) if error.kind() == io::ErrorKind::Unsupported || is_no_lockable(&error) => Ok(file),
+        locked => locked.map(|()| file),
+    });
+    locked.map_err(|error| write_error(folder, error))
+}
+
+fn is_no_lockable(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error())
+}
+
+/// Writes a file in one step: a reader sees the old bytes or the new ones.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    files::shared_folder(folder)?;
+    let (mut file, unfinished) = unfinished_file(folder)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    unfinished.persist(path).map_err(|error| error.error)?;
+    sync_folder(folder)
+}
+
+/// Makes the names in a folder survive a power cut.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    // Other systems do not open folders, and order their names themselves.
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    match File::open(folder)?.sync_all() {
+        // Some network disks cannot do it.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        result => result,
+    }
+}
+
+/// Removes copies that a killed process left unfinished; each may hold gigabytes.
+fn remove_abandoned(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // Not the linked ones: they have the age of their source, and take no room beside it.
+        if !entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            continue;
+        }
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|time| time.elapsed());
+        if matches!(age, Ok(Ok(age)) if age > ABANDONED_AFTER) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Unlike tempfile's own files, which only their owner may read, this is open to readers: Ollama, often
+/// another user, has to read it too.
+fn unfinished_file(folder: &Path) -> io::Result<(File, TempPath)> {
+    let create = |path: &Path| File::options().write(true).create_new(true).mode(0o644).open(path);
+    Ok(Builder::new().prefix(UNFINISHED).make_in(folder, create)?.into_parts())
+}
+
+fn copy_error(folder: &Path, error: CopyError) -> Error {
+    match error {
+        CopyError::Read(source) => {
+            Error::new(Kind::Invalid, "The GGUF file cannot be read.").with_source(source)
+        }
+        CopyError::Write(source) => write_error(folder, source),
+    }
+}
+
+/// Why a models folder could not be written to.
+pub(super) fn write_error(folder: &Path, source: io::Error) -> Error {
+    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    let message = match source.kind() {
+        _ if files::is_full(&source) => "The disk with the models folder is full; make room and try again.",
+        PermissionDenied | ReadOnlyFilesystem => {
+            "The models folder cannot be written to; check its permissions or set MODELS_DIR."
+        }
+        _ => "The models folder cannot be written to.",
+    };
+    Error::new(Kind::Setup, message).with_source(at(folder, &source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_named() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let error = Digest::of_copy(&mut b"abc".as_slice(), &mut Full)
+            .map_err(|error| copy_error(Path::new("/models"), error))
+            .expect_err("it is full");
+        assert_eq!(error.kind(), Kind::Setup);
+        assert_eq!(error.message(), "The disk with the models folder is full; make room and try again.");
+    }
+}

@@ -1,0 +1,163 @@
+//! Taking a GGUF file into the library.
+
+use std::{fs, io, path::Path, sync::Arc};
+
+use serde_json::json;
+
+use super::{
+    DEMO_MODEL, ModelStore,
+    blobs::{self, Staged, lock_for_writing, writable_blobs, write_error},
+    blobs_of, describe,
+    digest::Digest,
+    entry::Entry,
+    gguf::{self, Fault, Header},
+    manifest::{self, Layer, Manifest},
+};
+use crate::{
+    error::{Error, Kind, Result},
+    types::ModelName,
+};
+
+/// Files and name to import.
+#[derive(Clone, Copy, Debug)]
+pub struct Import<'a> {
+    pub name: &'a ModelName,
+    pub gguf: &'a Path,
+    /// The projector that lets the model see.
+    pub projector: Option<&'a Path>,
+    /// Whether a model that has the name already gives way.
+    pub replace: bool,
+}
+
+impl ModelStore {
+    /// Takes a GGUF file, and the projector that belongs to it, into the library. The files are linked where
+    /// the disk allows it and must not be changed afterwards. `progress` is told how many bytes of all have
+    /// been read.
+    ///
+    /// # Errors
+    /// `Invalid` when the name is taken, or a file cannot be read or is not what it should be; `Setup` when
+    /// the models folder cannot be written to or the disk is full.
+    pub fn import(&self, import: Import<'_>, mut progress: impl FnMut(u64, u64)) -> Result<Arc<Entry>> {
+        let Import { name, gguf, projector, .. } = import;
+        self.check_free(import)?;
+        let header = gguf::read(gguf).map_err(|fault| refused(gguf, &fault))?;
+        describe::architecture(&header).map_err(|fault| refused(gguf, &fault))?;
+        if let Some(projector) = projector {
+            gguf::read(projector)
+                .and_then(|header| describe::check_projector(&header))
+                .map_err(|fault| refused(projector, &fault))?;
+        }
+        let folder = self.0.named.as_ref().unwrap_or(&self.0.own);
+        let blobs = writable_blobs(folder)?;
+        let files = [gguf].into_iter().chain(projector);
+        let all: u64 = files.clone().map(|file| fs::metadata(file).map_or(0, |file| file.len())).sum();
+        let mut done = 0;
+        let mut seen = |bytes| {
+            done += bytes;
+            progress(done, all);
+        };
+        let types = [manifest::MODEL, manifest::PROJECTOR];
+        let staged: Result<Vec<_>> = types
+            .into_iter()
+            .zip(files)
+            .map(|(media_type, file)| Ok((media_type, Staged::file(&blobs, file, &mut seen)?)))
+            .collect();
+        let (staged, _writing) = (staged?, lock_for_writing(folder)?);
+        // Another import may have been faster.
+        self.check_free(import)?;
+        self.publish(folder, name, &header, staged)?;
+        self.find(name)?.ok_or_else(|| {
+            Error::new(Kind::Setup, format!("The model {name} was removed while it was imported."))
+        })
+    }
+
+    fn check_free(&self, Import { name, replace, .. }: Import<'_>) -> Result<()> {
+        if name.to_string() == DEMO_MODEL {
+            let message =
+                format!("{DEMO_MODEL} is the model inside the program; give this one another name.");
+            return Err(Error::new(Kind::Invalid, message));
+        }
+        if replace || self.folder_of(name).is_none() {
+            return Ok(());
+        }
+        let message = format!("There is a model {name} already; --force replaces it.");
+        Err(Error::new(Kind::Invalid, message))
+    }
+
+    /// The models folder that has a model of this name, usable or not.
+    pub(super) fn folder_of(&self, name: &ModelName) -> Option<&Path> {
+        self.folders().find(|folder| manifest::path(folder, &manifest::installed(folder, name)).is_file())
+    }
+
+    /// Gives complete files their names and then, last, makes a manifest point to them. The folder is locked.
+    pub(super) fn publish(
+        &self,
+        folder: &Path,
+        name: &ModelName,
+        header: &Header,
+        files: Vec<(&'static str, Staged)>,
+    ) -> Result<()> {
+        let blobs = blobs_of(folder);
+        let layer = |(media_type, file): &(&str, Staged)| Layer {
+            media_type: (*media_type).to_owned(),
+            digest: file.digest.clone(),
+            size: file.size,
+        };
+        let layers: Vec<Layer> = files.iter().map(layer).collect();
+        let config = config(header, &layers);
+        let manifest = manifest(&config, layers);
+        let config = Staged::copy(&blobs, &mut config.as_slice())?;
+        for file in files.into_iter().map(|(_, file)| file).chain([config]) {
+            file.publish(&blobs)?;
+        }
+        blobs::sync_folder(&blobs).map_err(|error| write_error(&blobs, error))?;
+        let path = manifest::path(folder, &manifest::installed(folder, name));
+        let replaced = manifest::read(&path).unwrap_or_default();
+        blobs::write_whole(&path, &manifest).map_err(|error| write_error(folder, error))?;
+        self.remove_unused(folder, &replaced);
+        Ok(())
+    }
+}
+
+/// The bytes of the manifest. The same files always give the same manifest.
+pub(super) fn manifest(config: &[u8], layers: Vec<Layer>) -> Vec<u8> {
+    let config = Layer {
+        media_type: manifest::CONFIG.to_owned(),
+        digest: Digest::of(config),
+        size: config.len() as u64,
+    };
+    json!(Manifest::new(config, layers)).to_string().into_bytes()
+}
+
+/// Config blob that Ollama reads before it opens a model's file.
+pub(super) fn config(header: &Header, layers: &[Layer]) -> Vec<u8> {
+    let family = header.text("general.architecture").unwrap_or_default();
+    let has_projector = layers.iter().any(|layer| layer.media_type == manifest::PROJECTOR);
+    let families = if has_projector { vec![family, "clip"] } else { vec![family] };
+    json!({
+        "model_format": "gguf",
+        "model_family": family,
+        "model_families": families,
+        "model_type": describe::parameter_size(header.parameters),
+        "file_type": describe::quantization(header).unwrap_or("unknown"),
+        "architecture": "amd64",
+        "os": "linux",
+        "rootfs": {
+            "type": "layers",
+            "diff_ids": layers.iter().map(|layer| layer.digest.to_string()).collect::<Vec<_>>(),
+        },
+    })
+    .to_string()
+    .into_bytes()
+}
+
+/// A path of the operator's own, so it may be told.
+fn refused(path: &Path, fault: &Fault) -> Error {
+    let path = path.display();
+    let message = match fault {
+        Fault::Io(source) if source.kind() == io::ErrorKind::NotFound => format!("There is no file {path}."),
+        Fault::Io(source) => format!("The file {path} cannot be read: {source}."),
+        fault => format!("The file {path} cannot be imported: {fault}."),
+    };
+    Error::new(Kind::Invalid, message)
+}

@@ -1,0 +1,264 @@
+//! Models on disk, in Ollama's own layout: `manifests/<host>/<namespace>/<name>/<tag>` says which
+//! files in `blobs/` make up a model. A folder that Ollama filled serves here, and the reverse.
+//!
+//! Everything in here blocks on the disk: call it where blocking is allowed. It knows nothing of
+//! running a model.
+
+mod blobs;
+mod demo;
+mod describe;
+mod digest;
+mod entry;
+mod gguf;
+mod import;
+mod load;
+mod manifest;
+mod remove;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use clap::Args;
+
+pub use demo::DEMO_MODEL;
+pub use entry::{Architecture, Entry};
+pub use import::Import;
+
+use crate::{
+    data_dir::advice,
+    error::{Error, Kind, Result},
+    files,
+    types::ModelName,
+    value_parser::path,
+};
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Models")]
+#[group(skip)]
+pub struct Settings {
+    /// Folder with more models than those in the data folder, in Ollama's layout: ~/.ollama/models serves what is pulled already; it is only read, unless you import a model into it or remove one
+    #[arg(long, env = "MODELS_DIR", value_parser = path)]
+    pub models_dir: Option<PathBuf>,
+}
+
+/// Folders with models. Cheap to clone; all clones share what they remember about the files.
+#[derive(Clone, Debug)]
+pub struct ModelStore(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// In the data folder; the demo model is here.
+    own: PathBuf,
+    /// The one that the operator names; what is imported goes there. It may be somebody else's.
+    named: Option<PathBuf>,
+    /// Loaded manifests by path.
+    loaded: Mutex<HashMap<PathBuf, load::Loaded>>,
+    /// The last complaint about each path, so that each is logged once.
+    complaints: Mutex<HashMap<PathBuf, String>>,
+    /// Files hashed in this process, by path.
+    hashed: Mutex<HashMap<PathBuf, verify::Hashed>>,
+}
+
+impl ModelStore {
+    /// Opens a folder of our own, and creates it when it is missing.
+    ///
+    /// # Errors
+    /// `Setup` when there is no such folder and it cannot be created.
+    pub fn open(own: PathBuf) -> Result<Self> {
+        Self::over(own, None)
+    }
+
+    /// Opens what the settings name: the folder in the data folder, and `MODELS_DIR`, which is only looked
+    /// at. Without the latter the former serves alone.
+    ///
+    /// # Errors
+    /// `Setup` when our own cannot be created or `MODELS_DIR` cannot be read.
+    pub fn configured(settings: &Settings, data_dir: &Path) -> Result<Self> {
+        let own = data_dir.join("models");
+        let named = settings.models_dir.clone().filter(|named| *named != own);
+        if let Some(named) = &named {
+            check_readable(named)?;
+        }
+        Self::over(own, named)
+    }
+
+    fn over(own: PathBuf, named: Option<PathBuf>) -> Result<Self> {
+        files::private_folder(&own).map_err(|source| {
+            let advice = advice(&source);
+            Error::new(
+                Kind::Setup,
+                format!("The models folder {} cannot be created; {advice}.", own.display()),
+            )
+            .with_source(source)
+        })?;
+        Ok(Self(Arc::new(Inner {
+            own,
+            named,
+            loaded: Mutex::default(),
+            complaints: Mutex::default(),
+            hashed: Mutex::default(),
+        })))
+    }
+
+    /// The folders in which models are looked for, the one that new ones go to first.
+    pub fn folders(&self) -> impl Iterator<Item = &Path> {
+        self.0.named.iter().chain([&self.0.own]).map(PathBuf::as_path)
+    }
+
+    /// All models, by name. Only what has changed since the last call is read again. A model that
+    /// cannot be used is left out and logged once.
+    ///
+    /// # Errors
+    /// `Setup` when the folder itself cannot be read.
+    pub fn list(&self) -> Result<Vec<Arc<Entry>>> {
+        let (mut entries, mut there) = (Vec::new(), HashSet::new());
+        for folder in self.folders() {
+            self.list_folder(folder, &mut entries, &mut there)?;
+        }
+        lock(&self.0.loaded).retain(|path, _| there.contains(path));
+        entries.sort_by(|a, b| a.model.name.cmp(&b.model.name));
+        Ok(entries)
+    }
+
+    /// Adds the models of one folder; of two with one name the first counts.
+    fn list_folder(
+        &self,
+        folder: &Path,
+        entries: &mut Vec<Arc<Entry>>,
+        there: &mut HashSet<PathBuf>,
+    ) -> Result<()> {
+        let found = manifest::find_all(folder);
+        for (path, source) in &found.unreadable {
+            let error =
+                Error::new(Kind::Setup, "A folder with models cannot be read; check its permissions.")
+                    .with_source(at(path, source));
+            if *path == manifest::folder(folder) {
+                return Err(error);
+            }
+            self.complain(path, &error);
+        }
+        for (name, path) in found.manifests {
+            match self.load(folder, &name, &path) {
+                Ok(entry) => {
+                    lock(&self.0.complaints).remove(&path);
+                    entries
+                        .extend(entry.filter(|entry| entries.iter().all(|other| other.name != entry.name)));
+                }
+                Err(error) => self.complain(&path, &error),
+            }
+            there.insert(path);
+        }
+        Ok(())
+    }
+
+    /// The model of this name and tag, in any case, `None` when it is not installed.
+    ///
+    /// # Errors
+    /// `Setup` when it is installed but damaged, incomplete or of a sort that the engine cannot run.
+    pub fn find(&self, name: &ModelName) -> Result<Option<Arc<Entry>>> {
+        for folder in self.folders() {
+            let name = manifest::installed(folder, name);
+            if let Some(entry) = self.load(folder, &name, &manifest::path(folder, &name))? {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(None)
+    }
+
+    fn complain(&self, path: &Path, error: &Error) {
+        let complaint = error.chain();
+        let last = lock(&self.0.complaints).insert(path.to_owned(), complaint.clone());
+        if last.as_ref() != Some(&complaint) {
+            tracing::warn!(path = %path.display(), "Left out of the list of models: {complaint}");
+        }
+    }
+}
+
+fn blobs_of(folder: &Path) -> PathBuf {
+    folder.join("blobs")
+}
+
+/// A folder that does not exist yet is told of, and filled by the first import; one that cannot be read
+/// stops the start, for what was asked for is not there.
+fn check_readable(folder: &Path) -> Result<()> {
+    let unreadable = |path: &Path, source: io::Error| {
+        let path = path.display();
+        Error::new(
+            Kind::Setup,
+            format!(
+                "The models folder {path} cannot be read; check MODELS_DIR, and that this user may read it."
+            ),
+        )
+        .with_source(source)
+    };
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            tracing::warn!("The models folder {} (MODELS_DIR) does not exist.", folder.display());
+            return Ok(());
+        }
+        Err(error) => return Err(unreadable(folder, error)),
+        Ok(_) => {}
+    }
+    let manifests = manifest::folder(folder);
+    match fs::read_dir(&manifests) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unreadable(&manifests, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Tells whether a file is the one that was read before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    len: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        Ok(Self { len: metadata.len(), modified: metadata.modified().ok() })
+    }
+}
+
+/// Locks a mutex whose contents are consistent between any two statements, so that a panic elsewhere
+/// does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A cause with the path it happened at, for the log.
+fn at(path: &Path, source: &dyn std::error::Error) -> String {
+    format!("{}: {source}", path.display())
+}
+
+/// Why one of a model's GGUF files is refused.
+fn refused(name: &ModelName, path: &Path, fault: &gguf::Fault) -> Error {
+    match fault {
+        gguf::Fault::Unfit(_) | gguf::Fault::Version(_) => cannot_run(name, fault),
+        gguf::Fault::Io(_) => unreadable(name),
+        _ => damaged(name, fault),
+    }
+    .with_source(at(path, fault))
+}
+
+fn unreadable(name: &ModelName) -> Error {
+    Error::new(Kind::Setup, format!("The model {name} cannot be read; check its files' permissions."))
+}
+
+/// `why` reads as the end of a sentence, as below.
+fn cannot_run(name: &ModelName, why: impl std::fmt::Display) -> Error {
+    Error::new(Kind::Setup, format!("The model {name} cannot run in the embedded engine: {why}."))
+}
+
+/// `what` reads as the end of a sentence about one of the model's files.
+fn damaged(name: &ModelName, what: impl std::fmt::Display) -> Error {
+    Error::new(Kind::Setup, format!("The model {name} is damaged ({what}); remove it and pull it again."))
+}

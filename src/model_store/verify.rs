@@ -1,0 +1,105 @@
+//! Whether a model's files are what they were when they were pulled. The engine does not notice:
+//! llama.cpp loads a damaged projector and answers nonsense.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ModelStore, Stamp, at, damaged,
+    digest::{CopyError, Digest},
+    entry::Entry,
+    gguf, lock, refused, unreadable,
+};
+use crate::{
+    error::{Error, Kind, Result},
+    types::ModelName,
+};
+
+/// The digest of a file as it was at one time.
+#[derive(Debug)]
+pub(super) struct Hashed {
+    stamp: Stamp,
+    digest: String,
+}
+
+impl ModelStore {
+    /// Checks the structure and the sha256 of the model's files. To hash takes about two seconds
+    /// for each GB; each file is hashed once in the life of the process, and again when its size or
+    /// time has changed. It gives up soon after `stop`.
+    ///
+    /// # Errors
+    /// `Setup` when a file is missing or damaged. `Unavailable` when it was stopped.
+    pub fn verify(&self, entry: &Entry, stop: &CancellationToken) -> Result<()> {
+        self.verify_file(&entry.name, &entry.weights, &entry.weights_digest, stop)?;
+        if let (Some(path), Some(digest)) = (&entry.projector, &entry.projector_digest) {
+            self.verify_file(&entry.name, path, digest, stop)?;
+        }
+        Ok(())
+    }
+
+    fn verify_file(
+        &self,
+        name: &ModelName,
+        path: &Path,
+        expected: &str,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        let unreadable = |source: io::Error| {
+            let error = match source.kind() {
+                io::ErrorKind::NotFound => damaged(name, "a file is missing"),
+                _ if stop.is_cancelled() => {
+                    Error::new(Kind::Unavailable, "The model is not needed any more.")
+                }
+                _ => unreadable(name),
+            };
+            error.with_source(at(path, &source))
+        };
+        let stamp = Stamp::of(path).map_err(unreadable)?;
+        // The digest is remembered whether it is right or not: a damaged file is not hashed again
+        // for every request that asks for it.
+        let remembered = lock(&self.0.hashed)
+            .get(path)
+            .filter(|hashed| hashed.stamp == stamp)
+            .map(|hashed| hashed.digest.clone());
+        let digest = match remembered {
+            Some(digest) => digest,
+            None => {
+                // First what is cheap, and says more about a truncated file.
+                gguf::read(path).map_err(|fault| refused(name, path, &fault))?;
+                let digest = hash(path, stop).map_err(unreadable)?;
+                let hashed = Hashed { stamp, digest: digest.clone() };
+                lock(&self.0.hashed).insert(path.to_owned(), hashed);
+                digest
+            }
+        };
+        if digest == expected {
+            return Ok(());
+        }
+        let source = format!("{}: sha256 is {digest} instead of {expected}", path.display());
+        Err(damaged(name, "its file does not match its checksum").with_source(source))
+    }
+}
+
+fn hash(path: &Path, stop: &CancellationToken) -> io::Result<String> {
+    match Digest::of_copy(&mut UntilStop(File::open(path)?, stop), &mut io::sink()) {
+        Ok((digest, _)) => Ok(digest.hex().to_owned()),
+        Err(CopyError::Read(error) | CopyError::Write(error)) => Err(error),
+    }
+}
+
+/// A file that cannot be read any more once it is stopped.
+struct UntilStop<'a>(File, &'a CancellationToken);
+
+impl Read for UntilStop<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.1.is_cancelled() {
+            return Err(io::Error::other("stopped"));
+        }
+        self.0.read(buffer)
+    }
+}
