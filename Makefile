@@ -8,20 +8,20 @@ help: ## Show this list
 	@echo
 	@echo '  Arguments go in ARGS: make run ARGS="--port 9000", make test ARGS="stream"'
 
-run: ## Install what is missing, build, and start Simpleton on http://127.0.0.1:8000
+run: ## Install dependencies, build, and start Simpleton on http://127.0.0.1:8000
 	@scripts/run.sh $(ARGS)
 
-test: ## Install what the tests need and run all of them
+test: ## Install test dependencies and run all tests
 	@scripts/test.sh $(ARGS)
 
-check: ## Format, lints, licences, documentation, scripts and deployment files
+check: ## Check format, lints, licenses, documentation, scripts and deployment files
 	@scripts/check.sh
 
-fuzz: ## Throw damaged pictures at the decoder for a minute (ARGS=600 for ten)
+fuzz: ## Fuzz the image decoder for a minute (ARGS=600 for ten)
 	@scripts/fuzz.sh $(ARGS)
 
-bench: ## Measure speed and size against nginx and the bare engine
+bench: ## Compare speed and size with nginx and llama-server
 	@scripts/bench.sh $(ARGS)
 
-profile: ## Record what requests go through, for release builds to be made for it
+profile: ## Record a profile for profile-guided release builds
 	@scripts/profile.sh

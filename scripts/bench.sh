@@ -7,7 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 steps 4
 
-step "What the benchmark needs: nginx, the compiler, Rust"
+step "Prerequisites: nginx, the compiler, Rust"
 mapfile -t sets < <(to_build)
 scripts/packages.sh bench ${sets[@]+"${sets[@]}"}
 need_rust

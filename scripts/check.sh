@@ -6,7 +6,7 @@ steps 9
 
 has() { command -v "$1" >/dev/null; }
 
-step "What the checks need"
+step "Prerequisites"
 scripts/packages.sh check
 need_rust
 if has rustup; then
@@ -17,21 +17,21 @@ scripts/tools.sh deny
 step_done
 
 step "Format: cargo fmt --check"
-cargo fmt --check || fail "the format differs." "Run: cargo fmt"
+cargo fmt --check || fail "the code is not formatted." "Run: cargo fmt"
 step_done
 
 step "Lints: cargo clippy, warnings denied"
 cargo clippy --all-targets --locked --quiet -- -D warnings || fail "clippy found something; see above."
 step_done
 
-step "Dependencies: licences, sources, banned and vulnerable crates"
+step "Dependencies: licenses, sources, banned and vulnerable crates"
 cargo deny --log-level error --locked check bans licenses sources ||
   fail "a dependency breaks deny.toml; see above."
 if timeout 120 cargo deny --log-level off fetch db >/dev/null 2>&1 </dev/null; then
   cargo deny --log-level error --locked check --disable-fetch advisories ||
     fail "a dependency has a known vulnerability; see above." "Update it: cargo update -p NAME"
 else
-  say "      Known vulnerabilities: NOT checked, their database (RustSec, on GitHub) cannot be fetched from here."
+  say "      Known vulnerabilities: NOT checked, because their database (RustSec, on GitHub) cannot be reached."
 fi
 step_done
 
@@ -60,7 +60,7 @@ if compose version >/dev/null 2>&1; then
   (cd "$fresh" && compose config -q) || fail "docker-compose.yml is not valid; see above."
   step_done
 else
-  step_done "left out: docker compose is not installed"
+  step_done "skipped: docker compose is not installed"
 fi
 
 step "deploy/simpleton.service: systemd-analyze verify"
@@ -73,7 +73,7 @@ if has systemd-analyze; then
   [[ -z "$complaints" ]] || fail "the unit has mistakes:" "$complaints"
   step_done
 else
-  step_done "left out: systemd-analyze is not installed"
+  step_done "skipped: systemd-analyze is not installed"
 fi
 
 step "deploy/: promtool check and test"
@@ -82,7 +82,7 @@ if has promtool; then
     fail "Prometheus' configuration, a rule or its test is wrong; see above."
   step_done
 else
-  step_done "left out: promtool is not installed"
+  step_done "skipped: promtool is not installed"
 fi
 
 say "All checks passed in $(elapsed "$SECONDS")."

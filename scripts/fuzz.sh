@@ -26,7 +26,7 @@ trap 'rm -rf "$found"' EXIT
 fuzz/target/"$host"/release/pictures "$found" fuzz/corpus -max_total_time="$seconds" -max_len=8192 -timeout=20 \
   -rss_limit_mb=1024 -artifact_prefix=fuzz/found- -print_final_stats=1 2>"$found.log" || {
   tail -n 40 "$found.log" >&2
-  fail "an input was found that the decoder cannot cope with: fuzz/found-…" \
+  fail "the decoder failed on an input: fuzz/found-…" \
     "Add it to fuzz/corpus, mend the decoder, and run this again."
 }
 grep -E 'stat::(number_of_executed_units|peak_rss_mb)|cov:' "$found.log" | tail -n 3 >&2

@@ -89,7 +89,7 @@ apt() {
 }
 
 install() {
-  say "      Missing, trying apt-get: $*"
+  say "      Installing with apt-get: $*"
   # The lists of a new machine are empty or old, and then the first try fails.
   apt install --no-install-recommends "$@" || { apt update && apt install --no-install-recommends "$@"; }
 }
@@ -102,13 +102,13 @@ if ((${#required[@]} > 0)); then
   install "${required[@]}" || true
 fi
 for package in ${wished[@]+"${wished[@]}"}; do
-  install "$package" || say "      Going on without $package."
+  install "$package" || say "      Continuing without $package."
 done
 
 look_all
 if ((${#required[@]} > 0)); then
   say ""
-  say "These are missing and could not be installed from here:"
+  say "These packages are missing and could not be installed:"
   for reason in "${reasons[@]}"; do say "  - $reason"; done
   fail "install them, then run this again." "On Debian and Ubuntu: sudo apt-get install ${required[*]}"
 fi

@@ -17,7 +17,7 @@ merger() {
   return 1
 }
 
-step "What recording needs: llvm-profdata, Rust"
+step "Prerequisites: llvm-profdata, Rust"
 need_rust
 merger >/dev/null || { command -v rustup && rustup component add llvm-tools; } >/dev/null 2>&1 || scripts/packages.sh profile
 profdata="$(merger)" || fail "llvm-profdata is not installed." "With rustup: rustup component add llvm-tools"
@@ -27,7 +27,7 @@ step_done
 export SIMPLETON="$ROOT/target/profile/release/simpleton"
 counts="$ROOT/target/profile/counts"
 
-step "A Simpleton that counts (about 10 minutes on 2 cores, the first time)"
+step "Simpleton, instrumented (about 10 minutes on 2 cores, the first time)"
 CARGO_TARGET_DIR=target/profile cargo --config "target.'cfg(all())'.rustflags=['-Cprofile-generate=$counts']" \
   build --release --locked || fail "Simpleton did not compile; the first error is above."
 # What is built with it runs while building, and counts, too; so did the last recording.
@@ -41,6 +41,6 @@ step_done
 step "target/release.profdata"
 # Functions that were never called are left out, and not taken for ones that do not matter.
 "$profdata" merge --sparse --output target/release.profdata "$counts" ||
-  fail "$profdata could not read what was counted." "With rustup: rustup component add llvm-tools"
+  fail "$profdata could not read the recorded profile." "With rustup: rustup component add llvm-tools"
 scripts/release.sh stamp >target/release.profdata.for
 step_done "$(du -h target/release.profdata | cut -f 1)"

@@ -10,7 +10,7 @@ steps 4
 ollama="$(setting OLLAMA_BASE_URL)"
 llama_server="$(setting LLAMA_SERVER)"
 
-step "What the system needs: compiler, cmake, Python, Rust"
+step "Prerequisites: compiler, cmake, Python, Rust"
 sets=(run)
 if [[ -z "$ollama$llama_server" ]] && ! scripts/engine.sh --check; then sets+=(engine); fi
 if [[ -z "$ollama" ]] && ! scripts/embedding-model.sh --check; then sets+=(embedding); fi

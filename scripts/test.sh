@@ -5,7 +5,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 steps 6
 
-step "What the tests need from the system"
+step "Prerequisites"
 mapfile -t sets < <(to_build)
 scripts/packages.sh test ${sets[@]+"${sets[@]}"}
 need_rust
@@ -31,7 +31,7 @@ cargo nextest run --locked "$@" || fail "tests failed; the summary above names t
 step_done
 
 if [[ -z "${CI:-}" ]]; then
-  say "[5/6] Fuzzing the image decoder: left out, only in CI; make fuzz does it"
+  say "[5/6] Fuzzing the image decoder: skipped, runs only in CI; use make fuzz"
   STEP=5
 else
   step "Fuzzing the image decoder"
@@ -40,7 +40,7 @@ else
 fi
 
 if (($# > 0)); then
-  say "[6/6] Documentation tests: left out, because tests were picked by name"
+  say "[6/6] Documentation tests: skipped, because tests were selected by name"
 else
   step "Documentation tests: cargo test --doc"
   cargo test --doc --locked --quiet || fail "an example in the documentation failed; see above."

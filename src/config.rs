@@ -54,43 +54,43 @@ pub struct Config {
 #[command(next_help_heading = "Server")]
 #[group(skip)]
 pub struct ServerSettings {
-    /// Address to listen on; 0.0.0.0 for every network this machine is in
+    /// Address to listen on. Use 0.0.0.0 for all network interfaces
     #[arg(long, env = "HOST", default_value = "127.0.0.1", value_parser = value_parser::host)]
     pub host: String,
-    /// Port to listen on; 0 takes a free one
+    /// Port to listen on. Use 0 for any free port
     #[arg(long, env = "PORT", default_value = "8000", value_parser = value_parser::whole(0..=u16::MAX))]
     pub port: u16,
-    /// Keys that open the API, separated by commas, each of 8 to 256 letters, digits and signs without spaces; when none is given one is made at the first start and kept in the data folder
+    /// API keys that clients may use, separated by commas; each has 8 to 256 visible ASCII characters. If unset, a key is generated on first start and saved in the data directory
     #[arg(long, env = "API_KEYS", value_delimiter = ',', hide_env_values = true, value_parser = app::keys::api_key)]
     pub api_keys: Vec<Secret>,
-    /// Folder for everything the server keeps: its key, models, caches and databases
+    /// Directory for everything the server stores: API key, models, caches and databases
     #[arg(long, env = "DATA_DIR", default_value_os_t = DataDir::default_path(), value_parser = value_parser::path)]
     pub data_dir: PathBuf,
-    /// Megabytes a request's body may have
+    /// Maximum size of a request body, in megabytes
     #[arg(long, env = "MAX_BODY_MB", default_value = "32", value_parser = value_parser::whole(1..=1024_u64))]
     pub max_body_mb: u64,
-    /// Megabytes that all large bodies together may take until they are decoded; those of one key may take half of it; further ones wait
+    /// Megabytes of memory for large request bodies that are not decoded yet. One API key may use half of it; further requests wait
     #[arg(long, env = "MAX_BODIES_MB", default_value = "256", value_parser = value_parser::whole(1..=1_048_576_u64))]
     pub max_bodies_mb: u64,
-    /// Seconds a client may pause while it sends its request; after them a body must come at 16 kB a second on average
+    /// Seconds a client may pause while sending a request. A body that takes longer than this must arrive at 16 kB per second or faster
     #[arg(long, env = "REQUEST_TIMEOUT_S", default_value = "30", value_parser = value_parser::seconds(1..=3600))]
     pub request_timeout_s: u64,
-    /// Connections at a time, of which idle ones are closed when more come; by default as many as the limit on open files (ulimit -n) allows, 4096 at most
+    /// Maximum number of open connections; idle ones are closed to make room. Defaults to as many as the limit on open files (ulimit -n) allows, up to 4096
     #[arg(long, env = "MAX_CONNECTIONS", value_parser = value_parser::whole(1..=1_048_576_usize))]
     pub max_connections: Option<usize>,
-    /// Connections that one address (of IPv6 one /64 network) may have at a time; by default half of all, and all for this machine's own; set it when a proxy on another machine stands in front
+    /// Maximum number of open connections from one address (for IPv6, one /64 network). Defaults to half of MAX_CONNECTIONS, and to all of them for this machine's own addresses. Raise it if requests come through a proxy on another machine
     #[arg(long, env = "MAX_CONNECTIONS_PER_ADDRESS", value_parser = value_parser::whole(1..=1_048_576_usize))]
     pub max_connections_per_address: Option<usize>,
-    /// Origins whose web pages may use the API, separated by commas, each as a browser sends it in its Origin header; * for all
+    /// Origins whose web pages may use the API, such as https://app.example.com, separated by commas; * allows all
     #[arg(long, env = "CORS_ORIGINS", value_delimiter = ',', value_parser = value_parser::origin)]
     pub cors_origins: Vec<String>,
-    /// Seconds after which a stream begins although its first event is not there; an error is an event then and no status
+    /// Seconds to wait for a stream's first event before its response headers are sent. Errors after that are sent as an event instead of an HTTP status
     #[arg(long, env = "STREAM_HEADERS_AFTER_S", default_value = "10", value_parser = value_parser::seconds(0..=3600))]
     pub stream_headers_after_s: u64,
-    /// Seconds of silence after which a stream sends a comment, so that no proxy takes it for dead
+    /// Seconds of silence after which a stream sends a comment, so that proxies keep the connection open
     #[arg(long, env = "STREAM_PING_S", default_value = "15", value_parser = value_parser::seconds(1..=3600))]
     pub stream_ping_s: u64,
-    /// Seconds that running replies may take to finish when the server is told to stop
+    /// Seconds to let running requests finish when the server is stopped
     #[arg(long, env = "SHUTDOWN_TIMEOUT_S", default_value = "30", value_parser = value_parser::seconds(0..=3600))]
     pub shutdown_timeout_s: u64,
 }

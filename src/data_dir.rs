@@ -45,14 +45,14 @@ impl DataDir {
     pub fn open(path: &Path) -> Result<Self> {
         let setup = |what: &str, source: std::io::Error| {
             let hint = advice(&source);
-            Error::new(Kind::Setup, format!("The data folder {} {what}; {hint}.", path.display()))
+            Error::new(Kind::Setup, format!("The data directory {} {what}; {hint}.", path.display()))
                 .with_source(source)
         };
         files::private_folder(path).map_err(|source| setup("cannot be created", source))?;
         let mut lock = files::open_private(&path.join("lock")).map_err(|source| match source.kind() {
             ErrorKind::InvalidInput => Error::new(
                 Kind::Setup,
-                format!("{} is not a file of this server's; remove it.", path.join("lock").display()),
+                format!("{} was not created by Simpleton; remove it.", path.join("lock").display()),
             )
             .with_source(source),
             _ => setup("cannot be written to", source),
@@ -80,26 +80,28 @@ impl DataDir {
         let folder = fs::metadata(&self.path).ok()?;
         if folder.mode() & 0o077 != 0 {
             let mode = folder.mode() & 0o7777;
-            found.push(format!("its mode is {mode:o}: close it with chmod 700 '{path}'"));
+            found.push(format!("its mode is {mode:o}, which you can fix with chmod 700 '{path}'"));
         }
         if folder.uid() != rustix::process::geteuid().as_raw() {
-            found.push(format!("it belongs to another user, {}", folder.uid()));
+            found.push(format!("it is owned by another user ({})", folder.uid()));
         }
         if !self.exposed.is_empty() {
             let paths: Vec<String> = self.exposed.iter().map(|path| path.display().to_string()).collect();
-            found.push(format!("the modes of these cannot be changed: {}", paths.join(", ")));
+            found.push(format!("the permissions of these files cannot be changed: {}", paths.join(", ")));
         }
         let found = found.join("; ");
-        (!found.is_empty()).then(|| format!("Other users may get into the data folder {path}: {found}."))
+        (!found.is_empty()).then(|| format!("Other users can access the data directory {path}: {found}."))
     }
 }
 
 /// Advice for a data folder that cannot be written to.
 pub fn advice(source: &std::io::Error) -> &'static str {
     match source.kind() {
-        _ if files::is_full(source) => "its disk is full, make room there",
-        ErrorKind::ReadOnlyFilesystem => "its disk is read-only, set DATA_DIR to a folder on another",
-        _ => "set DATA_DIR to a folder this user may write to",
+        _ if files::is_full(source) => "its disk is full, so free some space",
+        ErrorKind::ReadOnlyFilesystem => {
+            "its disk is read-only, so set DATA_DIR to a directory on another disk"
+        }
+        _ => "set DATA_DIR to a directory that this user can write to",
     }
 }
 
@@ -111,7 +113,7 @@ fn taken(path: &Path, lock: &mut File) -> Error {
     Error::new(
         Kind::Setup,
         format!(
-            "Another Simpleton{who} is running on the data folder {}; stop it, or set DATA_DIR to another folder.",
+            "Another Simpleton server{who} is using the data directory {}; stop it, or set DATA_DIR to another directory.",
             path.display()
         ),
     )
@@ -181,7 +183,7 @@ mod tests {
             symlink(target, data.join("lock")).expect("a link");
             let error = DataDir::open(&data).expect_err("a link");
             assert!(
-                error.message().ends_with("data/lock is not a file of this server's; remove it."),
+                error.message().ends_with("data/lock was not created by Simpleton; remove it."),
                 "{error}"
             );
         }
@@ -192,11 +194,11 @@ mod tests {
     #[test]
     fn each_reason_has_its_own_advice() {
         for (kind, part) in [
-            (ErrorKind::StorageFull, "make room"),
-            (ErrorKind::QuotaExceeded, "make room"),
-            (ErrorKind::FileTooLarge, "make room"),
+            (ErrorKind::StorageFull, "free some space"),
+            (ErrorKind::QuotaExceeded, "free some space"),
+            (ErrorKind::FileTooLarge, "free some space"),
             (ErrorKind::ReadOnlyFilesystem, "read-only"),
-            (ErrorKind::PermissionDenied, "may write to"),
+            (ErrorKind::PermissionDenied, "can write to"),
         ] {
             assert!(advice(&kind.into()).contains(part), "{kind}");
         }

@@ -102,7 +102,7 @@ pub fn is_full(error: &io::Error) -> bool {
 }
 
 fn no_file() -> io::Error {
-    io::Error::new(ErrorKind::InvalidInput, "it is a link, a folder or a device, and not a file")
+    io::Error::new(ErrorKind::InvalidInput, "it is a link, a directory or a device, not a regular file")
 }
 
 #[cfg(test)]

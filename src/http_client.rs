@@ -31,13 +31,13 @@ use crate::{
 #[command(next_help_heading = "Backend timeouts")]
 #[group(skip)]
 pub struct Settings {
-    /// Milliseconds to wait for a connection to a backend that is another server, such as Ollama
+    /// Milliseconds to wait for a connection to a backend server such as Ollama
     #[arg(long, env = "BACKEND_CONNECT_TIMEOUT_MS", default_value = "3000", value_parser = milliseconds(1..=600_000))]
     pub backend_connect_timeout_ms: u64,
-    /// Seconds to wait for the first byte of such a server's answer, loading a model included
+    /// Seconds to wait for the first byte of a backend server's response, including the time to load a model
     #[arg(long, env = "BACKEND_FIRST_BYTE_TIMEOUT_S", default_value = "300", value_parser = seconds(1..=86_400))]
     pub backend_first_byte_timeout_s: u64,
-    /// Seconds such a server may pause between two parts of its answer
+    /// Seconds to wait for the next part of a backend server's response
     #[arg(long, env = "BACKEND_IDLE_TIMEOUT_S", default_value = "60", value_parser = seconds(1..=86_400))]
     pub backend_idle_timeout_s: u64,
 }

@@ -133,10 +133,10 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener> {
     TcpListener::bind((host, port)).await.map_err(|source| {
         let message = match source.kind() {
             ErrorKind::AddrInUse => {
-                format!("Port {port} on {host} is taken by another program; stop that one, or set PORT.")
+                format!("Port {port} on {host} is in use by another program; stop it, or change PORT.")
             }
             ErrorKind::PermissionDenied => {
-                format!("This user may not listen on port {port}; set PORT to one above 1023.")
+                format!("This user may not listen on port {port}; set PORT to 1024 or above.")
             }
             _ => format!("The server cannot listen on {}; check HOST and PORT.", authority(host, port)),
         };
@@ -158,7 +158,7 @@ fn connection_limits(settings: &ServerSettings) -> ConnectionLimits {
     let total = match settings.max_connections {
         Some(wanted) if wanted > free => {
             tracing::warn!(
-                "MAX_CONNECTIONS is {wanted}, and the limit on open files (ulimit -n), {files}, allows {free}"
+                "MAX_CONNECTIONS is {wanted}, but the limit on open files (ulimit -n) of {files} allows only {free}"
             );
             free
         }

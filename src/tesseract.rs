@@ -22,13 +22,13 @@ use crate::{
 #[command(next_help_heading = "Vision")]
 #[group(skip)]
 pub struct Settings {
-    /// Reader of text in images when a request names no model: a vision model (model) or Tesseract (tesseract), which is far better at documents
+    /// OCR engine for requests that name no model: a vision model (model), or Tesseract (tesseract), which is far better at documents
     #[arg(long, env = "OCR_ENGINE", default_value = "model", value_parser = word(OcrEngine::WORDS))]
     pub ocr_engine: OcrEngine,
-    /// Languages that Tesseract looks for, joined by a plus; each needs its package, such as tesseract-ocr-deu
+    /// Languages for Tesseract, joined by a plus, such as eng+deu. Each one needs its package, such as tesseract-ocr-deu
     #[arg(long, env = "OCR_LANGUAGES", default_value = "eng", value_parser = languages)]
     pub ocr_languages: String,
-    /// The tesseract program; looked for on PATH when not given
+    /// Path of the tesseract program. Defaults to the one on PATH
     #[arg(long, env = "TESSERACT", value_parser = path)]
     pub tesseract: Option<PathBuf>,
 }
@@ -51,7 +51,7 @@ fn languages(text: &str) -> Result<String, String> {
     if text.len() <= 256 && text.split('+').all(sane) {
         Ok(text.to_owned())
     } else {
-        Err("must be names of Tesseract's languages joined by a plus, like eng or eng+deu".to_owned())
+        Err("must be Tesseract languages joined by a plus, such as eng or eng+deu".to_owned())
     }
 }
 
@@ -117,7 +117,7 @@ impl Tesseract {
     pub async fn read(&self, image: &Image) -> Result<String> {
         let room = timeout(PATIENCE, self.room.acquire()).await;
         let _room = room.map_err(|_| {
-            Error::new(Kind::Busy, "Too many images are being read; send it again later.")
+            Error::new(Kind::Busy, "Too many images are being read; try again later.")
                 .retry_after(Duration::from_secs(5))
         })?;
         let arguments = ["stdin", "stdout", "-l", &self.languages];
@@ -133,7 +133,7 @@ impl Tesseract {
         timeout(VERSION_TIMEOUT, self.run(&[flag], &[])).await.map_err(|_| {
             Error::new(
                 Kind::Setup,
-                "The tesseract program does not answer; check TESSERACT, or set OCR_ENGINE=model.",
+                "The tesseract program does not respond; check TESSERACT, or set OCR_ENGINE=model.",
             )
         })?
     }
@@ -151,7 +151,7 @@ impl Tesseract {
             .spawn()
             .map_err(|source| missing().with_source(source))?;
         let failed = |source: std::io::Error| {
-            Error::new(Kind::BadGateway, "Tesseract could not be talked to.").with_source(source)
+            Error::new(Kind::BadGateway, "Communication with Tesseract failed.").with_source(source)
         };
         let stdin = child.stdin.take();
         let write = async move {

@@ -84,7 +84,7 @@ fn whole_time(
         number.filter(|number| range.contains(number)).ok_or_else(|| {
             let (least, most) = (range.start(), range.end());
             format!(
-                "must be a whole number of {units} from {least} to {most}, also as a duration such as 90s, 5m or 1h30m"
+                "must be a whole number of {units} from {least} to {most}, or a duration such as 90s, 5m or 1h30m"
             )
         })
     }
@@ -121,7 +121,7 @@ pub fn host(text: &str) -> Result<String, String> {
     if is_ipv6 || inner.is_none() && is_name(text) {
         Ok(bare.to_owned())
     } else {
-        Err("must be an address or a name of this machine, such as 127.0.0.1, 0.0.0.0, :: or localhost; the port has a setting of its own, PORT".to_owned())
+        Err("must be an address or a name of this machine without a port, such as 127.0.0.1, 0.0.0.0, :: or localhost; the port is set by PORT".to_owned())
     }
 }
 

@@ -181,7 +181,7 @@ fn a_full_disk_at_the_first_start_is_said_to_be_full() {
     let folder = tempfile::tempdir().unwrap();
     let (ok, _, told) =
         run(after("ulimit -f 0", &folder).args(["serve", "--data-dir", "data"]).env("PORT", "0"));
-    assert!(!ok && told.contains("data/api-key; its disk is full, make room there"), "{told}");
+    assert!(!ok && told.contains("data/api-key; its disk is full, so free some space"), "{told}");
     assert!(!told.contains("readable"), "{told}");
 }
 
@@ -275,12 +275,12 @@ fn misspelt_names_are_told_at_the_start_and_a_fault_in_the_file_by_its_line() {
     let (ok, _, told) = run(command.arg("serve").env("OLLAMA_BASE_URL", "http://127.0.0.1:1"));
     assert!(!ok && told.contains("cannot listen on 192.0.2.1:8000"), "{told}");
     for expected in [
-        "PORTT (.env, line 1) is no setting and not used; did you mean PORT?",
+        "PORTT (.env, line 1) is not a setting and is ignored; did you mean PORT?",
         // Also where the right one has a value.
-        "PORTT (environment) is no setting and not used; did you mean PORT?",
-        "API_KEY (.env, line 3) is no setting and not used; did you mean API_KEYS?",
-        "ENGINE_PARALEL (environment) is no setting and not used; did you mean ENGINE_PARALLEL?",
-        "Names in .env that are no settings, and not used: FOO (line 4).",
+        "PORTT (environment) is not a setting and is ignored; did you mean PORT?",
+        "API_KEY (.env, line 3) is not a setting and is ignored; did you mean API_KEYS?",
+        "ENGINE_PARALEL (environment) is not a setting and is ignored; did you mean ENGINE_PARALLEL?",
+        "Unknown names in .env are ignored: FOO (line 4).",
     ] {
         assert_eq!(told.matches(expected).count(), 1, "{expected} in {told}");
     }
@@ -295,7 +295,7 @@ fn misspelt_names_are_told_at_the_start_and_a_fault_in_the_file_by_its_line() {
     fs::remove_file(&file).unwrap();
     assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
     let (ok, _, told) = run(simpleton(&folder).arg("config"));
-    assert!(!ok && told.contains("and not a file"), "a pipe does not hold the start: {told}");
+    assert!(!ok && told.contains("not a regular file"), "a pipe does not hold the start: {told}");
 }
 
 #[test]
@@ -339,8 +339,8 @@ fn the_doctor_says_what_is_amiss_and_what_to_do() {
     command.arg("doctor").env("PORT", "0").env("PATH", "/nowhere");
     let (ok, found, _) = run(&mut command);
     assert!(!ok);
-    assert!(found.contains("amiss  engine") && found.contains("simpleton engine install"), "{found}");
-    assert!(found.contains("ok     models       simpleton-demo"), "{found}");
+    assert!(found.contains("error  engine") && found.contains("simpleton engine install"), "{found}");
+    assert!(found.contains("ok     models         simpleton-demo"), "{found}");
     command.env("LLAMA_SERVER", engine());
     let (ok, found, _) = run(&mut command);
     assert!(ok, "{found}");
@@ -369,11 +369,14 @@ fn without_an_engine_everybody_says_so() {
     let amiss = "The embedded engine (llama-server) is not installed: run `simpleton engine install`";
     assert_eq!(told[0], format!("Simpleton 0.1.0 is running on {url}"));
     assert!(
-        told[1].starts_with("  but      prompts cannot be answered: ") && told[1].contains(amiss),
+        told[1].starts_with("  problem  prompts cannot be answered: ") && told[1].contains(amiss),
         "{told:?}"
     );
     // No curl that would get a 503, and no key for whatever keeps this output.
-    assert_eq!(told[2..], [format!("  docs     {url}/docs"), format!("  API key  made just now, in {key}")]);
+    assert_eq!(
+        told[2..],
+        [format!("  docs     {url}/docs"), format!("  API key  created just now, saved in {key}")]
+    );
     let (ok, health, error) = run(program().arg("health"));
     assert!(!ok && health.contains("\"status\":\"unhealthy\"") && error.contains(amiss), "{health}{error}");
     let (ok, found, _) = run(program().arg("doctor"));
@@ -422,7 +425,7 @@ fn with_an_engine_everybody_is_content() {
     let (ok, health, error) = run(program().arg("health"));
     assert!(ok && health.contains("\"status\":\"healthy\""), "{health}{error}");
     let (ok, found, error) = run(program().arg("doctor"));
-    assert!(ok && found.contains("a healthy server answers on"), "{found}{error}");
+    assert!(ok && found.contains("a healthy server is running on"), "{found}{error}");
 }
 
 #[test]
@@ -435,10 +438,10 @@ fn models_are_imported_listed_and_removed() {
     let listed = model(&["list"]).1;
     assert!(listed.starts_with("In ") && listed.contains("mine:v1"), "{listed}");
     let (ok, _, error) = model(&["import", "mine:v1", gguf.to_str().unwrap()]);
-    assert!(!ok && error.contains("There is a model mine:v1 already; --force replaces it."), "{error}");
+    assert!(!ok && error.contains("The model mine:v1 already exists; use --force to replace it."), "{error}");
     assert!(model(&["import", "--force", "mine:v1", gguf.to_str().unwrap()]).0);
     let (ok, _, error) = model(&["import", "other", "missing.gguf"]);
-    assert!(!ok && error == "There is no file missing.gguf.\n", "{error}");
+    assert!(!ok && error == "The file missing.gguf does not exist.\n", "{error}");
     assert!(model(&["remove", "mine:v1"]).0);
     assert!(!model(&["list"]).1.contains("mine:v1"));
     let (ok, _, error) = model(&["import", "mine", "/dev/null"]);
@@ -476,10 +479,10 @@ fn the_models_that_are_listed_are_those_of_the_backend_in_use() {
         run(simpleton(&folder).arg("model").args(arguments).env("OLLAMA_BASE_URL", &url))
     };
     let (ok, listed, told) = model(&["list"]);
-    assert!(ok && listed.starts_with(&format!("Of Ollama at {url}:\n")), "{listed}{told}");
+    assert!(ok && listed.starts_with(&format!("Models on the Ollama server at {url}:\n")), "{listed}{told}");
     assert!(listed.contains("qwen2.5:7b      4.7 GB  completion, tools"), "{listed}");
     assert!(!listed.contains("simpleton-demo") && !folder.path().join(".local").exists());
     let gguf = std::path::absolute("models/demo/simpleton-demo.gguf").unwrap();
     let (ok, said, _) = model(&["import", "mine", gguf.to_str().unwrap()]);
-    assert!(ok && said.contains("the server answers with Ollama's models and not with this one"), "{said}");
+    assert!(ok && said.contains("the server uses Ollama's models"), "{said}");
 }

@@ -88,7 +88,7 @@ fn hash(key: &[u8]) -> [u8; 32] {
 fn make(path: &Path) -> Result<Secret> {
     let mut bytes = [0u8; 32];
     getrandom::fill(&mut bytes).map_err(|source| {
-        Error::new(Kind::Setup, "The system gives no random numbers.").with_source(source)
+        Error::new(Kind::Setup, "The system's random number generator does not work.").with_source(source)
     })?;
     let key = bytes.iter().fold(String::from("sk-"), |mut key, byte| {
         key.push_str(&format!("{byte:02x}"));
@@ -96,7 +96,7 @@ fn make(path: &Path) -> Result<Secret> {
     });
     files::replace(path, format!("{key}\n").as_bytes()).map_err(|source| {
         let advice = advice(&source);
-        Error::new(Kind::Setup, format!("No API key can be written to {}; {advice}.", path.display()))
+        Error::new(Kind::Setup, format!("The API key cannot be saved in {}; {advice}.", path.display()))
             .with_source(source)
     })?;
     Ok(Secret::new(key))
@@ -115,7 +115,7 @@ fn unfit(path: &Path) -> Error {
     Error::new(
         Kind::Setup,
         format!(
-            "What stands in {path} is no API key: write one of {LEAST_LENGTH} to {MOST_LENGTH} visible ASCII characters into it, or remove the file, and a new key is made."
+            "{path} does not contain a valid API key: write one of {LEAST_LENGTH} to {MOST_LENGTH} visible ASCII characters to it, or remove the file to have a new key generated."
         ),
     )
 }
@@ -173,6 +173,6 @@ mod tests {
     fn a_key_that_cannot_be_written_is_not_said_to_be_unreadable() {
         let folder = tempfile::tempdir().expect("a folder");
         let error = Keys::open(&[], &folder.path().join("missing")).map(drop).expect_err("no folder");
-        assert!(error.message().starts_with("No API key can be written to "), "{error}");
+        assert!(error.message().starts_with("The API key cannot be saved in "), "{error}");
     }
 }

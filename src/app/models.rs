@@ -18,13 +18,13 @@ use crate::{
 #[command(next_help_heading = "Default models")]
 #[group(skip)]
 pub struct Settings {
-    /// Model for text when a request names none; else qwen2.5:7b with Ollama, the largest installed one without
+    /// Model for text when a request names none. Defaults to qwen2.5:7b with Ollama, and otherwise to the largest installed model
     #[arg(long, env = "DEFAULT_INFERENCE_MODEL", value_name = "MODEL", value_parser = model_name)]
     pub default_inference_model: Option<ModelName>,
-    /// Model for embeddings when a request names none; else nomic-embed-text with Ollama, the best installed one without
+    /// Model for embeddings when a request names none. Defaults to nomic-embed-text with Ollama, and otherwise to the best installed model
     #[arg(long, env = "DEFAULT_EMBEDDING_MODEL", value_name = "MODEL", value_parser = model_name)]
     pub default_embedding_model: Option<ModelName>,
-    /// Model for pictures when a request names none; else llava with Ollama, the largest installed one without
+    /// Model for images when a request names none. Defaults to llava with Ollama, and otherwise to the largest installed model that sees images
     #[arg(long, env = "DEFAULT_VISION_MODEL", value_name = "MODEL", value_parser = model_name)]
     pub default_vision_model: Option<ModelName>,
 }

@@ -20,13 +20,13 @@ use crate::{
 #[command(next_help_heading = "Vision")]
 #[group(skip)]
 pub struct Settings {
-    /// Megabytes that the file of a picture may have
+    /// Maximum size of an image file, in megabytes
     #[arg(long, env = "VISION_MAX_IMAGE_MB", default_value = "20", value_parser = whole(1..=1024_u64))]
     pub vision_max_image_mb: u64,
-    /// Pixels that a picture may have, and that are decoded at the same time: each takes 3 to 12 bytes of memory meanwhile
+    /// Maximum number of pixels in an image, and in all images being decoded at once; each pixel takes 3 to 12 bytes of memory
     #[arg(long, env = "VISION_MAX_PIXELS", default_value = "50000000", value_parser = whole(1_000_000..=1_000_000_000_u64))]
     pub vision_max_pixels: u64,
-    /// Pixels of a picture's longer side as models get it; larger pictures are scaled down
+    /// Maximum length of an image's longer side, in pixels; larger images are scaled down before a model gets them
     #[arg(long, env = "VISION_MAX_SIDE", default_value = "2048", value_parser = whole(64..=16_384_u32))]
     pub vision_max_side: u32,
 }

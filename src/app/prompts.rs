@@ -63,7 +63,7 @@ fn check_names(folder: &Path) -> Result<()> {
         let Some(name) = name.to_str().filter(|name| name.ends_with(".txt")) else { continue };
         if !ALL.iter().any(|(known, _)| *known == name) {
             let names: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();
-            let problem = format!("is no prompt; these are: {}", names.join(", "));
+            let problem = format!("is not the name of a prompt; rename it to one of {}", names.join(", "));
             return Err(unusable(&folder.join(name), &problem));
         }
     }
@@ -74,7 +74,7 @@ fn text(folder: &Path, (name, built_in): Prompt) -> Result<String> {
     let path = folder.join(name);
     let own = match files::read(&path, MAX_BYTES) {
         Ok(bytes) => String::from_utf8(bytes)
-            .map_err(|source| unusable(&path, "cannot be read as text in UTF-8").with_source(source))?,
+            .map_err(|source| unusable(&path, "is not valid UTF-8").with_source(source))?,
         Err(source) if source.kind() == ErrorKind::NotFound => built_in.to_owned(),
         Err(source) if source.kind() == ErrorKind::FileTooLarge => {
             return Err(unusable(&path, "has more than 64 kB").with_source(source));
@@ -82,7 +82,7 @@ fn text(folder: &Path, (name, built_in): Prompt) -> Result<String> {
         Err(source) => return Err(unusable(&path, "cannot be read").with_source(source)),
     };
     match own.trim() {
-        "" => Err(unusable(&path, "is empty; write a prompt into it, or remove it")),
+        "" => Err(unusable(&path, "is empty; write a prompt to it, or remove it")),
         prompt => Ok(prompt.to_owned()),
     }
 }
@@ -109,7 +109,7 @@ mod tests {
             ("ocr.txt", &b" \n"[..], "is empty"),
             ("ocr.txt", b"\xff\xfe", "UTF-8"),
             ("ocr.txt", &[b'x'; 64 * 1024 + 1], "64 kB"),
-            ("orc.txt", b"Read it.", "is no prompt"),
+            ("orc.txt", b"Read it.", "is not the name of a prompt"),
         ] {
             fs::write(folder.join(name), content).expect("a file");
             let error = Prompts::load(data.path()).expect_err(problem);

@@ -40,7 +40,7 @@ use crate::{
 #[command(next_help_heading = "Ollama")]
 #[group(skip)]
 pub struct Settings {
-    /// An Ollama server to use instead of the embedded engine, such as http://localhost:11434
+    /// URL of an Ollama server to use instead of the embedded engine, such as http://localhost:11434
     #[arg(long, env = "OLLAMA_BASE_URL", value_name = "URL", value_parser = server_url("http://localhost:11434", &["/v1", "/api"]))]
     pub ollama_base_url: Option<String>,
 }

@@ -51,28 +51,28 @@ use crate::{
 #[command(next_help_heading = "Cache")]
 #[group(skip)]
 pub struct Settings {
-    /// Whether answers are kept, and identical requests that run at the same time are asked once
+    /// Whether to cache answers, and to run identical simultaneous requests only once
     #[arg(long, env = "CACHE_ENABLED", default_value = "true", action = clap::ArgAction::Set, value_parser = switch)]
     pub cache_enabled: bool,
-    /// Seconds that an answer about a picture is kept
+    /// Seconds to keep answers about images
     #[arg(long, env = "CACHE_TTL", default_value = "3600", value_parser = seconds(0..=31_536_000))]
     pub cache_ttl: u64,
-    /// Seconds that an embedding is kept
+    /// Seconds to keep embeddings
     #[arg(long, env = "CACHE_EMBEDDING_TTL", default_value = "86400", value_parser = seconds(0..=31_536_000))]
     pub cache_embedding_ttl: u64,
-    /// Seconds that generated text is kept
+    /// Seconds to keep generated text
     #[arg(long, env = "CACHE_INFERENCE_TTL", default_value = "3600", value_parser = seconds(0..=31_536_000))]
     pub cache_inference_ttl: u64,
-    /// Whether API keys share entries (shared) or each has its own (key); shared lets one see by the time taken what another has asked
+    /// Whether API keys share cache entries (shared) or each has its own (key). With shared, response times can reveal what others have asked
     #[arg(long, env = "CACHE_SCOPE", default_value = "shared", value_parser = word(Scope::WORDS))]
     pub cache_scope: Scope,
-    /// Megabytes of memory for entries that are used often
+    /// Megabytes of memory for frequently used cache entries
     #[arg(long, env = "CACHE_MAX_MEMORY_MB", default_value = "64", value_parser = whole(1..=1_048_576_u64))]
     pub cache_max_memory_mb: u64,
-    /// Megabytes of disk for all entries
+    /// Megabytes of disk space for all cache entries
     #[arg(long, env = "CACHE_MAX_DISK_MB", default_value = "1024", value_parser = whole(1..=16_777_216_u64))]
     pub cache_max_disk_mb: u64,
-    /// A Redis or Valkey server to keep entries in instead of the data folder, such as redis://localhost:6379
+    /// URL of a Redis or Valkey server to keep cache entries in instead of the data directory, such as redis://localhost:6379
     #[arg(long, env = "REDIS_URL", value_name = "URL", value_parser = redis::redis_url)]
     pub redis_url: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! `simpleton doctor`: looks at everything the server needs and says what to do about what is amiss.
+//! `simpleton doctor`: checks everything the server needs and explains how to fix problems.
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -18,10 +18,10 @@ use crate::{
 };
 
 /// # Errors
-/// `Kind::Setup` when something is amiss; every finding has been printed by then.
+/// `Kind::Setup` when there are problems; every finding has been printed by then.
 pub(super) fn run(config: &Config) -> Result<()> {
     let mut report = Report::default();
-    report.note("data folder", data_folder(config));
+    report.note("data directory", data_directory(config));
     runtime()?.block_on(async {
         report.note("address", address(config).await);
         if config.ocr.ocr_engine == OcrEngine::Tesseract {
@@ -35,37 +35,37 @@ pub(super) fn run(config: &Config) -> Result<()> {
             }
         }
     });
-    match report.amiss {
+    match report.problems {
         0 => Ok(()),
-        1 => Err(Error::new(Kind::Setup, "One thing is amiss; see above.")),
-        amiss => Err(Error::new(Kind::Setup, format!("{amiss} things are amiss; see above."))),
+        1 => Err(Error::new(Kind::Setup, "1 problem found; see above.")),
+        problems => Err(Error::new(Kind::Setup, format!("{problems} problems found; see above."))),
     }
 }
 
 #[derive(Default)]
 struct Report {
-    amiss: usize,
+    problems: usize,
 }
 
 impl Report {
     fn note(&mut self, what: &str, finding: Result<String>) {
         match finding {
-            Ok(finding) => say(format_args!("ok     {what:12} {finding}")),
+            Ok(finding) => say(format_args!("ok     {what:14} {finding}")),
             Err(error) => {
-                self.amiss += 1;
-                say(format_args!("amiss  {what:12} {}", error.chain()));
+                self.problems += 1;
+                say(format_args!("error  {what:14} {}", error.chain()));
             }
         }
     }
 }
 
-fn data_folder(config: &Config) -> Result<String> {
+fn data_directory(config: &Config) -> Result<String> {
     let path = &config.server.data_dir;
     match DataDir::open(path) {
         Ok(data_dir) => Ok(data_dir.exposure().unwrap_or_else(|| path.display().to_string())),
         // A server that runs holds the lock, and that is as it should be.
         Err(error) if error.message().starts_with("Another Simpleton") => {
-            Ok(format!("{} (a server is running on it)", path.display()))
+            Ok(format!("{} (in use by a running server)", path.display()))
         }
         Err(error) => Err(error),
     }
@@ -78,11 +78,11 @@ async fn address(config: &Config) -> Result<String> {
         Ok(_) => Ok(format!("{shown} is free")),
         Err(source) if source.kind() == std::io::ErrorKind::AddrInUse => {
             let health = super::serve::health_of(config).await?;
-            match health.amiss() {
-                None => Ok(format!("a healthy server answers on {shown}")),
-                Some(amiss) => Err(Error::new(
+            match health.problem() {
+                None => Ok(format!("a healthy server is running on {shown}")),
+                Some(problem) => Err(Error::new(
                     Kind::Setup,
-                    format!("the server on {shown} is {}: {amiss}", health.status()),
+                    format!("the server on {shown} is {}: {problem}", health.status()),
                 )),
             }
         }
@@ -114,10 +114,10 @@ async fn engine(config: &Config, report: &mut Report) {
 /// Findings, in the words of `/health` when something is wrong.
 fn judged(part: Part, found: Result<String>) -> Result<String> {
     let Some(detail) = part.detail else { return found };
-    let amiss = Error::new(Kind::Setup, detail);
+    let problem = Error::new(Kind::Setup, detail);
     match found.as_ref().err().and_then(Error::causes) {
-        Some(causes) => Err(amiss.with_source(causes)),
-        None => Err(amiss),
+        Some(causes) => Err(problem.with_source(causes)),
+        None => Err(problem),
     }
 }
 

@@ -17,9 +17,9 @@ use crate::{
 
 #[derive(Subcommand)]
 pub(super) enum Action {
-    /// Say which llama-server is used
+    /// Show which llama-server is used
     Status,
-    /// Build llama-server from source into the data folder (once; 6 to 15 minutes on 2 cores)
+    /// Build llama-server from source into the data directory (6 to 15 minutes on 2 cores)
     Install,
 }
 
@@ -68,9 +68,9 @@ fn install(data_dir: &Path) -> Result<()> {
             .status()
             .map_err(broken)?;
         if !status.success() {
-            return Err(Error::new(Kind::Setup, "The engine was not installed; the reason is above."));
+            return Err(Error::new(Kind::Setup, "The engine could not be installed; see the output above."));
         }
     }
-    say(format_args!("The engine is in {}.", data_dir.join("engine").display()));
+    say(format_args!("The engine is installed in {}.", data_dir.join("engine").display()));
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::{
     error::Error,
 };
 
-/// Self-hosted AI in one program: chat, embeddings and vision behind one API
+/// A self-hosted AI server: chat, embeddings and vision behind one API
 #[derive(Parser)]
 #[command(name = "simpleton", version, arg_required_else_help = true)]
 struct Cli {
@@ -28,17 +28,17 @@ struct Cli {
 enum Command {
     /// Start the server
     Serve,
-    /// The models on this machine's disk, and of the Ollama server that is in use
+    /// Manage models
     #[command(subcommand)]
     Model(model::Action),
-    /// The program behind the embedded engine
+    /// Manage the embedded engine (llama-server)
     #[command(subcommand)]
     Engine(engine::Action),
-    /// Look at everything the server needs and say what to do about what is amiss
+    /// Check everything the server needs, and explain how to fix problems
     Doctor,
-    /// Print the effective settings and where each comes from
+    /// Print all settings and where each value comes from
     Config(config::Options),
-    /// Ask the running server for its health; exit status 0 when it can answer prompts
+    /// Print the health of the running server. Exits with 0 if it can answer prompts
     Health,
 }
 
@@ -97,9 +97,7 @@ fn with_settings(command: clap::Command) -> clap::Command {
         let is_setting = arg.get_env().is_some();
         arg.hide(is_setting)
     };
-    command
-        .mut_args(hide)
-        .after_help("Takes every setting as a flag as well; `simpleton serve --help` lists them.")
+    command.mut_args(hide).after_help("All settings can be given as flags; see `simpleton serve --help`.")
 }
 
 fn sources(matches: &ArgMatches) -> Result<Sources, String> {

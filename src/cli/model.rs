@@ -20,13 +20,13 @@ use crate::{
 
 #[derive(Subcommand)]
 pub(super) enum Action {
-    /// List the models that the server answers with, and what they can do
+    /// List the available models and what they can do
     List,
     /// Install a model from a GGUF file
     Import(ImportOptions),
-    /// Remove a model and the files that no other model uses
+    /// Remove a model, and its files that no other model uses
     Remove {
-        /// Its name, as `simpleton model list` prints it
+        /// Name of the model, as printed by `simpleton model list`
         name: ModelName,
     },
 }
@@ -35,12 +35,12 @@ pub(super) enum Action {
 pub(super) struct ImportOptions {
     /// Name of the model, such as qwen2.5:7b
     name: ModelName,
-    /// The GGUF file; do not change it afterwards: where the file system can, it is linked and not copied
+    /// GGUF file to import. Do not change it afterwards: if possible, it is hard-linked instead of copied
     file: PathBuf,
-    /// The GGUF file with the vision projector (mmproj) that belongs to it
+    /// GGUF file with the model's vision projector (mmproj)
     #[arg(long, value_name = "FILE")]
     projector: Option<PathBuf>,
-    /// Replace a model that has this name already
+    /// Replace an existing model of the same name
     #[arg(long)]
     force: bool,
 }
@@ -53,9 +53,7 @@ pub(super) fn run(action: &Action, config: &Config) -> Result<()> {
         (Action::Import(options), ollama) => {
             import(&model_store()?, options)?;
             if ollama.is_some() {
-                say(
-                    "OLLAMA_BASE_URL is set: as long as it is, the server answers with Ollama's models and not with this one.",
-                );
+                say("OLLAMA_BASE_URL is set, so the server uses Ollama's models. Unset it to use this one.");
             }
             Ok(())
         }
@@ -84,7 +82,7 @@ fn list_installed(model_store: &ModelStore) -> Result<()> {
         .folders()
         .map(|folder| match folder.is_dir() {
             true => folder.display().to_string(),
-            false => format!("{} (which does not exist)", folder.display()),
+            false => format!("{} (does not exist)", folder.display()),
         })
         .collect();
     print(&format!("In {}:", folders.join(" and ")), entries.iter().map(|entry| &entry.model).collect());
@@ -99,7 +97,7 @@ fn list_ollama(url: &str, config: &Config) -> Result<()> {
         let message = format!("Ollama at {url} has no models; get one with: ollama pull qwen2.5:7b");
         return Err(Error::new(Kind::Setup, message));
     }
-    print(&format!("Of Ollama at {url}:"), models.iter().collect());
+    print(&format!("Models on the Ollama server at {url}:"), models.iter().collect());
     Ok(())
 }
 

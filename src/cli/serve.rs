@@ -63,9 +63,9 @@ pub(super) fn run(config: &Config, doubts: &[String]) -> Result<()> {
 pub(super) fn health(config: &Config) -> Result<()> {
     let health = runtime()?.block_on(health_of(config))?;
     say(&health.text);
-    match health.amiss() {
-        Some(amiss) if health.status() == Status::Unhealthy.as_str() => {
-            Err(Error::new(Kind::Setup, format!("Prompts cannot be answered: {amiss}")))
+    match health.problem() {
+        Some(problem) if health.status() == Status::Unhealthy.as_str() => {
+            Err(Error::new(Kind::Setup, format!("Prompts cannot be answered: {problem}")))
         }
         _ => Ok(()),
     }
@@ -83,7 +83,7 @@ impl ServerHealth {
     }
 
     /// Reason for the status, unless it is healthy.
-    pub(super) fn amiss(&self) -> Option<String> {
+    pub(super) fn problem(&self) -> Option<String> {
         if self.status() == Status::Healthy.as_str() {
             return None;
         }
@@ -91,7 +91,7 @@ impl ServerHealth {
         let detail = parts
             .filter(|(_, part)| part["status"] == self.json["status"])
             .find_map(|(_, part)| part["detail"].as_str());
-        Some(detail.unwrap_or("it does not say why").to_owned())
+        Some(detail.unwrap_or("it gives no reason").to_owned())
     }
 }
 
@@ -107,7 +107,11 @@ pub(super) async fn health_of(config: &Config) -> Result<ServerHealth> {
     let authority = authority(host, config.server.port);
     let url = format!("http://{authority}");
     let client = Client::new("Simpleton", Target::Url(url), timeouts)?;
-    let response = client.send(Method::GET, "/health", None).await?;
+    let response = client.send(Method::GET, "/health", None).await;
+    let response = response.map_err(|error| match error.kind() {
+        Kind::Unavailable => not_running(&authority, &error),
+        _ => error,
+    })?;
     let status = response.status();
     let body = response.bytes(1024 * 1024).await?;
     let text = String::from_utf8_lossy(&body).into_owned();
@@ -115,20 +119,28 @@ pub(super) async fn health_of(config: &Config) -> Result<ServerHealth> {
     if status == 200 && json["ollama_status"].is_string() {
         Ok(ServerHealth { text, json })
     } else {
-        Err(Error::new(Kind::Setup, format!("What answers on {authority} is not Simpleton.")))
+        Err(Error::new(
+            Kind::Setup,
+            format!("A program other than Simpleton is listening on {authority}; stop it, or change PORT."),
+        ))
     }
+}
+
+fn not_running(authority: &str, error: &Error) -> Error {
+    let message = format!(
+        "No Simpleton server is running on {authority}; start it with `simpleton serve`, or set HOST and PORT to its address."
+    );
+    Error::new(Kind::Setup, message).with_source(error.causes().unwrap_or_default())
 }
 
 /// For what goes on behind the scenes: requests are served by threads of their own.
 pub(super) fn runtime() -> Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|source| Error::new(Kind::Setup, "The system gives no threads.").with_source(source))
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|source| {
+        Error::new(Kind::Setup, "The system does not allow any more threads.").with_source(source)
+    })
 }
 
-/// One line in the log says what has been started, and another what is amiss.
+/// One line in the log says what has been started, and another what is wrong.
 fn record_start(server: &Server, config: &Config, health: &Health) -> Result<()> {
     let app = server.app();
     let history = config.history.file(&config.server.data_dir);
@@ -165,21 +177,23 @@ fn announce(server: &Server, health: &Health) -> Result<()> {
         // Whatever keeps a program's output is no place for a key.
         Some(NewKey(key)) if std::io::stdout().is_terminal() => {
             let key = key.expose().to_owned();
-            (key.clone(), format!("{key}  (made just now, kept in {})", path.display()))
+            (key.clone(), format!("{key}  (created just now, saved in {})", path.display()))
         }
-        Some(_) => (format!("$(cat '{}')", path.display()), format!("made just now, in {}", path.display())),
+        Some(_) => {
+            (format!("$(cat '{}')", path.display()), format!("created just now, saved in {}", path.display()))
+        }
         None if server.has_own_key() => {
             (format!("$(cat '{}')", path.display()), format!("in {}", path.display()))
         }
-        None => ("YOUR_KEY".to_owned(), "one of those in API_KEYS; put it in place of YOUR_KEY".to_owned()),
+        None => ("YOUR_KEY".to_owned(), "one of API_KEYS; replace YOUR_KEY with it".to_owned()),
     };
     let version = env!("CARGO_PKG_VERSION");
     let mut text = match (health.status(), health.detail()) {
         (Status::Unhealthy, Some(detail)) => format!(
-            "Simpleton {version} is running on {url}\n  but      prompts cannot be answered: {detail}{}\n",
+            "Simpleton {version} is running on {url}\n  problem  prompts cannot be answered: {detail}{}\n",
             cause(health)
         ),
-        (_, Some(detail)) => format!("Simpleton {version} is ready on {url}\n  note     {detail}\n"),
+        (_, Some(detail)) => format!("Simpleton {version} is ready on {url}\n  warning  {detail}\n"),
         (_, None) => format!("Simpleton {version} is ready on {url}\n"),
     };
     text.push_str(&format!("  docs     {url}/docs\n  API key  {known}\n"));
@@ -207,7 +221,9 @@ fn stop_signal() -> Result<impl Future<Output = ()>> {
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     Ok(async move {
         let _ = tokio::select! { got = terminate.recv() => got, got = interrupt.recv() => got };
-        tracing::info!("stopping: running replies may finish; a second signal stops at once");
+        tracing::info!(
+            "shutting down: waiting for running requests to finish; a second signal stops at once"
+        );
         tokio::spawn(async move {
             let _ = tokio::select! { got = terminate.recv() => got, got = interrupt.recv() => got };
             std::process::exit(130);
@@ -216,7 +232,8 @@ fn stop_signal() -> Result<impl Future<Output = ()>> {
 }
 
 fn listen(kind: SignalKind) -> Result<Signal> {
-    signal(kind).map_err(|source| Error::new(Kind::Setup, "Signals cannot be received.").with_source(source))
+    signal(kind)
+        .map_err(|source| Error::new(Kind::Setup, "Signal handlers cannot be installed.").with_source(source))
 }
 
 /// Each connection takes one or two descriptors, and many systems start with 1024.

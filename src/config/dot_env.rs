@@ -41,7 +41,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<Line>, (usize, &'static str)> {
     let mut lines = Vec::new();
     for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         let number = at + 1;
-        let line = str::from_utf8(line).map_err(|_| (number, "is not text in UTF-8"))?.trim();
+        let line = str::from_utf8(line).map_err(|_| (number, "is not valid UTF-8"))?.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
@@ -85,7 +85,7 @@ fn unquoted(text: &str) -> Result<String, &'static str> {
             c => inner.push(c),
         }
     }
-    Err("opens a quote and does not close it")
+    Err("has an unclosed quote")
 }
 
 /// Returns the text before a comment.
@@ -150,15 +150,15 @@ mod tests {
             (b"a secret=value", "is not NAME=value"),
             (b"=secret", "is not NAME=value"),
             (b"1A=secret", "is not NAME=value"),
-            (b"A='secret", "opens a quote"),
-            (b"A=\"secret\\\"", "opens a quote"),
+            (b"A='secret", "has an unclosed quote"),
+            (b"A=\"secret\\\"", "has an unclosed quote"),
             (b"A='secret'more", "has text after the closing quote"),
-            (b"A=secret\xff", "is not text in UTF-8"),
+            (b"A=secret\xff", "is not valid UTF-8"),
         ] {
             std::fs::write(&path, [b"PORT=1\n\n", wrong, b"\nHOST=b\n"].concat()).expect("a file");
             let told = read(&path).expect_err(fault);
             assert!(told.contains(&format!("line 3 {fault}")) && !told.contains("secret"), "{told}");
         }
-        assert!(read(folder.path()).is_err_and(|told| told.contains("and not a file")), "a folder");
+        assert!(read(folder.path()).is_err_and(|told| told.contains("not a regular file")), "a folder");
     }
 }

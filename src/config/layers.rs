@@ -152,7 +152,7 @@ fn environment() -> Result<HashMap<String, String>, String> {
         match value.into_string() {
             Ok(value) => drop(variables.insert(name, value)),
             Err(_) if known.contains(&name) => {
-                return Err(format!("The value of {name} is not text in UTF-8."));
+                return Err(format!("The value of {name} is not valid UTF-8."));
             }
             Err(_) => {}
         }
@@ -191,7 +191,7 @@ pub fn load(sources: &Sources) -> (Vec<Setting>, Result<Config, Vec<Problem>>) {
 }
 
 fn exposed(setting: &Setting) -> Problem {
-    let accepted = "a flag can be seen by every user of this machine (ps), and this may be a secret; set it in the environment or in .env";
+    let accepted = "flags are visible to every user of this machine (ps), and this value may contain a secret; set it in the environment or in .env";
     Problem { setting: setting.clone(), accepted: accepted.to_owned() }
 }
 
@@ -199,7 +199,7 @@ fn exposed(setting: &Setting) -> Problem {
 pub(crate) fn add_flags(command: Command) -> Command {
     let secrets: Vec<String> = arguments().iter().filter(|arg| is_secret(arg)).filter_map(env_name).collect();
     let hint = format!(
-        "Secrets are no flags, which every user of this machine could see; set them in the environment or in .env: {}.",
+        "Secrets have no flags, because other users of this machine could see them. Set them in the environment or in .env: {}.",
         secrets.join(", ")
     );
     let command = arguments().into_iter().fold(command, |command, arg| {

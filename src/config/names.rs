@@ -28,8 +28,7 @@ impl Names<'_> {
             }
         }
         if !strangers.is_empty() {
-            doubts
-                .push(format!("Names in .env that are no settings, and not used: {}.", strangers.join(", ")));
+            doubts.push(format!("Unknown names in .env are ignored: {}.", strangers.join(", ")));
         }
         doubts
     }
@@ -79,7 +78,7 @@ fn plain(name: &str) -> String {
 }
 
 fn doubt(name: &str, place: &str, near: &str) -> String {
-    format!("{name} ({place}) is no setting and not used; did you mean {near}?")
+    format!("{name} ({place}) is not a setting and is ignored; did you mean {near}?")
 }
 
 #[cfg(test)]
@@ -133,9 +132,10 @@ mod tests {
             ("LOGLEVEL", "LOG_LEVEL"),
             ("CACHE_TLL", "CACHE_TTL"),
         ] {
-            let told = format!("{name} (.env, line 1) is no setting and not used; did you mean {right}?");
+            let told =
+                format!("{name} (.env, line 1) is not a setting and is ignored; did you mean {right}?");
             assert_eq!(of_file(&[name]), [told]);
-            let told = format!("{name} (environment) is no setting and not used; did you mean {right}?");
+            let told = format!("{name} (environment) is not a setting and is ignored; did you mean {right}?");
             // Too short for the environment, where other words are near as well.
             let expected = if name == "PROT" { Vec::new() } else { vec![told] };
             assert_eq!(of_environment(&[name]), expected);
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(of_file(&quiet), Vec::<String>::new());
         assert_eq!(
             of_file(&["QDRANT_URL", "PORT", "CHUNK_SIZE"]),
-            ["Names in .env that are no settings, and not used: QDRANT_URL (line 1), CHUNK_SIZE (line 3)."]
+            ["Unknown names in .env are ignored: QDRANT_URL (line 1), CHUNK_SIZE (line 3)."]
         );
     }
 }

@@ -20,31 +20,31 @@ use crate::{
 #[command(next_help_heading = "Embedded engine")]
 #[group(skip)]
 pub struct Settings {
-    /// The llama-server program; looked for in DATA_DIR/engine and then on PATH when not given
+    /// Path of the llama-server program. Defaults to the one in DATA_DIR/engine, and otherwise to the one on PATH
     #[arg(long, env = "LLAMA_SERVER", value_parser = path)]
     pub llama_server: Option<PathBuf>,
-    /// Models that are loaded at the same time
+    /// Maximum number of loaded models
     #[arg(long, env = "ENGINE_MAX_LOADED", default_value = "3", value_parser = whole(1..=64_u32))]
     pub engine_max_loaded: u32,
-    /// Requests that one loaded model answers at the same time
+    /// Number of requests that one loaded model answers in parallel
     #[arg(long, env = "ENGINE_PARALLEL", default_value = "4", value_parser = whole(1..=64_u32))]
     pub engine_parallel: u32,
-    /// Requests that may wait for one model before more are refused
+    /// Maximum number of requests waiting for one model; further ones are refused
     #[arg(long, env = "ENGINE_QUEUE", default_value = "64", value_parser = whole(0..=100_000_u32))]
     pub engine_queue: u32,
-    /// How long an idle model stays loaded: seconds, a duration (90s, 5m, 1h) or -1 for ever
+    /// Time to keep an idle model loaded: seconds, a duration (90s, 5m, 1h), or -1 to keep it forever
     #[arg(long, env = "ENGINE_KEEP_ALIVE", default_value = "5m", allow_hyphen_values = true, value_parser = keep_alive)]
     pub engine_keep_alive: KeepAlive,
-    /// Tokens of prompt and answer together, at most the model's own context
+    /// Context size in tokens, for prompt and answer together; at most what the model was trained for
     #[arg(long, env = "ENGINE_CONTEXT", default_value = "4096", value_parser = whole(256..=4_194_304_u32))]
     pub engine_context: u32,
-    /// Megabytes that all loaded models together may take; 80 % of the machine's memory when not given
+    /// Megabytes of memory for all loaded models together. Defaults to 80 % of the machine's memory
     #[arg(long, env = "ENGINE_MEMORY_MB", value_parser = whole(1..=100_000_000_u64))]
     pub engine_memory_mb: Option<u64>,
-    /// Threads that each model computes with; the number of processor cores when not given
+    /// Number of threads per model. Defaults to the number of processor cores
     #[arg(long, env = "ENGINE_THREADS", value_parser = whole(1..=1024_u32))]
     pub engine_threads: Option<u32>,
-    /// Seconds that a model may take to load
+    /// Seconds to wait for a model to load
     #[arg(long, env = "ENGINE_START_TIMEOUT_S", default_value = "300", value_parser = seconds(1..=86_400))]
     pub engine_start_timeout_s: u64,
 }

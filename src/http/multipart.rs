@@ -106,7 +106,7 @@ async fn read(
             // So is an empty field of one that was left out.
             texts.extend((!text.is_empty()).then_some((name, text)));
         } else {
-            problems.refuse(format!("/{name}"), "must be text in UTF-8");
+            problems.refuse(format!("/{name}"), "must be valid UTF-8");
         }
     }
     let file = file.unwrap_or_else(|| {

@@ -65,8 +65,9 @@ impl Worker {
     /// # Errors
     /// `Setup` when the system gives no thread or no file descriptors for one.
     pub(super) fn start(number: usize, work: Work) -> Result<Self> {
-        let refused =
-            |source| Error::new(Kind::Setup, "The system gives no more threads.").with_source(source);
+        let refused = |source| {
+            Error::new(Kind::Setup, "The system does not allow any more threads.").with_source(source)
+        };
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .on_thread_park(logs::catch_up)

@@ -17,12 +17,12 @@ pub fn server_url(
     move |text| {
         let url = http_url(text, example)?;
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(format!("must end before ? and #, like {example}"));
+            return Err(format!("must not have a query (?) or fragment (#), like {example}"));
         }
         let path = url.path().trim_end_matches('/');
         let own = own_paths.iter().find(|own| path.ends_with(*own) || path.contains(&format!("{own}/")));
         match own {
-            Some(own) => Err(format!("must end before {own}, like {example}")),
+            Some(own) => Err(format!("must not include {own}, like {example}")),
             None => Ok(text.trim().trim_end_matches('/').to_owned()),
         }
     }
@@ -41,7 +41,7 @@ fn http_url(text: &str, example: &str) -> Result<Url, String> {
     let text = text.trim();
     // The parser passes over line ends and tabs.
     if text.contains(|char: char| char.is_whitespace() || char.is_control()) {
-        return Err(format!("must be a URL without blanks in it, like {example}"));
+        return Err(format!("must be a URL without spaces, like {example}"));
     }
     let has_scheme = ["http://", "https://"]
         .iter()
@@ -95,20 +95,20 @@ mod tests {
             assert_eq!(ollama(text).as_deref(), Ok(accepted), "{text:?}");
         }
         for (text, reason) in [
-            ("http://h:1/v1", "before /v1"),
-            ("http://h:1/v1/", "before /v1"),
-            ("http://h:1/api/chat", "before /api"),
+            ("http://h:1/v1", "not include /v1"),
+            ("http://h:1/v1/", "not include /v1"),
+            ("http://h:1/api/chat", "not include /api"),
             ("h:1", "begin with http://"),
             ("127.0.0.1:4317", "begin with http://"),
             ("ftp://h", "begin with http://"),
-            ("http://h?a=b", "before ?"),
-            ("http://h#a", "before ?"),
+            ("http://h?a=b", "query (?)"),
+            ("http://h#a", "fragment (#)"),
             ("http://", "empty host"),
             ("http://h:99999", "invalid port number"),
             ("http://1.2.3.4.5", "invalid IPv4 address"),
             ("http://[::1", "invalid IPv6 address"),
-            ("http://h o", "without blanks"),
-            ("http://h\nx", "without blanks"),
+            ("http://h o", "without spaces"),
+            ("http://h\nx", "without spaces"),
             ("", "begin with http://"),
         ] {
             let error = ollama(text).expect_err(text);

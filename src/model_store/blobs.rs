@@ -177,11 +177,13 @@ fn copy_error(folder: &Path, error: CopyError) -> Error {
 pub(super) fn write_error(folder: &Path, source: io::Error) -> Error {
     use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
     let message = match source.kind() {
-        _ if files::is_full(&source) => "The disk with the models folder is full; make room and try again.",
-        PermissionDenied | ReadOnlyFilesystem => {
-            "The models folder cannot be written to; check its permissions or set MODELS_DIR."
+        _ if files::is_full(&source) => {
+            "The disk of the models directory is full; free some space and try again."
         }
-        _ => "The models folder cannot be written to.",
+        PermissionDenied | ReadOnlyFilesystem => {
+            "The models directory cannot be written to; check its permissions, or set MODELS_DIR."
+        }
+        _ => "The models directory cannot be written to.",
     };
     Error::new(Kind::Setup, message).with_source(at(folder, &source))
 }
@@ -205,6 +207,9 @@ mod tests {
             .map_err(|error| copy_error(Path::new("/models"), error))
             .expect_err("it is full");
         assert_eq!(error.kind(), Kind::Setup);
-        assert_eq!(error.message(), "The disk with the models folder is full; make room and try again.");
+        assert_eq!(
+            error.message(),
+            "The disk of the models directory is full; free some space and try again."
+        );
     }
 }

@@ -46,8 +46,9 @@ impl ModelStore {
     /// # Errors
     /// `Setup` when the models folder cannot be written to or the disk is full.
     pub fn install_demo(&self) -> Result<Arc<Entry>> {
-        let broken =
-            |what: String| Error::new(Kind::Internal, "The built-in demo model is broken.").with_source(what);
+        let broken = |what: String| {
+            Error::new(Kind::Internal, "The built-in demo model is damaged.").with_source(what)
+        };
         let name: ModelName = DEMO_MODEL.parse().map_err(broken)?;
         let header = gguf::read_from(Cursor::new(WEIGHTS.bytes), WEIGHTS.bytes.len() as u64)
             .map_err(|fault| broken(fault.to_string()))?;
@@ -62,7 +63,7 @@ impl ModelStore {
             let _writing = lock_for_writing(own)?;
             self.publish(own, &name, &header, files)?;
         }
-        self.find(&name)?.ok_or_else(|| broken("it is gone again".to_owned()))
+        self.find(&name)?.ok_or_else(|| broken("it was removed".to_owned()))
     }
 }
 

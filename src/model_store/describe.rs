@@ -19,23 +19,23 @@ const EMBEDDING_ARCHITECTURES: [&str; 3] = ["t5encoder", "gemma-embedding", "lla
 pub(super) fn architecture(header: &Header) -> Result<Architecture, Fault> {
     let name = header.text("general.architecture").unwrap_or_default();
     if name.is_empty() {
-        return Err(Fault::Header("it names no architecture"));
+        return Err(Fault::Header("its architecture is missing"));
     }
     // It is shown, also in terminals.
     if !name.chars().all(|char| char.is_ascii_alphanumeric() || "-_.".contains(char)) {
-        return Err(Fault::Header("the name of its architecture has strange characters"));
+        return Err(Fault::Header("the name of its architecture has invalid characters"));
     }
     if name == "clip" || header.text("general.type").is_some_and(|kind| kind != "model") {
-        return Err(Fault::Unfit("it is not a language model but a part of one"));
+        return Err(Fault::Unfit("it is only a part of a language model"));
     }
     if header.number("split.count").is_some_and(|count| count > 1) {
-        return Err(Fault::Unfit("it is one part of a split model, to be merged with llama-gguf-split"));
+        return Err(Fault::Unfit("it is one part of a split model; merge the parts with llama-gguf-split"));
     }
     let number = |key: &str| header.number(&format!("{name}.{key}"));
-    let context_length = number("context_length").ok_or(Fault::Header("it states no context length"))?;
+    let context_length = number("context_length").ok_or(Fault::Header("its context length is missing"))?;
     let block_count = number("block_count")
         .filter(|count| *count <= MAX_BLOCKS)
-        .ok_or(Fault::Header("it states no sane number of layers"))?;
+        .ok_or(Fault::Header("its number of layers is invalid"))?;
     Ok(Architecture {
         name: name.to_owned(),
         context_length,

@@ -67,20 +67,22 @@ impl ModelStore {
         self.check_free(import)?;
         self.publish(folder, name, &header, staged)?;
         self.find(name)?.ok_or_else(|| {
-            Error::new(Kind::Setup, format!("The model {name} was removed while it was imported."))
+            Error::new(
+                Kind::Setup,
+                format!("The model {name} was removed during the import; import it again."),
+            )
         })
     }
 
     fn check_free(&self, Import { name, replace, .. }: Import<'_>) -> Result<()> {
         if name.to_string() == DEMO_MODEL {
-            let message =
-                format!("{DEMO_MODEL} is the model inside the program; give this one another name.");
+            let message = format!("{DEMO_MODEL} is the built-in demo model; choose another name.");
             return Err(Error::new(Kind::Invalid, message));
         }
         if replace || self.folder_of(name).is_none() {
             return Ok(());
         }
-        let message = format!("There is a model {name} already; --force replaces it.");
+        let message = format!("The model {name} already exists; use --force to replace it.");
         Err(Error::new(Kind::Invalid, message))
     }
 
@@ -155,7 +157,9 @@ pub(super) fn config(header: &Header, layers: &[Layer]) -> Vec<u8> {
 fn refused(path: &Path, fault: &Fault) -> Error {
     let path = path.display();
     let message = match fault {
-        Fault::Io(source) if source.kind() == io::ErrorKind::NotFound => format!("There is no file {path}."),
+        Fault::Io(source) if source.kind() == io::ErrorKind::NotFound => {
+            format!("The file {path} does not exist.")
+        }
         Fault::Io(source) => format!("The file {path} cannot be read: {source}."),
         fault => format!("The file {path} cannot be imported: {fault}."),
     };

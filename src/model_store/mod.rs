@@ -44,7 +44,7 @@ use crate::{
 #[command(next_help_heading = "Models")]
 #[group(skip)]
 pub struct Settings {
-    /// Folder with more models than those in the data folder, in Ollama's layout: ~/.ollama/models serves what is pulled already; it is only read, unless you import a model into it or remove one
+    /// Additional directory of models, in Ollama's layout: ~/.ollama/models serves what Ollama has pulled. It is only read, unless you import or remove a model
     #[arg(long, env = "MODELS_DIR", value_parser = path)]
     pub models_dir: Option<PathBuf>,
 }
@@ -95,7 +95,7 @@ impl ModelStore {
             let advice = advice(&source);
             Error::new(
                 Kind::Setup,
-                format!("The models folder {} cannot be created; {advice}.", own.display()),
+                format!("The models directory {} cannot be created; {advice}.", own.display()),
             )
             .with_source(source)
         })?;
@@ -138,7 +138,7 @@ impl ModelStore {
         let found = manifest::find_all(folder);
         for (path, source) in &found.unreadable {
             let error =
-                Error::new(Kind::Setup, "A folder with models cannot be read; check its permissions.")
+                Error::new(Kind::Setup, "A directory of models cannot be read; check its permissions.")
                     .with_source(at(path, source));
             if *path == manifest::folder(folder) {
                 return Err(error);
@@ -194,7 +194,7 @@ fn check_readable(folder: &Path) -> Result<()> {
         Error::new(
             Kind::Setup,
             format!(
-                "The models folder {path} cannot be read; check MODELS_DIR, and that this user may read it."
+                "The models directory {path} cannot be read; check MODELS_DIR and the directory's permissions."
             ),
         )
         .with_source(source)

@@ -20,7 +20,12 @@ impl ModelStore {
     /// # Errors
     /// `NotFound` when it is not installed, `Setup` when the models folder cannot be written to.
     pub fn remove(&self, name: &ModelName) -> Result<()> {
-        let absent = || Error::new(Kind::NotFound, format!("The model {name} is not installed."));
+        let absent = || {
+            Error::new(
+                Kind::NotFound,
+                format!("The model {name} is not installed; `simpleton model list` shows which are."),
+            )
+        };
         let folder = self.folder_of(name).ok_or_else(absent)?;
         let path = manifest::path(folder, &manifest::installed(folder, name));
         let _writing = lock_for_writing(folder)?;

@@ -36,10 +36,10 @@ use crate::{
 #[command(next_help_heading = "Monitoring")]
 #[group(skip)]
 pub struct Settings {
-    /// Hours that figures and failed requests are kept for /analytics
+    /// Hours to keep statistics and failed requests for /analytics
     #[arg(long, env = "METRICS_RETENTION_HOURS", default_value = "168", value_parser = hours(1..=8784))]
     pub metrics_retention_hours: u64,
-    /// File for them instead of one in the data folder; servers on one machine that share it add up
+    /// File for these statistics. Defaults to one in the data directory; servers on one machine can share a file to combine their statistics
     #[arg(long, env = "METRICS_FILE", value_name = "FILE", value_parser = path)]
     pub metrics_file: Option<PathBuf>,
 }

@@ -31,16 +31,16 @@ use crate::error::Result;
 #[command(next_help_heading = "Monitoring")]
 #[group(skip)]
 pub struct Settings {
-    /// How much is logged: error, warn, info, debug or trace
+    /// Least severe level to log: error, warn, info, debug or trace
     #[arg(long, env = "LOG_LEVEL", default_value = "info", value_parser = crate::value_parser::word(Level::WORDS))]
     pub log_level: Level,
-    /// How a log line looks: pretty or json
+    /// Format of log lines: pretty or json
     #[arg(long, env = "LOG_FORMAT", default_value = "pretty", value_parser = crate::value_parser::word(Format::WORDS))]
     pub log_format: Format,
-    /// Whether requests are counted: metrics, figures over time, alerts
+    /// Whether to collect metrics and statistics and to raise alerts
     #[arg(long, env = "MONITORING_ENABLED", default_value = "true", action = clap::ArgAction::Set, value_parser = crate::value_parser::switch)]
     pub monitoring_enabled: bool,
-    /// Whether /analytics/stats, /analytics/alerts and /metrics need a key, as the rest of /analytics does
+    /// Whether /metrics, /analytics/stats and /analytics/alerts need an API key, like the rest of /analytics
     #[arg(long, env = "ANALYTICS_REQUIRE_KEY", default_value = "false", action = clap::ArgAction::Set, value_parser = crate::value_parser::switch)]
     pub analytics_require_key: bool,
     #[command(flatten)]

@@ -18,7 +18,7 @@ impl FromStr for KeepAlive {
 
     /// Seconds (`300`), a duration (`90s`, `5m`, `1h30m`, `250ms`), or anything negative for ever.
     fn from_str(text: &str) -> Result<Self, String> {
-        let accepted = || "must be seconds (300), a duration (90s, 5m, 1h) or -1 for ever".to_owned();
+        let accepted = || "must be seconds (300), a duration (90s, 5m, 1h), or -1 for no limit".to_owned();
         let text = text.trim();
         if let Some(rest) = text.strip_prefix('-') {
             return if rest.starts_with(|c: char| c.is_ascii_digit()) {

@@ -222,7 +222,7 @@ async fn a_data_folder_that_cannot_be_written_is_said_plainly() {
         ("OLLAMA_BASE_URL", "http://127.0.0.1:1"),
     ]);
     let error = simpleton::server::Server::prepare(&settings).await.err().unwrap();
-    assert!(error.message().contains("data folder") && error.message().contains("DATA_DIR"), "{error}");
+    assert!(error.message().contains("data directory") && error.message().contains("DATA_DIR"), "{error}");
 }
 
 #[tokio::test]

@@ -44,31 +44,31 @@ use crate::{
 #[command(next_help_heading = "Alerts")]
 #[group(skip)]
 pub struct Settings {
-    /// Share of requests that the server failed (status 500 and above) above which an alert fires, over 5 minutes: 0.1 is 10 %
+    /// Error rate (0 to 1) above which an alert fires: the fraction of requests in 5 minutes that the server failed (status 500 and above)
     #[arg(long, env = "ALERT_ERROR_RATE_THRESHOLD", default_value = "0.1", value_parser = number(0.0..=1.0))]
     pub alert_error_rate_threshold: f64,
-    /// Seconds of average response time above which an alert fires, over 5 minutes
+    /// Average response time over 5 minutes, in seconds, above which an alert fires
     #[arg(long, env = "ALERT_RESPONSE_TIME_THRESHOLD", default_value = "5.0", value_parser = fractional_seconds(0.001..=86_400.0))]
     pub alert_response_time_threshold: f64,
-    /// Requests in 5 minutes below which their failures and times raise no alert
+    /// Minimum number of requests in 5 minutes for alerts on error rate and response time
     #[arg(long, env = "ALERT_MIN_REQUESTS", default_value = "10", value_parser = whole(1..=1_000_000_u64))]
     pub alert_min_requests: u64,
-    /// Megabytes left on the data folder's disk below which an alert fires
+    /// Free megabytes on the data directory's disk below which an alert fires
     #[arg(long, env = "ALERT_DISK_FREE_MB", default_value = "1024", value_parser = whole(0..=1_000_000_000_u64))]
     pub alert_disk_free_mb: u64,
-    /// Seconds between two looks at what alerts are about
+    /// Seconds between checks of the alert conditions
     #[arg(long, env = "ALERT_INTERVAL_S", default_value = "10", value_parser = seconds(1..=300))]
     pub alert_interval_s: u64,
-    /// Seconds for which something must have been in order before its alert is over
+    /// Seconds that a condition must have been clear before its alert is resolved
     #[arg(long, env = "ALERT_HOLD_S", default_value = "120", value_parser = seconds(0..=86_400))]
     pub alert_hold_s: u64,
-    /// Where news of alerts is posted: any webhook, a topic of ntfy, an incoming webhook of Slack
+    /// URL of a webhook to send alerts to, such as an ntfy topic or a Slack incoming webhook
     #[arg(long, env = "ALERT_WEBHOOK_URL", value_name = "URL", hide_env_values = true, value_parser = webhook_url)]
     pub alert_webhook_url: Option<Secret>,
-    /// Secret that news of alerts is signed with, so that the webhook knows the sender
+    /// Secret to sign alert messages with, so that the receiver can verify the sender
     #[arg(long, env = "ALERT_WEBHOOK_SECRET", value_name = "SECRET", hide_env_values = true, value_parser = webhook_secret)]
     pub alert_webhook_secret: Option<Secret>,
-    /// Format that the webhook takes: json, ntfy, slack or alertmanager
+    /// Format of alert messages: json, ntfy, slack or alertmanager
     #[arg(long, env = "ALERT_WEBHOOK_FORMAT", default_value = "json", value_parser = word(Format::WORDS))]
     pub alert_webhook_format: Format,
 }

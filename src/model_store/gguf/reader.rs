@@ -48,7 +48,7 @@ impl<R: Read + Seek> Reader<R> {
     pub(super) fn text(&mut self, limit: u64) -> Result<String, Fault> {
         let len = self.u64()?;
         if len > limit {
-            return Err(Fault::Header("a text in it is absurdly long"));
+            return Err(Fault::Header("a string in it is too long"));
         }
         self.text_of(len)
     }
@@ -87,15 +87,15 @@ impl<R: Read + Seek> Reader<R> {
 
     pub(super) fn skip(&mut self, bytes: u64) -> Result<(), Fault> {
         self.advance(bytes)?;
-        let bytes = i64::try_from(bytes).map_err(|_| Fault::Header("a value is absurdly long"))?;
+        let bytes = i64::try_from(bytes).map_err(|_| Fault::Header("a value is too long"))?;
         Ok(self.input.seek_relative(bytes)?)
     }
 
     /// Claims the next `bytes` of the file.
     fn advance(&mut self, bytes: u64) -> Result<(), Fault> {
-        let end = self.at.checked_add(bytes).ok_or(Fault::Header("a value is absurdly long"))?;
+        let end = self.at.checked_add(bytes).ok_or(Fault::Header("a value is too long"))?;
         if end > MAX_HEADER {
-            return Err(Fault::Header("it is absurdly long"));
+            return Err(Fault::Header("it is too long"));
         }
         if end > self.len {
             return Err(Fault::CutOff { missing: end - self.len });

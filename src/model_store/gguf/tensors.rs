@@ -19,7 +19,7 @@ pub(super) fn check<R: Read + Seek>(
     if count == 0 {
         return Err(Fault::Header("it has no tensors"));
     }
-    let too_large = Fault::Header("a tensor is absurdly large");
+    let too_large = Fault::Header("a tensor is too large");
     let (mut parameters, mut data_len) = (0_u64, 0_u64);
     for _ in 0..count {
         let tensor = Tensor::read(reader)?;
@@ -61,7 +61,7 @@ impl Tensor {
             elements = elements
                 .checked_mul(size)
                 .filter(|elements| i64::try_from(*elements).is_ok())
-                .ok_or(Fault::Header("a tensor is absurdly large"))?;
+                .ok_or(Fault::Header("a tensor is too large"))?;
         }
         let (kind, offset) = (reader.u32()?, reader.u64()?);
         if block(kind).is_some_and(|(block_elements, _)| row % block_elements != 0) {

@@ -110,7 +110,7 @@ impl Vocabulary {
             if matches!(kind, UNKNOWN | CONTROL | USER_DEFINED) {
                 self.kinds.push((index, kind));
                 if self.kinds.len() > MAX_MARKS {
-                    return Err(Fault::Header("it has an absurd number of control tokens"));
+                    return Err(Fault::Header("it has too many control tokens"));
                 }
             }
         }

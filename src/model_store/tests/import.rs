@@ -10,8 +10,8 @@ fn only_models_are_imported() {
     for (file, projector, part) in [
         (setup.file("zip", b"PK\x03\x04"), None, "it is not a GGUF file"),
         (setup.file("cut", &whole[..whole.len() - 7]), None, "at least 7 bytes are missing"),
-        (setup.file("clip", &Writer::projector().bytes()), None, "a part of one"),
-        (setup.files.path().join("nowhere"), None, "There is no file"),
+        (setup.file("clip", &Writer::projector().bytes()), None, "a part of a language model"),
+        (setup.files.path().join("nowhere"), None, "does not exist"),
         (setup.files.path().to_owned(), None, "it is not a GGUF file"),
         (model.clone(), Some(model.clone()), "it is not a vision projector"),
     ] {
@@ -141,14 +141,14 @@ fn a_name_that_is_taken_is_refused_and_the_demos_always() {
     let mine = name("mine");
     let import = Import { name: &mine, gguf: &gguf, projector: None, replace: false };
     let error = setup.model_store.import(import, |_, _| {}).expect_err("it is there");
-    assert_eq!(error.message(), "There is a model mine already; --force replaces it.");
+    assert_eq!(error.message(), "The model mine already exists; use --force to replace it.");
     // So is one that cannot be used: its files may be what somebody is about to mend.
     fs::remove_file(&first.weights).expect("a blob");
     setup.model_store.import(import, |_, _| {}).expect_err("it is there");
     setup.model_store.import(Import { replace: true, ..import }, |_, _| {}).expect("an import");
     let demo = name(DEMO_MODEL);
     let error = take(&setup.model_store, &demo, &gguf, None).expect_err("the next start would replace it");
-    assert!(error.message().contains("give this one another name"), "{error}");
+    assert!(error.message().contains("choose another name"), "{error}");
 }
 
 #[test]

@@ -225,7 +225,7 @@ fn a_broken_model_does_not_hide_the_others() {
         ("cut-off", "is damaged (it is cut off, at least 3 bytes are missing"),
         ("adapted", "it needs a LoRA adapter"),
         ("split", "split over several GGUF files"),
-        ("blind", "cannot run in the embedded engine: it is not a language model but a part of one"),
+        ("blind", "cannot run in the embedded engine: it is only a part of a language model"),
         ("odd-eye", "it is not a vision projector"),
         ("missing", "a file is missing"),
         ("short", "a file has 4 bytes instead of"),

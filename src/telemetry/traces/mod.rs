@@ -30,16 +30,16 @@ use crate::{
 #[command(next_help_heading = "Traces")]
 #[group(skip)]
 pub struct Settings {
-    /// An OpenTelemetry collector to send traces to, such as http://localhost:4318; none are made without
+    /// URL of an OpenTelemetry collector to send traces to, such as http://localhost:4318. If unset, no traces are recorded
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = server_url("http://localhost:4318", &["/v1/traces"]))]
     pub otel_exporter_otlp_endpoint: Option<String>,
-    /// Headers for the collector, such as a key: name=value, separated by commas, with other characters written as %20
+    /// Headers to send to the collector, such as an API key: name=value pairs, separated by commas, with special characters percent-encoded (%20)
     #[arg(long, env = "OTEL_EXPORTER_OTLP_HEADERS", value_delimiter = ',', hide_env_values = true, value_parser = header)]
     pub otel_exporter_otlp_headers: Vec<Header>,
-    /// Service name reported to the collector
+    /// Service name to report to the collector
     #[arg(long, env = "OTEL_SERVICE_NAME", default_value = "simpleton")]
     pub otel_service_name: String,
-    /// Share of the traces to record that nobody began before us
+    /// Sampling rate (0 to 1) for requests without a traceparent header
     #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", default_value = "1.0", value_parser = number(0.0..=1.0))]
     pub otel_traces_sampler_arg: f64,
 }
