@@ -14,7 +14,8 @@ use simpleton::{
     request_context::Context,
     telemetry::{
         Monitoring, labels,
-        recorder::{CacheOutcome, RequestRecorder, RequestStart},
+        record::CacheOutcome,
+        recorder::{RequestRecorder, RequestStart},
     },
     types::{KeyId, Usage},
 };

@@ -13,7 +13,7 @@ use simpleton::{
     telemetry::{
         aggregates::{Aggregator, Clock},
         labels,
-        recorder::RequestRecord,
+        record::RequestRecord,
         sink::Sink,
     },
     types::KeyId,

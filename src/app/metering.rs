@@ -14,7 +14,8 @@ use crate::{
     error::Result,
     telemetry::{
         model_call::{ModelCallOrigin, ModelCallRecorder},
-        recorder::{CacheOutcome, RequestRecorder},
+        record::CacheOutcome,
+        recorder::RequestRecorder,
     },
     types::{ChatEvent, Timings},
 };

@@ -1,11 +1,12 @@
-//! Observability: logs, metrics, traces, and aggregates over time. Each request goes
-//! through one `RequestRecorder` for each request to every sink.
+//! Observability: logs, metrics, traces, and aggregates over time. Each request has one
+//! `RequestRecorder`, whose finished record every sink gets.
 
 pub mod aggregates;
 pub mod labels;
 pub mod logs;
 pub mod metrics;
 pub mod model_call;
+pub mod record;
 pub mod recorder;
 mod sample;
 pub mod sink;

@@ -1,5 +1,5 @@
-//! One call of a model. It is no part of a request's observation: several requests may share one
-//! call, and it goes on when the one that began it has left.
+//! Recorder of one call of a model. It is no part of a request's recorder: several requests may
+//! share one call, and it goes on when the one that began it has left.
 
 use std::{
     sync::Arc,
@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     labels::{CLIENT_CLOSED, OTHER_MODEL, error_type},
+    record::ModelCall,
     sink::Sinks,
 };
 use crate::{
@@ -15,41 +16,6 @@ use crate::{
     request_context::Context,
     types::{KeyId, Usage},
 };
-
-/// A call that has ended.
-#[derive(Clone, Debug)]
-pub struct ModelCall {
-    /// A model that the backend lists or that has answered, else `labels::OTHER_MODEL`: fit for a
-    /// label.
-    pub model: Arc<str>,
-    pub backend: &'static str,
-    /// Method and template of the route whose request began it, and whose key it came with.
-    pub method: &'static str,
-    pub endpoint: &'static str,
-    pub key: KeyId,
-    /// Set when the model has answered to the end.
-    pub usage: Option<Usage>,
-    /// Time in the line for a slot; none when it is not known.
-    pub queue: Option<Duration>,
-    /// From the call to the first event of the answer.
-    pub first_token: Option<Duration>,
-    pub duration: Duration,
-    /// From `labels::error_type`; `labels::LEFT` when nobody waited for the end.
-    pub error: Option<&'static str>,
-    pub ended_at: SystemTime,
-    pub ended: Instant,
-    /// The request that began it, with a span of the call's own.
-    pub context: Arc<Context>,
-}
-
-impl ModelCall {
-    /// Time for each token after the first.
-    pub fn per_token(&self) -> Option<Duration> {
-        let after_first = self.usage?.completion_tokens.checked_sub(1).filter(|tokens| *tokens > 0)?;
-        let took = self.duration.checked_sub(self.first_token?)?;
-        Some(Duration::from_secs_f64(took.as_secs_f64() / after_first as f64))
-    }
-}
 
 /// A call that is running; it ends when this is dropped.
 pub struct ModelCallRecorder {

@@ -1,4 +1,4 @@
-//! One observation for each request. Whoever handles the request notes what it knows on a shared
+//! Recorder of a request. Each part of the pipeline sets the fields that it knows on a shared
 //! `RequestRecorder`, without a lock; when the reply's last byte has been passed on, or the client has
 //! left, it becomes one plain value, `RequestRecord`, that every sink gets once. It knows no HTTP.
 
@@ -12,7 +12,8 @@ use std::{
 };
 
 use super::{
-    labels::{CLIENT_CLOSED, CLIENT_CLOSED_STATUS, Purpose, RouteLabel, error_type},
+    labels::{CLIENT_CLOSED, CLIENT_CLOSED_STATUS, RouteLabel, error_type},
+    record::{CacheOutcome, Failure, RequestRecord},
     sink::Sinks,
 };
 use crate::{
@@ -41,113 +42,8 @@ impl RequestStart {
         Self {
             context: Arc::new(Context::new(None, None, None)),
             method: "GET",
-            endpoint: RouteLabel { template: "/models", purpose: Purpose::Api },
+            endpoint: RouteLabel { template: "/models", purpose: super::labels::Purpose::Api },
             path: "/models".to_owned(),
-        }
-    }
-}
-
-/// How the cache had a part in an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CacheOutcome {
-    Hit,
-    Miss,
-    Refreshed,
-    Collapsed,
-    Partial,
-    Bypass,
-}
-
-impl CacheOutcome {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Miss => "miss",
-            Self::Refreshed => "refreshed",
-            Self::Collapsed => "collapsed",
-            Self::Partial => "partial",
-            Self::Bypass => "bypass",
-        }
-    }
-}
-
-/// Why a request failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// From `labels::error_type`.
-    pub kind: &'static str,
-    /// One sentence without anything that the caller or a backend has said.
-    pub message: String,
-}
-
-/// A request whose reply has ended, or whose client has left.
-#[derive(Clone, Debug)]
-pub struct RequestRecord {
-    pub context: Arc<Context>,
-    pub method: &'static str,
-    pub endpoint: &'static str,
-    pub purpose: Purpose,
-    pub path: String,
-    /// `labels::CLIENT_LEFT` when the client left before the last byte.
-    pub status: u16,
-    /// None for an unauthenticated caller: no key, or a wrong one.
-    pub key: Option<KeyId>,
-    /// A model that the backend lists.
-    pub model: Option<Arc<str>>,
-    /// None when no backend was asked.
-    pub backend: Option<&'static str>,
-    pub cache: Option<CacheOutcome>,
-    /// Time in the line for a slot; none when it is not known.
-    pub queue: Option<Duration>,
-    /// From the request's head to the first event of the answer.
-    pub first_token: Option<Duration>,
-    /// From the request's head to the last byte of the reply; to its beginning when it has no end.
-    pub duration: Duration,
-    /// Token counts stated in the reply, also when it was cached or made for another request: models'
-    /// work is counted by `ModelCall`.
-    pub usage: Option<Usage>,
-    /// Of the bodies.
-    pub bytes_in: u64,
-    pub bytes_out: u64,
-    pub error: Option<Failure>,
-    /// By the wall clock, which may be put back at any time.
-    pub ended_at: SystemTime,
-    /// By the clock that only goes forward.
-    pub ended: Instant,
-}
-
-/// Outcome of a request in the service's own statistics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Answered,
-    /// Refused for what its caller has asked: it counts for the error rate, and raises no alert.
-    Refused,
-    /// Failed by the service or what is behind it.
-    Failed,
-    /// Refused, and nobody's that has a key: counted apart, so that somebody who tries paths and keys
-    /// makes the service look neither worse nor better.
-    Unauthenticated,
-    ClientClosed,
-}
-
-impl RequestRecord {
-    pub fn request_id(&self) -> &str {
-        &self.context.request_id
-    }
-
-    pub fn client_closed(&self) -> bool {
-        self.status == CLIENT_CLOSED_STATUS
-    }
-
-    pub fn outcome(&self) -> Outcome {
-        match self.status {
-            CLIENT_CLOSED_STATUS => Outcome::ClientClosed,
-            400..=499 if self.key.is_none() => Outcome::Unauthenticated,
-            400..=499 => Outcome::Refused,
-            500.. => Outcome::Failed,
-            // A stream that broke off has had its status long before.
-            _ if self.error.is_some() => Outcome::Failed,
-            _ => Outcome::Answered,
         }
     }
 }
@@ -217,7 +113,7 @@ impl RequestRecorder {
         self.started.elapsed()
     }
 
-    // Of everything that is noted, the first word counts.
+    // Each field is set once; later values are ignored.
 
     pub fn key(&self, key: KeyId) {
         let _ = self.key.set(key);
@@ -287,7 +183,7 @@ impl RequestRecorder {
         });
     }
 
-    fn observed(&mut self) -> RequestRecord {
+    fn record(&mut self) -> RequestRecord {
         let (status, error) = match *self.status.get_mut() {
             0 => {
                 let message = "The client left before the reply was complete.".to_owned();
@@ -322,8 +218,8 @@ impl RequestRecorder {
 
 impl Drop for RequestRecorder {
     fn drop(&mut self) {
-        let observed = self.observed();
-        self.sinks.request_ended(&observed);
+        let record = self.record();
+        self.sinks.request_ended(&record);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{
     labels::Purpose,
-    recorder::{Outcome, RequestRecord},
+    record::{Outcome, RequestRecord},
 };
 use crate::types::KeyId;
 

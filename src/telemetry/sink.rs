@@ -1,9 +1,12 @@
-//! Where observations go: metrics, rollups, log lines, traces. To observe nothing is to have no
-//! sinks.
+//! Sinks of finished records: metrics, aggregates, log lines, traces. Monitoring that is off has
+//! fewer sinks.
 
 use std::sync::Arc;
 
-use super::{labels::Purpose, model_call::ModelCall, recorder::RequestRecord};
+use super::{
+    labels::Purpose,
+    record::{ModelCall, RequestRecord},
+};
 
 /// Called on the thread that has just passed on a reply's last byte: what takes longer than a
 /// microsecond or waits for anything is done elsewhere.

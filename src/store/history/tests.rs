@@ -16,8 +16,7 @@ use crate::{
     telemetry::{
         aggregates::Clock,
         labels::Purpose,
-        model_call::ModelCall,
-        recorder::{Failure, RequestRecord},
+        record::{Failure, ModelCall, RequestRecord},
         sink::Sink,
     },
     types::{KeyId, Usage},

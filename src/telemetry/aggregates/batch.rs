@@ -7,7 +7,9 @@ use super::{
     window::Second,
 };
 use crate::telemetry::{
-    metrics::HttpMetrics, model_call::ModelCall, recorder::RequestRecord, sample::RequestSample,
+    metrics::HttpMetrics,
+    record::{ModelCall, RequestRecord},
+    sample::RequestSample,
 };
 
 /// Requests that are counted in one go.

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::UNIX_EPOCH};
 
-use crate::telemetry::recorder::{Outcome, RequestRecord};
+use crate::telemetry::record::{Outcome, RequestRecord};
 
 /// Failures of callers with a key, and of unauthenticated callers, that wait to be written; then the oldest go.
 const FAILURES: usize = 1000;

@@ -29,8 +29,7 @@ pub use self::{
 use super::{
     labels::Purpose,
     metrics::{CacheMetrics, HttpMetrics},
-    model_call::ModelCall,
-    recorder::RequestRecord,
+    record::{ModelCall, RequestRecord},
     sink::Sink,
     stripe::Striped,
 };

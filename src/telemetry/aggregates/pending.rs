@@ -6,7 +6,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::{Aggregates, FailureRecord, failures::Failures};
+use super::{
+    failures::{FailureRecord, Failures},
+    totals::Aggregates,
+};
 
 /// A busy day that cannot be written, and then the oldest minutes go.
 const MINUTES: usize = 1440;

@@ -5,12 +5,11 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::Durations;
+use super::durations::Durations;
 use crate::{
     telemetry::{
         labels::{CLIENT_CLOSED, CLIENT_CLOSED_STATUS, Purpose},
-        model_call::ModelCall,
-        recorder::Outcome,
+        record::{ModelCall, Outcome},
         sample::RequestSample,
     },
     types::Usage,

@@ -4,9 +4,13 @@
 
 use std::time::Duration;
 
-use super::Aggregates;
+use super::totals::Aggregates;
 use crate::{
-    telemetry::{labels::Purpose, model_call::ModelCall, recorder::Outcome, sample::RequestSample},
+    telemetry::{
+        labels::Purpose,
+        record::{ModelCall, Outcome},
+        sample::RequestSample,
+    },
     types::Usage,
 };
 

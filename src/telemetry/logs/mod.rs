@@ -22,7 +22,6 @@ use self::{
     line::{Json, Pretty},
     writer::Lines,
 };
-use super::Settings;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -57,9 +56,9 @@ impl Format {
 }
 
 /// Starts logging for the whole process. A second call does nothing.
-pub fn start(settings: &Settings) {
+pub fn start(level: Level, format: Format) {
     // Our own lines at the chosen level; libraries speak up only when something is wrong.
-    let (libraries, ours) = match settings.log_level {
+    let (libraries, ours) = match level {
         Level::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
         Level::Warn => (LevelFilter::WARN, LevelFilter::WARN),
         Level::Info => (LevelFilter::WARN, LevelFilter::INFO),
@@ -72,7 +71,7 @@ pub fn start(settings: &Settings) {
     let lines = fmt::layer().with_writer(writer);
     let registry = tracing_subscriber::registry().with(filter);
     // An error only says that logging has been started before.
-    let _ = match settings.log_format {
+    let _ = match format {
         Format::Pretty => registry.with(lines.event_format(Pretty { colours })).try_init(),
         Format::Json => registry.with(lines.event_format(Json)).try_init(),
     };

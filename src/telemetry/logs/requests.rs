@@ -11,7 +11,7 @@ use crate::{
     request_context::scope_sync,
     telemetry::{
         labels::Purpose,
-        recorder::{CacheOutcome, Outcome, RequestRecord},
+        record::{CacheOutcome, Outcome, RequestRecord},
         sink::Sink,
     },
 };

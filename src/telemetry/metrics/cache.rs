@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::Gauges;
+use super::gauges::Gauges;
 use crate::telemetry::text::Exposition;
 
 const TYPES: [&str; 4] = ["embedding", "inference", "chat", "vision"];

@@ -1,20 +1,8 @@
 //! Gauges of the embedded engine, and of the circuit breakers that leave a part alone for a while
 //! because they keep failing.
 
-use super::Gauges;
+use super::gauges::{Gauges, ModelGauge};
 use crate::telemetry::text::Exposition;
-
-/// A model that the engine has loaded, in one role.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ModelGauge {
-    pub name: String,
-    /// `chat` or `embed`.
-    pub role: &'static str,
-    pub slots: usize,
-    pub slots_busy: usize,
-    /// An estimate.
-    pub memory_bytes: u64,
-}
 
 pub(super) fn render(out: &mut Exposition, gauges: &Gauges) {
     out.family("simpleton_models_loaded", "gauge", "Models that the embedded engine has loaded.");

@@ -6,13 +6,13 @@ use std::{
 };
 
 use super::{
-    Gauges,
+    gauges::Gauges,
     histogram::{Histogram, SECONDS, TOKEN_SECONDS},
     table::Table,
 };
 use crate::telemetry::{
     labels::{CLIENT_CLOSED, ERROR_TYPES},
-    model_call::ModelCall,
+    record::ModelCall,
     text::Exposition,
 };
 

@@ -5,6 +5,7 @@
 mod alerts;
 mod cache;
 mod engine;
+mod gauges;
 mod histogram;
 mod http;
 mod llm;
@@ -17,35 +18,20 @@ use std::sync::Arc;
 
 use self::{alerts::AlertMetrics, llm::LlmMetrics, vision::VisionMetrics};
 pub use self::{
-    cache::CacheMetrics, engine::ModelGauge, http::HttpMetrics, process::resident_bytes, traces::TraceMetrics,
+    cache::CacheMetrics,
+    gauges::{Gauges, ModelGauge},
+    http::HttpMetrics,
+    process::resident_bytes,
+    traces::TraceMetrics,
 };
 pub use super::text::TextFormat;
 use super::{
     labels::{Purpose, RouteLabel},
     logs,
-    model_call::ModelCall,
-    recorder::RequestRecord,
+    record::{ModelCall, RequestRecord},
     sink::Sink,
     text::Exposition,
 };
-
-/// Gauges measured at each scrape.
-#[derive(Clone, Debug, Default)]
-pub struct Gauges {
-    /// By type: embedding, inference, chat, vision.
-    pub cache_entries: [u64; 4],
-    pub cache_memory_bytes: u64,
-    pub cache_stored_bytes: u64,
-    pub cache_evictions: u64,
-    pub cache_errors: u64,
-    pub cache_available: bool,
-    /// Requests in line for a slot of the embedded engine.
-    pub waiting: usize,
-    /// Loaded in the embedded engine.
-    pub models: Vec<ModelGauge>,
-    /// Which parts can be left alone for a while, and whether they are now.
-    pub breakers: Vec<(&'static str, bool)>,
-}
 
 pub struct Metrics {
     pub(super) http: Arc<HttpMetrics>,
@@ -106,8 +92,8 @@ impl Sink for Metrics {
     }
 
     /// Decrements the in-progress gauge; everything else is counted from the request's sample.
-    fn request_ended(&self, observed: &RequestRecord) {
-        self.http.ended(observed.purpose);
+    fn request_ended(&self, request: &RequestRecord) {
+        self.http.ended(request.purpose);
     }
 
     fn call_began(&self) {

@@ -15,7 +15,11 @@ use percent_encoding::percent_decode_str;
 use tokio::sync::mpsc::{Sender, channel};
 
 pub use self::exporter::Exporter;
-use super::{metrics::TraceMetrics, model_call::ModelCall, recorder::RequestRecord, sink::Sink};
+use super::{
+    metrics::TraceMetrics,
+    record::{ModelCall, RequestRecord},
+    sink::Sink,
+};
 use crate::{
     error::Result,
     http_client::{CONTENT_TYPE, Client, HeaderMap, HeaderName, HeaderValue, Target, Timeouts, server_url},

@@ -4,9 +4,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::super::{model_call::ModelCall, recorder::RequestRecord};
 use crate::{
     request_context::Context,
+    telemetry::record::{ModelCall, RequestRecord},
     wire::otlp::{Attribute, Span, SpanKind, Status},
 };
 

@@ -1,0 +1,31 @@
+//! Gauges that are measured at each scrape; `app/` fills them in.
+
+/// Gauges measured at each scrape.
+#[derive(Clone, Debug, Default)]
+pub struct Gauges {
+    /// By type: embedding, inference, chat, vision.
+    pub cache_entries: [u64; 4],
+    pub cache_memory_bytes: u64,
+    pub cache_stored_bytes: u64,
+    pub cache_evictions: u64,
+    pub cache_errors: u64,
+    pub cache_available: bool,
+    /// Requests in line for a slot of the embedded engine.
+    pub waiting: usize,
+    /// Loaded in the embedded engine.
+    pub models: Vec<ModelGauge>,
+    /// Which parts can be left alone for a while, and whether they are now.
+    pub breakers: Vec<(&'static str, bool)>,
+}
+
+/// A model that the engine has loaded, in one role.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelGauge {
+    pub name: String,
+    /// `chat` or `embed`.
+    pub role: &'static str,
+    pub slots: usize,
+    pub slots_busy: usize,
+    /// An estimate.
+    pub memory_bytes: u64,
+}
