@@ -122,7 +122,7 @@ pub(super) async fn metrics(State(state): State<Arc<HttpState>>, headers: Header
     let format = text_format(accept);
     (
         [(header::CONTENT_TYPE, format.content_type())],
-        state.app.monitoring.render(format, &state.app.gauges().await),
+        state.app.monitoring.metrics.render(format, &state.app.gauges().await),
     )
         .into_response()
 }

@@ -8,9 +8,7 @@ pub mod metrics;
 pub mod model_call;
 pub mod record;
 pub mod recorder;
-mod sample;
 pub mod sink;
-mod stripe;
 mod text;
 pub mod traces;
 
@@ -22,7 +20,7 @@ use self::{
     aggregates::Aggregator,
     labels::RouteLabel,
     logs::{Format, Level, RequestLines},
-    metrics::{Gauges, Metrics, TextFormat},
+    metrics::Metrics,
     sink::{Sink, Sinks},
     traces::{Exporter, Traces},
 };
@@ -86,11 +84,5 @@ impl Monitoring {
             traced: settings.traces.share(),
         };
         Ok((monitoring, exporter))
-    }
-
-    /// All metrics, in one of the text formats.
-    pub fn render(&self, format: TextFormat, gauges: &Gauges) -> String {
-        self.aggregator.count();
-        self.metrics.render(format, gauges)
     }
 }

@@ -18,6 +18,15 @@ impl TextFormat {
     }
 }
 
+/// A request that fell into a bucket, to be looked up in logs and traces.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Exemplar {
+    pub(super) request_id: String,
+    pub(super) seconds: f64,
+    /// End of the request, in seconds since 1970.
+    pub(super) at: f64,
+}
+
 pub(super) struct Exposition {
     out: String,
     format: TextFormat,
@@ -49,21 +58,22 @@ impl Exposition {
         }
     }
 
-    /// A sample with an exemplar: a request's id, its seconds, and when it ended in seconds since
-    /// 1970. Only OpenMetrics has a place for it.
+    /// A sample with its exemplar. Only OpenMetrics has a place for it.
     pub(super) fn sample_with(
         &mut self,
         name: &str,
         labels: &[(&str, &str)],
         value: f64,
-        (id, seconds, at): (&str, f64, f64),
+        exemplar: Option<Exemplar>,
     ) {
-        if self.format == TextFormat::Prometheus {
+        let Some(Exemplar { request_id, seconds, at }) =
+            exemplar.filter(|_| self.format == TextFormat::OpenMetrics)
+        else {
             return self.sample(name, labels, value);
-        }
+        };
         self.series(name, labels);
         let _ = write!(self.out, " {value} # ");
-        self.labels(&[("request_id", id)]);
+        self.labels(&[("request_id", &request_id)]);
         let _ = writeln!(self.out, " {seconds} {at}");
     }
 

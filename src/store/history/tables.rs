@@ -1,6 +1,6 @@
 //! Tables of the file, and every statement that touches it.
 
-use std::{path::PathBuf, time::SystemTime};
+use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
 use sqlx::{Connection, FromRow, Row, SqliteConnection, sqlite::SqliteRow};
 
@@ -130,7 +130,7 @@ pub(super) async fn oldest(connection: &mut SqliteConnection) -> sqlx::Result<Op
 /// All in one transaction.
 pub(super) async fn write(
     connection: &mut SqliteConnection,
-    parts: &[MinuteRow],
+    parts: &[Arc<MinuteRow>],
     failures: &[FailureRecord],
 ) -> sqlx::Result<()> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;

@@ -38,7 +38,7 @@ pub(super) enum Job {
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) rows: Vec<FiguresRow>,
-    pub(super) parts: Vec<MinuteRow>,
+    pub(super) parts: Vec<Arc<MinuteRow>>,
     pub(super) oldest: Option<Minute>,
 }
 

@@ -67,11 +67,6 @@ impl Failures {
         }
     }
 
-    pub(super) fn append(&mut self, other: Self) {
-        append(&mut self.of_callers, other.of_callers, FAILURES);
-        append(&mut self.of_unauthenticated, other.of_unauthenticated, REFUSALS);
-    }
-
     pub(super) fn retain(&mut self, keep: impl Fn(&FailureRecord) -> bool) {
         self.of_callers.retain(&keep);
         self.of_unauthenticated.retain(&keep);
@@ -91,14 +86,4 @@ fn push(list: &mut VecDeque<FailureRecord>, failure: FailureRecord, most: usize)
         list.pop_front();
     }
     list.push_back(failure);
-}
-
-fn append(list: &mut VecDeque<FailureRecord>, more: VecDeque<FailureRecord>, most: usize) {
-    if more.is_empty() {
-        return;
-    }
-    list.extend(more);
-    // Several threads have seen them.
-    list.make_contiguous().sort_by_key(|failure| failure.at_ms);
-    list.drain(..list.len().saturating_sub(most));
 }

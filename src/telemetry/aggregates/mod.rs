@@ -1,8 +1,7 @@
-//! Aggregates of requests and model calls. Each thread adds samples to a batch of its own and waits
-//! for nobody; whoever wants to know figures collects the batches first. Here they are in memory
-//! only; `store/` takes them to disk.
+//! Aggregates of requests and model calls, in memory; `store/` takes them to disk. A record is added
+//! to its second and its minute as it ends. The lock is held for these additions only: copies of
+//! minutes for readers and for the disk share the minute until it changes again.
 
-mod batch;
 mod durations;
 mod failures;
 mod pending;
@@ -10,15 +9,10 @@ mod totals;
 mod window;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Instant, SystemTime},
 };
 
-use self::{
-    batch::Batch,
-    pending::{Pending, minute},
-    window::{SLOTS, Second, SlidingWindow},
-};
 pub use self::{
     durations::Durations,
     failures::FailureRecord,
@@ -26,12 +20,15 @@ pub use self::{
     totals::{Aggregates, EndpointAggregates, Endpoints, KeyAggregates, ModelAggregates, percent},
     window::Recent,
 };
+use self::{
+    pending::{Pending, minute},
+    window::{SLOTS, Second, SlidingWindow},
+};
 use super::{
     labels::Purpose,
     metrics::{CacheMetrics, HttpMetrics},
     record::{ModelCall, RequestRecord},
     sink::Sink,
-    stripe::Striped,
 };
 
 /// The wall clock; tests have one of their own.
@@ -39,15 +36,13 @@ pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 pub struct Aggregator {
     began: Instant,
-    batches: Striped<Mutex<Batch>>,
     clock: Clock,
     http: Arc<HttpMetrics>,
     cache: Arc<CacheMetrics>,
-    /// Nobody who handles a request takes this lock.
-    collector: Mutex<Collector>,
+    state: Mutex<State>,
 }
 
-struct Collector {
+struct State {
     window: SlidingWindow,
     /// Totals left by an earlier process, by the second at which they count as over.
     before: Vec<(Second, Recent)>,
@@ -58,37 +53,30 @@ struct Collector {
 }
 
 impl Aggregator {
-    /// Counts requests for `http`, too, and takes what the cache counts over into its figures.
+    /// Takes the purpose of each route from `http`, and what the cache counts into its own figures.
     pub fn new(http: Arc<HttpMetrics>, cache: Arc<CacheMetrics>) -> Self {
         Self::with_clock(http, cache, Arc::new(SystemTime::now))
     }
 
     pub fn with_clock(http: Arc<HttpMetrics>, cache: Arc<CacheMetrics>, clock: Clock) -> Self {
-        let collector = Collector {
+        let state = State {
             window: SlidingWindow::new(),
             before: Vec::new(),
             pending: Pending::default(),
             hits: [0; 4],
             misses: [0; 4],
         };
-        Self {
-            began: Instant::now(),
-            batches: Striped::new(Mutex::default),
-            clock,
-            http,
-            cache,
-            collector: Mutex::new(collector),
-        }
+        Self { began: Instant::now(), clock, http, cache, state: Mutex::new(state) }
     }
 
     /// Returns the totals of the last `minutes`, an hour at most, also before the start as far as they have been
     /// recalled. All figures cover the same time.
     pub fn recent(&self, minutes: u64) -> Recent {
         let (now, seconds) = (self.second(Instant::now()), minutes.saturating_mul(60));
-        let collector = self.collected();
-        let mut recent = collector.window.recent(now, seconds);
+        let state = self.current();
+        let mut recent = state.window.recent(now, seconds);
         let counts = |second: Second| second + seconds.min(SLOTS) > now;
-        collector.before.iter().filter(|(at, _)| counts(*at)).for_each(|(_, happened)| recent.add(happened));
+        state.before.iter().filter(|(at, _)| counts(*at)).for_each(|(_, happened)| recent.add(happened));
         recent
     }
 
@@ -103,7 +91,7 @@ impl Aggregator {
             let over = start.unsigned_abs().saturating_add(1).saturating_mul(60);
             (second.saturating_sub(seconds.saturating_sub(over)), Recent::of_figures(&aggregates))
         });
-        self.collector().before = recalled.collect();
+        self.state().before = recalled.collect();
     }
 
     /// Whether a template is that of one of the service's own routes.
@@ -115,7 +103,7 @@ impl Aggregator {
     /// Returns the totals of the last whole seconds, without the current one.
     pub fn last_seconds(&self, seconds: u64) -> Recent {
         let now = self.second(Instant::now());
-        self.collected().window.recent(now.saturating_sub(1), seconds)
+        self.current().window.recent(now.saturating_sub(1), seconds)
     }
 
     pub fn now(&self) -> SystemTime {
@@ -124,71 +112,38 @@ impl Aggregator {
 
     /// All that is not on disk for good.
     pub fn unwritten(&self) -> Unwritten {
-        self.collected().pending.unwritten(false)
+        self.current().pending.unwritten(false)
     }
 
     /// Returns the rows that have to be written now.
     pub fn to_write(&self) -> Unwritten {
-        self.collected().pending.unwritten(true)
-    }
-
-    /// Counts every request that has ended.
-    pub(super) fn count(&self) {
-        self.batches.all().for_each(|batch| lock(batch).count(&self.http));
+        self.current().pending.unwritten(true)
     }
 
     /// This has been written.
     pub fn written(&self, written: &Unwritten) {
         let now = self.now();
-        self.collector().pending.written(written, now);
+        self.state().pending.written(written, now);
     }
 
-    fn collector(&self) -> MutexGuard<'_, Collector> {
-        lock(&self.collector)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn collected(&self) -> MutexGuard<'_, Collector> {
-        let mut collector = self.collector();
-        for batch in self.batches.all() {
-            let mut batch = lock(batch);
-            batch.count(&self.http);
-            let batch = std::mem::take(&mut *batch);
-            collector.collect(batch);
-        }
-        collector.collect_lookups(self.cache.lookups(), minute(self.now()), self.second(Instant::now()));
-        collector
+    /// The state with the cache's lookups up to now.
+    fn current(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state();
+        state.add_lookups(self.cache.lookups(), minute(self.now()), self.second(Instant::now()));
+        state
     }
 
     fn second(&self, at: Instant) -> Second {
         at.saturating_duration_since(self.began).as_secs() + SLOTS
     }
-
-    /// A batch that nobody else has at this moment, this thread's own if possible. It is away only
-    /// while somebody collects it, or another thread found its own away; that all are is as good as
-    /// impossible.
-    fn batch(&self) -> MutexGuard<'_, Batch> {
-        let free = self.batches.mine_first().find_map(|batch| match batch.try_lock() {
-            Ok(batch) => Some(batch),
-            Err(TryLockError::Poisoned(batch)) => Some(batch.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        });
-        free.unwrap_or_else(|| lock(self.batches.mine()))
-    }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Collector {
-    fn collect(&mut self, Batch { minutes, seconds, failures, .. }: Batch) {
-        for (second, happened) in seconds {
-            self.window.add(second, &happened);
-        }
-        self.pending.append(minutes, failures);
-    }
-
-    fn collect_lookups(&mut self, (hits, misses): ([u64; 4], [u64; 4]), minute: Minute, second: Second) {
+impl State {
+    fn add_lookups(&mut self, (hits, misses): ([u64; 4], [u64; 4]), minute: Minute, second: Second) {
         if (hits, misses) == (self.hits, self.misses) {
             return;
         }
@@ -203,12 +158,20 @@ impl Collector {
 }
 
 impl Sink for Aggregator {
-    fn request_ended(&self, observed: &RequestRecord) {
-        self.batch().request(self.second(observed.ended), observed, &self.http);
+    fn request_ended(&self, request: &RequestRecord) {
+        let second = self.second(request.ended);
+        let mut state = self.state();
+        if let Some(happened) = Recent::of_request(request) {
+            state.window.add(second, &happened);
+        }
+        state.pending.request(request);
     }
 
     fn call_ended(&self, call: &ModelCall) {
-        self.batch().call(self.second(call.ended), call);
+        let second = self.second(call.ended);
+        let mut state = self.state();
+        state.window.add(second, &Recent::of_call(call));
+        state.pending.call(call);
     }
 }
 
@@ -223,22 +186,38 @@ mod tests {
         types::KeyId,
     };
 
+    const THREADS: u64 = 4;
+    const EACH: u64 = 500;
+
     #[test]
-    fn who_finds_a_batch_away_takes_another_and_nothing_is_lost() {
+    fn requests_of_many_threads_are_counted_once_while_others_read_and_write() {
         let aggregator = Arc::new(Aggregator::new(Arc::default(), Arc::default()));
-        let observe = || {
-            let recorder = RequestRecorder::begin(Sinks::new(vec![aggregator.clone()]), RequestStart::any());
-            recorder.key(KeyId::new([7; 4]));
-            recorder.complete(200);
+        let sinks = Sinks::new(vec![aggregator.clone()]);
+        let mut on_disk = std::collections::HashMap::new();
+        let mut write = || {
+            let written = aggregator.to_write();
+            for row in &written.parts {
+                on_disk.insert(row.id, row.aggregates.requests());
+            }
+            aggregator.written(&written);
         };
-        observe();
-        let away = aggregator.batch();
-        observe();
-        drop(away);
-        assert_eq!(aggregator.recent(1).requests, 2);
-        let unwritten = aggregator.unwritten();
-        let requests = |part: &MinuteRow| part.aggregates.requests();
-        assert_eq!(unwritten.parts.iter().map(requests).sum::<u64>(), 2);
-        assert_eq!(aggregator.recent(1).requests, 2, "what has been collected is not collected again");
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    for _ in 0..EACH {
+                        let recorder = RequestRecorder::begin(sinks.clone(), RequestStart::any());
+                        recorder.key(KeyId::new([7; 4]));
+                        recorder.complete(200);
+                    }
+                });
+            }
+            while aggregator.recent(1).requests < THREADS * EACH {
+                write();
+            }
+        });
+        write();
+        assert_eq!(on_disk.values().sum::<u64>(), THREADS * EACH);
+        assert!(aggregator.to_write().parts.is_empty(), "everything has been written");
+        assert_eq!(aggregator.recent(1).requests, THREADS * EACH, "reading counts nothing twice");
     }
 }

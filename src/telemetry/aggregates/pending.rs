@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -10,6 +11,7 @@ use super::{
     failures::{FailureRecord, Failures},
     totals::Aggregates,
 };
+use crate::telemetry::record::{ModelCall, RequestRecord};
 
 /// A busy day that cannot be written, and then the oldest minutes go.
 const MINUTES: usize = 1440;
@@ -29,24 +31,27 @@ pub struct MinuteRow {
 
 #[derive(Default)]
 pub(super) struct Pending {
-    parts: BTreeMap<Minute, (MinuteRow, bool)>,
+    /// Each with whether it has changed since it was written.
+    parts: BTreeMap<Minute, (Arc<MinuteRow>, bool)>,
     failures: Failures,
 }
 
 /// A copy of what is pending.
 #[derive(Clone, Debug, Default)]
 pub struct Unwritten {
-    pub parts: Vec<MinuteRow>,
+    pub parts: Vec<Arc<MinuteRow>>,
     /// The oldest first.
     pub failures: Vec<FailureRecord>,
 }
 
 impl Pending {
-    pub(super) fn append(&mut self, minutes: Vec<(Minute, Aggregates)>, failures: Failures) {
-        for (minute, aggregates) in minutes {
-            self.aggregates(minute).merge(&aggregates);
-        }
-        self.failures.append(failures);
+    pub(super) fn request(&mut self, request: &RequestRecord) {
+        self.aggregates(minute(request.ended_at)).request(request);
+        self.failures.request(request);
+    }
+
+    pub(super) fn call(&mut self, call: &ModelCall) {
+        self.aggregates(minute(call.ended_at)).call(call);
     }
 
     pub(super) fn aggregates(&mut self, minute: Minute) -> &mut Aggregates {
@@ -54,15 +59,19 @@ impl Pending {
             self.parts.pop_first();
         }
         let (part, changed) = self.parts.entry(minute).or_insert_with(|| {
-            (MinuteRow { minute, id: random_id(), aggregates: Aggregates::default() }, true)
+            (Arc::new(MinuteRow { minute, id: random_id(), aggregates: Aggregates::default() }), true)
         });
         *changed = true;
-        &mut part.aggregates
+        // Copies it first when a reader still has it.
+        &mut Arc::make_mut(part).aggregates
     }
 
     pub(super) fn unwritten(&self, changed_only: bool) -> Unwritten {
         let parts = self.parts.values().filter(|(_, changed)| *changed || !changed_only);
-        Unwritten { parts: parts.map(|(part, _)| part.clone()).collect(), failures: self.failures.to_vec() }
+        Unwritten {
+            parts: parts.map(|(part, _)| Arc::clone(part)).collect(),
+            failures: self.failures.to_vec(),
+        }
     }
 
     /// Forgets what has been written, except the minute that is still running. What has come since
@@ -70,7 +79,7 @@ impl Pending {
     pub(super) fn written(&mut self, written: &Unwritten, now: SystemTime) {
         for done in &written.parts {
             let Some((part, changed)) = self.parts.get_mut(&done.minute) else { continue };
-            if part.id != done.id || part.aggregates != done.aggregates {
+            if !Arc::ptr_eq(part, done) {
                 continue;
             }
             *changed = false;

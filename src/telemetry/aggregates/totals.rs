@@ -9,8 +9,7 @@ use super::durations::Durations;
 use crate::{
     telemetry::{
         labels::{CLIENT_CLOSED, CLIENT_CLOSED_STATUS, Purpose},
-        record::{ModelCall, Outcome},
-        sample::RequestSample,
+        record::{ModelCall, Outcome, RequestRecord},
     },
     types::Usage,
 };
@@ -73,12 +72,13 @@ pub struct KeyAggregates {
 }
 
 impl Aggregates {
-    pub(super) fn request(&mut self, request: &RequestSample) {
-        if request.outcome == Outcome::Unauthenticated {
+    pub(super) fn request(&mut self, request: &RequestRecord) {
+        let outcome = request.outcome();
+        if outcome == Outcome::Unauthenticated {
             *self.unauthenticated.entry(request.status).or_default() += 1;
             return;
         }
-        let errors = u64::from(matches!(request.outcome, Outcome::Failed | Outcome::Refused));
+        let errors = u64::from(matches!(outcome, Outcome::Failed | Outcome::Refused));
         let endpoint = self.endpoint(request.method, request.endpoint);
         endpoint.errors += errors;
         *endpoint.statuses.entry(request.status).or_default() += 1;

@@ -8,8 +8,7 @@ use super::totals::Aggregates;
 use crate::{
     telemetry::{
         labels::Purpose,
-        record::{ModelCall, Outcome},
-        sample::RequestSample,
+        record::{ModelCall, Outcome, RequestRecord},
     },
     types::Usage,
 };
@@ -49,10 +48,11 @@ impl Recent {
     }
 
     /// None for what counts nowhere.
-    pub(super) fn of_request(request: &RequestSample) -> Option<Self> {
-        let failures = u64::from(request.outcome == Outcome::Failed);
-        let errors = failures + u64::from(request.outcome == Outcome::Refused);
-        let counts = request.outcome != Outcome::Unauthenticated && request.purpose == Purpose::Api;
+    pub(super) fn of_request(request: &RequestRecord) -> Option<Self> {
+        let outcome = request.outcome();
+        let failures = u64::from(outcome == Outcome::Failed);
+        let errors = failures + u64::from(outcome == Outcome::Refused);
+        let counts = outcome != Outcome::Unauthenticated && request.purpose == Purpose::Api;
         counts.then(|| Self { requests: 1, errors, failures, duration: request.duration, ..Self::default() })
     }
 

@@ -2,15 +2,14 @@
 //! it, so that a slow one can be looked up in logs and traces.
 
 use std::{
-    sync::atomic::{
-        AtomicU64,
-        Ordering::{AcqRel, Acquire, Relaxed, Release},
-        fence,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::telemetry::{sample::ShortId, text::Exposition};
+use crate::telemetry::text::{Exemplar, Exposition};
 
 /// Upper bounds for whole requests and calls: from a cache hit to a slow model's long answer.
 pub(super) const SECONDS: &[f64] =
@@ -31,7 +30,7 @@ pub(super) struct Histogram {
 #[derive(Default)]
 struct Bucket {
     count: AtomicU64,
-    exemplar: Exemplar,
+    latest: Latest,
 }
 
 impl Histogram {
@@ -44,9 +43,9 @@ impl Histogram {
         self.count(value);
     }
 
-    /// The same, and remembers whose it was.
-    pub(super) fn record_for(&self, value: Duration, id: ShortId, at: SystemTime) {
-        self.count(value).exemplar.offer(id, value, at);
+    /// Records a value and offers its request as the bucket's exemplar.
+    pub(super) fn record_for(&self, value: Duration, request_id: &str, at: SystemTime) {
+        self.count(value).latest.offer(request_id, value, at);
     }
 
     fn count(&self, value: Duration) -> &Bucket {
@@ -57,76 +56,51 @@ impl Histogram {
         bucket
     }
 
-    /// The samples of one set of labels, of all these together; they have the same bounds.
-    pub(super) fn render(copies: &[&Self], out: &mut Exposition, name: &str, labels: &[(&str, &str)]) {
-        let Some(first) = copies.first() else { return };
+    /// The samples of one set of labels.
+    pub(super) fn render(&self, out: &mut Exposition, name: &str, labels: &[(&str, &str)]) {
         let bucket_name = format!("{name}_bucket");
         let mut count = 0;
-        let bounds = first.bounds.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
-        for (at, bound) in bounds.enumerate() {
-            count += copies.iter().map(|copy| copy.buckets[at].count.load(Relaxed)).sum::<u64>();
+        let bounds = self.bounds.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+        for (bucket, bound) in self.buckets.iter().zip(bounds) {
+            count += bucket.count.load(Relaxed);
             let labels: Vec<_> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
-            match copies.iter().find_map(|copy| copy.buckets[at].exemplar.read()) {
-                Some((id, seconds, at)) => {
-                    out.sample_with(&bucket_name, &labels, count as f64, (&id, seconds, at));
-                }
-                None => out.sample(&bucket_name, &labels, count as f64),
-            }
+            out.sample_with(&bucket_name, &labels, count as f64, bucket.latest.read());
         }
-        let sum_ns: u64 = copies.iter().map(|copy| copy.sum_ns.load(Relaxed)).sum();
-        out.sample(&format!("{name}_sum"), labels, sum_ns as f64 / 1e9);
+        out.sample(&format!("{name}_sum"), labels, self.sum_ns.load(Relaxed) as f64 / 1e9);
         out.sample(&format!("{name}_count"), labels, count as f64);
     }
 }
 
-/// The latest request of a bucket, replaced once a second at most. A sequence lock: odd while it is
-/// written, and whoever comes in the middle goes on without it.
+/// Longest id of a request that may be an exemplar: OpenMetrics allows 128 characters for an
+/// exemplar's labels, their names included.
+const MAX_ID: usize = 128 - "request_id".len();
+
+/// The latest request of a bucket, replaced once a second at most, so that hardly any request takes
+/// the lock.
 #[derive(Default)]
-struct Exemplar {
-    sequence: AtomicU64,
-    id: [AtomicU64; ShortId::BYTES / 8],
-    duration_ns: AtomicU64,
-    /// Since 1970.
-    at_ms: AtomicU64,
+struct Latest {
+    /// Second since 1970 of the exemplar.
+    second: AtomicU64,
+    exemplar: Mutex<Option<Exemplar>>,
 }
 
-impl Exemplar {
-    fn offer(&self, id: ShortId, duration: Duration, at: SystemTime) {
-        let at_ms = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        let recent = self.at_ms.load(Relaxed).abs_diff(at_ms) < 1000;
-        if recent || id.is_empty() {
+impl Latest {
+    fn offer(&self, request_id: &str, duration: Duration, at: SystemTime) {
+        let at = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        if request_id.len() > MAX_ID || self.second.load(Relaxed) == at.as_secs() {
             return;
         }
-        let sequence = self.sequence.load(Relaxed);
-        if sequence % 2 == 1
-            || self.sequence.compare_exchange(sequence, sequence + 1, AcqRel, Relaxed).is_err()
-        {
-            return;
-        }
-        let (words, []) = id.0.as_chunks::<8>() else { return };
-        for (slot, word) in self.id.iter().zip(words) {
-            slot.store(u64::from_le_bytes(*word), Release);
-        }
-        self.duration_ns.store(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), Release);
-        self.at_ms.store(at_ms, Release);
-        self.sequence.store(sequence + 2, Release);
+        self.second.store(at.as_secs(), Relaxed);
+        let exemplar = Exemplar {
+            request_id: request_id.to_owned(),
+            seconds: duration.as_secs_f64(),
+            at: at.as_secs_f64(),
+        };
+        *self.exemplar.lock().unwrap_or_else(PoisonError::into_inner) = Some(exemplar);
     }
 
-    /// The id, seconds, and when it was.
-    fn read(&self) -> Option<(String, f64, f64)> {
-        let sequence = self.sequence.load(Acquire);
-        if sequence == 0 || sequence % 2 == 1 {
-            return None;
-        }
-        let bytes: Vec<u8> = self.id.iter().flat_map(|word| word.load(Relaxed).to_le_bytes()).collect();
-        let seconds = self.duration_ns.load(Relaxed) as f64 / 1e9;
-        let at = self.at_ms.load(Relaxed) as f64 / 1e3;
-        fence(Acquire);
-        if self.sequence.load(Relaxed) != sequence {
-            return None;
-        }
-        let id = String::from_utf8(bytes).ok()?;
-        Some((id.trim_end_matches('\0').to_owned(), seconds, at))
+    fn read(&self) -> Option<Exemplar> {
+        self.exemplar.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -135,30 +109,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_exemplar_is_one_request_whole_whatever_runs_at_once() {
-        let (exemplar, writing) = (Exemplar::default(), AtomicU64::new(2));
-        let id = |n: u64| format!("{n:08}").repeat(4);
-        std::thread::scope(|scope| {
-            for thread in 0..2 {
-                let (exemplar, writing) = (&exemplar, &writing);
-                scope.spawn(move || {
-                    for n in (thread..200_000).step_by(2) {
-                        let at = UNIX_EPOCH + Duration::from_secs(2 * n + 10);
-                        exemplar.offer(ShortId::new(&id(n)), Duration::from_nanos(n), at);
-                    }
-                    writing.fetch_sub(1, Relaxed);
-                });
-            }
-            while writing.load(Relaxed) > 0 {
-                if let Some((read, seconds, at)) = exemplar.read() {
-                    let n = (seconds * 1e9).round() as u64;
-                    assert_eq!((read, at), (id(n), (2 * n + 10) as f64));
-                }
-            }
-        });
-        assert!(exemplar.read().is_some());
-        let long = "x".repeat(ShortId::BYTES + 1);
-        exemplar.offer(ShortId::new(&long), Duration::ZERO, SystemTime::now());
-        assert_ne!(exemplar.read().map(|(id, ..)| id), Some(long));
+    fn an_exemplar_is_one_request_whole_and_one_a_second() {
+        let latest = Latest::default();
+        let at = |second: u64| UNIX_EPOCH + Duration::from_secs(second);
+        latest.offer("first", Duration::from_millis(1), at(10));
+        latest.offer("same second", Duration::from_millis(2), at(10));
+        let first = Exemplar { request_id: "first".to_owned(), seconds: 0.001, at: 10.0 };
+        assert_eq!(latest.read(), Some(first));
+        latest.offer("second", Duration::from_millis(3), at(11));
+        let second = Exemplar { request_id: "second".to_owned(), seconds: 0.003, at: 11.0 };
+        assert_eq!(latest.read(), Some(second.clone()));
+        latest.offer(&"x".repeat(MAX_ID + 1), Duration::ZERO, at(12));
+        assert_eq!(latest.read(), Some(second), "too long for an exemplar");
     }
 }

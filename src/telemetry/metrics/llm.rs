@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use super::{
@@ -22,7 +22,7 @@ pub(super) struct LlmMetrics {
     models: Table<Model>,
     backends: Table<Backend>,
     /// Calls that have begun and not ended.
-    running: AtomicI64,
+    running: AtomicU64,
 }
 
 /// The most routes that there are.
@@ -59,7 +59,7 @@ impl Default for Model {
 impl LlmMetrics {
     pub(super) fn new(routes: impl Iterator<Item = &'static str>) -> Self {
         let routes = routes.enumerate().map(|(at, route)| (route, at)).collect();
-        Self { routes, models: Table::new(), backends: Table::new(), running: AtomicI64::new(0) }
+        Self { routes, models: Table::new(), backends: Table::new(), running: AtomicU64::new(0) }
     }
 
     pub(super) fn began(&self) {
@@ -102,7 +102,7 @@ impl LlmMetrics {
         ] {
             out.family(name, "histogram", help);
             for (model, metrics) in &models {
-                Histogram::render(&[histogram(metrics)], out, name, &[("model", model)]);
+                histogram(metrics).render(out, name, &[("model", model)]);
             }
         }
         let (begun, waiting) = (self.running.load(Relaxed) as f64, gauges.waiting as f64);

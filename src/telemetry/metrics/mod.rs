@@ -67,7 +67,7 @@ impl Metrics {
     }
 
     /// Everything that has been counted, in one of the text formats.
-    pub(crate) fn render(&self, format: TextFormat, gauges: &Gauges) -> String {
+    pub fn render(&self, format: TextFormat, gauges: &Gauges) -> String {
         let mut out = Exposition::new(format);
         self.http.render(&mut out);
         self.llm.render(&mut out, gauges);
@@ -91,9 +91,8 @@ impl Sink for Metrics {
         self.http.began(purpose);
     }
 
-    /// Decrements the in-progress gauge; everything else is counted from the request's sample.
     fn request_ended(&self, request: &RequestRecord) {
-        self.http.ended(request.purpose);
+        self.http.ended(request);
     }
 
     fn call_began(&self) {
@@ -111,7 +110,6 @@ mod tests {
     use crate::{
         request_context::Context,
         telemetry::{
-            aggregates::Aggregator,
             labels,
             recorder::{RequestRecorder, RequestStart},
             sink::Sinks,
@@ -121,8 +119,7 @@ mod tests {
     #[test]
     fn series_come_from_closed_sets_only() {
         let metrics = Arc::new(Metrics::new(&[RouteLabel { template: "/a", purpose: Purpose::Api }]));
-        let aggregator = Arc::new(Aggregator::new(Arc::clone(&metrics.http), Arc::default()));
-        let sinks = Sinks::new(vec![Arc::clone(&metrics) as Arc<dyn Sink>, aggregator.clone()]);
+        let sinks = Sinks::new(vec![Arc::clone(&metrics) as Arc<dyn Sink>]);
         for n in 0..100 {
             let path = format!("/nowhere/{n}");
             let recorder = RequestRecorder::begin(
@@ -136,7 +133,6 @@ mod tests {
             );
             recorder.complete(404);
         }
-        aggregator.count();
         let text = metrics.render(TextFormat::Prometheus, &Gauges::default());
         assert!(text.contains(
             "simpleton_requests_total{method=\"other\",endpoint=\"unmatched\",status=\"404\"} 100\n"

@@ -47,7 +47,7 @@ impl VisionMetrics {
     pub(super) fn render(&self, out: &mut Exposition) {
         let name = "simpleton_image_decode_seconds";
         out.family(name, "histogram", "Time to decode, scale and re-encode a picture.");
-        Histogram::render(&[&self.decoded], out, name, &[]);
+        self.decoded.render(out, name, &[]);
         for (name, help, total) in [
             ("simpleton_image_bytes_total", "Bytes of picture files that were decoded.", &self.bytes),
             ("simpleton_image_pixels_total", "Pixels that were decoded.", &self.pixels),
