@@ -36,7 +36,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(3);
 pub(super) fn run(config: &Config, doubts: &[String]) -> Result<()> {
     // Whatever libraries make is private, too.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    logs::start(config.telemetry.log_level, config.telemetry.log_format);
+    logs::start(config.telemetry.log_level, config.telemetry.log_format)?;
     doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
     raise_file_limit();
     let runtime = runtime()?;

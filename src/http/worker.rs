@@ -31,10 +31,7 @@ use super::{
     exchange,
     socket::Socket,
 };
-use crate::{
-    error::{Error, Kind, Result},
-    telemetry::logs,
-};
+use crate::error::{Error, Kind, Result};
 
 /// Time for a request's head. A connection that says nothing is closed after it, too.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -68,11 +65,7 @@ impl Worker {
         let refused = |source| {
             Error::new(Kind::Setup, "The system does not allow any more threads.").with_source(source)
         };
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .on_thread_park(logs::catch_up)
-            .build()
-            .map_err(refused)?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
         let (inbox, connections) = mpsc::unbounded_channel();
         let (tell, cache_status) = oneshot::channel();
         let open = Arc::new(AtomicUsize::new(0));
@@ -80,7 +73,6 @@ impl Worker {
         let thread = thread::Builder::new()
             .name(format!("http-{number}"))
             .spawn(move || {
-                logs::put_off();
                 runtime.block_on(async {
                     serve(&work, connections, &count).await;
                     // Whoever waited for it has given up.
@@ -89,7 +81,6 @@ impl Worker {
                 });
                 // What still runs on a blocking thread has nobody who waits for it.
                 runtime.shutdown_background();
-                logs::catch_up();
             })
             .map_err(refused)?;
         Ok(Self { inbox, open, cache_status, thread })

@@ -5,7 +5,7 @@ mod requests;
 mod writer;
 
 use std::{
-    io::{IsTerminal, Stderr},
+    io::IsTerminal,
     sync::{OnceLock, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -17,11 +17,12 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-pub use self::requests::{RequestLines, catch_up, put_off};
+pub use self::requests::RequestLines;
 use self::{
     line::{Json, Pretty},
     writer::Lines,
 };
+use crate::error::{Error, Kind, Result};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -56,7 +57,14 @@ impl Format {
 }
 
 /// Starts logging for the whole process. A second call does nothing.
-pub fn start(level: Level, format: Format) {
+///
+/// # Errors
+/// `Setup` when the system gives no thread to write lines.
+pub fn start(level: Level, format: Format) -> Result<()> {
+    let refused =
+        |source| Error::new(Kind::Setup, "The system does not allow any more threads.").with_source(source);
+    let writer = Lines::new(std::io::stderr()).map_err(refused)?;
+    let writer = LINES.get_or_init(|| writer).clone();
     // Our own lines at the chosen level; libraries speak up only when something is wrong.
     let (libraries, ours) = match level {
         Level::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
@@ -67,7 +75,6 @@ pub fn start(level: Level, format: Format) {
     };
     let filter = Targets::new().with_default(libraries).with_target("simpleton", ours);
     let colours = std::io::stderr().is_terminal();
-    let writer = LINES.get_or_init(|| Lines::new(std::io::stderr())).clone();
     let lines = fmt::layer().with_writer(writer);
     let registry = tracing_subscriber::registry().with(filter);
     // An error only says that logging has been started before.
@@ -75,19 +82,20 @@ pub fn start(level: Level, format: Format) {
         Format::Pretty => registry.with(lines.event_format(Pretty { colours })).try_init(),
         Format::Json => registry.with(lines.event_format(Json)).try_init(),
     };
+    Ok(())
 }
 
 /// Standard error, once logging has started.
-static LINES: OnceLock<Lines<Stderr>> = OnceLock::new();
+static LINES: OnceLock<Lines> = OnceLock::new();
 
-/// Waits a moment for lines that nobody has read yet; to be called at the end of the process.
+/// Waits a moment for lines that are not written yet; to be called at the end of the process.
 pub fn finish() {
     if let Some(lines) = LINES.get() {
         lines.finish(Duration::from_secs(1));
     }
 }
 
-/// Lines that nobody will read, since the start.
+/// Lines dropped since the start.
 pub fn dropped() -> u64 {
     writer::DROPPED.load(Relaxed)
 }
