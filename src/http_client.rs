@@ -161,7 +161,7 @@ impl Client {
         let inner = sent.map_err(|_| {
             Error::new(
                 Kind::GatewayTimeout,
-                format!("{} did not answer within {} s.", self.peer, self.timeouts.first_byte.as_secs_f32()),
+                format!("{} did not respond within {} s.", self.peer, self.timeouts.first_byte.as_secs_f32()),
             )
         })??;
         Ok(Response { inner, is_proxied: self.is_proxied, idle: self.timeouts.idle, peer: self.peer })
@@ -206,7 +206,7 @@ impl Client {
     }
 
     fn broken(&self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
-        Error::new(Kind::BadGateway, format!("{} broke off before it answered.", self.peer))
+        Error::new(Kind::BadGateway, format!("{} closed the connection before it responded.", self.peer))
             .with_source(At { place: self.place.clone(), source })
     }
 
@@ -302,7 +302,7 @@ impl Response {
     }
 
     fn cut_off(&self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
-        Error::new(Kind::BadGateway, format!("{} broke off in the middle of its answer.", self.peer))
+        Error::new(Kind::BadGateway, format!("{} closed the connection mid-response.", self.peer))
             .with_source(source)
     }
 
@@ -318,7 +318,7 @@ impl Response {
             if whole.len() + chunk.len() > limit {
                 return Err(Error::new(
                     Kind::BadGateway,
-                    format!("{} answered with more than {} MB.", self.peer, limit / 1_000_000),
+                    format!("{} sent more than {} MB.", self.peer, limit / 1_000_000),
                 ));
             }
             whole.extend_from_slice(&chunk);
@@ -341,7 +341,7 @@ impl Response {
     pub fn paused(&self) -> Error {
         Error::new(
             Kind::GatewayTimeout,
-            format!("{} paused for more than {} s in its answer.", self.peer, self.idle.as_secs_f32()),
+            format!("{} paused for more than {} s mid-response.", self.peer, self.idle.as_secs_f32()),
         )
     }
 }

@@ -29,7 +29,7 @@ impl App {
         }
     }
 
-    /// Requests in line for a slot of the embedded engine.
+    /// Requests waiting for a slot of the embedded engine.
     pub fn waiting(&self) -> usize {
         self.backend.engine().map_or(0, |engine| engine.waiting)
     }

@@ -84,7 +84,7 @@ impl Stream for Metered {
         let mut event = ready!(event);
         self.bytes += event.as_ref().and_then(|event| event.as_ref().ok()).map_or(0, ChatEvent::size);
         if self.bytes > MAX_REPLY_BYTES {
-            let message = "The model's reply has more than 32 MB and was cut off.";
+            let message = "The model's answer exceeded 32 MB and was cut off.";
             event = Some(Err(Error::new(Kind::BadGateway, message)));
         }
         match &mut event {

@@ -26,9 +26,9 @@ pub(super) async fn prepare(mut request: ChatRequest) -> Result<(ChatRequest, Ch
     if size < LARGE {
         return prepare();
     }
-    spawn_blocking(prepare).await.map_err(|source| {
-        Error::new(Kind::Internal, "Checking a schema was not finished.").with_source(source)
-    })?
+    spawn_blocking(prepare)
+        .await
+        .map_err(|source| Error::new(Kind::Internal, "Checking the schema failed.").with_source(source))?
 }
 
 /// The same events; where the answer does not fit, an error comes in place of its end, and so it is not kept.

@@ -64,6 +64,6 @@ fn validate(reply: &EmbedReply, texts: usize) -> Result<()> {
     if sound {
         Ok(())
     } else {
-        Err(Error::new(Kind::BadGateway, "The backend answered with embeddings that do not fit the texts."))
+        Err(Error::new(Kind::BadGateway, "The backend returned embeddings that do not match the texts."))
     }
 }

@@ -153,7 +153,7 @@ impl App {
 
 fn slow(backend: &str, patience: Duration) -> Error {
     let name = if backend == "ollama" { "Ollama" } else { "The engine" };
-    let message = format!("{name} did not answer within {} s.", patience.as_secs());
+    let message = format!("{name} did not respond within {} s.", patience.as_secs());
     Error::new(Kind::GatewayTimeout, message)
 }
 

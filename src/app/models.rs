@@ -214,7 +214,10 @@ impl Models {
 async fn fetch(backend: &dyn Backend, slot: &RwLock<Option<Listed>>) -> Result<Arc<[Model]>> {
     let fetched = match timeout(PATIENCE, backend.models()).await {
         Ok(models) => models.map(Arc::from),
-        Err(_) => Err(Error::new(Kind::GatewayTimeout, "The backend does not say which models it has.")),
+        Err(_) => Err(Error::new(
+            Kind::GatewayTimeout,
+            "The backend did not list its models in time; try again later.",
+        )),
     };
     let mut slot = slot.write().unwrap_or_else(PoisonError::into_inner);
     // An old list is better than none: it only decides defaults and what the cache takes for the same.
@@ -259,10 +262,10 @@ fn cannot(model: &Model, needed: Capability, models: &[Model]) -> Error {
     };
     let lacking = match (needed, *source) {
         (Capability::Vision, "embedded") => format!(
-            "{name} cannot see images: it is installed without a vision projector, which `simpleton model import {name} MODEL.gguf --projector MMPROJ.gguf` adds"
+            "{name} cannot see images: it has no vision projector, which `simpleton model import {name} MODEL.gguf --projector MMPROJ.gguf` adds"
         ),
         (Capability::Vision, "ollama") => {
-            format!("{name} cannot see images; a model that can is had with: ollama pull llava")
+            format!("{name} cannot see images; get a model that can with: ollama pull llava")
         }
         _ => format!("{name} cannot {}", needed.verb()),
     };

@@ -114,6 +114,6 @@ fn thousands(pixels: u64) -> u32 {
 }
 
 fn busy() -> Error {
-    Error::new(Kind::Busy, "Too many images are being decoded; send it again later.")
+    Error::new(Kind::Busy, "Too many images are being decoded; try again later.")
         .retry_after(Duration::from_secs(5))
 }

@@ -42,7 +42,7 @@ const NO_TEXT: [&str; 9] = [
 ];
 
 impl App {
-    /// Answers a question about a picture. The model is one that `Models::resolve` has given.
+    /// Answer a question about an image. The model is one that `Models::resolve` has given.
     ///
     /// # Errors
     /// Those of `App::chat`.
@@ -57,7 +57,7 @@ impl App {
         self.chat(caller, request(model, image, prompt, sampling)).await
     }
 
-    /// Describes a picture.
+    /// Caption an image.
     ///
     /// # Errors
     /// Those of `App::chat`.
@@ -77,7 +77,7 @@ impl App {
         whole(reply).await
     }
 
-    /// Reads the text in a picture: by the model that is named, else by what `OCR_ENGINE` says. The
+    /// Extract text from an image: by the model that is named, else by what `OCR_ENGINE` says. The
     /// text is empty when there is none.
     ///
     /// # Errors
@@ -163,5 +163,5 @@ async fn whole(mut reply: ChatReply) -> Result<VisionReply> {
             }
         }
     }
-    Err(Error::new(Kind::BadGateway, "The backend ended its answer before it was complete."))
+    Err(Error::new(Kind::BadGateway, "The backend ended its response before it was complete."))
 }

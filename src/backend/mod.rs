@@ -46,7 +46,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Loads a model, or lets go of it when it is to be kept for no time.
     async fn load(&self, model: &str, keep_alive: Option<KeepAlive>) -> Result<Done>;
 
-    /// The models that can be used now.
+    /// List models.
     async fn models(&self) -> Result<Vec<Model>>;
 
     /// Whether it answers; gives its version.
@@ -90,7 +90,7 @@ pub fn build(settings: Settings<'_>, data_dir: &Path) -> Result<Arc<dyn Backend>
 
 fn to_json(body: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(body).map_err(|source| {
-        Error::new(Kind::Internal, "The request cannot be written as JSON.").with_source(source)
+        Error::new(Kind::Internal, "The request could not be serialized.").with_source(source)
     })
 }
 
@@ -103,7 +103,7 @@ async fn work<T: Send + 'static>(
     if !heavy {
         return work();
     }
-    spawn_blocking(work)
-        .await
-        .map_err(|source| Error::new(Kind::Internal, "The work for a backend failed.").with_source(source))?
+    spawn_blocking(work).await.map_err(|source| {
+        Error::new(Kind::Internal, "Preparing the request for the backend failed.").with_source(source)
+    })?
 }

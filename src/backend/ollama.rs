@@ -231,7 +231,7 @@ fn refusal(Refused { status, text, is_ollamas, through_proxy }: Refused, model: 
         404 => Error::new(
             Kind::BadGateway,
             format!(
-                "What answers at OLLAMA_BASE_URL{through_proxy} is not Ollama, or not at this path (status 404)."
+                "The server at OLLAMA_BASE_URL{through_proxy} is not Ollama, or Ollama is not at this path (status 404)."
             ),
         ),
         400 | 500 if is_about_schemas(&text) => {
@@ -239,8 +239,11 @@ fn refusal(Refused { status, text, is_ollamas, through_proxy }: Refused, model: 
         }
         // Ollama's own words: it refuses for a reason that the caller can mend.
         400 if is_ollamas => Error::new(Kind::Invalid, format!("Ollama refused the request: {text}")),
-        413 => Error::new(Kind::TooLarge, "Ollama, or a proxy before it, takes no request of this size."),
-        503 | 429 => Error::new(Kind::Unavailable, "Ollama is too busy to take the request.")
+        413 => Error::new(
+            Kind::TooLarge,
+            "Ollama, or a proxy in front of it, does not accept a request of this size; send a smaller one.",
+        ),
+        503 | 429 => Error::new(Kind::Unavailable, "Ollama is too busy; try again later.")
             .retry_after(Duration::from_secs(2)),
         _ => Error::new(
             Kind::BadGateway,

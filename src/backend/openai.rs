@@ -50,7 +50,7 @@ pub(super) async fn ask<T: DeserializeOwned>(
 ) -> Result<T> {
     let answer = post(client, path, to_json(body)?, place).await?.bytes(SMALL_BODY).await?;
     serde_json::from_slice(&answer).map_err(|source| {
-        Error::new(Kind::BadGateway, format!("{} gave an answer that cannot be understood.", client.peer()))
+        Error::new(Kind::BadGateway, format!("{} sent an invalid response.", client.peer()))
             .with_source(json_fault(&source))
     })
 }
@@ -112,7 +112,7 @@ async fn refusal(response: Response, place: Place<'_>) -> Error {
         }
         429 => (Kind::Busy, format!("{peer} is busy; try again later.")),
         503 => (Kind::Unavailable, format!("{peer} is not ready yet; try again in a moment.")),
-        504 => (Kind::GatewayTimeout, format!("{peer} did not answer in time.")),
+        504 => (Kind::GatewayTimeout, format!("{peer} did not respond in time.")),
         _ => (Kind::BadGateway, format!("{peer} answered with an error (status {status}).")),
     };
     let refused = Error::new(kind, message).with_source(loggable(&error.message));

@@ -16,9 +16,9 @@ impl Place<'_> {
         let Context { chosen: _, trained } = self.context;
         match trained.filter(|trained| *trained > most) {
             Some(trained) => format!(
-                "is {tokens} tokens long and there is room for {most}, which ENGINE_CONTEXT sets; the model could take {trained}"
+                "is {tokens} tokens long, but ENGINE_CONTEXT limits it to {most}; the model supports up to {trained}"
             ),
-            None => format!("is {tokens} tokens long and the model takes at most {most}"),
+            None => format!("is {tokens} tokens long, but the model accepts at most {most}"),
         }
     }
 }

@@ -70,5 +70,5 @@ impl<F: Framing> Frames<F> {
 
 fn cut_off(response: &Response) -> Error {
     let peer = response.peer();
-    Error::new(Kind::BadGateway, format!("{peer} ended its answer before it was complete."))
+    Error::new(Kind::BadGateway, format!("{peer} ended its response before it was complete."))
 }

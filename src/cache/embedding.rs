@@ -255,7 +255,7 @@ impl Claims {
 }
 
 fn lost() -> Error {
-    Error::new(Kind::Internal, "The embedding was not finished.")
+    Error::new(Kind::Internal, "The embedding was not completed.")
 }
 
 /// Returns the error for requests that wait for the text the model got at `/input/{n}`: of a refusal only what
@@ -270,7 +270,7 @@ fn for_others(error: &Error, n: usize) -> Error {
     if !about_it.is_empty() {
         return Error::fields(about_it);
     }
-    let message = "It was being embedded with texts of another request, which was refused; ask again.";
+    let message = "The text was being embedded together with another request, which was refused; try again.";
     Error::new(Kind::Unavailable, message).retry_after(Duration::from_secs(1)).with_source(error.clone())
 }
 

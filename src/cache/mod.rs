@@ -184,7 +184,7 @@ impl Cache {
         let shared = Arc::clone(&self.shared);
         let clear = tokio::spawn(async move { shared.store.clear(entry_type).await });
         clear.await.map_err(|source| {
-            Error::new(Kind::Internal, "Clearing the cache was not finished.").with_source(source)
+            Error::new(Kind::Internal, "Clearing the cache was not completed.").with_source(source)
         })?
     }
 
@@ -320,7 +320,7 @@ where
         reply.push(event);
         return Ok(());
     }
-    Err(Error::new(Kind::BadGateway, "The backend ended its answer before it was complete."))
+    Err(Error::new(Kind::BadGateway, "The backend ended its response before it was complete."))
 }
 
 fn keep(shared: &Shared, key: CacheKey, value: Bytes, ttl: Duration) {
@@ -353,7 +353,7 @@ struct InFlightGuard {
 
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.reply.end_if_open(|| Error::new(Kind::Internal, "The reply was not finished."));
+        self.reply.end_if_open(|| Error::new(Kind::Internal, "The response was not completed."));
         let mut in_flight = self.shared.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         if in_flight.get(&self.in_flight_key).is_some_and(|reply| Arc::ptr_eq(reply, &self.reply)) {
             in_flight.remove(&self.in_flight_key);

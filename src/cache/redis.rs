@@ -250,7 +250,7 @@ impl Store for Redis {
         let unsure = || {
             Error::new(
                 Kind::Unavailable,
-                "Redis cannot be reached: only what this server has in its own memory was cleared.",
+                "Redis cannot be reached: only the entries in this server's own memory were cleared.",
             )
             .retry_after(Duration::from_secs(2))
         };

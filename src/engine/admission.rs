@@ -48,7 +48,7 @@ impl Shared {
             Some(need) if need > self.budget => {
                 let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
                 let message = format!(
-                    "The model needs about {} MB of memory and the engine may use {} MB; raise ENGINE_MEMORY_MB, lower ENGINE_CONTEXT or ENGINE_PARALLEL, or use a smaller model.",
+                    "The model needs about {} MB of memory, but the engine may use only {} MB; raise ENGINE_MEMORY_MB, lower ENGINE_CONTEXT or ENGINE_PARALLEL, or use a smaller model.",
                     megabytes(need),
                     megabytes(self.budget)
                 );

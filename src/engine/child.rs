@@ -114,7 +114,9 @@ impl Process {
         let failed = |detail: String| {
             Failure::new(
                 Kind::Setup,
-                format!("The engine process for {name} cannot be started; `simpleton doctor` says why."),
+                format!(
+                    "The engine process for {name} cannot be started; run `simpleton doctor` to find out why."
+                ),
                 detail,
             )
         };
@@ -172,25 +174,27 @@ impl Process {
             Fault::Outgrew(ceiling) => {
                 let megabytes = ceiling.div_ceil(1_000_000);
                 (
-                    format!("grew over {megabytes} MB"),
-                    format!("This request made the engine process for {name} grow over {megabytes} MB"),
+                    format!("exceeded {megabytes} MB of memory"),
+                    format!(
+                        "This request made the engine process for {name} exceed {megabytes} MB of memory"
+                    ),
                 )
             }
             Fault::HeldUp => (
-                format!("was held up for {} s by one request", HELD_UP_LIMIT.as_secs()),
+                format!("was blocked by one request for {} s", HELD_UP_LIMIT.as_secs()),
                 format!(
-                    "This request held the engine process for {name} up for {} s",
+                    "This request blocked the engine process for {name} for {} s",
                     HELD_UP_LIMIT.as_secs()
                 ),
             ),
             Fault::Silent | Fault::Stuck => (
-                format!("did not answer any more for {} s", SILENT_LIMIT.as_secs()),
-                format!("The engine process for {name} did not answer any more"),
+                format!("did not respond for {} s", SILENT_LIMIT.as_secs()),
+                format!("The engine process for {name} stopped responding to this request"),
             ),
         };
-        Failure::new(Kind::BadGateway, format!("The engine process for {name} {done} and was ended."), "")
+        Failure::new(Kind::BadGateway, format!("The engine process for {name} {done} and was stopped."), "")
             .telling_suspect(format!(
-                "{to_suspect}, so that it was ended; simplify it before you send it again."
+                "{to_suspect}, so it was stopped; simplify the request before you send it again."
             ))
             .with_last_lines(self.log.take())
     }
@@ -199,14 +203,16 @@ impl Process {
     pub(super) fn does_not_load(&self, fault: Fault) -> Failure {
         let name = &self.spec.entry.name;
         let done = match fault {
-            Fault::Outgrew(ceiling) => format!("its process grew over {} MB", ceiling.div_ceil(1_000_000)),
-            _ => format!("its process computed for {} s and loaded nothing", STUCK_LIMIT.as_secs()),
+            Fault::Outgrew(ceiling) => {
+                format!("its process exceeded {} MB of memory", ceiling.div_ceil(1_000_000))
+            }
+            _ => format!("its process ran for {} s without making progress", STUCK_LIMIT.as_secs()),
         };
         let cause = match self.spec.entry.architecture.has_chat_template {
             true => " The chat template in its file is the likely cause.",
             false => "",
         };
-        let message = format!("The engine cannot load {name}: {done} and was ended.{cause}");
+        let message = format!("The engine cannot load {name}: {done} and was stopped.{cause}");
         Failure::new(Kind::BadGateway, message, "").with_last_lines(self.log.take())
     }
 

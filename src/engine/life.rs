@@ -184,7 +184,7 @@ async fn start(shared: &Shared, request: &StartRequest) -> Result<Process, Failu
     let settings = &shared.settings;
     let program = locate::find(settings, &shared.data_dir).map_err(Failure::from)?;
     let socket = shared.folder.socket().map_err(|source| {
-        let message = "The folder for the engine's sockets is gone and cannot be made again.";
+        let message = "The directory for the engine's sockets was removed and cannot be created again.";
         Failure::new(Kind::Setup, message, source.to_string())
     })?;
     let spec = LaunchSpec {

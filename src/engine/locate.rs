@@ -42,7 +42,7 @@ pub(super) fn find(settings: &Settings, data_dir: &Path) -> Result<PathBuf> {
         } else {
             Err(Error::new(
                 Kind::Setup,
-                "LLAMA_SERVER does not name a file: set it to the llama-server program, or unset it and run `simpleton engine install`.",
+                "LLAMA_SERVER is not the path of a file: set it to the llama-server program, or unset it and run `simpleton engine install`.",
             ))
         };
     }
@@ -65,7 +65,7 @@ async fn version(path: &Path) -> Result<String> {
     let broken = || {
         Error::new(
             Kind::Setup,
-            "The llama-server program that was found does not run: install it anew with `simpleton engine install`, and unset LLAMA_SERVER or correct it.",
+            "The llama-server program does not run: reinstall it with `simpleton engine install`, and unset or correct LLAMA_SERVER.",
         )
     };
     let mut command = Command::new(path);
@@ -73,7 +73,7 @@ async fn version(path: &Path) -> Result<String> {
     super::child::scrub_environment(&mut command);
     let output = timeout(VERSION_TIMEOUT, command.output())
         .await
-        .map_err(|_| broken().with_source(format!("no answer within {} s", VERSION_TIMEOUT.as_secs())))?
+        .map_err(|_| broken().with_source(format!("no response within {} s", VERSION_TIMEOUT.as_secs())))?
         .map_err(|source| broken().with_source(source))?;
     // It has printed its version to standard error and to standard output, depending on the release.
     let text = [output.stdout, output.stderr].concat();

@@ -272,7 +272,7 @@ impl Crashes {
         let left = self.pause().checked_sub(at.elapsed()).filter(|left| !left.is_zero())?;
         // Rounded up, or a caller who obeys would come back a moment too early.
         let left = Duration::from_secs(left.as_secs() + 1);
-        let message = format!("{} It is tried again in {} s.", failure.message, left.as_secs());
+        let message = format!("{} The next attempt is in {} s.", failure.message, left.as_secs());
         Some(Error::new(Kind::Unavailable, message).retry_after(left))
     }
 

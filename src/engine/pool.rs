@@ -220,7 +220,7 @@ impl Engine {
             Ok(located)
         });
         ask.await.map_err(|source| {
-            Error::new(Kind::Internal, "The engine could not be looked for.").with_source(source)
+            Error::new(Kind::Internal, "Looking for the engine failed.").with_source(source)
         })?
     }
 
@@ -292,7 +292,7 @@ impl Shared {
             return Err(shutting_down());
         }
         let Some(model_slot) = table.get_mut(key) else {
-            return Err(Error::new(Kind::Internal, "The engine has lost track of a model."));
+            return Err(Error::new(Kind::Internal, "The engine lost track of a model."));
         };
         if let Some(life) = &model_slot.life {
             let standing = match &*life.state.borrow() {

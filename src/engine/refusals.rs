@@ -53,7 +53,7 @@ impl Refusals {
         }
         let minutes = left.as_secs().div_ceil(60);
         let message = format!(
-            "This request has made the engine fail {DEATHS} times and is refused for the next {minutes} min; change it."
+            "This request made the engine fail {DEATHS} times and is refused for the next {minutes} min; change it before you send it again."
         );
         Err(Error::new(Kind::Invalid, message).retry_after(left))
     }

@@ -47,7 +47,7 @@ impl RuntimeFolder {
         }
         let error = Error::new(
             Kind::Setup,
-            "No private folder for the engine's sockets can be made; set XDG_RUNTIME_DIR to a folder of your own with a short path.",
+            "No private directory can be created for the engine's sockets; set XDG_RUNTIME_DIR to a directory of yours with a short path.",
         );
         Err(match failure {
             Some(source) => error.with_source(source),
@@ -85,7 +85,10 @@ fn claim(path: &Path) -> io::Result<()> {
     // Not followed: in a shared temporary folder somebody may have put a link under this name.
     let found = fs::symlink_metadata(path)?;
     if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the folder belongs to somebody else"));
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "the directory is owned by another user",
+        ));
     }
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
     for entry in fs::read_dir(path)? {

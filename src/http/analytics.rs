@@ -21,13 +21,13 @@ use crate::{
     store::{Covered, History},
 };
 
-/// The time that all figures of an answer cover.
+/// Period that all figures in the response cover.
 #[derive(Serialize, ToSchema)]
 pub(super) struct PeriodBody {
-    /// As it was asked for.
+    /// As requested.
     since_minutes: u64,
-    /// RFC 3339. Later than asked for when there is nothing older; beyond a day the beginning of an
-    /// hour.
+    /// RFC 3339. Later than requested if there is no older data. For periods of more than a day, the start
+    /// of an hour.
     from: String,
     to: String,
 }

@@ -48,7 +48,7 @@ impl Incoming {
         let as_it_is = has_only(headers, header::CONTENT_ENCODING, b"identity")
             && has_only(headers, header::TRANSFER_ENCODING, b"chunked");
         if !as_it_is {
-            let message = "Send the body as it is: no Content-Encoding, no Transfer-Encoding but chunked.";
+            let message = "Send the body uncompressed: Content-Encoding is not supported, and the only supported Transfer-Encoding is chunked.";
             return Err(Error::new(Kind::UnsupportedMediaType, message));
         }
         let length = headers.get(header::CONTENT_LENGTH);
@@ -102,7 +102,11 @@ impl Incoming {
             match frame {
                 None => return Ok(None),
                 Some(Err(source)) => {
-                    return Err(Error::new(Kind::Malformed, "The body broke off.").with_source(source));
+                    return Err(Error::new(
+                        Kind::Malformed,
+                        "The body ended before it was complete; send the request again.",
+                    )
+                    .with_source(source));
                 }
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
@@ -143,25 +147,30 @@ fn has_only(headers: &HeaderMap, name: HeaderName, coding: &[u8]) -> bool {
 
 fn too_large(state: &HttpState) -> Error {
     let megabytes = state.max_body / (1024 * 1024);
-    Error::new(Kind::TooLarge, format!("The body is larger than {megabytes} MB."))
+    Error::new(Kind::TooLarge, format!("The body is larger than {megabytes} MB; send a smaller one."))
 }
 
 /// Meanwhile the client waits, too: what it sends stays in its own buffers.
 async fn room(state: &HttpState, key: KeyId, bytes: usize) -> Result<Room> {
     timeout(state.request_timeout, state.body_memory.room(key, bytes)).await.map_err(|_| {
-        Error::new(Kind::Busy, "Too many large requests come in at once; send it again later.")
+        Error::new(Kind::Busy, "Too many large requests at once; try again later.")
             .retry_after(Duration::from_secs(5))
     })
 }
 
 fn stopped(pause: Duration) -> Error {
     let seconds = pause.as_secs_f32();
-    Error::new(Kind::RequestTimeout, format!("The body stopped coming for more than {seconds} s."))
+    Error::new(
+        Kind::RequestTimeout,
+        format!(
+            "No data arrived for more than {seconds} s in the middle of the body; send the request again."
+        ),
+    )
 }
 
 fn too_slow(pause: Duration) -> Error {
     let message = format!(
-        "The body comes too slowly: at least {} kB a second are read after the first {} s.",
+        "The body arrives too slowly: send at least {} kB per second after the first {} s.",
         LEAST_RATE / 1024,
         pause.as_secs_f32()
     );

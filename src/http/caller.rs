@@ -67,7 +67,7 @@ pub(super) fn admit(
         return Err(unauthorized(match presented? {
             Some(_) => "The API key is wrong.",
             None => {
-                "No API key was sent; send it in the header X-API-Key, or in Authorization as a bearer token."
+                "No API key was sent; send one in the X-API-Key header, or as a bearer token in the Authorization header."
             }
         }));
     };

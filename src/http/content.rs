@@ -29,13 +29,13 @@ pub(super) enum Content {
 pub(super) struct Part {
     #[schema(value_type = PartType)]
     r#type: Word<PartType>,
-    /// Of a text.
+    /// For a text.
     text: Option<String>,
-    /// Of an image: base64 of a PNG, JPEG, GIF, WebP or BMP, with or without a `data:` URI. Nothing is
-    /// fetched from an address.
+    /// For an image: base64 of a PNG, JPEG, GIF, WebP or BMP file, with or without a `data:` URI prefix.
+    /// URLs are not fetched.
     #[schema(value_type = Option<ImageUrlField>)]
     image_url: Option<ImageUrl>,
-    /// Of an image. Without effect: `VISION_MAX_SIDE` says how large an image a model gets.
+    /// For an image. Ignored: the size of images that models get is set by `VISION_MAX_SIDE`.
     #[serde(rename = "detail")]
     _detail: Option<String>,
 }
@@ -58,7 +58,7 @@ struct ImageUrl(EncodedImage);
 pub(super) struct ImageUrlBody {
     #[schema(value_type = String)]
     url: EncodedImage,
-    /// Without effect.
+    /// Accepted for compatibility, and ignored.
     #[serde(rename = "detail")]
     _detail: Option<String>,
 }
@@ -87,7 +87,7 @@ impl Content {
                     fields.refuse(place(wanted.0), "is required in a part of this type");
                 }
                 if other.1 {
-                    fields.refuse(place(other.0), "has no place in a part of this type");
+                    fields.refuse(place(other.0), "is not allowed in a part of this type");
                 }
             };
             let (text, image) = (("text", text.is_some()), ("image_url", image_url.is_some()));

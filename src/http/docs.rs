@@ -93,7 +93,7 @@ impl Modify for Problems {
         api.components.get_or_insert_default().schemas.extend(schemas);
         let content = Content::new(Some(Ref::from_schema_name(Problem::name())));
         let refusal = ResponseBuilder::new()
-            .description("What is wrong (RFC 9457)")
+            .description("Problem details (RFC 9457)")
             .content("application/problem+json", content)
             .build();
         for item in api.paths.paths.values_mut() {
@@ -105,7 +105,7 @@ impl Modify for Problems {
                     if let RefOr::T(response) = response
                         && response.description.is_empty()
                     {
-                        response.description = "The reply".to_owned();
+                        response.description = "Successful response".to_owned();
                     }
                 }
             }
@@ -156,7 +156,7 @@ fn asset(name: &str) -> Result<Response> {
     static CONFIG: LazyLock<Arc<Config<'static>>> =
         LazyLock::new(|| Arc::new(Config::from("/openapi.json").persist_authorization(true)));
     let found = utoipa_swagger_ui::serve(name, Arc::clone(&CONFIG)).map_err(|source| {
-        Error::new(Kind::Internal, "The documentation cannot be shown.").with_source(source.to_string())
+        Error::new(Kind::Internal, "The documentation is not available.").with_source(source.to_string())
     })?;
     let Some(file) = found else { return Err(nothing_here()) };
     // The page's own links are relative to `/docs/`, whichever way it was reached.
@@ -236,9 +236,9 @@ pub(super) enum ArgumentsField {
     Object(serde_json::Value),
 }
 
-/// One of the events of a streamed reply, each in a line that begins with `data: `. The last one has
-/// `done: true` and what else a whole reply has. When something goes wrong on the way, the last one is
-/// `event: error`, and its data a problem. Comments (`: ping`) stand in silences.
+/// One event of a streamed response, on a line that starts with `data: `. The last one has `done: true` and
+/// the remaining fields of a complete response. If a failure occurs, the last one is `event: error` with a
+/// problem as its data. During silences, comments (`: ping`) are sent.
 #[derive(Serialize, ToSchema)]
 pub(super) struct GenerateEvent {
     model: String,
@@ -247,7 +247,7 @@ pub(super) struct GenerateEvent {
     done: bool,
 }
 
-/// As above.
+/// One event of a streamed response; see `GenerateEvent`.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ChatEvent {
     model: String,
@@ -255,22 +255,22 @@ pub(super) struct ChatEvent {
     done: bool,
 }
 
-/// A reply of `/inference/generate`.
+/// Response of `/inference/generate`.
 #[derive(Serialize, ToSchema)]
 pub(super) struct GenerateReply {
     model: String,
     response: String,
-    /// Reasoning that a thinking model wrote before its answer.
+    /// Reasoning of a thinking model before its answer.
     thinking: Option<String>,
     done: bool,
     #[serde(flatten)]
     #[schema(inline)]
     end: EndReply,
-    /// Token ids with which a later request can go on.
+    /// Token ids to send with a later request that continues from here.
     context: Option<Vec<u32>>,
 }
 
-/// A reply of `/inference/chat`.
+/// Response of `/inference/chat`.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ChatReply {
     model: String,
@@ -289,11 +289,11 @@ struct MessageReply {
     tool_calls: Option<Vec<serde_json::Value>>,
 }
 
-/// All durations in nanoseconds. A reply that was known, or made for somebody else, has the time that this
-/// request took, and no others.
+/// Durations are in nanoseconds. A response from the cache, or shared with an identical request, has only
+/// `total_duration`: the time that this request took.
 #[derive(Serialize, ToSchema)]
 struct EndReply {
-    /// `stop` or `length`; `load` or `unload` when there was no prompt.
+    /// `stop` or `length`; `load` or `unload` if the prompt was empty.
     done_reason: String,
     total_duration: u64,
     load_duration: Option<u64>,

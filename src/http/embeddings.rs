@@ -38,22 +38,22 @@ const NUMBER_BYTES: usize = 13;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EmbedBody {
-    /// A text, or a list of 1 to 2048 texts.
+    /// A text, or a list of up to 2048 texts.
     #[schema(value_type = OneOrMany, example = "Hello world")]
     input: Texts,
-    /// Cut a text that is longer than the model takes, where it would else be refused.
+    /// Truncate texts that are too long for the model, instead of refusing them.
     #[schema(default = false)]
     truncate: Option<bool>,
-    /// The server's default embedding model when absent.
+    /// Defaults to the server's default embedding model.
     model: Option<String>,
 }
 
 #[derive(Deserialize, IntoParams)]
 pub(super) struct BatchQuery {
-    /// The server's default embedding model when absent.
+    /// Defaults to the server's default embedding model.
     #[serde(default, deserialize_with = "filled")]
     model: Option<String>,
-    /// Cut a text that is longer than the model takes, where it would else be refused.
+    /// Truncate texts that are too long for the model, instead of refusing them.
     #[param(value_type = Option<bool>)]
     #[serde(default, deserialize_with = "filled")]
     truncate: Option<String>,
@@ -62,17 +62,17 @@ pub(super) struct BatchQuery {
 #[derive(Serialize, ToSchema)]
 pub(super) struct EmbedReplyBody {
     model: String,
-    /// One vector for each text, in the order of the texts.
+    /// One vector per text, in the order of the input.
     #[schema(value_type = Vec<Vec<f32>>)]
     embeddings: Vec<Arc<[f32]>>,
-    /// The places of the texts that were cut, as `truncate` allows.
+    /// Indexes of the texts that were truncated.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     truncated: Vec<usize>,
-    /// Nanoseconds that the model took; those of this request when all was known.
+    /// Nanoseconds that the model took, or this request if everything was cached.
     total_duration: u64,
 }
 
-/// Embeds one text or several
+/// Create embeddings
 #[utoipa::path(post, path = "/embeddings/", tag = "Embeddings", request_body = EmbedBody,
     responses((status = 200, body = EmbedReplyBody)))]
 pub(super) async fn embed(
@@ -89,7 +89,7 @@ pub(super) async fn embed(
     answer(&state, &caller, request).await
 }
 
-/// Embeds a bare list of texts
+/// Create embeddings for a list of texts
 #[utoipa::path(post, path = "/embeddings/batch", tag = "Embeddings", params(BatchQuery), request_body = Vec<String>,
     responses((status = 200, body = EmbedReplyBody)))]
 pub(super) async fn batch(
@@ -155,7 +155,7 @@ async fn render(reply: EmbedReplyBody) -> Result<Response> {
     };
     let json = if bytes > LARGE {
         spawn_blocking(write).await.map_err(|source| {
-            Error::new(Kind::Internal, "The embeddings could not be written.").with_source(source)
+            Error::new(Kind::Internal, "The embeddings could not be serialized.").with_source(source)
         })?
     } else {
         write()

@@ -65,14 +65,14 @@ pub(super) fn status(kind: Kind) -> StatusCode {
 /// Problem details (RFC 9457).
 #[derive(Serialize, ToSchema)]
 pub(super) struct Problem<'a> {
-    /// Always `about:blank`: the status says what kind of problem it is.
+    /// Always `about:blank`: the status identifies the kind of problem.
     r#type: &'static str,
     title: &'static str,
     status: u16,
-    /// One plain sentence that tells what to do.
+    /// One or two sentences: the problem, and what to do about it.
     detail: &'a str,
     request_id: &'a str,
-    /// The fields of the request that are wrong.
+    /// Invalid fields of the request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldProblem<'a>>,
 }
@@ -108,7 +108,7 @@ impl<'a> Problem<'a> {
 
 /// For what still runs when the time for it is over.
 pub(super) fn shutting_down() -> Error {
-    let message = "The server is shutting down; send the request again in a moment.";
+    let message = "The server is shutting down; try again in a moment.";
     Error::new(Kind::ShuttingDown, message).retry_after(Duration::from_secs(5))
 }
 
@@ -117,11 +117,12 @@ pub(super) async fn not_found() -> Failure {
 }
 
 pub(super) fn nothing_here() -> Failure {
-    Error::new(Kind::NotFound, "There is nothing at this address; see /docs for what there is.").into()
+    Error::new(Kind::NotFound, "There is no such route; see /docs for the list of routes.").into()
 }
 
 pub(super) async fn method_not_allowed() -> Failure {
-    Error::new(Kind::MethodNotAllowed, "This address does not take this method; see the Allow header.").into()
+    Error::new(Kind::MethodNotAllowed, "This route does not support this method; see the Allow header.")
+        .into()
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is tower-http's")]
@@ -131,7 +132,7 @@ pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> axum::http::Resp
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_default();
-    let error = Error::new(Kind::Internal, "Something went wrong inside; the log has the request's id.");
+    let error = Error::new(Kind::Internal, "Internal error; search the server's log for the request id.");
     Failure(error.with_source(format!("panic: {message}"))).into_response()
 }
 

@@ -34,7 +34,7 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<HttpState>> for Json<
             parse(&body)
         } else {
             tokio::task::spawn_blocking(move || parse(&body)).await.map_err(|source| {
-                Error::new(Kind::Internal, "The request could not be parsed.").with_source(source)
+                Error::new(Kind::Internal, "Parsing the request failed.").with_source(source)
             })?
         };
         match parsed {
@@ -76,7 +76,7 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     if body.trim_ascii().is_empty() {
         return Err(Error::new(Kind::Malformed, "The body is empty; send JSON in it."));
     }
-    let malformed = |error| Error::new(Kind::Malformed, format!("The body cannot be read as JSON: {error}."));
+    let malformed = |error| Error::new(Kind::Malformed, format!("The body is not valid JSON: {error}."));
     let mut text = serde_json::Deserializer::from_slice(body);
     match serde_path_to_error::deserialize(&mut text) {
         Ok(Object(read)) => text.end().map(|()| read).map_err(malformed),

@@ -97,7 +97,7 @@ impl Fields {
             }
             Some(Texts::Many(texts)) => {
                 if texts.len() > count {
-                    self.refuse(pointer, format!("may have at most {count} texts"));
+                    self.refuse(pointer, format!("may have at most {count} strings"));
                 }
                 for (index, text) in texts.iter().take(count).enumerate() {
                     check(self, format!("{pointer}/{index}"), text);

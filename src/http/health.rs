@@ -17,10 +17,10 @@ use crate::app::health::{Health, Part, Status};
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct HealthReply {
-    /// `healthy`; `degraded` when prompts are answered and something is amiss; `unhealthy` when none can
-    /// be answered. That of the worst component.
+    /// Status of the worst component: `healthy`, `degraded` (prompts are answered, but something is wrong)
+    /// or `unhealthy` (prompts cannot be answered).
     status: &'static str,
-    /// `connected`, `disconnected`, or `not configured` when the embedded engine is used.
+    /// `connected`, `disconnected`, or `not configured` if the embedded engine is used.
     ollama_status: &'static str,
     version: &'static str,
     components: ComponentsReply,
@@ -29,10 +29,10 @@ pub(super) struct HealthReply {
 #[derive(Serialize, ToSchema)]
 struct ComponentsReply {
     backend: BackendReply,
-    /// Whether there is a model that answers prompts.
+    /// Whether a model for prompts is installed.
     models: PartReply,
     cache: PartReply,
-    /// The file of figures over time.
+    /// The file with statistics.
     storage: PartReply,
 }
 
@@ -62,28 +62,28 @@ pub(super) struct LiveReply {
     status: &'static str,
 }
 
-/// Report the health of the service and of its parts
+/// Get the service's health
 ///
-/// Answers within about a second, whatever its parts do, and always with status 200.
+/// Responds within about a second, and always with status 200, whatever the state of the components.
 #[utoipa::path(get, path = "/health", tag = "Service", responses((status = 200, body = HealthReply)))]
 pub(super) async fn health(State(state): State<Arc<HttpState>>) -> Json<HealthReply> {
     Json(state.app.health().await.into())
 }
 
-/// Say that the process serves
+/// Check liveness
 ///
-/// For what restarts a process that hangs: it depends on nothing else.
+/// For liveness probes: returns 200 while the process is serving, and depends on nothing else.
 #[utoipa::path(get, path = "/health/live", tag = "Service", responses((status = 200, body = LiveReply)))]
 pub(super) async fn live() -> Json<LiveReply> {
     Json(LiveReply { status: "alive" })
 }
 
-/// Say whether prompts can be answered
+/// Check readiness
 ///
-/// For what sends requests only to servers that can answer them.
+/// For readiness probes and load balancers: returns 200 if prompts can be answered.
 #[utoipa::path(get, path = "/health/ready", tag = "Service", responses(
     (status = 200, body = HealthReply),
-    (status = 503, body = HealthReply, description = "No prompt can be answered; `components` say why")))]
+    (status = 503, body = HealthReply, description = "Prompts cannot be answered; `components` has the reason")))]
 pub(super) async fn ready(State(state): State<Arc<HttpState>>) -> Readiness {
     Readiness(state.app.health().await)
 }

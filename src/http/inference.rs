@@ -38,12 +38,12 @@ macro_rules! body {
         #[serde(deny_unknown_fields)]
         pub(super) struct $name {
             $($own)*
-            /// The server's default model when absent.
+            /// Defaults to the server's default model.
             model: Option<String>,
-            /// `true` answers with server-sent events.
+            /// Stream the response as server-sent events.
             #[schema(default = false)]
             stream: Option<bool>,
-            /// 0 (always the likeliest token) to 2.
+            /// Sampling temperature, from 0 (always the likeliest token) to 2.
             #[schema(default = 0.7, minimum = 0, maximum = 2)]
             temperature: Option<f64>,
             #[schema(minimum = 1, maximum = 2147483647)]
@@ -53,19 +53,19 @@ macro_rules! body {
             #[schema(minimum = 1, maximum = 2147483647)]
             top_k: Option<i64>,
             seed: Option<i64>,
-            /// One text or a list of at most 16 texts at which the answer ends, each of 1 to 512 bytes.
+            /// String, or list of up to 16 strings, at which the answer ends; each has 1 to 512 bytes.
             #[schema(value_type = Option<OneOrMany>)]
             stop: Option<Texts>,
             /// `"json"` or a JSON Schema.
             #[schema(value_type = Option<FormatField>)]
             format: Option<JsonText>,
-            /// Whether a model that can think does so before it answers, and for how long: `true`, `false`,
-            /// `"low"`, `"medium"` or `"high"`. Its own default when absent.
+            /// Whether and how long a thinking model reasons before it answers: `true`, `false`, `"low"`,
+            /// `"medium"` or `"high"`. Defaults to the model's own setting.
             #[serde(default, deserialize_with = "think")]
             #[schema(value_type = Option<ThinkField>)]
             think: Option<Think>,
-            /// How long the model stays loaded: seconds or a duration (`5m`); -1 for ever. An answer out of
-            /// the cache changes nothing.
+            /// Time to keep the model loaded: seconds, a duration (`5m`), or -1 to keep it forever. Ignored
+            /// if the answer comes from the cache.
             #[serde(default, deserialize_with = "keep_alive")]
             #[schema(value_type = Option<KeepAliveField>)]
             keep_alive: Option<KeepAlive>,
@@ -97,15 +97,15 @@ const MAX_TOOLS: usize = 128;
 
 body! {
     struct GenerateBody {
-        /// An empty one loads the model, or with `keep_alive: 0` unloads it.
+        /// An empty prompt loads the model, or unloads it with `keep_alive: 0`.
         #[schema(example = "What is the capital of France?")]
         prompt: String,
         system: Option<String>,
-        /// Token ids of an earlier reply which this prompt continues.
+        /// Token ids from an earlier response that this prompt continues.
         context: Option<Vec<u32>>,
-        /// Send the prompt as it is, without the model's chat template.
+        /// Send the prompt unchanged, without the model's chat template.
         raw: Option<bool>,
-        /// base64, with or without a `data:` URI.
+        /// Base64, with or without a `data:` URI prefix.
         #[schema(value_type = Option<Vec<String>>)]
         images: Option<Vec<EncodedImage>>,
     }
@@ -116,13 +116,13 @@ body! {
         #[schema(min_items = 1)]
         #[schema(value_type = Vec<MessageBody>)]
         messages: Vec<Object<MessageBody>>,
-        /// At most 128.
+        /// Up to 128 tools.
         #[schema(value_type = Option<Vec<ToolBody>>)]
         tools: Option<Vec<Object<ToolBody>>>,
     }
 }
 
-/// Answers a prompt
+/// Generate a completion
 #[utoipa::path(post, path = "/inference/generate", tag = "Inference", request_body = GenerateBody,
     responses((status = 200, content((super::docs::GenerateReply = "application/json"), (super::docs::GenerateEvent = "text/event-stream")))))]
 pub(super) async fn generate(
@@ -137,7 +137,7 @@ pub(super) async fn generate(
     respond(&state, &caller, reply, ReplyFormat::Generate, stream).await
 }
 
-/// Answers a conversation
+/// Create a chat completion
 #[utoipa::path(post, path = "/inference/chat", tag = "Inference", request_body = ChatBody,
     responses((status = 200, content((super::docs::ChatReply = "application/json"), (super::docs::ChatEvent = "text/event-stream")))))]
 pub(super) async fn chat(
@@ -182,10 +182,10 @@ impl GenerateBody {
         let sampling = self.sampling(&mut fields);
         let format = format(self.format.take(), &mut fields);
         if self.prompt.is_empty() && (self.images() > 0 || self.context.is_some()) {
-            fields.refuse("/prompt", "must not be empty: without a prompt the model is only loaded");
+            fields.refuse("/prompt", "must not be empty: an empty prompt only loads the model");
         }
         if self.raw == Some(true) && self.system.is_some() {
-            fields.refuse("/system", "has no place in a raw prompt; write it into the prompt");
+            fields.refuse("/system", "cannot be combined with raw; include it in the prompt");
         }
         check_images(self.images(), "/images", &mut fields);
         fields.finish()?;
@@ -249,7 +249,7 @@ impl ChatBody {
         }
         check_images(self.images(), "/messages", fields);
         if self.tools() > MAX_TOOLS {
-            fields.refuse("/tools", format!("may be at most {MAX_TOOLS}"));
+            fields.refuse("/tools", format!("may have at most {MAX_TOOLS} tools"));
         }
         for (index, Object(tool)) in self.tools.iter().flatten().enumerate() {
             tool.check(index, fields);
@@ -281,7 +281,7 @@ fn format(given: Option<JsonText>, fields: &mut Fields) -> Format {
         Some(given) if given.get() == r#""json""# => Format::Json,
         Some(schema) if schema.is_object() => Format::Schema(schema),
         Some(_) => {
-            fields.refuse("/format", "must be json or a JSON Schema, which is an object");
+            fields.refuse("/format", "must be json or a JSON Schema object");
             Format::Text
         }
     }

@@ -24,10 +24,10 @@ pub(super) struct MessageBody {
     /// A text, or a list of parts.
     #[schema(value_type = Option<ContentField>)]
     content: Option<Content>,
-    /// base64, with or without a `data:` URI.
+    /// Base64, with or without a `data:` URI prefix.
     #[schema(value_type = Option<Vec<String>>)]
     images: Option<Vec<EncodedImage>>,
-    /// Of an earlier reply that is sent back. Models are not shown it again.
+    /// Reasoning from an earlier response. Models do not see it again.
     #[serde(rename = "thinking")]
     _thinking: Option<String>,
     #[schema(value_type = Option<Vec<ToolCallBody>>)]
@@ -50,7 +50,7 @@ enum RoleBody {
 /// Bytes of a function's name; OpenAI takes 64.
 const MAX_NAME: usize = 128;
 
-/// A function that the model may ask to have called.
+/// A function that the model can call.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ToolBody {
@@ -61,7 +61,7 @@ pub(super) struct ToolBody {
     function: Object<FunctionBody>,
 }
 
-/// The only one there is.
+/// Always `function`.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum ToolType {
@@ -88,7 +88,7 @@ pub(super) struct ToolCallBody {
     #[serde(rename = "type")]
     #[schema(value_type = Option<ToolType>)]
     _type: Option<Word<ToolType>>,
-    /// Its number among the calls of the reply. Without effect: the list has an order.
+    /// Position among the calls. Ignored: the order of the list counts.
     #[serde(rename = "index")]
     _index: Option<u32>,
     #[schema(value_type = CalledBody)]
@@ -99,10 +99,10 @@ pub(super) struct ToolCallBody {
 #[serde(deny_unknown_fields)]
 struct CalledBody {
     name: String,
-    /// Where Ollama tells the number. Without effect.
+    /// Accepted for compatibility with Ollama, and ignored.
     #[serde(rename = "index")]
     _index: Option<u32>,
-    /// An object, or one written as a string, as OpenAI does.
+    /// An object, or a string that contains one as JSON, as in OpenAI's API.
     #[serde(default)]
     #[schema(value_type = ArgumentsField)]
     arguments: JsonText,
@@ -123,12 +123,12 @@ impl MessageBody {
             }
         }
         if calls_tools && !matches!(self.role.0, RoleBody::Assistant) {
-            fields.refuse(format!("/messages/{index}/tool_calls"), "are only the assistant's");
+            fields.refuse(format!("/messages/{index}/tool_calls"), "are only allowed in assistant messages");
         }
         for (call, Object(ToolCallBody { function, .. })) in self.tool_calls.iter().flatten().enumerate() {
             let pointer = format!("/messages/{index}/tool_calls/{call}/function/arguments");
             match ToolCall::arguments(&function.0.arguments).map(|arguments| arguments.repeated_name()) {
-                None => fields.refuse(pointer, "must be an object, or one written as a string"),
+                None => fields.refuse(pointer, "must be an object, or a string that contains one as JSON"),
                 Some(Some(place)) => fields.refuse(pointer + &place, "is given twice"),
                 Some(None) => {}
             }

@@ -149,7 +149,7 @@ fn malformed(error: multer::Error) -> Error {
     match error {
         multer::Error::StreamReadFailed(source) => match source.downcast::<Error>() {
             Ok(error) => *error,
-            Err(source) => Error::new(Kind::Malformed, "The form broke off.").with_source(source),
+            Err(source) => Error::new(Kind::Malformed, "The form ended before it was complete; send it again.").with_source(source),
         },
         error => Error::new(
             Kind::Malformed,

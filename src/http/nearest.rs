@@ -36,10 +36,10 @@ const LONGEST: usize = 64;
 /// Describes an unknown name and the nearest known one. `kind` is what the names are of, `field` or `parameter`.
 pub(super) fn unknown(name: &str, known: &[&str], kind: &str) -> String {
     if let Some(nearest) = nearest(name, known) {
-        return format!("is unknown; the nearest known {kind} is {nearest}");
+        return format!("is unknown; the closest known {kind} is {nearest}");
     }
     match known {
-        [] => format!("is unknown; there are no {kind}s here"),
+        [] => format!("is unknown; no {kind}s are allowed here"),
         [only] => format!("is unknown; the only known {kind} is {only}"),
         known => format!("is unknown; the known {kind}s are {}", known.join(", ")),
     }
@@ -124,10 +124,10 @@ mod tests {
     fn without_a_near_name_all_are_told() {
         assert_eq!(
             unknown("Limit", &["limit"], "parameter"),
-            "is unknown; the nearest known parameter is limit"
+            "is unknown; the closest known parameter is limit"
         );
         assert_eq!(unknown("x", &["limit"], "parameter"), "is unknown; the only known parameter is limit");
         assert_eq!(unknown("x", &["a", "b"], "field"), "is unknown; the known fields are a, b");
-        assert_eq!(unknown("x", &[], "parameter"), "is unknown; there are no parameters here");
+        assert_eq!(unknown("x", &[], "parameter"), "is unknown; no parameters are allowed here");
     }
 }

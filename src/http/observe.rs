@@ -97,7 +97,7 @@ fn check_host(request: &Request) -> error::Result<()> {
     match request.headers().get_all(header::HOST).iter().count() {
         1 => Ok(()),
         0 if request.version() == Version::HTTP_10 => Ok(()),
-        _ => Err(Error::new(Kind::Malformed, "Send the header Host, once.")),
+        _ => Err(Error::new(Kind::Malformed, "Send exactly one Host header.")),
     }
 }
 

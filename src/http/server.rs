@@ -31,11 +31,11 @@ const CUTOFF_TIMEOUT: Duration = Duration::from_secs(2);
 /// For an address that has all the connections that one may have.
 const REFUSAL: &str = "HTTP/1.1 429 Too Many Requests\r
 content-type: application/problem+json\r
-content-length: 162\r
+content-length: 146\r
 retry-after: 5\r
 connection: close\r
 \r
-{\"type\":\"about:blank\",\"title\":\"Too Many Requests\",\"status\":429,\"detail\":\"This address has all the connections that one may have; close some, or ask again later.\"}";
+{\"type\":\"about:blank\",\"title\":\"Too Many Requests\",\"status\":429,\"detail\":\"Too many connections from this address; close some, or try again later.\"}";
 
 /// How much is served at once, and how it ends.
 pub struct Bounds {
@@ -102,7 +102,7 @@ async fn end(connections: &Connections, bounds: &Bounds, cache_status: impl Futu
         () = sleep(bounds.grace) => {}
         () = stopping => {}
     }
-    tracing::warn!("replies were still running after {} s and are cut off", bounds.grace.as_secs());
+    tracing::warn!("requests were still running after {} s and are cut off", bounds.grace.as_secs());
     bounds.cutoff.cancel();
     if timeout(CUTOFF_TIMEOUT, &mut cache_status).await.is_err() {
         connections.abort();

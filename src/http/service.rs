@@ -25,7 +25,7 @@ pub(super) struct RootReply {
     health: &'static str,
 }
 
-/// Describe the service
+/// Get information about the service
 #[utoipa::path(get, path = "/", tag = "Service", responses((status = 200, body = RootReply)))]
 pub(super) async fn root() -> Json<RootReply> {
     Json(RootReply {
@@ -51,26 +51,26 @@ struct ModelReply {
     #[serde(skip_serializing_if = "Option::is_none")]
     modified_at: Option<String>,
     digest: String,
-    /// Of `completion`, `embedding`, `vision`, `tools`.
+    /// Any of `completion`, `embedding`, `vision` and `tools`.
     capabilities: Vec<&'static str>,
-    /// Tokens that the model was trained for.
+    /// Context size that the model was trained for, in tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     context_length: Option<u64>,
     context: ContextReply,
     details: DetailsReply,
-    /// The backend that serves it.
+    /// Backend that serves the model.
     source: &'static str,
-    /// Whether it is in memory now.
+    /// Whether the model is in memory now.
     loaded: bool,
 }
 
-/// Tokens of prompt and answer together.
+/// Context size in tokens, for prompt and answer together.
 #[derive(Serialize, ToSchema)]
 struct ContextReply {
-    /// Tokens that the server makes room for (`ENGINE_CONTEXT`), where that is known.
+    /// Context size in use (`ENGINE_CONTEXT`), if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     chosen: Option<u64>,
-    /// Tokens that the model was trained for.
+    /// Context size that the model was trained for, in tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     trained: Option<u64>,
 }
@@ -85,7 +85,7 @@ struct DetailsReply {
     quantization_level: Option<String>,
 }
 
-/// The models that can be used now
+/// List models
 #[utoipa::path(get, path = "/models", tag = "Service",
     responses((status = 200, body = ModelsReply)))]
 pub(super) async fn models(State(state): State<Arc<HttpState>>) -> Result<Json<ModelsReply>> {
@@ -114,7 +114,7 @@ impl From<&Model> for ModelReply {
     }
 }
 
-/// Prometheus metrics, as OpenMetrics when `Accept` asks for it
+/// Get Prometheus metrics, as OpenMetrics if the `Accept` header asks for it
 #[utoipa::path(get, path = "/metrics", tag = "Service",
     responses((status = 200, content((String = "text/plain"), (String = "application/openmetrics-text")))))]
 pub(super) async fn metrics(State(state): State<Arc<HttpState>>, headers: HeaderMap) -> Response {

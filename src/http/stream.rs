@@ -260,5 +260,5 @@ impl Stream for SseBody {
 }
 
 fn incomplete() -> Error {
-    Error::new(Kind::BadGateway, "The backend ended its answer before it was complete.")
+    Error::new(Kind::BadGateway, "The backend ended its response before it was complete.")
 }

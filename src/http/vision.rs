@@ -35,19 +35,19 @@ const DEFAULT_PROMPT: &str = "Describe this image";
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AnalyzeBody {
-    /// base64 of a PNG, JPEG, GIF, WebP or BMP, with or without a `data:` URI.
+    /// Base64 of a PNG, JPEG, GIF, WebP or BMP file, with or without a `data:` URI prefix.
     #[schema(value_type = String)]
     image: EncodedImage,
     #[schema(min_length = 1, example = "What objects are in this image?")]
     prompt: String,
-    /// The server's default vision model when absent.
+    /// Defaults to the server's default vision model.
     model: Option<String>,
-    /// 0 (always the likeliest token) to 2.
+    /// Sampling temperature, from 0 (always the likeliest token) to 2.
     #[schema(default = 0.7, minimum = 0, maximum = 2)]
     temperature: Option<f64>,
     #[schema(minimum = 1, maximum = 2147483647)]
     max_tokens: Option<i64>,
-    /// `true` answers with server-sent events.
+    /// Stream the response as server-sent events.
     #[schema(default = false)]
     stream: Option<bool>,
 }
@@ -55,13 +55,13 @@ pub(super) struct AnalyzeBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CaptionBody {
-    /// base64 of a PNG, JPEG, GIF, WebP or BMP, with or without a `data:` URI.
+    /// Base64 of a PNG, JPEG, GIF, WebP or BMP file, with or without a `data:` URI prefix.
     #[schema(value_type = String)]
     image: EncodedImage,
-    /// How much the caption tells; `normal` when absent.
+    /// Level of detail. Defaults to `normal`.
     #[schema(value_type = Option<DetailBody>)]
     detail_level: Option<Word<DetailBody>>,
-    /// The server's default vision model when absent.
+    /// Defaults to the server's default vision model.
     model: Option<String>,
 }
 
@@ -76,14 +76,14 @@ enum DetailBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OcrBody {
-    /// base64 of a PNG, JPEG, GIF, WebP or BMP, with or without a `data:` URI.
+    /// Base64 of a PNG, JPEG, GIF, WebP or BMP file, with or without a `data:` URI prefix.
     #[schema(value_type = String)]
     image: EncodedImage,
-    /// When absent, what `OCR_ENGINE` says: the server's default vision model, or Tesseract.
+    /// Defaults to the engine set by `OCR_ENGINE`: the server's default vision model, or Tesseract.
     model: Option<String>,
 }
 
-/// The form's fields; those that are left empty are absent. For the documentation; `Form` reads them.
+/// Form fields; empty ones are ignored.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its description is used")]
@@ -92,14 +92,14 @@ pub(super) struct UploadForm {
     file: Vec<u8>,
     #[schema(default = "Describe this image")]
     prompt: Option<String>,
-    /// The server's default vision model when absent.
+    /// Defaults to the server's default vision model.
     model: Option<String>,
-    /// 0 (always the likeliest token) to 2.
+    /// Sampling temperature, from 0 (always the likeliest token) to 2.
     #[schema(default = 0.7, minimum = 0, maximum = 2)]
     temperature: Option<f64>,
     #[schema(minimum = 1, maximum = 2147483647)]
     max_tokens: Option<i64>,
-    /// `true`, `1`, `yes` or `on` answers with server-sent events.
+    /// Stream the response as server-sent events: `true`, `1`, `yes` or `on`.
     #[schema(default = false)]
     stream: Option<bool>,
 }
@@ -112,13 +112,13 @@ pub(super) struct CaptionReply {
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct OcrReply {
-    /// Empty when there is none.
+    /// Empty if there is none.
     text: String,
-    /// The model that read it, or `tesseract` with its version.
+    /// The model that read the text, or `tesseract` with its version.
     model: String,
 }
 
-/// Answers a question about a picture
+/// Answer a question about an image
 #[utoipa::path(post, path = "/vision/analyze", tag = "Vision", request_body = AnalyzeBody,
     responses((status = 200, content((super::docs::GenerateReply = "application/json"), (super::docs::GenerateEvent = "text/event-stream")))))]
 pub(super) async fn analyze(
@@ -135,7 +135,7 @@ pub(super) async fn analyze(
     request.answer(&state, &caller, input, body.stream.unwrap_or(false)).await
 }
 
-/// Answers a question about an uploaded file
+/// Answer a question about an uploaded image
 #[utoipa::path(post, path = "/vision/upload", tag = "Vision",
     request_body(content = UploadForm, content_type = "multipart/form-data"),
     responses((status = 200, content((super::docs::GenerateReply = "application/json"), (super::docs::GenerateEvent = "text/event-stream")))))]
@@ -157,7 +157,7 @@ pub(super) async fn upload(
     request.answer(&state, &caller, input, stream).await
 }
 
-/// Describes a picture
+/// Caption an image
 #[utoipa::path(post, path = "/vision/caption", tag = "Vision", request_body = CaptionBody,
     responses((status = 200, body = CaptionReply)))]
 pub(super) async fn caption(
@@ -174,7 +174,7 @@ pub(super) async fn caption(
     Ok(response)
 }
 
-/// Reads the text in a picture
+/// Extract text from an image
 #[utoipa::path(post, path = "/vision/ocr", tag = "Vision", request_body = OcrBody,
     responses((status = 200, body = OcrReply)))]
 pub(super) async fn ocr(

@@ -180,8 +180,8 @@ mod tests {
     #[test]
     fn an_unknown_field_is_named_with_the_nearest_known_one() {
         for (body, pointer, detail) in [
-            (json!({"contxt": 1}), "/contxt", "is unknown; the nearest known field is context"),
-            (json!({"turns": [{"rol": 1}]}), "/turns/0/rol", "is unknown; the nearest known field is role"),
+            (json!({"contxt": 1}), "/contxt", "is unknown; the closest known field is context"),
+            (json!({"turns": [{"rol": 1}]}), "/turns/0/rol", "is unknown; the closest known field is role"),
             (json!({"turns": [{"~/": 1}]}), "/turns/0/~0~1", "is unknown; the only known field is role"),
             (
                 json!({"`, expected `seed`": 1}),

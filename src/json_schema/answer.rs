@@ -35,7 +35,7 @@ impl Rules {
                 let tries = PatternOptions::fancy_regex().backtrack_limit(MAX_TRIES);
                 options.with_pattern_options(tries).build(&given)
             })
-            .map_err(|error| refuse(&error.instance_path().to_string(), "is not as JSON Schema has it"))?;
+            .map_err(|error| refuse(&error.instance_path().to_string(), "is not valid in JSON Schema"))?;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -51,9 +51,11 @@ impl Rules {
     /// The keyword that an answer fails.
     pub(super) fn check(&self, answer: &Value) -> Result<(), String> {
         if self.depth.is_some_and(|depth| is_deeper(answer, depth)) {
-            return Err("it is too deep to be checked".to_owned());
+            return Err("it is nested too deeply to be validated".to_owned());
         }
-        self.validator.validate(answer).map_err(|error| format!("{} does not hold", error.kind().keyword()))
+        self.validator
+            .validate(answer)
+            .map_err(|error| format!("{} is not satisfied", error.kind().keyword()))
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) fn check(root: &Json, pointer: &str) -> Vec<FieldError> {
     let mut check = Check { root, faults: Vec::new(), schemas: 0 };
     check.schema(root, pointer);
     if check.schemas > MAX_SCHEMAS {
-        check.refuse(pointer, format!("must have at most {MAX_SCHEMAS} schemas in it"));
+        check.refuse(pointer, format!("may contain at most {MAX_SCHEMAS} schemas"));
     }
     check.faults
 }
@@ -86,7 +86,7 @@ impl Check<'_> {
             "$ref" => return self.reference(value),
             "$dynamicRef" | "$recursiveRef" => "is not supported; use $ref",
             "$id" | "id" if is_root || value.as_str().is_none() => return None,
-            "$id" => "is only for the whole schema",
+            "$id" => "is only allowed at the top of the schema",
             "$schema" => {
                 let known = value.as_str().is_some_and(|url| {
                     url.split_once("://").is_some_and(|(_, rest)| rest.starts_with("json-schema.org/"))
@@ -94,7 +94,7 @@ impl Check<'_> {
                 if is_root && known {
                     return None;
                 }
-                "must be one of the drafts of json-schema.org, and only at the top"
+                "must be a draft of json-schema.org, and is only allowed at the top of the schema"
             }
             "enum" => match value.as_list() {
                 Some([]) | None => "must be a list of at least one value",
@@ -111,7 +111,9 @@ impl Check<'_> {
             "exclusiveMinimum" | "exclusiveMaximum" if value.as_bool().is_some() => return None,
             "multipleOf" if value.as_number().is_some_and(|number| number <= 0.0) => "must be above 0",
             _ if NUMBERS.contains(&keyword) && value.as_number().is_none() => "must be a number",
-            _ if COUNTS.contains(&keyword) && value.as_count().is_none() => "must be a whole number from 0",
+            _ if COUNTS.contains(&keyword) && value.as_count().is_none() => {
+                "must be a whole number, 0 or above"
+            }
             _ => return count(keyword, value),
         };
         Some(fault.to_owned())
@@ -127,9 +129,9 @@ impl Check<'_> {
             }
             Some(text) if text.starts_with("#/") => match self.root.at(&text[1..]) {
                 Some(Json::Object(_) | Json::Scalar(serde_json::Value::Bool(_))) => return None,
-                _ => "leads to no schema here",
+                _ => "does not point to a schema",
             },
-            Some(_) => "must lead to a place in this schema, such as #/$defs/name",
+            Some(_) => "must point to a place in this schema, such as #/$defs/name",
             None => "must be a string",
         };
         Some(fault.to_owned())

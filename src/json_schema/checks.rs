@@ -57,11 +57,11 @@ impl Checks {
         let Some((_, rules)) = self.tools.iter().find(|(name, _)| *name == call.name) else { return Ok(()) };
         let fault = match serde_json::from_str::<Value>(call.arguments.get()) {
             Ok(arguments) => rules.check(&arguments).err(),
-            Err(_) => Some("they are no JSON".to_owned()),
+            Err(_) => Some("they are not valid JSON".to_owned()),
         };
         fault.map_or(Ok(()), |fault| {
             let message =
-                format!("The model called a tool with arguments that do not fit its parameters: {fault}.");
+                format!("The model called a tool with arguments that do not match its parameters: {fault}.");
             Err(Error::new(Kind::BadGateway, message))
         })
     }
@@ -77,11 +77,11 @@ impl Checks {
         let fault = match serde_json::from_str::<Value>(&self.said) {
             Ok(answer) => rules.check(&answer).err(),
             Err(error) if self.may_stop && error.is_eof() => None,
-            Err(_) => Some("it is no JSON".to_owned()),
+            Err(_) => Some("it is not valid JSON".to_owned()),
         };
         fault.map_or(Ok(()), |fault| {
             let message = format!(
-                "The model's answer does not fit the schema in format: {fault}. Ask again, or ask for less."
+                "The model's answer does not match the schema in format: {fault}. Try again, or use a simpler schema."
             );
             Err(Error::new(Kind::BadGateway, message))
         })

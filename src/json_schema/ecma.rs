@@ -44,7 +44,7 @@ pub(super) fn to_rust(pattern: &str, looks: Looks) -> Result<String, String> {
                     rust.push('^');
                 }
                 if letters.peek() == Some(&']') {
-                    return Err("must have something in each class".to_owned());
+                    return Err("must not have an empty character class".to_owned());
                 }
             }
             ']' if in_class => {
@@ -76,8 +76,8 @@ fn escape(letter: char, in_class: bool) -> Result<String, String> {
         's' | 'S' => class(SPACES, letter == 'S'),
         'b' if in_class => "\\x08".to_owned(),
         '0' => "\\x00".to_owned(),
-        'c' => return Err("must do without \\c".to_owned()),
-        'k' => return Err("must do without references back".to_owned()),
+        'c' => return Err("must not use \\c".to_owned()),
+        'k' => return Err("must not use backreferences".to_owned()),
         letter => format!("\\{letter}"),
     })
 }

@@ -30,7 +30,7 @@ pub(super) fn measure(root: &Shape, lowering: &Lowering<'_>) -> Result<u64, Stri
     }
     if effort.choices > MAX_CHOICES {
         return Err(format!(
-            "must be simpler: it leaves {} alternatives open at one place, of {MAX_CHOICES} that there may be",
+            "must be simpler: {} alternatives are possible at one point, but at most {MAX_CHOICES} are allowed",
             effort.choices
         ));
     }

@@ -58,7 +58,7 @@ pub fn prepare(request: &mut ChatRequest) -> Result<Checks> {
         }
     }
     if request.tools.len() > MAX_TOOLS {
-        faults.push(fault("/tools", format!("may be at most {MAX_TOOLS}")));
+        faults.push(fault("/tools", format!("may have at most {MAX_TOOLS} tools")));
         return Err(Error::fields(faults));
     }
     for (number, tool) in request.tools.iter_mut().enumerate() {

@@ -46,9 +46,9 @@ fn within_limits(pattern: &str) -> Result<Hir, String> {
     let parsed = ParserBuilder::new().nest_limit(MAX_DEPTH).build().parse(pattern);
     let hir = parsed.map_err(|error| match error {
         regex_syntax::Error::Parse(error) => match error.kind() {
-            AstError::UnsupportedBackreference => "must do without references back".to_owned(),
+            AstError::UnsupportedBackreference => "must not use backreferences".to_owned(),
             AstError::NestLimitExceeded(_) => {
-                format!("may have at most {MAX_DEPTH} groups inside one another")
+                format!("may have at most {MAX_DEPTH} nested groups")
             }
             kind => format!("must be a regular expression: {kind}"),
         },
@@ -56,7 +56,7 @@ fn within_limits(pattern: &str) -> Result<Hir, String> {
     })?;
     match size(&hir) {
         size if size > MAX_SIZE => {
-            Err(format!("may stand for at most {MAX_SIZE} characters, each repetition written out"))
+            Err(format!("may have at most {MAX_SIZE} characters with repetitions expanded"))
         }
         _ => Ok(hir),
     }

@@ -63,7 +63,7 @@ fn what_is_wrong_is_named_with_its_place() {
             "/format/minProperties",
             "must not be above maxProperties",
         ),
-        (json!({"minLength": -1}), "/format/minLength", "must be a whole number from 0"),
+        (json!({"minLength": -1}), "/format/minLength", "must be a whole number, 0 or above"),
         (json!({"minLength": 2001}), "/format/minLength", "may be at most 2000"),
         (json!({"minItems": 1001}), "/format/minItems", "may be at most 1000"),
         (json!({"maximum": "5"}), "/format/maximum", "must be a number"),
@@ -77,24 +77,24 @@ fn what_is_wrong_is_named_with_its_place() {
         (json!({"anyOf": [1]}), "/format/anyOf/0", "must be a JSON Schema: an object, true or false"),
         (json!({"properties": []}), "/format/properties", "must be an object of schemas"),
         (json!({"required": "a"}), "/format/required", "must be a list of names"),
-        (json!({"$ref": "#/$defs/a"}), "/format/$ref", "leads to no schema here"),
+        (json!({"$ref": "#/$defs/a"}), "/format/$ref", "does not point to a schema"),
         (
             json!({"$ref": "https://example.com/a.json"}),
             "/format/$ref",
-            "must lead to a place in this schema, such as #/$defs/name",
+            "must point to a place in this schema, such as #/$defs/name",
         ),
         (
             json!({"$ref": "file:///etc/passwd"}),
             "/format/$ref",
-            "must lead to a place in this schema, such as #/$defs/name",
+            "must point to a place in this schema, such as #/$defs/name",
         ),
         (json!({"$dynamicRef": "#a"}), "/format/$dynamicRef", "is not supported; use $ref"),
         (
             json!({"$schema": "https://example.com/draft"}),
             "/format/$schema",
-            "must be one of the drafts of json-schema.org, and only at the top",
+            "must be a draft of json-schema.org, and is only allowed at the top of the schema",
         ),
-        (nested(json!({"$id": "b"})), "/format/properties/a/$id", "is only for the whole schema"),
+        (nested(json!({"$id": "b"})), "/format/properties/a/$id", "is only allowed at the top of the schema"),
         (
             nested(json!({"pattern": "^a{5,1}$"})),
             "/format/properties/a/pattern",
@@ -103,13 +103,13 @@ fn what_is_wrong_is_named_with_its_place() {
         (
             json!({"pattern": "^(?=(a{100}){100})a$"}),
             "/format/pattern",
-            "may stand for at most 2000 characters, each repetition written out",
+            "may have at most 2000 characters with repetitions expanded",
         ),
-        (json!({"pattern": "^(a)\\1$"}), "/format/pattern", "must do without references back"),
+        (json!({"pattern": "^(a)\\1$"}), "/format/pattern", "must not use backreferences"),
         (
             json!({"pattern": "^(a{100}){100}$"}),
             "/format/pattern",
-            "may stand for at most 2000 characters, each repetition written out",
+            "may have at most 2000 characters with repetitions expanded",
         ),
         (
             json!({"patternProperties": {"(": {}}}),
@@ -119,12 +119,12 @@ fn what_is_wrong_is_named_with_its_place() {
         (
             json!({"$ref": "#"}),
             "/format",
-            "must not refer to itself without going into a property or an item",
+            "must not refer to itself without a property or an item in between",
         ),
         (
             json!({"$defs": {"a": {"not": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"}),
             "/format",
-            "must not refer to itself without going into a property or an item",
+            "must not refer to itself without a property or an item in between",
         ),
         (
             json!({"properties": {"a": {"$ref": "#"}}, "required": ["a"]}),
@@ -150,7 +150,7 @@ fn what_is_wrong_is_named_with_its_place() {
         (
             json!({"dependentRequired": {"a": 1}}),
             "/format/dependentRequired/a",
-            "is not as JSON Schema has it",
+            "is not valid in JSON Schema",
         ),
     ] {
         let expected = vec![(pointer.to_owned(), detail.to_owned())];
@@ -205,7 +205,7 @@ fn what_is_too_much_is_refused() {
     }
     let mut request = asked(&Value::Null, Some(&json!({})));
     request.tools = vec![request.tools[0].clone(); 129];
-    assert_eq!(prepare(&mut request).expect_err("tools").message(), "tools may be at most 128.");
+    assert_eq!(prepare(&mut request).expect_err("tools").message(), "tools may have at most 128 tools.");
 }
 
 #[test]

@@ -37,11 +37,11 @@ pub(super) fn weigh(root: &Json, pointer: &str) -> Result<Weight, FieldError> {
     let mut scale = Scale { root, known: HashMap::new(), gone: HashMap::new(), is_endless: false };
     scale.circles();
     if scale.is_endless {
-        return Err(refuse("must not refer to itself without going into a property or an item"));
+        return Err(refuse("must not refer to itself without a property or an item in between"));
     }
     let weight = scale.weigh(root);
     if weight.height > MAX_HEIGHT || weight.schemas > MAX_SCHEMAS {
-        return Err(refuse("must be simpler: with its references followed there are too many schemas in it"));
+        return Err(refuse("must be simpler: it has too many schemas with references expanded"));
     }
     Ok(weight)
 }

@@ -188,7 +188,7 @@ impl History {
         before
     }
 
-    /// The latest failed requests, the newest first.
+    /// List recent errors, the newest first.
     pub async fn failures(&self, limit: usize, unauthenticated: bool) -> Vec<FailureRecord> {
         let mut failures = self.aggregator.unwritten().failures;
         failures.retain(|failure| unauthenticated || !failure.unauthenticated);

@@ -90,7 +90,7 @@ pub struct Completion {
     pub text: String,
     pub system: Option<String>,
     pub images: Vec<Image>,
-    /// Token ids of an earlier reply which this prompt continues.
+    /// Token ids from an earlier response that this prompt continues.
     pub context: Option<Vec<u32>>,
     /// Send `text` as it is, without the model's chat template.
     pub raw: bool,

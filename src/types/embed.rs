@@ -8,7 +8,7 @@ pub struct EmbedRequest {
     pub model: String,
     /// At least one text.
     pub input: Vec<String>,
-    /// Whether a text that is longer than the model takes is cut, and not refused.
+    /// Whether a text that is longer than the model accepts is cut, and not refused.
     pub truncate: bool,
     pub keep_alive: Option<KeepAlive>,
 }

@@ -60,7 +60,7 @@ pub struct Model {
     pub loaded: bool,
 }
 
-/// Tokens of prompt and answer together.
+/// Context size in tokens, for prompt and answer together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Context {
     /// As many as the backend makes room for, where that is known.

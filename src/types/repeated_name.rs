@@ -79,7 +79,7 @@ impl<'de> Visitor<'de> for Part<'_> {
         while let Some(name) = object.next_key::<String>()? {
             let before = self.enter(&name);
             if !names.insert(name) {
-                return Err(A::Error::custom("a name comes twice"));
+                return Err(A::Error::custom("a name is repeated"));
             }
             object.next_value_seed(Part(self.0))?;
             self.0.truncate(before);

@@ -58,8 +58,7 @@ pub fn is_about_schemas(text: &str) -> bool {
 }
 
 /// Replacement for a message that may not be logged.
-pub const SCHEMA_REFUSED: &str =
-    "cannot hold an answer to this schema; simplify format or the parameters of the tools";
+pub const SCHEMA_REFUSED: &str = "cannot enforce this schema; simplify format or the parameters of the tools";
 
 #[cfg(test)]
 mod tests {

@@ -180,7 +180,7 @@ async fn errors_say_what_went_wrong_and_nothing_that_was_said() {
         [
             (401, "The API key is wrong."),
             (422, "Ollama refused the request."),
-            (400, "The body cannot be read as JSON."),
+            (400, "The body is not valid JSON."),
             (422, "Refused: /temperature must be a number, not a string."),
             (502, "Ollama answered with status 500."),
         ]

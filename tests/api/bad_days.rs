@@ -30,12 +30,12 @@ async fn every_way_a_backend_can_fail_has_its_status() {
     let line = chat_line("Hel");
     let send = |text: &str| Step::Send(text.to_owned());
     let hanging = Script { status: 200, steps: Vec::new(), delay: None };
-    check_error(&server, hanging, 504, "did not answer within 1 s").await;
+    check_error(&server, hanging, 504, "did not respond within 1 s").await;
     check_error(&server, Script::ok(vec![Step::Hang]), 504, "paused for more than 1 s").await;
-    check_error(&server, Script::ok(vec![Step::Cut]), 502, "broke off").await;
-    check_error(&server, Script::ok(vec![send("{\"mess")]), 502, "protocol").await;
-    check_error(&server, Script::ok(vec![send("<html>oops</html>\n")]), 502, "protocol").await;
-    check_error(&server, Script::ok(vec![send("[1,2]\n")]), 502, "protocol").await;
+    check_error(&server, Script::ok(vec![Step::Cut]), 502, "closed the connection mid-response").await;
+    check_error(&server, Script::ok(vec![send("{\"mess")]), 502, "invalid response").await;
+    check_error(&server, Script::ok(vec![send("<html>oops</html>\n")]), 502, "invalid response").await;
+    check_error(&server, Script::ok(vec![send("[1,2]\n")]), 502, "invalid response").await;
     check_error(&server, Script::ok(vec![]), 502, "before it was complete").await;
     check_error(
         &server,
@@ -208,7 +208,7 @@ async fn a_taken_port_is_said_plainly() {
         ("OLLAMA_BASE_URL", "http://127.0.0.1:1"),
     ]);
     let error = simpleton::server::Server::prepare(&settings).await.err().unwrap();
-    assert!(error.message().contains(&port) && error.message().contains("taken"), "{error}");
+    assert!(error.message().contains(&port) && error.message().contains("in use"), "{error}");
 }
 
 #[tokio::test]

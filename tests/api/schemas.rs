@@ -55,7 +55,7 @@ async fn the_backend_gets_what_it_enforces_and_the_answer_is_checked() {
     for _ in 0..2 {
         let (status, problem) = problem(server.post("/inference/chat", &asking(&date))).await;
         assert_eq!(status, 502);
-        let told = "The model's answer does not fit the schema in format: pattern does not hold. Ask again, or ask for less.";
+        let told = "The model's answer does not match the schema in format: pattern is not satisfied. Try again, or use a simpler schema.";
         assert_eq!(problem["detail"], told);
     }
     let sent = server.ollama.requests("/api/chat");
@@ -96,7 +96,8 @@ async fn a_call_of_a_tool_that_does_not_fit_is_an_error() {
     assert_eq!(response.status(), 200);
     let (status, problem) = problem(server.post("/inference/chat", &takes("string"))).await;
     assert_eq!(status, 502);
-    let told = "The model called a tool with arguments that do not fit its parameters: type does not hold.";
+    let told =
+        "The model called a tool with arguments that do not match its parameters: type is not satisfied.";
     assert_eq!(problem["detail"], told);
 }
 
@@ -110,8 +111,7 @@ async fn what_an_engine_says_of_a_schema_is_not_passed_on() {
         let (status, problem) =
             problem(server.post("/inference/chat", &asking(&json!({"type": "string"})))).await;
         assert_eq!(status, 422);
-        let told =
-            "Ollama cannot hold an answer to this schema; simplify format or the parameters of the tools.";
+        let told = "Ollama cannot enforce this schema; simplify format or the parameters of the tools.";
         assert_eq!(problem["detail"], told);
     }
 }

@@ -46,17 +46,17 @@ async fn a_query_is_checked_on_every_route() {
 async fn unknown_parameters_are_told_with_the_nearest_known_one() {
     let server = start().await;
     for (method, path, detail) in [
-        ("GET", "/analytics/errors?Limit=3", "Limit is unknown; the nearest known parameter is limit."),
+        ("GET", "/analytics/errors?Limit=3", "Limit is unknown; the closest known parameter is limit."),
         (
             "GET",
             "/analytics/errors?limt=3&unauthenticatde=1",
-            "limt is unknown; the nearest known parameter is limit; unauthenticatde is unknown; the nearest known parameter is unauthenticated.",
+            "limt is unknown; the closest known parameter is limit; unauthenticatde is unknown; the closest known parameter is unauthenticated.",
         ),
-        ("DELETE", "/analytics/cache?type=chat", "type is unknown; the nearest known parameter is prefix."),
-        ("GET", "/analytics/cache?prefix=chat", "prefix is unknown; there are no parameters here."),
-        ("POST", "/embeddings/batch?modle=m", "modle is unknown; the nearest known parameter is model."),
-        ("GET", "/health?x=1", "x is unknown; there are no parameters here."),
-        ("GET", "/?=1", "\"\" is unknown; there are no parameters here."),
+        ("DELETE", "/analytics/cache?type=chat", "type is unknown; the closest known parameter is prefix."),
+        ("GET", "/analytics/cache?prefix=chat", "prefix is unknown; no parameters are allowed here."),
+        ("POST", "/embeddings/batch?modle=m", "modle is unknown; the closest known parameter is model."),
+        ("GET", "/health?x=1", "x is unknown; no parameters are allowed here."),
+        ("GET", "/?=1", "\"\" is unknown; no parameters are allowed here."),
     ] {
         let request = server.client.request(method.parse().unwrap(), server.url(path));
         let (status, told) = problem(request.header("x-api-key", KEY).body("[\"a\"]")).await;
@@ -100,7 +100,7 @@ async fn unknown_fields_are_told_with_the_nearest_known_one() {
         let (pointer, detail) =
             told(&server, "/inference/chat", &json!({"messages": hello, name: null})).await;
         assert_eq!(pointer, format!("/{name}"));
-        assert_eq!(detail, format!("is unknown; the nearest known field is {nearest}"));
+        assert_eq!(detail, format!("is unknown; the closest known field is {nearest}"));
     }
     let call = json!({"function": {"name": "f", "argumets": {}}});
     for (path, body, pointer) in [
@@ -183,7 +183,7 @@ async fn what_failed_is_told_with_its_reason_and_without_the_callers_words() {
     assert_eq!(
         errors,
         [
-            "Refused: a field is unknown; there are no parameters here.",
+            "Refused: a field is unknown; no parameters are allowed here.",
             "Refused: /temperature must be a number, not a string.",
             "Refused: /model must be a model name like qwen2.5:7b.",
             "Refused: The body must be an object, not a list.",

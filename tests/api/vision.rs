@@ -220,7 +220,7 @@ async fn a_model_that_cannot_see_is_refused_with_those_that_can() {
         assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/model")), "{problem}");
         assert_eq!(
             problem["detail"],
-            "model qwen2.5:7b cannot see images; a model that can is had with: ollama pull llava; these can: llava."
+            "model qwen2.5:7b cannot see images; get a model that can with: ollama pull llava; these can: llava."
         );
     }
     let (status, _) = problem(upload(&server, with_file(png()).text("model", "qwen2.5:7b"))).await;

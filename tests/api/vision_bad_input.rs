@@ -30,9 +30,9 @@ async fn texts_that_are_no_pictures() {
         ("aGVsbG8=", 400, "send a PNG, JPEG, GIF, WebP or BMP"),
         ("data:image/png;base64,aGVsbG8=", 400, "send a PNG, JPEG, GIF, WebP or BMP"),
         (&cut, 400, "its PNG data is damaged or cut off"),
-        ("http://example.com/a.png", 422, "nothing is fetched from an address"),
-        ("http://169.254.169.254/latest/meta-data", 422, "nothing is fetched from an address"),
-        ("file:///etc/passwd", 422, "nothing is fetched from an address"),
+        ("http://example.com/a.png", 422, "URLs are not fetched"),
+        ("http://169.254.169.254/latest/meta-data", 422, "URLs are not fetched"),
+        ("file:///etc/passwd", 422, "URLs are not fetched"),
     ] {
         for (path, request, pointer) in [
             ("/vision/analyze", json!({"image": image, "prompt": "What?"}), "/image"),

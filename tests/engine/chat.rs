@@ -95,7 +95,7 @@ async fn formats_are_kept() {
     wrong.format = Format::Schema(json!({"type": "nonsense"}).into());
     let error = rig.reply(wrong).await.expect_err("no such type");
     assert_eq!(error.kind(), Kind::Invalid);
-    assert!(error.message().contains("cannot hold an answer to this schema"), "{error:?}");
+    assert!(error.message().contains("cannot enforce this schema"), "{error:?}");
     rig.backend.stop().await;
 }
 

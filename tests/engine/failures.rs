@@ -62,7 +62,7 @@ async fn a_prompt_over_the_context_names_both_numbers_and_the_child_lives_on() {
     let [field] = error.field_errors() else { panic!("{error:?}") };
     assert_eq!(field.pointer, "/messages");
     let numbers: Vec<u32> =
-        field.detail.split(' ').filter_map(|word| word.trim_end_matches(',').parse().ok()).collect();
+        field.detail.split(' ').filter_map(|word| word.trim_end_matches([',', ';']).parse().ok()).collect();
     assert!(numbers[0] > 900 && numbers[1] == 512, "{error:?}");
     let pid = rig.pid();
     rig.reply(question("Hello!")).await.expect("a reply");

@@ -99,7 +99,7 @@ async fn a_request_that_ends_two_children_is_told_and_then_refused_without_harm_
         assert_eq!(death.error.kind(), Kind::BadGateway);
         let message = death.error.message();
         assert!(
-            message.starts_with("This request made the engine process for simpleton-demo grow"),
+            message.starts_with("This request made the engine process for simpleton-demo exceed"),
             "{message}"
         );
         assert!(rig.engine.snapshot().crash_loop.is_none(), "the model is not to blame");
@@ -123,7 +123,7 @@ async fn a_reply_that_has_begun_is_cut_off_with_an_error() {
     assert!(hostile.expect("a death").error.message().starts_with("This request"));
     let error = begun.expect_err("cut off");
     assert_eq!(error.kind(), Kind::BadGateway);
-    assert!(error.message().starts_with("The engine process for simpleton-demo grew over"), "{error:?}");
+    assert!(error.message().starts_with("The engine process for simpleton-demo exceeded"), "{error:?}");
     rig.backend.stop().await;
 }
 
@@ -150,7 +150,11 @@ async fn a_child_that_works_for_one_request_alone_is_ended_and_said_to_be_held_u
     };
     let (hostile, victim) = tokio::join!(give(&rig, laborious(), [1; 32]), victim);
     let death = hostile.expect("the child was ended");
-    assert!(death.error.message().starts_with("This request held the engine process"), "{:?}", death.error);
+    assert!(
+        death.error.message().starts_with("This request blocked the engine process"),
+        "{:?}",
+        death.error
+    );
     assert!(victim.expect("an answer all the same").text().contains("Paris"));
     assert_eq!(held_up(), None);
     rig.backend.stop().await;
@@ -269,7 +273,7 @@ async fn nothing_that_was_said_is_logged_whatever_the_child_writes() {
         give(rig, body, [1; 32]).await.expect("the child was ended");
     })
     .await;
-    assert!(log.contains("grew over"), "{log}");
+    assert!(log.contains("exceeded"), "{log}");
     let said: Vec<&str> = log.lines().filter(|line| line.contains("canary")).collect();
     assert_eq!(said, [""; 0]);
 }

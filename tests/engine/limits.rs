@@ -127,7 +127,7 @@ async fn a_model_over_the_whole_budget_is_refused_with_both_numbers() {
     let rig = Rig::new(&["--engine-memory-mb", "100"]);
     let error = rig.reply(question("Hello!")).await.expect_err("too big");
     assert_eq!(error.kind(), Kind::Setup);
-    assert!(error.message().contains("may use 100 MB"), "{error:?}");
+    assert!(error.message().contains("may use only 100 MB"), "{error:?}");
     let need: u64 = error
         .message()
         .split_once("about ")

@@ -8,10 +8,13 @@ use crate::{
 
 pub(super) fn chat(request: &ChatRequest, entry: &Entry) -> Result<()> {
     if entry.architecture.embedding_only {
-        return Err(Error::field("/model", "can only embed; choose a model that generates text"));
+        return Err(Error::field("/model", "only supports embeddings; choose a model that generates text"));
     }
     if request.think.is_some_and(Think::is_on) && !entry.model.can(Capability::Thinking) {
-        return Err(Error::field("/think", format!("cannot be used: {} does not think", entry.name)));
+        return Err(Error::field(
+            "/think",
+            format!("is not supported: {} is not a thinking model", entry.name),
+        ));
     }
     match &request.prompt {
         Prompt::Messages(messages) => {
@@ -53,5 +56,5 @@ fn pictures(pointer: &str, images: &[Image], entry: &Entry) -> Result<()> {
     if images.is_empty() || entry.projector.is_some() {
         return Ok(());
     }
-    Err(Error::field(pointer, format!("cannot be used: {} does not see images", entry.name)))
+    Err(Error::field(pointer, format!("are not supported: {} cannot see images", entry.name)))
 }

@@ -23,9 +23,9 @@ const UNCOUNTED_PER_TOKEN: usize = 8;
 /// How much fits a model.
 #[derive(Clone, Copy)]
 pub(super) struct Room {
-    /// Tokens of prompt and answer together.
+    /// Context size in tokens, for prompt and answer together.
     context: usize,
-    /// Tokens that the model was trained for.
+    /// Context size that the model was trained for, in tokens.
     trained: u64,
     /// Bytes that as many tokens stand for at most.
     bytes: Option<usize>,
@@ -124,18 +124,16 @@ impl Room {
 
     fn field(self, pointer: String, bytes: usize) -> FieldError {
         let kilobytes = bytes.div_ceil(1000);
-        FieldError::new(pointer, format!("is {kilobytes} kB long, which cannot fit: {}", self.limit()))
+        FieldError::new(pointer, format!("is {kilobytes} kB long, which is too much: {}", self.limit()))
     }
 
     /// The end of a sentence.
     fn limit(self) -> String {
         let Self { context, trained, .. } = self;
         if trained > context as u64 {
-            format!(
-                "there is room for {context} tokens, which ENGINE_CONTEXT sets; the model could take {trained}"
-            )
+            format!("ENGINE_CONTEXT limits it to {context} tokens; the model supports up to {trained}")
         } else {
-            format!("the model takes at most {context} tokens, whatever ENGINE_CONTEXT says")
+            format!("the model accepts at most {context} tokens, whatever ENGINE_CONTEXT is")
         }
     }
 }
@@ -253,7 +251,9 @@ mod tests {
     #[test]
     fn a_limit_says_whose_it_is() {
         let larger = Room { trained: 8192, ..ROOM };
-        assert!(larger.limit().contains("100 tokens, which ENGINE_CONTEXT sets; the model could take 8192"));
+        assert!(
+            larger.limit().contains("ENGINE_CONTEXT limits it to 100 tokens; the model supports up to 8192")
+        );
         let unknown = Room { bytes: None, ..ROOM };
         assert!(unknown.holds(usize::MAX));
     }

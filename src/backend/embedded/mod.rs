@@ -59,7 +59,7 @@ impl Embedded {
             Error::new(
                 Kind::NotFound,
                 format!(
-                    "There is no model {model} here: GET /models lists what there is, and `simpleton model import` adds one."
+                    "The model {model} is not installed: GET /models lists the installed models, and `simpleton model import` adds one."
                 ),
             )
         };
@@ -72,9 +72,9 @@ impl Embedded {
         work: impl FnOnce(&ModelStore) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let model_store = self.model_store.clone();
-        spawn_blocking(move || work(&model_store))
-            .await
-            .map_err(|source| Error::new(Kind::Internal, "Reading the models failed.").with_source(source))?
+        spawn_blocking(move || work(&model_store)).await.map_err(|source| {
+            Error::new(Kind::Internal, "Reading the list of models failed.").with_source(source)
+        })?
     }
 }
 

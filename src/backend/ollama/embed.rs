@@ -37,13 +37,13 @@ impl Ollama {
                 add(&mut reply, answer);
             } else {
                 let pointer = format!("/input/{}", part.start);
-                return Err(Error::field(pointer, "is longer than the model takes"));
+                return Err(Error::field(pointer, "is longer than the model accepts"));
             }
         }
         Ok(reply)
     }
 
-    /// `None` when one of the texts is longer than the model takes.
+    /// `None` when one of the texts is longer than the model accepts.
     async fn embed_part(
         &self,
         batch: &Batch,

@@ -14,7 +14,7 @@ use crate::{
 
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct AlertsReply {
-    /// `success` when nothing is wrong, else the highest severity of what is: `warning` or `critical`.
+    /// `success` if there are no active alerts; otherwise their highest severity, `warning` or `critical`.
     status: &'static str,
     alerts: Vec<AlertReply>,
     alert_count: usize,
@@ -29,18 +29,18 @@ pub(in crate::http) struct AlertReply {
     /// `warning` or `critical`.
     severity: &'static str,
     message: String,
-    /// In the unit of `threshold`: of an error rate a share (0 to 1), of a response time seconds.
+    /// In the unit of `threshold`: a fraction (0 to 1) for an error rate, seconds for a response time.
     value: f64,
     threshold: f64,
-    /// RFC 3339: when it was first seen.
+    /// Time when it was first detected (RFC 3339).
     since: String,
 }
 
 #[derive(Serialize, ToSchema)]
 struct Thresholds {
-    /// Share (0 to 1) of the last 5 minutes' requests that the server failed.
+    /// Fraction (0 to 1) of the requests in the last 5 minutes that the server failed.
     error_rate: f64,
-    /// Seconds, on average over the last 5 minutes.
+    /// Average over the last 5 minutes, in seconds.
     response_time: f64,
 }
 

@@ -24,22 +24,22 @@ pub(in crate::http) struct CacheReply {
 #[derive(Serialize, ToSchema)]
 struct CacheBody {
     enabled: bool,
-    /// `available`, or what is the matter.
+    /// `available`, or a description of the problem.
     status: String,
     /// `embedded`, `redis` or `off`.
     backend: &'static str,
     total_keys: u64,
     hits: u64,
     misses: u64,
-    /// Percent (0 to 100) of hits among hits and misses, since the start.
+    /// Percentage (0 to 100) of lookups that were hits, since the server started.
     hit_rate: f64,
     memory_used_mb: f64,
     memory_peak_mb: f64,
-    /// On disk, or in the Redis server.
+    /// Size of the entries on disk or in Redis.
     stored_mb: f64,
     evictions: u64,
     errors: u64,
-    /// By type: `embedding`, `inference`, `chat`, `vision`.
+    /// By type of entry: `embedding`, `inference`, `chat` and `vision`.
     by_type: BTreeMap<&'static str, TypeBody>,
 }
 
@@ -48,13 +48,13 @@ struct TypeBody {
     keys: u64,
     hits: u64,
     misses: u64,
-    /// Percent (0 to 100).
+    /// Percentage (0 to 100).
     hit_rate: f64,
 }
 
 #[derive(Deserialize, IntoParams)]
 pub(in crate::http) struct ClearQuery {
-    /// `embedding`, `inference`, `chat` or `vision`; everything when absent.
+    /// Type of entries to clear: `embedding`, `inference`, `chat` or `vision`. Defaults to all.
     prefix: Option<String>,
 }
 
@@ -62,7 +62,7 @@ pub(in crate::http) struct ClearQuery {
 pub(in crate::http) struct ClearReply {
     status: &'static str,
     message: String,
-    /// Entries that were removed.
+    /// Number of entries removed.
     deleted: u64,
 }
 
@@ -73,7 +73,7 @@ pub(in crate::http) async fn cache(State(state): State<Arc<HttpState>>) -> Json<
     Json(CacheReply { status: "success", cache: state.app.cache_report().await.into() })
 }
 
-/// Clears the cache, or one type of entry
+/// Clear the cache, or one type of entry
 #[utoipa::path(delete, path = "/analytics/cache", tag = "Analytics", params(ClearQuery),
     responses((status = 200, body = ClearReply)))]
 pub(in crate::http) async fn clear_cache(

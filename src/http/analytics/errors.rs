@@ -20,10 +20,10 @@ use crate::{
 
 #[derive(Deserialize, IntoParams)]
 pub(in crate::http) struct ErrorsQuery {
-    /// How many; 10 when absent.
+    /// Maximum number of errors to return. Defaults to 10.
     #[param(value_type = Option<u64>, minimum = 1, maximum = 1000)]
     limit: Option<String>,
-    /// `false` leaves out what was refused to requests without a key.
+    /// Set to `false` to leave out requests that were refused because they had no valid key.
     #[param(value_type = Option<bool>)]
     #[serde(default, deserialize_with = "filled")]
     unauthenticated: Option<String>,
@@ -32,7 +32,7 @@ pub(in crate::http) struct ErrorsQuery {
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct ErrorsReply {
     status: &'static str,
-    /// The newest first.
+    /// Newest first.
     errors: Vec<ErrorBody>,
     count: usize,
 }
@@ -44,17 +44,17 @@ struct ErrorBody {
     request_id: String,
     method: String,
     path: String,
-    /// HTTP's; of a stream that broke off, the one that it began with.
+    /// HTTP status. For a stream that broke off, the status that it started with.
     status: u16,
-    /// One sentence, without anything that the caller or a backend has said.
+    /// One sentence, without any text from the caller or the backend.
     error: String,
-    /// As `error_type` in the metrics.
+    /// Same as `error_type` in the metrics.
     kind: String,
-    /// Whether it was refused to a request without a key.
+    /// Whether the request was refused because it had no valid key.
     unauthenticated: bool,
 }
 
-/// The latest failed requests
+/// List recent errors
 #[utoipa::path(get, path = "/analytics/errors", tag = "Analytics", params(ErrorsQuery),
     responses((status = 200, body = ErrorsReply)))]
 pub(in crate::http) async fn errors(

@@ -11,7 +11,7 @@ use crate::http::HttpState;
 
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct AnalyticsHealthReply {
-    /// `healthy`, or `degraded` when figures may be lost at a restart.
+    /// `healthy`, or `degraded` if statistics may be lost on restart.
     status: &'static str,
     components: AnalyticsComponents,
 }
@@ -25,14 +25,14 @@ struct AnalyticsComponents {
 
 #[derive(Serialize, ToSchema)]
 struct MonitoringBody {
-    /// `enabled`, or `disabled` by `MONITORING_ENABLED`: then nothing is counted.
+    /// `enabled`, or `disabled` if `MONITORING_ENABLED` is false.
     status: &'static str,
     requests_in_progress: u64,
 }
 
 #[derive(Serialize, ToSchema)]
 struct CacheComponent {
-    /// `available`, or what is the matter.
+    /// `available`, or a description of the problem.
     status: String,
     /// `embedded`, `redis` or `off`.
     backend: &'static str,
@@ -42,20 +42,20 @@ struct CacheComponent {
 struct StorageBody {
     /// `available` or `degraded`.
     status: &'static str,
-    /// Reason why the component does not work.
+    /// Reason for the problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'static str>,
-    /// Attempts to write or read that failed, since the start.
+    /// Number of failed reads and writes since the server started.
     errors: u64,
     /// On disk.
     bytes: u64,
-    /// When something was written last, RFC 3339.
+    /// Time of the last write (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     written_at: Option<String>,
     retention_hours: u64,
 }
 
-/// Whether what is told under /analytics is whole
+/// Get the health of monitoring
 #[utoipa::path(get, path = "/analytics/health", tag = "Analytics",
     responses((status = 200, body = AnalyticsHealthReply)))]
 pub(in crate::http) async fn health(State(state): State<Arc<HttpState>>) -> Json<AnalyticsHealthReply> {

@@ -25,25 +25,25 @@ const SECONDS: u64 = 10;
 pub(in crate::http) struct LiveEvent {
     /// RFC 3339.
     timestamp: String,
-    /// To the API, as all figures here.
+    /// API requests in progress. All figures here are for the API only.
     requests_in_progress: u64,
-    /// Requests in line for a slot of the embedded engine.
+    /// Requests waiting for a slot of the embedded engine.
     requests_waiting: usize,
     // The rest is of the last 10 seconds.
     requests_per_second: f64,
-    /// Share (0 to 1) of requests with a status of 400 and more, or a stream that broke off.
+    /// Fraction (0 to 1) of requests with a status of 400 or above, or a stream that broke off.
     error_rate: f64,
-    /// Seconds, of the requests that ended.
+    /// Seconds, for the requests that ended.
     avg_response_time: f64,
     prompt_tokens_per_second: f64,
     completion_tokens_per_second: f64,
-    /// Share (0 to 1); null when nothing was looked up.
+    /// Fraction (0 to 1); null if there were no lookups.
     cache_hit_rate: Option<f64>,
     /// Active alerts, as in `/analytics/alerts`.
     alerts: Vec<AlertReply>,
 }
 
-/// Stream live figures, one server-sent event each second
+/// Stream live statistics, one server-sent event per second
 #[utoipa::path(get, path = "/analytics/live", tag = "Analytics",
     responses((status = 200, body = LiveEvent, content_type = "text/event-stream")))]
 pub(in crate::http) async fn live(State(state): State<Arc<HttpState>>, caller: Caller) -> Response {

@@ -59,10 +59,10 @@ pub(in crate::http) struct SeriesQuery {
     /// `cache_hit_rate` or `unauthenticated`.
     #[serde(default, deserialize_with = "filled")]
     metric: Option<String>,
-    /// Minutes back from now, at most what is kept; 60 when absent.
+    /// Length of the period in minutes, up to now. Defaults to 60.
     #[param(value_type = Option<u64>, minimum = 1)]
     since_minutes: Option<String>,
-    /// Minutes that a point stands for; above a day of `since_minutes` a multiple of 60.
+    /// Minutes per point. Must be a multiple of 60 if `since_minutes` is more than a day.
     #[param(value_type = Option<u64>, minimum = 1)]
     step: Option<String>,
 }
@@ -74,19 +74,19 @@ pub(in crate::http) struct SeriesReply {
     period: PeriodBody,
     /// Minutes.
     step: u64,
-    /// From the oldest to the newest, which is not over yet.
+    /// Oldest first. The last one is still in progress.
     points: Vec<PointBody>,
 }
 
 #[derive(Serialize, ToSchema)]
 struct PointBody {
-    /// When the step begins, RFC 3339.
+    /// Start of the step (RFC 3339).
     timestamp: String,
-    /// Seconds for times, a share (0 to 1) for rates; null where nothing happened that has a time or a rate.
+    /// Seconds for times, a fraction (0 to 1) for rates; null if there were no requests to compute them from.
     value: Option<f64>,
 }
 
-/// One figure over time
+/// Get a time series
 #[utoipa::path(get, path = "/analytics/series", tag = "Analytics", params(SeriesQuery),
     responses((status = 200, body = SeriesReply)))]
 pub(in crate::http) async fn series(

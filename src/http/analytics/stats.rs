@@ -19,7 +19,7 @@ use crate::{
 
 #[derive(Deserialize, IntoParams)]
 pub(in crate::http) struct StatsQuery {
-    /// Minutes back from now, at most what is kept; everything that is kept when absent.
+    /// Length of the period in minutes, up to now. Defaults to everything that is kept.
     #[param(value_type = Option<u64>, minimum = 1)]
     since_minutes: Option<String>,
 }
@@ -31,37 +31,37 @@ pub(in crate::http) struct StatsReply {
     metrics: StatsBody,
 }
 
-/// Requests to the API. Durations are in seconds, and rates in percent.
+/// API requests. Durations are in seconds, rates are percentages.
 #[derive(Serialize, ToSchema)]
 struct StatsBody {
-    /// Without what unauthenticated callers were refused, and without the service's own routes.
+    /// Without requests that had no valid key, and without the service's own routes.
     total_requests: u64,
-    /// Replies with a status of 400 and more, and streams that broke off; without clients that left.
+    /// Responses with a status of 400 or above, and streams that broke off. Clients that disconnected are not counted.
     total_errors: u64,
-    /// Percent (0 to 100) of `total_errors` among `total_requests`.
+    /// `total_errors` as a percentage (0 to 100) of `total_requests`.
     error_rate: f64,
     avg_response_time: f64,
     p50_response_time: f64,
     p95_response_time: f64,
     p99_response_time: f64,
     requests_per_minute: f64,
-    /// By class of status: `2xx`, `4xx` …
+    /// By status class: `2xx`, `4xx` …
     status_distribution: BTreeMap<String, u64>,
     /// By method and route: `POST /inference/chat`.
     endpoint_breakdown: BTreeMap<String, EndpointBody>,
     cache: LookupStatsBody,
     /// By model.
     llm: BTreeMap<String, LlmBody>,
-    /// Clients that left before their reply was complete.
+    /// Number of clients that disconnected before the response was complete.
     client_closed: u64,
-    /// Requests without a key that were refused; in none of the figures above.
+    /// Requests that were refused because they had no valid key. Not included in the other figures.
     unauthenticated: UnauthenticatedBody,
-    /// The service's own routes (health, metrics, analytics, documentation); in none of the figures above.
+    /// The service's own routes (health, metrics, analytics, documentation). Not included in the other figures.
     service: ServiceBody,
     retention_hours: u64,
 }
 
-/// Durations are in seconds, and rates in percent.
+/// Durations are in seconds, rates are percentages.
 #[derive(Serialize, ToSchema)]
 struct ServiceBody {
     total_requests: u64,
@@ -81,7 +81,7 @@ struct EndpointBody {
     p95_time: f64,
     p99_time: f64,
     errors: u64,
-    /// Percent (0 to 100).
+    /// Percentage (0 to 100).
     error_rate: f64,
 }
 
@@ -89,9 +89,9 @@ struct EndpointBody {
 struct LookupStatsBody {
     hits: u64,
     misses: u64,
-    /// Percent (0 to 100).
+    /// Percentage (0 to 100).
     hit_rate: f64,
-    /// By type: `embedding`, `inference`, `chat`, `vision`.
+    /// By type of entry: `embedding`, `inference`, `chat` and `vision`.
     by_type: BTreeMap<&'static str, LookupsBody>,
 }
 
@@ -99,7 +99,7 @@ struct LookupStatsBody {
 struct LookupsBody {
     hits: u64,
     misses: u64,
-    /// Percent (0 to 100).
+    /// Percentage (0 to 100).
     hit_rate: f64,
 }
 
@@ -121,7 +121,7 @@ struct UnauthenticatedBody {
     by_status: BTreeMap<String, u64>,
 }
 
-/// The service over a time
+/// Get statistics
 #[utoipa::path(get, path = "/analytics/stats", tag = "Analytics", params(StatsQuery),
     responses((status = 200, body = StatsReply)))]
 pub(in crate::http) async fn stats(

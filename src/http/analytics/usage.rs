@@ -19,10 +19,10 @@ use crate::{
 
 #[derive(Deserialize, IntoParams)]
 pub(in crate::http) struct UsageQuery {
-    /// Minutes back from now, at most what is kept; everything that is kept when absent.
+    /// Length of the period in minutes, up to now. Defaults to everything that is kept.
     #[param(value_type = Option<u64>, minimum = 1)]
     since_minutes: Option<String>,
-    /// `key` (when absent), `model` or `endpoint`.
+    /// Group by `key` (default), `model` or `endpoint`.
     #[serde(default, deserialize_with = "filled")]
     by: Option<String>,
 }
@@ -32,21 +32,21 @@ pub(in crate::http) struct UsageReply {
     status: &'static str,
     period: PeriodBody,
     by: &'static str,
-    /// The one with the most tokens first.
+    /// Sorted by number of tokens, most first.
     usage: Vec<UsageBody>,
 }
 
 #[derive(Serialize, ToSchema)]
 struct UsageBody {
-    /// Of a key, the first 8 hexadecimal digits of its SHA-256.
+    /// For a key: the first 8 hexadecimal digits of its SHA-256.
     name: String,
-    /// Of a model, the calls that it has answered: what the cache knew is no call.
+    /// For a model: calls that it answered, not counting cache hits.
     requests: u64,
     errors: u64,
-    /// Tokens that models have read and written.
+    /// Tokens that models have processed and generated.
     prompt_tokens: u64,
     completion_tokens: u64,
-    /// Of requests' and replies' bodies; not known by model.
+    /// Bytes of request and response bodies. Not known by model.
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes_in: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -125,7 +125,11 @@ impl LlmMetrics {
             }
         }
         // The brief counts tokens by model, whichever endpoint they came by.
-        out.family("simpleton_llm_tokens_total", "counter", "Tokens that models have read and written.");
+        out.family(
+            "simpleton_llm_tokens_total",
+            "counter",
+            "Tokens that models have processed and generated.",
+        );
         for (name, model) in models {
             for (kind, count) in [("prompt", &model.prompt_tokens), ("completion", &model.completion_tokens)]
             {

@@ -57,7 +57,7 @@ impl Refusal {
     }
 
     pub(super) fn url() -> Self {
-        let detail = "must be the image itself as base64: nothing is fetched from an address";
+        let detail = "must be the image itself as base64; URLs are not fetched";
         Self::new(RefusalReason::Url, Kind::Invalid, detail)
     }
 
@@ -77,13 +77,13 @@ impl Refusal {
     }
 
     pub(super) fn format() -> Self {
-        let detail = "is not an image that can be read here; send a PNG, JPEG, GIF, WebP or BMP";
+        let detail = "is not a supported image; send a PNG, JPEG, GIF, WebP or BMP";
         Self::new(RefusalReason::Format, Kind::Malformed, detail)
     }
 
     /// Data in a file besides its pixels takes too much memory.
     pub(super) fn metadata(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        let detail = "has metadata that takes too much memory; save it without";
+        let detail = "has too much metadata; save it without metadata";
         Self::new(RefusalReason::Bytes, Kind::TooLarge, detail).with_source(source)
     }
 

@@ -74,6 +74,5 @@ pub struct Version {
 /// Ollama sent something that is not its protocol.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub fn malformed(source: serde_json::Error) -> Error {
-    Error::new(Kind::BadGateway, "Ollama sent something that is not in its protocol.")
-        .with_source(json_fault(&source))
+    Error::new(Kind::BadGateway, "Ollama sent an invalid response.").with_source(json_fault(&source))
 }

@@ -29,7 +29,7 @@ impl Parser for LineParser {
         let line = std::str::from_utf8(line).map_err(|error| malformed(serde::de::Error::custom(error)))?;
         let line: Line<'_> = serde_json::from_str(line).map_err(malformed)?;
         if let Some(message) = line.error {
-            return Err(Error::new(Kind::BadGateway, "Ollama failed in the middle of its answer.")
+            return Err(Error::new(Kind::BadGateway, "Ollama failed in the middle of its response.")
                 .with_source(loggable(&message)));
         }
         self.take_line(line, out)
@@ -55,7 +55,7 @@ impl LineParser {
         self.tool_calls_seen |= !calls.is_empty();
         for ToolCallLine { id, function: FunctionLine { name, arguments } } in calls {
             let arguments = ToolCall::arguments(&arguments).ok_or_else(|| {
-                let message = "The model called a tool with arguments that are no JSON object.";
+                let message = "The model called a tool with arguments that are not a JSON object.";
                 Error::new(Kind::BadGateway, message)
             })?;
             out.push(ToolCall { id, name, arguments }.into());

@@ -44,7 +44,7 @@ impl<'a> EmbeddingsBody<'a> {
 pub fn parse_embeddings(body: &[u8], count: usize) -> Result<EmbedReply> {
     let reply: Reply = serde_json::from_slice(body).map_err(malformed)?;
     let wrong = |what: &str| {
-        Error::new(Kind::BadGateway, "The backend's embeddings cannot be used.").with_source(what.to_owned())
+        Error::new(Kind::BadGateway, "The backend sent invalid embeddings.").with_source(what.to_owned())
     };
     let mut embeddings: Vec<Option<Vec<f32>>> = vec![None; count];
     for item in reply.data {

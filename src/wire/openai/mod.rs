@@ -88,12 +88,11 @@ impl From<TimingsObject> for Timings {
 /// The backend sent something that is not this protocol.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(super) fn malformed(source: serde_json::Error) -> Error {
-    Error::new(Kind::BadGateway, "The backend's answer cannot be understood.")
-        .with_source(json_fault(&source))
+    Error::new(Kind::BadGateway, "The backend sent an invalid response.").with_source(json_fault(&source))
 }
 
 /// The backend reported an error in the middle of its answer.
 pub(super) fn failed(error: ErrorObject) -> Error {
-    Error::new(Kind::BadGateway, "The backend failed in the middle of its answer.")
+    Error::new(Kind::BadGateway, "The backend failed in the middle of its response.")
         .with_source(loggable(&error.message))
 }

@@ -82,7 +82,7 @@ impl ReplyParser {
                 // Cut off by max_tokens: half a call is of no use, and the reason says why.
                 None if self.done.reason == FinishReason::Length => {}
                 None => {
-                    let message = "The model called a tool with arguments that are no JSON object.";
+                    let message = "The model called a tool with arguments that are not a JSON object.";
                     return Err(Error::new(Kind::BadGateway, message));
                 }
             }
