@@ -104,7 +104,7 @@ impl SqliteFile {
         for path in older.into_iter().filter(|path| *path != to) {
             remove(&path).await?;
         }
-        tracing::warn!(why = %why, set_aside_as = %to.display(), "{name} cannot be read; it is set aside and a new one is begun");
+        tracing::warn!(why = %why, set_aside_as = %to.display(), "{name} cannot be read; it is kept under another name and a new one is created");
         Ok(())
     }
 
@@ -209,7 +209,7 @@ pub(crate) async fn close_unless_ok<T>(
         Ok(done) => Ok((connection, done)),
         Err(error) => {
             if let Err(error) = connection.close().await {
-                tracing::debug!(%error, "a connection was closed with an error");
+                tracing::debug!(%error, "closing a connection failed");
             }
             Err(error)
         }
@@ -244,7 +244,7 @@ mod tests {
         let newer = SqliteFile { version: 2, ..file.clone() };
         newer.open_as_is().await.expect_err("another version");
         assert!(!is_open(folder.path()), "another version");
-        std::fs::write(&file.path, b"this is no database".repeat(1_000)).expect("garbage");
+        std::fs::write(&file.path, b"this is not a database".repeat(1_000)).expect("garbage");
         file.open_as_is().await.expect_err("garbage");
         assert!(!is_open(folder.path()), "garbage");
     }

@@ -109,14 +109,14 @@ impl App {
         if models.status == Status::Healthy {
             models = self.ailing().unwrap_or(models);
         }
-        let cache = stats.map_or_else(|_| "it does not answer".to_owned(), |stats| stats.status);
+        let cache = stats.map_or_else(|_| "it does not respond".to_owned(), |stats| stats.status);
         let cache = if !self.cache.is_enabled() || cache == "available" {
             Part::HEALTHY
         } else {
-            Part::new(Status::Degraded, format!("Answers are made without the cache: {cache}."))
+            Part::new(Status::Degraded, format!("The cache has a problem: {cache}."))
         };
         let storage = self.history.standing().trouble.map_or(Part::HEALTHY, |trouble| {
-            Part::new(Status::Degraded, format!("Figures may be lost at a restart: {trouble}."))
+            Part::new(Status::Degraded, format!("Statistics may be lost on restart: {trouble}."))
         });
         Health {
             backend: name,
@@ -140,10 +140,10 @@ impl App {
         let engine = self.backend.engine()?;
         let detail = match (engine.held_up, engine.crash_loop) {
             (Some(model), _) => {
-                format!("One request holds {model} up, which answers nobody else until it is ended.")
+                format!("One request is blocking {model}; others wait until its process is restarted.")
             }
             (None, Some((model, crashes))) if crashes >= CRASHES => format!(
-                "The process of {model} has crashed {crashes} times in a row; the log has its last words."
+                "The process of {model} has crashed {crashes} times in a row; see the log for its last output."
             ),
             _ => return None,
         };
@@ -184,14 +184,14 @@ pub fn of_models(backend: &str, settings: &models::Settings, models: Result<&[Mo
         let get = get(preferred.as_deref().unwrap_or("NAME"));
         return Part::new(
             Status::Unhealthy,
-            format!("There is no model that can answer prompts; {get} gets one."),
+            format!("No installed model can answer prompts; get one with {get}."),
         );
     }
     // Somebody may do without embeddings and pictures, unless their models have been named.
     let wanted = [
         (preferred, "prompts", "DEFAULT_INFERENCE_MODEL"),
         (settings.named(Capability::Embedding), "embeddings", "DEFAULT_EMBEDDING_MODEL"),
-        (settings.named(Capability::Vision), "pictures", "DEFAULT_VISION_MODEL"),
+        (settings.named(Capability::Vision), "images", "DEFAULT_VISION_MODEL"),
     ];
     let is_there = |name: &str| models.iter().any(|model| model.name == name);
     let missing = wanted
@@ -200,7 +200,7 @@ pub fn of_models(backend: &str, settings: &models::Settings, models: Result<&[Mo
     missing.map_or(Part::HEALTHY, |(name, what, setting)| {
         let get = get(&name);
         let detail = format!(
-            "{name}, the model for {what} when a request names none, is not there: {get} gets it, or set {setting} to another."
+            "{name}, the default model for {what}, is not installed: get it with {get}, or set {setting} to another model."
         );
         Part::new(Status::Degraded, detail)
     })

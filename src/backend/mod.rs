@@ -82,7 +82,7 @@ pub fn build(settings: Settings<'_>, data_dir: &Path) -> Result<Arc<dyn Backend>
     let model_store = ModelStore::configured(settings.model_store, data_dir)?;
     if let Err(error) = model_store.install_demo() {
         // On a full disk the others still serve.
-        tracing::warn!("The demo model is left out: {}", error.chain());
+        tracing::warn!("The demo model is not available: {}", error.chain());
     }
     let engine = Engine::new(settings.engine.clone(), data_dir, model_store.clone())?;
     Ok(Arc::new(Embedded::new(model_store, Arc::new(engine))))

@@ -169,7 +169,7 @@ impl Backend for Ollama {
         let named = tags.models.into_iter().filter_map(|tag| {
             let name = tag.name.parse::<ModelName>();
             if name.is_err() && !self.has_complained.swap(true, Relaxed) {
-                tracing::warn!("a model of Ollama's is left out: {:?} is no model's name", tag.name);
+                tracing::warn!("an Ollama model is ignored: {:?} is not a valid model name", tag.name);
             }
             Some((name.ok()?.to_string(), tag))
         });

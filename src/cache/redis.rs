@@ -123,7 +123,7 @@ impl Redis {
         })
     }
 
-    /// Whether requests are kept from Redis because it does not answer.
+    /// Whether requests are kept from Redis because it does not respond.
     pub fn breaker_open(&self) -> bool {
         self.connection_state.is_down()
     }

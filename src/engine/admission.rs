@@ -79,7 +79,7 @@ impl Shared {
         let running = table.values_mut().filter_map(|model_slot| model_slot.life.as_mut());
         let running = running.filter(|life| life.is_admitted_and_running());
         let Some(life) = running.min_by_key(|life| life.since()) else { return false };
-        tracing::info!(model = life.name, "a busy model makes room for another");
+        tracing::info!(model = life.name, "draining a busy model to make room for another");
         life.draining_until = Some(until);
         true
     }

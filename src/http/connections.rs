@@ -75,9 +75,9 @@ impl Connections {
             one_closed: Notify::new(),
             stopping: AtomicBool::new(false),
             aborted: AtomicBool::new(false),
-            full: Warning::new("all connections are taken, and those that are idle are closed"),
-            address_full: Warning::new("an address has all the connections that one may have"),
-            no_memory: Warning::new("unfinished requests take too much memory, and the oldest are closed"),
+            full: Warning::new("connection limit reached; closing idle connections"),
+            address_full: Warning::new("connection limit of one address reached"),
+            no_memory: Warning::new("incomplete requests take too much memory; closing the oldest"),
         })
     }
 

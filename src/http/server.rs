@@ -111,7 +111,7 @@ async fn end(connections: &Connections, bounds: &Bounds, cache_status: impl Futu
 }
 
 async fn accept(listener: &TcpListener, workers: &[Worker], connections: &Arc<Connections>) {
-    let failed = Warning::new("connections cannot be accepted");
+    let failed = Warning::new("accepting a connection failed");
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {

@@ -94,7 +94,7 @@ impl Worker {
     pub(super) fn take(&self, connection: net::TcpStream, place: Place) {
         self.open.fetch_add(1, Relaxed);
         if self.inbox.send((connection, place)).is_err() {
-            tracing::error!("a thread that serves connections has ended");
+            tracing::error!("a connection thread has ended unexpectedly");
         }
     }
 

@@ -121,7 +121,9 @@ impl Connection {
             while let Some((length, head)) = Head::parse(&self.arrived)? {
                 self.arrived.advance(length);
                 match head.status {
-                    101 => return Poll::Ready(Err(invalid("a protocol that nobody asked for"))),
+                    101 => {
+                        return Poll::Ready(Err(invalid("an upgrade to a protocol that was not requested")));
+                    }
                     // The answer itself comes after it.
                     100..=199 => {}
                     _ => return Poll::Ready(Ok(head)),
@@ -158,7 +160,7 @@ impl Connection {
     /// Reads what is there; 0 when the other side has closed.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.arrived.len() > MAX_HEAD {
-            return Poll::Ready(Err(invalid("more than 64 kB that are neither a head nor a body")));
+            return Poll::Ready(Err(invalid("headers of more than 64 kB")));
         }
         self.arrived.reserve(READ);
         poll_read_buf(Pin::new(&mut self.io), cx, &mut self.arrived)

@@ -26,10 +26,7 @@ pub(super) fn request_head(
     length: usize,
 ) -> io::Result<Vec<u8>> {
     if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "a path with characters that belong in none",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a path with invalid characters"));
     }
     let mut head = Vec::with_capacity(512);
     for part in [method.as_str(), " ", if path.starts_with('/') { "" } else { "/" }, path] {
@@ -105,12 +102,12 @@ impl Body {
         match (codings.next(), codings.next()) {
             (None, _) => {}
             (Some(coding), None) if is(b"chunked")(coding) => return Ok(Self::Chunks(Chunks::Size)),
-            _ => return Err(invalid("a transfer coding that nobody asked for")),
+            _ => return Err(invalid("a transfer coding that was not requested")),
         }
         let mut lengths = named(headers, &CONTENT_LENGTH).flat_map(tokens).map(number);
         let Some(length) = lengths.next() else { return Ok(Self::UntilClosed) };
         let length = length.filter(|_| lengths.all(|other| other == length));
-        length.map(Self::Length).ok_or_else(|| invalid("a length that is none"))
+        length.map(Self::Length).ok_or_else(|| invalid("an invalid content length"))
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -162,7 +159,7 @@ impl Chunks {
                 Self::DataEnd => match rest {
                     [b'\r', b'\n', ..] => (read, *self) = (read + 2, Self::Size),
                     [] | [b'\r'] => break,
-                    _ => return Err(invalid("a chunk that is longer than it says")),
+                    _ => return Err(invalid("a chunk longer than its stated size")),
                 },
                 Self::Trailers => {
                     let Some(end) = memchr(b'\n', rest) else { break };
@@ -284,15 +281,15 @@ mod tests {
         let cases = [
             ("200 OK", "Content-Length: 12\r\n", Ok(("Length(12)", true))),
             ("200 OK", "content-length: 7, 7\r\nCONTENT-LENGTH:7\r\n", Ok(("Length(7)", true))),
-            ("200 OK", "content-length: 7\r\ncontent-length: 8\r\n", Err("a length that is none")),
-            ("200 OK", "content-length: +7\r\n", Err("a length that is none")),
-            ("200 OK", "content-length: 99999999999999999999\r\n", Err("a length that is none")),
-            ("200 OK", "content-length:\r\n", Err("a length that is none")),
+            ("200 OK", "content-length: 7\r\ncontent-length: 8\r\n", Err("an invalid content length")),
+            ("200 OK", "content-length: +7\r\n", Err("an invalid content length")),
+            ("200 OK", "content-length: 99999999999999999999\r\n", Err("an invalid content length")),
+            ("200 OK", "content-length:\r\n", Err("an invalid content length")),
             ("200 OK", "transfer-encoding: Chunked\r\ncontent-length: 5\r\n", Ok(("Chunks(Size)", true))),
             (
                 "200 OK",
                 "transfer-encoding: gzip, chunked\r\n",
-                Err("a transfer coding that nobody asked for"),
+                Err("a transfer coding that was not requested"),
             ),
             ("200 OK", "connection: keep-alive, Close\r\ncontent-length: 1\r\n", Ok(("Length(1)", false))),
             ("200 OK", "", Ok(("UntilClosed", false))),

@@ -174,19 +174,19 @@ impl RequestRecorder {
         }
         let endpoint = self.endpoint();
         scope_sync(Arc::clone(&self.start.context), || match error.kind() {
-            Kind::Internal => tracing::error!(endpoint, "a request failed: {}", error.chain()),
+            Kind::Internal => tracing::error!(endpoint, "request failed: {}", error.chain()),
             Kind::BadGateway | Kind::Unavailable | Kind::GatewayTimeout | Kind::Setup => {
-                tracing::warn!(endpoint, "a request failed: {}", error.chain());
+                tracing::warn!(endpoint, "request failed: {}", error.chain());
             }
             // Its causes may hold the caller's words.
-            _ => tracing::debug!(endpoint, "a request was refused: {}", error.summary()),
+            _ => tracing::debug!(endpoint, "request refused: {}", error.summary()),
         });
     }
 
     fn record(&mut self) -> RequestRecord {
         let (status, error) = match *self.status.get_mut() {
             0 => {
-                let message = "The client left before the reply was complete.".to_owned();
+                let message = "The client disconnected before the response was complete.".to_owned();
                 (CLIENT_CLOSED_STATUS, Some(Failure { kind: CLIENT_CLOSED, message }))
             }
             status => (status, self.error.take()),

@@ -87,7 +87,7 @@ fn text(Notification { alert, at, change }: &Notification) -> String {
         Change::Firing => alert.message.clone(),
         Change::Resolved => {
             let took = at.since((Unit::Minute, alert.since)).unwrap_or_default();
-            format!("Over after {} min. Now: {}", took.get_minutes().max(0), alert.message)
+            format!("Resolved after {} min. Now: {}", took.get_minutes().max(0), alert.message)
         }
     }
 }
@@ -329,7 +329,7 @@ mod tests {
     fn slack_gets_one_text_with_its_markup_escaped() {
         let firing = ":rotating_light: *High error rate (box)*\n20.0 % of 50 requests failed &lt;&amp;&gt;.";
         assert_eq!(body(Format::Slack, Change::Firing), json!({ "text": firing }));
-        let over = ":white_check_mark: *Resolved: High error rate (box)*\nOver after 7 min. Now: 20.0 % of 50 requests failed &lt;&amp;&gt;.";
+        let over = ":white_check_mark: *Resolved: High error rate (box)*\nResolved after 7 min. Now: 20.0 % of 50 requests failed &lt;&amp;&gt;.";
         assert_eq!(body(Format::Slack, Change::Resolved), json!({ "text": over }));
     }
 

@@ -127,7 +127,7 @@ async fn the_end_of_an_alert_quotes_the_figures_of_the_end() {
     let last = webhook.requests("/hook?token=hush").pop().unwrap();
     assert_eq!((&last["data"]["state"], &last["data"]["value"]), (&json!("resolved"), &json!(10.0 / 120.0)));
     let message = last["data"]["message"].as_str().unwrap();
-    assert!(message.starts_with("8.3 % of the last 5 minutes' 120 requests failed"), "{message}");
+    assert!(message.starts_with("8.3 % of 120 requests in the last 5 minutes failed"), "{message}");
 }
 
 #[tokio::test]

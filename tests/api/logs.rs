@@ -101,8 +101,8 @@ async fn neither_prompts_nor_secrets_are_logged_at_any_level() {
     let wrong = program.client.get(format!("{}/models?key=canary-query", program.url));
     assert_eq!(wrong.header("x-api-key", "canary-wrong-key").send().await.unwrap().status(), 401);
     let seen = |text: &str| log.lock().unwrap().contains(text);
-    eventually("the webhook has failed", async || seen("a notice is not delivered yet")).await;
-    eventually("the collector has failed", async || seen("does not take traces")).await;
+    eventually("the webhook has failed", async || seen("an alert message is not delivered yet")).await;
+    eventually("the collector has failed", async || seen("does not accept traces")).await;
     program.stop();
     eventually("the last line is there", async || seen("\"stopped\"")).await;
     let log = log.lock().unwrap();

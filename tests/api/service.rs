@@ -63,7 +63,7 @@ async fn what_makes_answers_worse_only_is_told_and_the_service_stays_ready() {
     let uncached = start_with(&[("CACHE_ENABLED", "true"), ("REDIS_URL", "redis://127.0.0.1:1")]).await;
     eventually("Redis is missed", async || {
         let (live, ready, status, detail) = told(&uncached).await;
-        (live, ready, status.as_str()) == (200, 200, "degraded") && detail.contains("without the cache")
+        (live, ready, status.as_str()) == (200, 200, "degraded") && detail.contains("The cache has a problem")
     })
     .await;
 }

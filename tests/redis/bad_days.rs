@@ -52,7 +52,7 @@ async fn stalled() {
     assert_eq!(get(&store, hot).await.as_deref(), Some("hot"), "memory goes on");
     put(&store, key(EntryType::Chat, 3), "meanwhile");
     assert_eq!(get(&store, key(EntryType::Chat, 3)).await.as_deref(), Some("meanwhile"));
-    assert_eq!(store.stats().await.status, "Redis does not answer in time");
+    assert_eq!(store.stats().await.status, "Redis did not respond in time");
 
     // Long enough for the connection to be given up, too.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
@@ -188,13 +188,13 @@ async fn wrong_password() {
 
     let store = Redis::open(&format!("redis://:hunter2@127.0.0.1:{}", server.port), 1 << 20).unwrap();
     eventually("the breaker opens", || store.breaker_open()).await;
-    assert_eq!(store.stats().await.status, "Redis refuses the password");
+    assert_eq!(store.stats().await.status, "Redis rejected the password");
     put(&store, key(EntryType::Chat, 1), "a");
     assert_eq!(get(&store, key(EntryType::Chat, 1)).await.as_deref(), Some("a"));
     assert!(hundred_misses(&store).await < NOTHING);
     let none = Redis::open(&server.url(), 1 << 20).unwrap();
     eventually("the breaker opens", || none.breaker_open()).await;
-    assert_eq!(none.stats().await.status, "Redis wants a password");
+    assert_eq!(none.stats().await.status, "Redis requires a password");
     drop(none);
 
     // Some more attempts, which are not worth another line.
@@ -218,7 +218,7 @@ async fn a_user_who_may_not_do_what_is_needed() {
     assert!(all < SOON, "{all:?}");
     assert!(!store.breaker_open(), "it answers, so nobody waits");
     let stats = store.stats().await;
-    assert_eq!(stats.status, "Redis forbids this user what the cache needs");
+    assert_eq!(stats.status, "the Redis user lacks permissions that the cache needs");
     assert!(stats.errors >= 100, "{stats:?}");
 }
 

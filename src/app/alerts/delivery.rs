@@ -76,7 +76,7 @@ impl Receiver {
         patience: Duration,
     ) -> Result<Self> {
         let timeouts = Timeouts { connect: patience, first_byte: patience, idle: patience };
-        let client = Client::new("The alerts' webhook", Target::Endpoint(url.expose().to_owned()), timeouts)?;
+        let client = Client::new("The alert webhook", Target::Endpoint(url.expose().to_owned()), timeouts)?;
         Ok(Self { client, format, secret, host: host_name() })
     }
 
@@ -114,7 +114,7 @@ enum Outcome {
 fn judge(status: u16) -> Outcome {
     match status {
         200..300 => Outcome::Taken,
-        408 | 425 | 429 | 500.. => Outcome::Failed(format!("it answered with status {status}")),
+        408 | 425 | 429 | 500.. => Outcome::Failed(format!("it responded with status {status}")),
         _ => Outcome::Refused(status),
     }
 }
@@ -175,18 +175,27 @@ impl Delivery {
                 }
                 Outcome::Refused(status) => {
                     self.metrics.alerts.failed.fetch_add(1, Relaxed);
-                    tracing::warn!(alert, change, status, "the alerts' webhook refuses a notice");
+                    tracing::warn!(alert, change, status, "the alert webhook refused a message");
                     break;
                 }
                 Outcome::Failed(cause) if began.elapsed() >= self.pace.give_up => {
                     self.metrics.alerts.failed.fetch_add(1, Relaxed);
-                    tracing::warn!(alert, change, attempts, "a notice could not be delivered: {cause}");
+                    tracing::warn!(
+                        alert,
+                        change,
+                        attempts,
+                        "an alert message could not be delivered: {cause}"
+                    );
                     break;
                 }
                 Outcome::Failed(cause) => {
                     // Once, and not for each of many attempts.
                     if attempts == 1 {
-                        tracing::warn!(alert, change, "a notice is not delivered yet: {cause}");
+                        tracing::warn!(
+                            alert,
+                            change,
+                            "an alert message is not delivered yet and will be sent again: {cause}"
+                        );
                     }
                     let pause = sleep(self.pace.pause(attempts, chance()));
                     if stop.run_until_cancelled(pause).await.is_none() {

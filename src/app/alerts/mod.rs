@@ -177,8 +177,8 @@ impl Alerts {
         for Notification { alert, change, .. } in &notifications {
             let kind = alert.kind.as_str();
             match change {
-                Change::Firing => tracing::warn!(alert = kind, "an alert fires: {}", alert.message),
-                Change::Resolved => tracing::info!(alert = kind, "an alert is over: {}", alert.message),
+                Change::Firing => tracing::warn!(alert = kind, "alert firing: {}", alert.message),
+                Change::Resolved => tracing::info!(alert = kind, "alert resolved: {}", alert.message),
             }
         }
         self.saved_state.kept().firing = self.firing();

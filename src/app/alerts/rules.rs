@@ -43,8 +43,8 @@ impl Signals {
                 None => Measurement::Unknown,
                 Some((name, state)) => {
                     let message = match state {
-                        Ok(()) => format!("The backend ({name}) answers."),
-                        Err(why) => format!("The backend ({name}) cannot be used: {why}"),
+                        Ok(()) => format!("The backend ({name}) is available."),
+                        Err(why) => format!("The backend ({name}) is unavailable: {why}"),
                     };
                     judge(state.is_err(), message, f64::from(u8::from(state.is_ok())), 1.0)
                 }
@@ -52,8 +52,8 @@ impl Signals {
             AlertKind::EngineCrashLoop => self.crash_loop(),
             AlertKind::CacheUnavailable => {
                 let message = match &self.cache {
-                    None => "The cache's store can be used.".to_owned(),
-                    Some(why) => format!("The cache's store cannot be used: {why}."),
+                    None => "The cache is available.".to_owned(),
+                    Some(why) => format!("The cache is unavailable: {why}."),
                 };
                 judge(self.cache.is_some(), message, f64::from(u8::from(self.cache.is_none())), 1.0)
             }
@@ -66,7 +66,7 @@ impl Signals {
         let (rate, threshold) =
             (*failures as f64 / (*requests).max(1) as f64, settings.alert_error_rate_threshold);
         let message = format!(
-            "{:.1} % of the last {WINDOW_MINUTES} minutes' {requests} requests failed (threshold {:.1} %).",
+            "{:.1} % of {requests} requests in the last {WINDOW_MINUTES} minutes failed (threshold {:.1} %).",
             rate * 100.0,
             threshold * 100.0
         );
@@ -76,7 +76,7 @@ impl Signals {
     fn response_time(&self, settings: &Settings) -> Measurement {
         let (average, threshold) = (self.response_time.as_secs_f64(), settings.alert_response_time_threshold);
         let message = format!(
-            "The last {WINDOW_MINUTES} minutes' {} requests took {average:.2} s on average (threshold {threshold} s).",
+            "In the last {WINDOW_MINUTES} minutes, {} requests took {average:.2} s on average (threshold {threshold} s).",
             self.requests
         );
         judge(self.is_enough(settings) && average > threshold, message, average, threshold)
@@ -91,11 +91,11 @@ impl Signals {
         let (loops, message, crashes) = match &self.crashes {
             Some((model, crashes)) => {
                 let message = format!(
-                    "The process of {model} has crashed {crashes} times in a row; the log has its last words."
+                    "The process of {model} has crashed {crashes} times in a row; see the log for its last output."
                 );
                 (*crashes >= CRASHES, message, *crashes)
             }
-            None => (false, "No model's process keeps crashing.".to_owned(), 0),
+            None => (false, "No model is crashing repeatedly.".to_owned(), 0),
         };
         judge(loops, message, f64::from(crashes), f64::from(CRASHES))
     }
@@ -103,7 +103,7 @@ impl Signals {
     fn disk(&self, settings: &Settings) -> Measurement {
         let Some(free) = self.disk_free else { return Measurement::Unknown };
         let (free, threshold) = (free as f64 / (1024.0 * 1024.0), settings.alert_disk_free_mb as f64);
-        let message = format!("The data folder's disk has {free:.0} MB left (threshold {threshold} MB).");
+        let message = format!("The data directory's disk has {free:.0} MB free (threshold {threshold} MB).");
         judge(free < threshold, message, free, threshold)
     }
 }
@@ -133,7 +133,7 @@ mod tests {
         check(rate, &requests(0, 0), None);
         check(rate, &requests(9, 9), None);
         check(rate, &requests(10, 1), None);
-        let message = "20.0 % of the last 5 minutes' 10 requests failed (threshold 10.0 %).";
+        let message = "20.0 % of 10 requests in the last 5 minutes failed (threshold 10.0 %).";
         check(rate, &requests(10, 2), Some((0.2, message)));
 
         let times = |requests, ms| Signals {
@@ -144,14 +144,14 @@ mod tests {
         let time = AlertKind::HighResponseTime;
         check(time, &times(9, 60_000), None);
         check(time, &times(10, 5_000), None);
-        let message = "The last 5 minutes' 10 requests took 5.25 s on average (threshold 5 s).";
+        let message = "In the last 5 minutes, 10 requests took 5.25 s on average (threshold 5 s).";
         check(time, &times(10, 5_250), Some((5.25, message)));
     }
 
     #[test]
     fn each_other_matter_has_its_own_signal() {
         let down = Signals { backend: Some(("ollama", Err("Gone.".to_owned()))), ..Signals::default() };
-        check(AlertKind::BackendDown, &down, Some((0.0, "The backend (ollama) cannot be used: Gone.")));
+        check(AlertKind::BackendDown, &down, Some((0.0, "The backend (ollama) is unavailable: Gone.")));
         check(
             AlertKind::BackendDown,
             &Signals { backend: Some(("ollama", Ok(()))), ..Signals::default() },
@@ -159,17 +159,17 @@ mod tests {
         );
         for (crashes, value) in [(2, None), (3, Some(3.0))] {
             let signals = Signals { crashes: Some(("m".to_owned(), crashes)), ..Signals::default() };
-            let message = "The process of m has crashed 3 times in a row; the log has its last words.";
+            let message = "The process of m has crashed 3 times in a row; see the log for its last output.";
             check(AlertKind::EngineCrashLoop, &signals, value.map(|value| (value, message)));
         }
         let cache = Signals { cache: Some("Redis cannot be reached".to_owned()), ..Signals::default() };
-        let message = "The cache's store cannot be used: Redis cannot be reached.";
+        let message = "The cache is unavailable: Redis cannot be reached.";
         check(AlertKind::CacheUnavailable, &cache, Some((0.0, message)));
         check(AlertKind::CacheUnavailable, &Signals::default(), None);
         let disk =
             |megabytes: u64| Signals { disk_free: Some(megabytes * 1024 * 1024), ..Signals::default() };
         check(AlertKind::DiskNearlyFull, &disk(1024), None);
-        let message = "The data folder's disk has 1000 MB left (threshold 1024 MB).";
+        let message = "The data directory's disk has 1000 MB free (threshold 1024 MB).";
         check(AlertKind::DiskNearlyFull, &disk(1000), Some((1000.0, message)));
     }
 

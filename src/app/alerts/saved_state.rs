@@ -42,12 +42,12 @@ impl SavedState {
         let path = data_dir.join("alerts.json");
         let kept = match read(&path, MOST_BYTES) {
             Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {
-                tracing::warn!(%error, "alerts.json cannot be understood; alerts begin anew");
+                tracing::warn!(%error, "alerts.json is invalid; starting without earlier alerts");
                 Kept::default()
             }),
             Err(error) if error.kind() == ErrorKind::NotFound => Kept::default(),
             Err(error) => {
-                tracing::warn!(%error, "alerts.json cannot be read; alerts begin anew");
+                tracing::warn!(%error, "alerts.json cannot be read; starting without earlier alerts");
                 Kept::default()
             }
         };
@@ -67,7 +67,7 @@ impl SavedState {
         match written {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "alerts.json cannot be written"),
-            Err(error) => tracing::warn!(%error, "alerts.json was not written"),
+            Err(error) => tracing::warn!(%error, "writing alerts.json failed"),
         }
     }
 }

@@ -119,7 +119,7 @@ async fn finish(mut done: Done, past: &Past, reply: &str, child: &Child) -> Chat
     (done.timings.queue, done.timings.load) = (Some(child.lease.waited()), child.lease.load());
     // The reply is whole; without its tokens it can only not be gone on with.
     done.context = tell(past, reply, child).await.unwrap_or_else(|error| {
-        tracing::warn!("a reply's tokens could not be had: {}", error.summary());
+        tracing::warn!("the token ids of a reply are not available: {}", error.summary());
         None
     });
     done.into()

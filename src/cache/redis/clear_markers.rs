@@ -38,7 +38,7 @@ impl ClearMarkers {
             match with_timeout(BACKGROUND_TIMEOUT, connection.run::<()>(&set)).await {
                 Ok(()) => self.seen()[*entry_type as usize] = Some(marker),
                 Err(error) if is_broken(&error) => return Err(error),
-                Err(error) => tracing::debug!(%error, "cache: Redis keeps no trace of a clear"),
+                Err(error) => tracing::debug!(%error, "cache: clearing could not be recorded in Redis"),
             }
         }
         Ok(())

@@ -29,13 +29,13 @@ impl Status {
     pub(super) fn trouble(&self, activity: Activity, words: &'static str, cause: &RedisError) {
         if self.change(activity, Some(words)) {
             // What Redis or the system said; neither repeats the password.
-            tracing::warn!(%cause, "the cache's Redis has a problem, caching goes on without it: {words}");
+            tracing::warn!(%cause, "cache: Redis has a problem: {words}");
         }
     }
 
     pub(super) fn well(&self, activity: Activity) {
         if self.change(activity, None) {
-            tracing::info!("the cache's Redis works: {}", self.text());
+            tracing::info!("cache: Redis status: {}", self.text());
         }
     }
 
@@ -49,18 +49,24 @@ impl Status {
 /// Describes an error for the operator.
 pub(super) fn describe(error: &RedisError) -> &'static str {
     match (error.kind(), error.code()) {
-        (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS")) => "Redis refuses the password",
-        (_, Some("NOAUTH")) => "Redis wants a password",
-        (_, Some("OOM")) => "Redis is out of memory: what it holds is used, nothing is added",
-        (_, Some("MISCONF")) => "Redis cannot write to its disk: what it holds is used, nothing is added",
+        (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS")) => "Redis rejected the password",
+        (_, Some("NOAUTH")) => "Redis requires a password",
+        (_, Some("OOM")) => "Redis is out of memory: existing entries are used, new ones are not stored",
+        (_, Some("MISCONF")) => {
+            "Redis cannot write to its disk: existing entries are used, new ones are not stored"
+        }
         (ErrorKind::RESP3NotSupported, _) => "Redis is too old: 6.0 or later is needed",
-        (ErrorKind::MasterNameNotFoundBySentinel, _) => "no sentinel knows a master of that name",
-        (ErrorKind::Server(ServerErrorKind::NoPerm), _) => "Redis forbids this user what the cache needs",
+        (ErrorKind::MasterNameNotFoundBySentinel, _) => "no sentinel knows a master with this name",
+        (ErrorKind::Server(ServerErrorKind::NoPerm), _) => {
+            "the Redis user lacks permissions that the cache needs"
+        }
         (ErrorKind::Server(ServerErrorKind::BusyLoading), _) => "Redis is still loading its data",
-        (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => "Redis is a read-only replica: nothing is added",
+        (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => {
+            "Redis is a read-only replica: new entries are not stored"
+        }
         (ErrorKind::Server(ServerErrorKind::ClusterDown), _) => "the Redis cluster is down",
-        (ErrorKind::Server(_) | ErrorKind::Extension, _) => "Redis refuses a command",
-        _ if error.is_timeout() => "Redis does not answer in time",
+        (ErrorKind::Server(_) | ErrorKind::Extension, _) => "Redis rejected a command",
+        _ if error.is_timeout() => "Redis did not respond in time",
         _ => "Redis cannot be reached",
     }
 }

@@ -250,7 +250,7 @@ impl Database {
         let new = self.file.connect().await?;
         let old = std::mem::replace(&mut self.writing, new);
         if let Err(error) = old.close().await {
-            tracing::debug!(%error, "the cache's connection was closed with an error");
+            tracing::debug!(%error, "closing the cache's connection failed");
         }
         Ok(())
     }

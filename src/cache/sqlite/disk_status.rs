@@ -38,10 +38,10 @@ impl Health {
     pub(super) fn words(self) -> &'static str {
         match self {
             Self::Available => "available",
-            Self::Full => "the disk is full: new entries are in memory only",
-            Self::Refused => "the disk cannot be written to: new entries are in memory only",
-            Self::Damaged => "the file is damaged and cannot be replaced: entries are in memory only",
-            Self::Silent => "the disk does not answer: entries are read from memory only",
+            Self::Full => "the disk is full: new entries are kept in memory only",
+            Self::Refused => "the disk cannot be written to: new entries are kept in memory only",
+            Self::Damaged => "the file is damaged and cannot be replaced: entries are kept in memory only",
+            Self::Silent => "the disk does not respond: entries are read from memory only",
         }
     }
 }

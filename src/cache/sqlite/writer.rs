@@ -124,7 +124,7 @@ impl Writer {
                 }
                 Some(Job::Damaged(opening)) => {
                     if opening == self.opening && self.database.is_some() {
-                        self.replace_damaged(&"a read has found it so").await;
+                        self.replace_damaged(&"a read failed").await;
                     }
                 }
                 Some(Job::Stop(done)) => {
@@ -280,7 +280,7 @@ impl Writer {
         if self.database.is_none()
             && let Err(error) = self.open_file().await
         {
-            tracing::debug!(%error, "the cache's file cannot be opened to be counted; it is only removed");
+            tracing::debug!(%error, "the cache file cannot be opened to count its entries; removing it");
         }
         let counted = match &mut self.database {
             Some(database) => database.count_distinct(&EntryType::ALL, from_memory).await.ok(),
@@ -325,7 +325,7 @@ impl Writer {
         if let Some(database) = self.database.take()
             && let Err(error) = database.close().await
         {
-            tracing::debug!(%error, "the cache's file was closed with an error");
+            tracing::debug!(%error, "closing the cache file failed");
         }
         self.disk_status.opened(&Contents::default());
     }
@@ -335,7 +335,7 @@ impl Writer {
         if let Some(batch) = self.held.take()
             && let Err(error) = self.try_write(&batch).await
         {
-            tracing::debug!(%error, "some entries of the cache could not be written before the end");
+            tracing::debug!(%error, "some cache entries could not be written before shutdown");
         }
         self.close_file().await;
     }

@@ -216,7 +216,7 @@ pub(super) async fn fold(connection: &mut SqliteConnection, now: SystemTime) -> 
         let mut sum = Aggregates::default();
         for row in rows {
             let aggregates = Aggregates::from_bytes(&row)
-                .ok_or_else(|| sqlx::Error::Decode("a row does not hold figures".into()))?;
+                .ok_or_else(|| sqlx::Error::Decode("a row has invalid statistics".into()))?;
             sum.merge(&aggregates);
         }
         sqlx::query(

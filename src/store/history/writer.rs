@@ -186,7 +186,7 @@ impl Writer {
         self.close().await;
         let fault = Fault::of(error);
         let replaced = fault == Fault::Damaged && self.file.set_aside(error).await.is_ok();
-        let trouble = if replaced { "the file was damaged; a new one is begun" } else { trouble(fault) };
+        let trouble = if replaced { "the file was damaged; a new one was created" } else { trouble(fault) };
         note(&self.standing, Some(trouble), Some(error));
     }
 
@@ -194,7 +194,7 @@ impl Writer {
         if let Some(connection) = self.connection.take()
             && let Err(error) = connection.close().await
         {
-            tracing::debug!(%error, "the file of figures was closed with an error");
+            tracing::debug!(%error, "closing the statistics file failed");
         }
     }
 }

@@ -207,7 +207,7 @@ impl Visitor<'_> for BucketBytes {
     }
 
     fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Buckets, E> {
-        Buckets::from_bytes(bytes).ok_or_else(|| E::custom("these are no counts of buckets"))
+        Buckets::from_bytes(bytes).ok_or_else(|| E::custom("these are not counts of buckets"))
     }
 }
 

@@ -28,7 +28,7 @@ impl AlertMetrics {
             out.sample("simpleton_alert_firing", &[("alert", kind.as_str())], firing);
         }
         let name = "simpleton_alert_notices_total";
-        out.family(name, "counter", "Notices for the alerts' webhook, by what became of them.");
+        out.family(name, "counter", "Alert messages for the webhook, by outcome.");
         for (outcome, count) in
             [("delivered", &self.delivered), ("failed", &self.failed), ("dropped", &self.dropped)]
         {

@@ -56,48 +56,53 @@ impl CacheMetrics {
 
     pub(super) fn render(&self, out: &mut Exposition, gauges: &Gauges) {
         for (name, help, counts) in [
-            ("simpleton_cache_hits_total", "Answers that were known.", &self.hits),
-            ("simpleton_cache_misses_total", "Answers that had to be made.", &self.misses),
+            ("simpleton_cache_hits_total", "Cache hits.", &self.hits),
+            ("simpleton_cache_misses_total", "Cache misses.", &self.misses),
             (
                 "simpleton_cache_collapsed_total",
-                "Answers that were being made for somebody else.",
+                "Requests that shared the answer to an identical request in progress.",
                 &self.collapsed,
             ),
-            ("simpleton_cache_stores_total", "Answers that were kept.", &self.stores),
+            ("simpleton_cache_stores_total", "Entries stored in the cache.", &self.stores),
         ] {
             out.family(name, "counter", help);
             for (kind, count) in TYPES.iter().zip(counts.counts()) {
                 out.sample(name, &[("cache_type", kind)], count as f64);
             }
         }
-        out.family("simpleton_cache_entries", "gauge", "Answers that are known.");
+        out.family("simpleton_cache_entries", "gauge", "Entries in the cache.");
         for (kind, count) in TYPES.iter().zip(gauges.cache_entries) {
             out.sample("simpleton_cache_entries", &[("cache_type", kind)], count as f64);
         }
         for (name, kind, help, value) in [
-            ("simpleton_cache_memory_bytes", "gauge", "Entries in memory.", gauges.cache_memory_bytes),
+            (
+                "simpleton_cache_memory_bytes",
+                "gauge",
+                "Size of the cache entries in memory.",
+                gauges.cache_memory_bytes,
+            ),
             (
                 "simpleton_cache_stored_bytes",
                 "gauge",
-                "Entries on disk or in Redis.",
+                "Size of the cache entries on disk or in Redis.",
                 gauges.cache_stored_bytes,
             ),
             (
                 "simpleton_cache_evictions_total",
                 "counter",
-                "Entries that had to go for want of room.",
+                "Cache entries evicted to make room.",
                 gauges.cache_evictions,
             ),
             (
                 "simpleton_cache_errors_total",
                 "counter",
-                "Calls to the store that failed.",
+                "Failed calls to the cache's storage.",
                 gauges.cache_errors,
             ),
             (
                 "simpleton_cache_available",
                 "gauge",
-                "Whether the store can be used now.",
+                "Whether the cache's storage is available.",
                 u64::from(gauges.cache_available),
             ),
         ] {

@@ -109,22 +109,22 @@ impl HttpMetrics {
             self.routes.iter().map(|(name, route)| (*name, route)).collect();
         routes.sort_unstable_by_key(|(name, _)| *name);
         render_endpoints(out, &routes);
-        out.family("simpleton_requests_in_progress", "gauge", "Requests whose reply has not ended.");
+        out.family("simpleton_requests_in_progress", "gauge", "Requests in progress.");
         let in_progress = self.in_progress(Purpose::Api) + self.in_progress(Purpose::Service);
         out.sample("simpleton_requests_in_progress", &[], in_progress as f64);
-        out.family("simpleton_errors_total", "counter", "Requests that failed, by kind of error.");
+        out.family("simpleton_errors_total", "counter", "Failed requests, by kind of error.");
         for (name, route) in &routes {
             for (error, count) in ERROR_TYPES.iter().zip(&route.errors) {
                 let labels = [("endpoint", *name), ("error_type", *error)];
                 out.counted("simpleton_errors_total", &labels, count.load(Relaxed));
             }
         }
-        out.family("simpleton_request_bytes_total", "counter", "Bytes of requests' bodies.");
+        out.family("simpleton_request_bytes_total", "counter", "Bytes received in request bodies.");
         for (name, route) in &routes {
             let bytes = route.received_bytes.load(Relaxed);
             out.counted("simpleton_request_bytes_total", &[("endpoint", name)], bytes);
         }
-        out.family("simpleton_response_bytes_total", "counter", "Bytes of replies' bodies.");
+        out.family("simpleton_response_bytes_total", "counter", "Bytes sent in response bodies.");
         for (name, route) in &routes {
             let bytes = route.sent_bytes.load(Relaxed);
             out.counted("simpleton_response_bytes_total", &[("endpoint", name)], bytes);
@@ -139,7 +139,7 @@ fn render_endpoints(out: &mut Exposition, routes: &[(&str, &Route)]) {
             endpoints.extend(made.get().map(|endpoint| (*name, *method, &**endpoint)));
         }
     }
-    out.family("simpleton_requests_total", "counter", "Requests by method, route template and status.");
+    out.family("simpleton_requests_total", "counter", "Requests, by method, route template and status.");
     for (route, method, endpoint) in &endpoints {
         for (at, count) in endpoint.statuses.iter().enumerate() {
             let count = count.load(Relaxed);
@@ -151,7 +151,7 @@ fn render_endpoints(out: &mut Exposition, routes: &[(&str, &Route)]) {
         }
     }
     let name = "simpleton_request_duration_seconds";
-    out.family(name, "histogram", "Time from a request's head to the last byte of its reply.");
+    out.family(name, "histogram", "Time from a request's headers to the last byte of its response.");
     for (route, method, endpoint) in &endpoints {
         endpoint.duration.render(out, name, &[("method", *method), ("endpoint", *route)]);
     }

@@ -90,15 +90,15 @@ impl LlmMetrics {
         for (name, help, histogram) in [
             (
                 "simpleton_llm_time_to_first_token_seconds",
-                "Time from a call of a model to the first event of its answer.",
+                "Time from a call to a model to the first event of its response.",
                 (|model| &model.first_token) as fn(&Model) -> &Histogram,
             ),
             (
                 "simpleton_llm_time_per_output_token_seconds",
-                "Time for each token of an answer after the first.",
+                "Time per output token after the first.",
                 |model| &model.per_token,
             ),
-            ("simpleton_llm_queue_time_seconds", "Time in the line for a slot.", |model| &model.queue),
+            ("simpleton_llm_queue_time_seconds", "Time spent waiting for a slot.", |model| &model.queue),
         ] {
             out.family(name, "histogram", help);
             for (model, metrics) in &models {
@@ -106,9 +106,9 @@ impl LlmMetrics {
             }
         }
         let (begun, waiting) = (self.running.load(Relaxed) as f64, gauges.waiting as f64);
-        out.family("simpleton_llm_requests_running", "gauge", "Calls that models are at work on.");
+        out.family("simpleton_llm_requests_running", "gauge", "Calls to models in progress.");
         out.sample("simpleton_llm_requests_running", &[], (begun - waiting).max(0.0));
-        out.family("simpleton_llm_requests_waiting", "gauge", "Calls in the line for a slot.");
+        out.family("simpleton_llm_requests_waiting", "gauge", "Calls to models waiting for a slot.");
         out.sample("simpleton_llm_requests_waiting", &[], waiting);
         self.render_upstream_errors(out);
     }
@@ -116,7 +116,7 @@ impl LlmMetrics {
     fn render_requests(&self, out: &mut Exposition, models: &[(&str, &Model)]) {
         let mut routes: Vec<(&str, usize)> = self.routes.iter().map(|(name, at)| (*name, *at)).collect();
         routes.sort_unstable();
-        out.family("simpleton_llm_requests_total", "counter", "Requests that a model has answered.");
+        out.family("simpleton_llm_requests_total", "counter", "Requests answered by a model.");
         for (name, model) in models {
             for (route, at) in &routes {
                 let Some(requests) = model.requests.get(*at) else { continue };
@@ -143,7 +143,7 @@ impl LlmMetrics {
         out.family(
             "simpleton_upstream_errors_total",
             "counter",
-            "Calls that a backend has failed or refused.",
+            "Calls to a backend that failed or were refused.",
         );
         for (name, backend) in self.backends.list() {
             for (error, count) in ERROR_TYPES.iter().zip(&backend.errors) {

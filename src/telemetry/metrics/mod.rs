@@ -77,10 +77,10 @@ impl Metrics {
         self.alerts.render(&mut out);
         self.traces.render(&mut out);
         let name = "simpleton_log_lines_dropped_total";
-        out.family(name, "counter", "Log lines that are missing: nobody read standard error.");
+        out.family(name, "counter", "Log lines dropped because standard error was not being read.");
         out.sample(name, &[], logs::dropped() as f64);
         process::render(&mut out);
-        out.family("simpleton_build_info", "gauge", "The version that is running.");
+        out.family("simpleton_build_info", "gauge", "Version of the running server.");
         out.sample("simpleton_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         out.finish()
     }

@@ -17,14 +17,19 @@ struct Process {
 pub(super) fn render(out: &mut Exposition) {
     let Some(process) = read() else { return };
     for (name, kind, help, value) in [
-        ("process_resident_memory_bytes", "gauge", "Resident memory.", process.resident_bytes),
-        ("process_virtual_memory_bytes", "gauge", "Virtual memory.", process.virtual_bytes),
-        ("process_cpu_seconds_total", "counter", "Processor time, user and system.", process.cpu_seconds),
-        ("process_open_fds", "gauge", "Open file descriptors.", process.open_files),
+        ("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", process.resident_bytes),
+        ("process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes.", process.virtual_bytes),
+        (
+            "process_cpu_seconds_total",
+            "counter",
+            "Total user and system CPU time spent in seconds.",
+            process.cpu_seconds,
+        ),
+        ("process_open_fds", "gauge", "Number of open file descriptors.", process.open_files),
         (
             "process_start_time_seconds",
             "gauge",
-            "When the process started, in seconds since 1970.",
+            "Start time of the process, in seconds since the Unix epoch.",
             process.started_seconds,
         ),
     ] {

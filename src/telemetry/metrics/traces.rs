@@ -16,7 +16,7 @@ pub struct TraceMetrics {
 impl TraceMetrics {
     pub(super) fn render(&self, out: &mut Exposition) {
         let name = "simpleton_trace_spans_total";
-        out.family(name, "counter", "Spans for the OpenTelemetry collector, by what became of them.");
+        out.family(name, "counter", "Trace spans for the OpenTelemetry collector, by outcome.");
         for (outcome, count) in
             [("exported", &self.exported), ("failed", &self.failed), ("dropped", &self.dropped)]
         {

@@ -46,17 +46,17 @@ impl VisionMetrics {
 
     pub(super) fn render(&self, out: &mut Exposition) {
         let name = "simpleton_image_decode_seconds";
-        out.family(name, "histogram", "Time to decode, scale and re-encode a picture.");
+        out.family(name, "histogram", "Time to decode, scale and re-encode an image.");
         self.decoded.render(out, name, &[]);
         for (name, help, total) in [
-            ("simpleton_image_bytes_total", "Bytes of picture files that were decoded.", &self.bytes),
-            ("simpleton_image_pixels_total", "Pixels that were decoded.", &self.pixels),
+            ("simpleton_image_bytes_total", "Bytes of decoded image files.", &self.bytes),
+            ("simpleton_image_pixels_total", "Pixels decoded.", &self.pixels),
         ] {
             out.family(name, "counter", help);
             out.sample(name, &[], total.load(Relaxed) as f64);
         }
         let name = "simpleton_images_refused_total";
-        out.family(name, "counter", "Pictures that were not accepted, by reason.");
+        out.family(name, "counter", "Images refused, by reason.");
         for (reason, count) in RefusalReason::ALL.iter().zip(&self.refused) {
             out.sample(name, &[("reason", reason.as_str())], count.load(Relaxed) as f64);
         }

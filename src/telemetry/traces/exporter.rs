@@ -86,7 +86,7 @@ impl Exporter {
                     response.finish();
                     self.metrics.exported.fetch_add(spans.len() as u64, Relaxed);
                     if !std::mem::replace(is_well, true) {
-                        tracing::info!("the OpenTelemetry collector takes traces again");
+                        tracing::info!("the OpenTelemetry collector accepts traces again");
                     }
                     return;
                 }
@@ -95,13 +95,13 @@ impl Exporter {
                     response.finish();
                     // The specification names these: all others will not change.
                     let later = matches!(status, 429 | 502 | 503 | 504);
-                    (later, format!("it answered{through_proxy} with status {status}"))
+                    (later, format!("it responded{through_proxy} with status {status}"))
                 }
                 Err(error) => (true, error.chain()),
             };
             // Once, and not for each of many batches.
             if std::mem::replace(is_well, false) {
-                tracing::warn!("the OpenTelemetry collector does not take traces: {}", cause.1);
+                tracing::warn!("the OpenTelemetry collector does not accept traces: {}", cause.1);
             }
             if !cause.0 || attempt == ATTEMPTS {
                 break;

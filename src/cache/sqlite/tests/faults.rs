@@ -23,7 +23,7 @@ async fn a_file_that_cannot_be_read_is_set_aside() {
         fs::copy(&foreign, folder.path().join(format!("case{at}"))).expect("a copy");
     }
     let cases = [
-        ("garbage", b"this is no database".repeat(1_000)),
+        ("garbage", b"this is not a database".repeat(1_000)),
         ("a few bytes", b"SQLite".to_vec()),
         ("half the file", good[..good.len() / 2].to_vec()),
         ("only the header", good[..200].to_vec()),

@@ -25,7 +25,7 @@ async fn a_file_that_cannot_be_read_is_set_aside_and_the_service_goes_on() {
     server.history.stop().await;
     let good = fs::read(path(&folder)).expect("the file");
     for (what, bytes) in [
-        ("garbage", b"this is no database".repeat(1_000)),
+        ("garbage", b"this is not a database".repeat(1_000)),
         ("a few bytes", b"SQLite".to_vec()),
         ("only the header", good[..200].to_vec()),
         ("half the file", good[..good.len() / 2].to_vec()),
