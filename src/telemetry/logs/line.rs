@@ -1,58 +1,38 @@
-//! How a log line looks: for people, `time LEVEL message name=value …`; for machines, one flat JSON
-//! object. Written straight into the line's buffer. A line that is written at work for a request
-//! names it, and its trace where others know that by an id of its own.
+//! Form of a log line: for people that of tracing-subscriber, for machines one flat JSON object. A
+//! line that is written at work for a request names it, and its trace where others know that by an id
+//! of its own.
 
 use std::fmt::{self, Debug, Write};
 
 use jiff::Timestamp;
+use serde_json::Value;
 use tracing::{
-    Event, Level, Subscriber,
+    Event, Subscriber,
     field::{Field, Visit},
 };
 use tracing_subscriber::{
-    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    field::RecordFields,
+    fmt::{
+        FmtContext, FormatEvent, FormatFields,
+        format::{DefaultFields, Writer},
+    },
     registry::LookupSpan,
 };
 
-use crate::request_context::with_current;
+use crate::request_context::{Context, with_current};
 
-pub(super) struct Pretty {
-    pub(super) colours: bool,
+/// Fields of a line for people: the event's, then the request's.
+pub(super) struct PrettyFields;
+
+impl<'w> FormatFields<'w> for PrettyFields {
+    fn format_fields<R: RecordFields>(&self, mut out: Writer<'w>, fields: R) -> fmt::Result {
+        DefaultFields::new().format_fields(Writer::new(&mut OneLine(&mut out)), fields)?;
+        for_request(|name, id| write!(out, " {name}={id}"))
+    }
 }
 
+/// A line for machines. tracing-subscriber's own has no place for fields that no span carries.
 pub(super) struct Json;
-
-impl<S, N> FormatEvent<S, N> for Pretty
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let level = *event.metadata().level();
-        let (dim, colour, reset) =
-            if self.colours { ("\x1b[2m", colour(level), "\x1b[0m") } else { ("", "", "") };
-        write!(out, "{dim}{:.6}{reset} {colour}{:>5}{reset}", Timestamp::now(), level.as_str())?;
-        let mut fields = PrettyFields { out: &mut out, result: Ok(()) };
-        event.record(&mut fields);
-        fields.result?;
-        let named = with_current(|context| {
-            write!(out, " request_id={}", context.request_id)?;
-            context.foreign_trace().map_or(Ok(()), |trace| write!(out, " trace_id={trace}"))
-        });
-        named.unwrap_or(Ok(()))?;
-        out.write_char('\n')
-    }
-}
-
-fn colour(level: Level) -> &'static str {
-    match level {
-        Level::ERROR => "\x1b[31m",
-        Level::WARN => "\x1b[33m",
-        Level::INFO => "\x1b[32m",
-        Level::DEBUG => "\x1b[34m",
-        Level::TRACE => "\x1b[35m",
-    }
-}
 
 impl<S, N> FormatEvent<S, N> for Json
 where
@@ -62,173 +42,81 @@ where
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let (level, target) = (event.metadata().level().as_str(), event.metadata().target());
         write!(out, "{{\"timestamp\":\"{:.6}\",\"level\":\"{level}\"", Timestamp::now())?;
-        let mut fields = JsonFields { out: &mut out, result: Ok(()) };
+        let mut fields = JsonFields { out: OneLine(&mut out), result: Ok(()) };
         event.record(&mut fields);
         fields.result?;
-        // The id has letters, digits and -_.: only; `http/observe.rs` lets no other through.
-        let named = with_current(|context| {
-            write!(out, ",\"request_id\":\"{}\"", context.request_id)?;
-            context.foreign_trace().map_or(Ok(()), |trace| write!(out, ",\"trace_id\":\"{trace}\""))
-        });
-        named.unwrap_or(Ok(()))?;
+        // Ids have letters, digits and -_.: only; `http/observe.rs` lets no other through.
+        for_request(|name, id| write!(out, ",\"{name}\":\"{id}\""))?;
         writeln!(out, ",\"target\":\"{target}\"}}")
     }
 }
 
-const MESSAGE: &str = "message";
-
-struct PrettyFields<'a, 'w> {
-    out: &'a mut Writer<'w>,
-    result: fmt::Result,
-}
-
-impl PrettyFields<'_, '_> {
-    fn write(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        self.named(field, |out| Escaped { out, json: false }.write_fmt(value));
-    }
-
-    fn named(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
-        if self.result.is_ok() {
-            self.result = self.name(field).and_then(|()| value(self.out));
-        }
-    }
-
-    fn name(&mut self, field: &Field) -> fmt::Result {
-        self.out.write_char(' ')?;
-        if field.name() != MESSAGE {
-            self.out.write_str(field.name())?;
-            self.out.write_char('=')?;
-        }
-        Ok(())
-    }
-}
-
-impl Visit for PrettyFields<'_, '_> {
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.named(field, |out| write!(out, "{value}"));
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.named(field, |out| out.write_str(itoa::Buffer::new().format(value)));
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.named(field, |out| out.write_str(itoa::Buffer::new().format(value)));
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.write(field, format_args!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        // Quoted where it could be taken for more than one value.
-        if field.name() == MESSAGE {
-            self.named(field, |out| Escaped { out, json: false }.write_str(value));
-        } else if value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"') {
-            self.named(field, |out| out.write_str(value));
-        } else {
-            self.write(field, format_args!("{value:?}"));
-        }
-    }
-
-    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.write(field, format_args!("{value}"));
-    }
+/// Shows the ids of the request that this task is at work for, each with its name.
+fn for_request(mut show: impl FnMut(&str, &dyn fmt::Display) -> fmt::Result) -> fmt::Result {
+    let shown = with_current(|context: &Context| {
+        show("request_id", &context.request_id)?;
+        context.foreign_trace().map_or(Ok(()), |trace| show("trace_id", &trace))
+    });
+    shown.unwrap_or(Ok(()))
 }
 
 struct JsonFields<'a, 'w> {
-    out: &'a mut Writer<'w>,
+    out: OneLine<'a, 'w>,
     result: fmt::Result,
 }
 
 impl JsonFields<'_, '_> {
-    fn name(&mut self, field: &Field) -> fmt::Result {
-        // Names of fields are ours and need no escaping.
-        self.out.write_str(",\"")?;
-        self.out.write_str(field.name())?;
-        self.out.write_str("\":")
-    }
-
-    fn bare(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        self.named(field, |out| out.write_fmt(value));
-    }
-
-    fn text(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        self.named(field, |out| {
-            out.write_char('"')?;
-            Escaped { out, json: true }.write_fmt(value)?;
-            out.write_char('"')
-        });
-    }
-
-    fn named(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
+    fn add(&mut self, field: &Field, value: impl Into<Value>) {
         if self.result.is_ok() {
-            self.result = self.name(field).and_then(|()| value(self.out));
+            // Names of fields are ours and need no escaping.
+            self.result = write!(self.out, ",\"{}\":{}", field.name(), value.into());
         }
     }
 }
 
 impl Visit for JsonFields<'_, '_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.text(field, format_args!("{value:?}"));
+        self.add(field, format!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, format_args!("{value}"));
+        self.add(field, value);
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.text(field, format_args!("{value}"));
+        self.add(field, value.to_string());
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        if value.is_finite() {
-            self.bare(field, format_args!("{value}"));
-        } else {
-            self.text(field, format_args!("{value}"));
-        }
+        self.add(field, value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.named(field, |out| out.write_str(itoa::Buffer::new().format(value)));
+        self.add(field, value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.named(field, |out| out.write_str(itoa::Buffer::new().format(value)));
+        self.add(field, value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.bare(field, format_args!("{value}"));
+        self.add(field, value);
     }
 }
 
-/// Keeps a line one line, and free of what a terminal or a JSON parser would take for its own.
-struct Escaped<'a, 'w> {
-    out: &'a mut Writer<'w>,
-    json: bool,
-}
+/// Keeps a line one line, and free of what a terminal would take for its own.
+struct OneLine<'a, 'w>(&'a mut Writer<'w>);
 
-impl Write for Escaped<'_, '_> {
+impl Write for OneLine<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // Nearly every text is plain, which bytes show faster than characters do.
-        if text.bytes().all(|b| matches!(b, b' '..=b'~') && !(self.json && matches!(b, b'"' | b'\\'))) {
-            return self.out.write_str(text);
-        }
-        let special = |c: char| c.is_control() || self.json && matches!(c, '"' | '\\');
-        let mut rest = text;
-        while let Some(at) = rest.find(special) {
-            self.out.write_str(&rest[..at])?;
-            let mut following = rest[at..].chars();
-            match following.next() {
-                Some('\n') => self.out.write_str("\\n")?,
-                Some('\t') => self.out.write_str("\\t")?,
-                Some(c @ ('"' | '\\')) => write!(self.out, "\\{c}")?,
-                Some(c) => write!(self.out, "\\u{:04x}", u32::from(c))?,
-                None => {}
+        for piece in text.split_inclusive(char::is_control) {
+            match piece.char_indices().next_back().filter(|(_, last)| last.is_control()) {
+                Some((at, '\n')) => write!(self.0, "{}\\n", &piece[..at])?,
+                Some((at, control)) => write!(self.0, "{}\\u{:04x}", &piece[..at], u32::from(control))?,
+                None => self.0.write_str(piece)?,
             }
-            rest = following.as_str();
         }
-        self.out.write_str(rest)
+        Ok(())
     }
 }
 
@@ -236,7 +124,6 @@ impl Write for Escaped<'_, '_> {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use serde_json::Value;
     use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt};
 
     use super::*;
@@ -266,8 +153,8 @@ mod tests {
     fn logged(work: impl Fn()) -> (Vec<String>, Vec<Value>) {
         let (pretty, json) = (Kept::default(), Kept::default());
         let layer = || tracing_subscriber::fmt::layer();
-        let people = tracing_subscriber::registry()
-            .with(layer().event_format(Pretty { colours: false }).with_writer(pretty.clone()));
+        let people = layer().with_ansi(false).with_target(false).fmt_fields(PrettyFields);
+        let people = tracing_subscriber::registry().with(people.with_writer(pretty.clone()));
         tracing::subscriber::with_default(people, &work);
         let machines =
             tracing_subscriber::registry().with(layer().event_format(Json).with_writer(json.clone()));
@@ -286,7 +173,7 @@ mod tests {
         });
         assert_eq!(
             pretty,
-            [" WARN it said: two\\nlines, a \"quote\", a \\, \\u001b[31mred\\u001b[0m and ünïcödé\\u007f \
+            [" WARN it said: two\\nlines, a \"quote\", a \\, \\x1b[31mred\\x1b[0m and ünïcödé\\x7f \
               cause=\"two\\nlines, a \\\"quote\\\", a \\\\, \\u{1b}[31mred\\u{1b}[0m and ünïcödé\\u{7f}\" \
               status=502 took=1.5 left=true"]
         );

@@ -19,7 +19,7 @@ use tracing_subscriber::{
 
 pub use self::requests::RequestLines;
 use self::{
-    line::{Json, Pretty},
+    line::{Json, PrettyFields},
     writer::Lines,
 };
 use crate::error::{Error, Kind, Result};
@@ -74,12 +74,14 @@ pub fn start(level: Level, format: Format) -> Result<()> {
         Level::Trace => (LevelFilter::DEBUG, LevelFilter::TRACE),
     };
     let filter = Targets::new().with_default(libraries).with_target("simpleton", ours);
-    let colours = std::io::stderr().is_terminal();
-    let lines = fmt::layer().with_writer(writer);
     let registry = tracing_subscriber::registry().with(filter);
+    let lines = fmt::layer().with_writer(writer);
     // An error only says that logging has been started before.
     let _ = match format {
-        Format::Pretty => registry.with(lines.event_format(Pretty { colours })).try_init(),
+        Format::Pretty => {
+            let lines = lines.with_ansi(std::io::stderr().is_terminal()).with_target(false);
+            registry.with(lines.fmt_fields(PrettyFields)).try_init()
+        }
         Format::Json => registry.with(lines.event_format(Json)).try_init(),
     };
     Ok(())
