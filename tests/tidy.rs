@@ -56,6 +56,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("regex_syntax", &["src/json_schema/"]),
     ("sqlx", &["src/cache/sqlite", "src/sqlite.rs", "src/store/"]),
     ("moka", &["src/cache/memory.rs"]),
+    ("fastbloom", &["src/cache/sqlite/filter.rs"]),
     ("redis", &["src/cache/redis"]),
     (
         "clap",

@@ -1,11 +1,13 @@
-//! Which keys the file may have, so that a question which was never asked before costs no journey to
+//! Keys that the file may hold, so that a question which was never asked before costs no access to
 //! the disk: a Bloom filter, which may say yes in vain and never says no in error. It knows nothing
-//! of the file; the writer tells it of every key before it is in there.
+//! of the file; the writer adds every key before it is in there.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
+
+use fastbloom::AtomicBloomFilter;
 
 /// Hash of a key, without its type: hashes of two types are never the same.
 pub(super) type Hash = [u8; 32];
@@ -15,16 +17,16 @@ const BITS_PER_KEY: u64 = 10;
 
 /// Bits that a key sets. With ten bits for each key a full filter is wrong once in a hundred times,
 /// (1 - e^(-4/10))^4, and one that is half full once in a thousand.
-const BITS_SET: usize = 4;
+const BITS_SET: u32 = 4;
 
 /// The least number of keys to make room for: 40 KB. Few in tests, which are to see one filled.
 const LEAST_ROOM: u64 = if cfg!(test) { 1 << 10 } else { 1 << 15 };
 
-/// The most words: 64 MB, for 50 million keys. With more of them it only says yes in vain more often.
-const MOST_WORDS: u64 = 1 << 23;
+/// The most bits: 64 MB, for 50 million keys. With more of them it only says yes in vain more often.
+const MOST_BITS: u64 = 1 << 29;
 
 pub(super) struct Filter {
-    words: Box<[AtomicU64]>,
+    bits: AtomicBloomFilter,
     room: u64,
     keys: AtomicU64,
 }
@@ -48,38 +50,29 @@ impl Filter {
     /// Room for twice as many keys as there are.
     fn for_twice(keys: u64) -> Self {
         let room = keys.saturating_mul(2).max(LEAST_ROOM);
-        let words = (room.saturating_mul(BITS_PER_KEY) / 64).min(MOST_WORDS);
-        Self { words: (0..words).map(|_| AtomicU64::new(0)).collect(), room, keys: AtomicU64::new(0) }
+        let bits = room.saturating_mul(BITS_PER_KEY).min(MOST_BITS);
+        let bits = AtomicBloomFilter::with_num_bits(bits as usize).hashes(BITS_SET);
+        Self { bits, room, keys: AtomicU64::new(0) }
     }
 
     fn add(&self, hash: &Hash) {
-        let mut is_new = false;
-        for (word, bit) in self.places(hash) {
-            is_new |= self.words[word].fetch_or(bit, Ordering::Relaxed) & bit == 0;
-        }
-        if is_new {
+        if !self.bits.insert_hash(number(hash)) {
             self.keys.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     pub(super) fn may_have(&self, hash: &Hash) -> bool {
-        self.places(hash).all(|(word, bit)| self.words[word].load(Ordering::Relaxed) & bit != 0)
+        self.bits.contains_hash(number(hash))
     }
 
     fn is_full(&self) -> bool {
         self.keys.load(Ordering::Relaxed) >= self.room
     }
+}
 
-    /// A hash is random already: each of its first parts of eight bytes chooses a bit.
-    fn places(&self, hash: &Hash) -> impl Iterator<Item = (usize, u64)> {
-        let (parts, _) = hash.as_chunks::<8>();
-        parts.iter().take(BITS_SET).map(|part| {
-            let number = u64::from_le_bytes(*part);
-            // The upper half chooses the word without a division, the lowest bits the bit.
-            let word = ((number >> 32) * self.words.len() as u64) >> 32;
-            (word as usize, 1 << (number % 64))
-        })
-    }
+/// A part of the hash: it is random already, and need not be hashed again.
+fn number([a, b, c, d, e, f, g, h, ..]: &Hash) -> u64 {
+    u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h])
 }
 
 impl Filters {
