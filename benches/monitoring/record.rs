@@ -14,10 +14,9 @@ use simpleton::{
     request_context::Context,
     telemetry::{
         Monitoring, labels,
-        record::CacheOutcome,
         recorder::{RequestRecorder, RequestStart},
     },
-    types::{KeyId, Usage},
+    types::{CacheStatus, KeyId, Usage},
 };
 
 use crate::support::{
@@ -86,7 +85,7 @@ fn record_many(monitoring: &Monitoring) -> Duration {
             },
         );
         recorder.key(KeyId::new([1, 2, 3, 4]));
-        recorder.cache(CacheOutcome::Miss);
+        recorder.cache(CacheStatus::Miss { stored: Arc::default() });
         recorder.backend("ollama");
         recorder.received(200);
         recorder.first_token();

@@ -16,11 +16,11 @@ use super::{
 };
 use crate::{
     backend::ChatStream,
-    cache::{CacheStatus, Events},
+    cache::Events,
     error::{Error, Kind, Result},
     request_context::{scope, scope_sync},
     telemetry::model_call::ModelCallRecorder,
-    types::{ChatEvent, ChatRequest, FinishReason, Message, Prompt},
+    types::{CacheStatus, ChatEvent, ChatRequest, FinishReason, Message, Prompt},
 };
 
 /// A reply whose events are still to come. Dropping it stops the work behind it, unless somebody

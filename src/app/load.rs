@@ -5,10 +5,9 @@ use futures_util::stream;
 
 use super::{App, Caller, ChatReply, metering::note};
 use crate::{
-    cache::CacheStatus,
     error::Result,
     request_context::scope,
-    types::{KeepAlive, Usage},
+    types::{CacheStatus, KeepAlive, Usage},
 };
 
 impl App {

@@ -10,14 +10,13 @@ use futures_util::Stream;
 
 use super::{App, Caller, models::Identity};
 use crate::{
-    cache::{CacheStatus, Events},
+    cache::Events,
     error::Result,
     telemetry::{
         model_call::{ModelCallOrigin, ModelCallRecorder},
-        record::CacheOutcome,
         recorder::RequestRecorder,
     },
-    types::{ChatEvent, Timings},
+    types::{CacheStatus, ChatEvent, Timings},
 };
 
 impl App {
@@ -43,14 +42,7 @@ impl App {
 }
 
 pub(super) fn note(recorder: &RequestRecorder, cache_status: &CacheStatus, backend: &'static str) {
-    recorder.cache(match cache_status {
-        CacheStatus::Hit { .. } => CacheOutcome::Hit,
-        CacheStatus::Miss { .. } => CacheOutcome::Miss,
-        CacheStatus::Refreshed { .. } => CacheOutcome::Refreshed,
-        CacheStatus::Collapsed => CacheOutcome::Collapsed,
-        CacheStatus::Partial => CacheOutcome::Partial,
-        CacheStatus::Bypass => CacheOutcome::Bypass,
-    });
+    recorder.cache(cache_status.clone());
     if !matches!(cache_status, CacheStatus::Hit { .. }) {
         recorder.backend(backend);
     }

@@ -5,10 +5,10 @@ use futures_util::{StreamExt, stream};
 
 use super::{App, Caller, ChatReply};
 use crate::{
-    cache::{CacheStatus, Events, KeyScope},
+    cache::{Events, KeyScope},
     error::{Error, Kind, Result},
     tesseract::OcrEngine,
-    types::{ChatEvent, ChatRequest, Done, Format, Image, Message, Prompt, Role, Sampling},
+    types::{CacheStatus, ChatEvent, ChatRequest, Done, Format, Image, Message, Prompt, Role, Sampling},
 };
 
 /// How much a caption tells.

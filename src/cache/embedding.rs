@@ -11,13 +11,13 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    Cache, CacheControl, CacheKey, CacheStatus, KeyScope, Shared,
+    Cache, CacheControl, CacheKey, KeyScope, Shared,
     entry::{self, Embedding},
     fresh, keep, key,
 };
 use crate::{
     error::{Error, Kind, Result},
-    types::{EmbedReply, EmbedRequest},
+    types::{CacheStatus, EmbedReply, EmbedRequest},
 };
 
 type Vector = Arc<[f32]>;

@@ -43,7 +43,7 @@ use self::{
 use crate::{
     error::{Error, Kind, Result},
     telemetry::metrics::Metrics,
-    types::{ChatEvent, ChatRequest},
+    types::{CacheStatus, ChatEvent, ChatRequest},
     value_parser::{seconds, switch, whole, word},
 };
 
@@ -103,23 +103,6 @@ impl CacheControl {
     fn asks_for_new(&self) -> bool {
         self.no_cache || self.max_age.is_some()
     }
-}
-
-/// How an answer came about.
-#[derive(Clone, Debug)]
-pub enum CacheStatus {
-    /// Answered from the cache.
-    Hit { age: Duration, ttl: Duration },
-    /// Generated; the flag turns true once the reply is stored.
-    Miss { stored: Arc<AtomicBool> },
-    /// Generated anew because the caller asked for it.
-    Refreshed { stored: Arc<AtomicBool> },
-    /// Joined to an identical request in flight.
-    Collapsed,
-    /// Some of it was known.
-    Partial,
-    /// The cache had no part in it.
-    Bypass,
 }
 
 /// A log of events, read as it grows or all at once.

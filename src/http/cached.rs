@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::cache::CacheStatus;
+use crate::types::CacheStatus;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 

@@ -8,32 +8,8 @@ use std::{
 use super::labels::{CLIENT_CLOSED_STATUS, Purpose};
 use crate::{
     request_context::Context,
-    types::{KeyId, Usage},
+    types::{CacheStatus, KeyId, Usage},
 };
-
-/// How the cache had a part in an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CacheOutcome {
-    Hit,
-    Miss,
-    Refreshed,
-    Collapsed,
-    Partial,
-    Bypass,
-}
-
-impl CacheOutcome {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Miss => "miss",
-            Self::Refreshed => "refreshed",
-            Self::Collapsed => "collapsed",
-            Self::Partial => "partial",
-            Self::Bypass => "bypass",
-        }
-    }
-}
 
 /// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +36,7 @@ pub struct RequestRecord {
     pub model: Option<Arc<str>>,
     /// None when no backend was asked.
     pub backend: Option<&'static str>,
-    pub cache: Option<CacheOutcome>,
+    pub cache: Option<CacheStatus>,
     /// Time in the queue for a slot; none when it is not known.
     pub queue: Option<Duration>,
     /// From the request's head to the first event of the answer.

@@ -13,13 +13,13 @@ use std::{
 
 use super::{
     labels::{CLIENT_CLOSED, CLIENT_CLOSED_STATUS, RouteLabel, error_type},
-    record::{CacheOutcome, Failure, RequestRecord},
+    record::{Failure, RequestRecord},
     sink::Sinks,
 };
 use crate::{
     error::{Error, Kind},
     request_context::{Context, scope_sync},
-    types::{KeyId, Usage},
+    types::{CacheStatus, KeyId, Usage},
 };
 
 /// Facts about a request known when it arrives.
@@ -57,7 +57,7 @@ pub struct RequestRecorder {
     key: OnceLock<KeyId>,
     model: OnceLock<Arc<str>>,
     backend: OnceLock<&'static str>,
-    cache: OnceLock<CacheOutcome>,
+    cache: OnceLock<CacheStatus>,
     queue: OnceLock<Duration>,
     first_token: OnceLock<Duration>,
     usage: OnceLock<Usage>,
@@ -128,8 +128,8 @@ impl RequestRecorder {
         let _ = self.backend.set(name);
     }
 
-    pub fn cache(&self, outcome: CacheOutcome) {
-        let _ = self.cache.set(outcome);
+    pub fn cache(&self, status: CacheStatus) {
+        let _ = self.cache.set(status);
     }
 
     pub fn queue(&self, waited: Duration) {

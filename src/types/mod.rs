@@ -2,6 +2,7 @@
 //! `ChatRequest` that exists is one that may be sent.
 
 mod alert;
+mod cache_status;
 mod chat;
 mod control_tokens;
 mod embed;
@@ -16,6 +17,7 @@ mod usage;
 
 pub use self::image::{EncodedImage, Image, ImageFile, ImageLimits, Pixels, Refusal, RefusalReason};
 pub use alert::{Alert, AlertKind, Change, Notification, Severity};
+pub use cache_status::CacheStatus;
 pub use chat::{
     ChatEvent, ChatRequest, Completion, Done, FinishReason, Format, Message, Prompt, Role, Sampling, Think,
     Tool, ToolCall,

@@ -8,9 +8,10 @@ use crate::{
     request_context::scope_sync,
     telemetry::{
         labels::Purpose,
-        record::{CacheOutcome, Outcome, RequestRecord},
+        record::{Outcome, RequestRecord},
         sink::Sink,
     },
+    types::CacheStatus,
 };
 
 /// The level of a line is a constant where it is written.
@@ -29,7 +30,7 @@ macro_rules! write_line {
             queue_ms = $request.queue.map(milliseconds),
             key_id = $request.key.map(tracing::field::display),
             model = $request.model.as_deref(),
-            cache = $request.cache.map(CacheOutcome::as_str),
+            cache = $request.cache.as_ref().map(CacheStatus::as_str),
             prompt_tokens = $request.usage.map(|usage| usage.prompt_tokens),
             completion_tokens = $request.usage.map(|usage| usage.completion_tokens),
             bytes_in = $request.bytes_in,

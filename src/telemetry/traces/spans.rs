@@ -26,7 +26,7 @@ pub(super) fn of_request(observed: &RequestRecord) -> Span {
     if let Some(key) = observed.key {
         attributes.push(Attribute::new("simpleton.key_id", key.to_string()));
     }
-    if let Some(cache) = observed.cache {
+    if let Some(cache) = &observed.cache {
         attributes.push(Attribute::new("simpleton.cache", cache.as_str()));
     }
     if let Some(model) = &observed.model {
