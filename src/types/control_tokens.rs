@@ -97,7 +97,8 @@ impl ControlTokens {
         }
         // Of a token that is written in two halves, one is here: the second has at least half of its
         // letters, or the first has more.
-        for (at, _) in core.char_indices().skip(1).take_while(|(at, _)| *at < self.longest) {
+        let ends = core.char_indices().map(|(at, _)| at).skip(1).chain([core.len()]);
+        for at in ends.take_while(|at| *at < self.longest) {
             let end: String = core[..at].chars().rev().collect();
             if at_least(&self.backwards, &end, |length| 2 * length) {
                 cuts.push(start + at - end.chars().next().map_or(0, char::len_utf8));
@@ -198,6 +199,12 @@ mod tests {
     fn a_token_with_a_character_without_width_is_broken_by_another() {
         let tokens = ControlTokens::new(["<a>".to_owned(), "<\u{200b}a>".to_owned()]);
         assert_eq!(tokens.break_up("<a><\u{200b}a>"), "<\u{2060}a><\u{2060}\u{200b}a>");
+    }
+
+    #[test]
+    fn a_text_that_is_the_end_of_a_token_is_broken() {
+        let tokens = ControlTokens::new(["<s>".to_owned()]);
+        assert_eq!(tokens.break_up("s>"), "s\u{200b}>");
     }
 
     proptest! {
