@@ -247,7 +247,10 @@ fn refusal(Refused { status, text, is_ollamas, through_proxy }: Refused, model: 
             .retry_after(Duration::from_secs(2)),
         _ => Error::new(
             Kind::BadGateway,
-            format!("Ollama answered{} with status {status}.", if is_ollamas { "" } else { through_proxy }),
+            format!(
+                "Ollama answered{} with status {status}; see its log for the cause.",
+                if is_ollamas { "" } else { through_proxy }
+            ),
         ),
     };
     error.with_source(loggable(&text))

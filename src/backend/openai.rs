@@ -113,7 +113,10 @@ async fn refusal(response: Response, place: Place<'_>) -> Error {
         429 => (Kind::Busy, format!("{peer} is busy; try again later.")),
         503 => (Kind::Unavailable, format!("{peer} is not ready yet; try again in a moment.")),
         504 => (Kind::GatewayTimeout, format!("{peer} did not respond in time.")),
-        _ => (Kind::BadGateway, format!("{peer} answered with an error (status {status}).")),
+        _ => (
+            Kind::BadGateway,
+            format!("{peer} answered with an error (status {status}); see the log for the cause."),
+        ),
     };
     let refused = Error::new(kind, message).with_source(loggable(&error.message));
     match status {

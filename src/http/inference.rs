@@ -46,12 +46,16 @@ macro_rules! body {
             /// Sampling temperature, from 0 (always the likeliest token) to 2.
             #[schema(default = 0.7, minimum = 0, maximum = 2)]
             temperature: Option<f64>,
+            /// Maximum number of tokens to generate.
             #[schema(minimum = 1, maximum = 2147483647)]
             max_tokens: Option<i64>,
+            /// Sample only from the likeliest tokens, up to this total probability.
             #[schema(minimum = 0, maximum = 1)]
             top_p: Option<f64>,
+            /// Sample only from this many of the likeliest tokens.
             #[schema(minimum = 1, maximum = 2147483647)]
             top_k: Option<i64>,
+            /// Random seed. Requests with the same seed get the same answer where the backend supports it.
             seed: Option<i64>,
             /// String, or list of up to 16 strings, at which the answer ends; each has 1 to 512 bytes.
             #[schema(value_type = Option<OneOrMany>)]
@@ -100,6 +104,7 @@ body! {
         /// An empty prompt loads the model, or unloads it with `keep_alive: 0`.
         #[schema(example = "What is the capital of France?")]
         prompt: String,
+        /// System prompt.
         system: Option<String>,
         /// Token ids from an earlier response that this prompt continues.
         context: Option<Vec<u32>>,
@@ -113,6 +118,7 @@ body! {
 
 body! {
     struct ChatBody {
+        /// The conversation so far, oldest message first.
         #[schema(min_items = 1)]
         #[schema(value_type = Vec<MessageBody>)]
         messages: Vec<Object<MessageBody>>,

@@ -32,7 +32,9 @@ pub(super) struct MessageBody {
     _thinking: Option<String>,
     #[schema(value_type = Option<Vec<ToolCallBody>>)]
     tool_calls: Option<Vec<Object<ToolCallBody>>>,
+    /// For a `tool` message: id of the call that it answers.
     tool_call_id: Option<String>,
+    /// For a `tool` message: name of the tool that was called.
     tool_name: Option<String>,
 }
 

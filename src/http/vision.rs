@@ -38,6 +38,7 @@ pub(super) struct AnalyzeBody {
     /// Base64 of a PNG, JPEG, GIF, WebP or BMP file, with or without a `data:` URI prefix.
     #[schema(value_type = String)]
     image: EncodedImage,
+    /// Question about the image, or what to do with it.
     #[schema(min_length = 1, example = "What objects are in this image?")]
     prompt: String,
     /// Defaults to the server's default vision model.
@@ -45,6 +46,7 @@ pub(super) struct AnalyzeBody {
     /// Sampling temperature, from 0 (always the likeliest token) to 2.
     #[schema(default = 0.7, minimum = 0, maximum = 2)]
     temperature: Option<f64>,
+    /// Maximum number of tokens to generate.
     #[schema(minimum = 1, maximum = 2147483647)]
     max_tokens: Option<i64>,
     /// Stream the response as server-sent events.
@@ -88,8 +90,10 @@ pub(super) struct OcrBody {
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its description is used")]
 pub(super) struct UploadForm {
+    /// PNG, JPEG, GIF, WebP or BMP file.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
+    /// Question about the image, or what to do with it.
     #[schema(default = "Describe this image")]
     prompt: Option<String>,
     /// Defaults to the server's default vision model.
@@ -97,6 +101,7 @@ pub(super) struct UploadForm {
     /// Sampling temperature, from 0 (always the likeliest token) to 2.
     #[schema(default = 0.7, minimum = 0, maximum = 2)]
     temperature: Option<f64>,
+    /// Maximum number of tokens to generate.
     #[schema(minimum = 1, maximum = 2147483647)]
     max_tokens: Option<i64>,
     /// Stream the response as server-sent events: `true`, `1`, `yes` or `on`.

@@ -182,7 +182,7 @@ async fn errors_say_what_went_wrong_and_nothing_that_was_said() {
             (422, "Ollama refused the request."),
             (400, "The body is not valid JSON."),
             (422, "Refused: /temperature must be a number, not a string."),
-            (502, "Ollama answered with status 500."),
+            (502, "Ollama answered with status 500; see its log for the cause."),
         ]
     );
     let mine = &errors["errors"][1];

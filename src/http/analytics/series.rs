@@ -53,13 +53,13 @@ const METRICS: [(&str, Read); 15] = [
 
 #[derive(Deserialize, IntoParams)]
 pub(in crate::http) struct SeriesQuery {
-    /// `requests`, `errors`, `error_rate`, `avg_response_time`, `p50_response_time`,
+    /// Statistic to return: `requests`, `errors`, `error_rate`, `avg_response_time`, `p50_response_time`,
     /// `p95_response_time`, `p99_response_time`, `prompt_tokens`, `completion_tokens`,
     /// `p50_time_to_first_token`, `p95_time_to_first_token`, `cache_hits`, `cache_misses`,
-    /// `cache_hit_rate` or `unauthenticated`.
+    /// `cache_hit_rate` or `unauthenticated`. Defaults to `requests`.
     #[serde(default, deserialize_with = "filled")]
     metric: Option<String>,
-    /// Length of the period in minutes, up to now. Defaults to 60.
+    /// Length of the period in minutes, up to now; limited by the retention time. Defaults to 60.
     #[param(value_type = Option<u64>, minimum = 1)]
     since_minutes: Option<String>,
     /// Minutes per point. Must be a multiple of 60 if `since_minutes` is more than a day.

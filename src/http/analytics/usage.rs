@@ -19,7 +19,7 @@ use crate::{
 
 #[derive(Deserialize, IntoParams)]
 pub(in crate::http) struct UsageQuery {
-    /// Length of the period in minutes, up to now. Defaults to everything that is kept.
+    /// Length of the period in minutes, up to now; limited by the retention time. Defaults to everything that is kept.
     #[param(value_type = Option<u64>, minimum = 1)]
     since_minutes: Option<String>,
     /// Group by `key` (default), `model` or `endpoint`.
