@@ -77,7 +77,11 @@ impl Stream for RecordedEvents {
                     self.recorder.queue(waited);
                 }
                 if !self.own {
-                    done.timings = Timings { total: self.recorder.elapsed(), ..Timings::default() };
+                    done.timings = Timings::default();
+                }
+                // Nor does every backend measure.
+                if done.timings.total.is_zero() {
+                    done.timings.total = self.recorder.elapsed();
                 }
             }
             Some(Ok(_)) => self.recorder.first_token(),

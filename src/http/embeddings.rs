@@ -135,8 +135,8 @@ async fn answer(state: &HttpState, caller: &Caller, asked: Asked) -> Result<Resp
     };
     let Embedded { vectors, truncated, call, cache_status } =
         state.app.embed(caller, request).await.map_err(|error| error.at(place))?;
-    let took = call.map_or_else(|| caller.recorder.elapsed(), |call| call.timings.total);
-    let total_duration = nanos(took);
+    let measured = call.map(|call| call.timings.total).filter(|total| !total.is_zero());
+    let total_duration = nanos(measured.unwrap_or_else(|| caller.recorder.elapsed()));
     let mut response =
         render(EmbedReplyBody { model, embeddings: vectors, truncated, total_duration }).await?;
     cached::mark(response.headers_mut(), &cache_status);

@@ -234,3 +234,28 @@ async fn a_text_stands_for_no_image() {
     server.post("/inference/generate", &json!({"prompt": "[img-0]", "raw": true})).send().await.unwrap();
     assert_eq!(server.ollama.requests("/api/generate").last().unwrap()["prompt"], "[img-0]");
 }
+
+/// An Ollama that does not measure, or a proxy that leaves it out.
+#[tokio::test]
+async fn a_reply_without_durations_says_what_the_request_took() {
+    let server = start().await;
+    let pause = Step::Pause(Duration::from_millis(5));
+    let last = |field: Value| {
+        let mut line = json!({"model": "m", "done": true});
+        line.as_object_mut().unwrap().extend(field.as_object().unwrap().clone());
+        Script::ok(vec![pause.clone(), Step::Send(format!("{line}\n"))])
+    };
+    server.ollama.on("/api/chat", last(json!({"message": {"role": "assistant", "content": "Hi"}})));
+    server.ollama.on("/api/generate", last(json!({"response": "Hi"})));
+    let vectors = json!({"embeddings": [[0.1, 0.2]]}).to_string();
+    server.ollama.on("/api/embed", Script::ok(vec![pause.clone(), Step::Send(vectors)]));
+    for (path, request) in [
+        ("/inference/chat", json!({"messages": [{"role": "user", "content": "hi"}]})),
+        ("/inference/generate", json!({"prompt": "hi"})),
+        ("/embeddings/", json!({"model": "qwen2.5:7b", "input": "hi"})),
+    ] {
+        let reply = body(server.post(path, &request).send().await.unwrap()).await;
+        assert!(reply["total_duration"].as_u64().unwrap() >= 5_000_000, "{path}: {reply}");
+        assert_eq!(reply.get("eval_duration"), None, "{path}: {reply}");
+    }
+}
