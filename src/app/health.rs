@@ -187,23 +187,31 @@ pub fn of_models(backend: &str, settings: &models::Settings, models: Result<&[Mo
             format!("No installed model can answer prompts; get one with {get}."),
         );
     }
-    // Somebody may do without embeddings and pictures, unless their models have been named.
+    // Embeddings and images are optional, unless their models are set.
     let wanted = [
-        (preferred, "prompts", "DEFAULT_INFERENCE_MODEL"),
-        (settings.named(Capability::Embedding), "embeddings", "DEFAULT_EMBEDDING_MODEL"),
-        (settings.named(Capability::Vision), "images", "DEFAULT_VISION_MODEL"),
+        (preferred, Capability::Completion, "prompts", "DEFAULT_INFERENCE_MODEL"),
+        (
+            settings.named(Capability::Embedding),
+            Capability::Embedding,
+            "embeddings",
+            "DEFAULT_EMBEDDING_MODEL",
+        ),
+        (settings.named(Capability::Vision), Capability::Vision, "images", "DEFAULT_VISION_MODEL"),
     ];
-    let is_there = |name: &str| models.iter().any(|model| model.name == name);
-    let missing = wanted
-        .into_iter()
-        .find_map(|(name, what, setting)| Some((name.filter(|name| !is_there(name))?, what, setting)));
-    missing.map_or(Part::HEALTHY, |(name, what, setting)| {
-        let get = get(&name);
-        let detail = format!(
-            "{name}, the default model for {what}, is not installed: get it with {get}, or set {setting} to another model."
-        );
-        Part::new(Status::Degraded, detail)
-    })
+    let trouble = wanted.into_iter().find_map(|(name, capability, what, setting)| {
+        let name = name?;
+        let trouble = match models.iter().find(|model| model.name == name) {
+            None => {
+                format!("is not installed: get it with {}, or set {setting} to another model", get(&name))
+            }
+            Some(model) if models::lacks(model, capability) => {
+                format!("cannot be used for them: set {setting} to another model")
+            }
+            Some(_) => return None,
+        };
+        Some(format!("{name}, the default model for {what}, {trouble}."))
+    });
+    trouble.map_or(Part::HEALTHY, |detail| Part::new(Status::Degraded, detail))
 }
 
 #[cfg(test)]
@@ -244,6 +252,13 @@ mod tests {
         let part = of_models("embedded", &named, Ok(&other));
         assert_eq!(part.status, Status::Degraded);
         assert!(part.detail.is_some_and(|detail| detail.contains("simpleton model import mine")));
+        // A model that is there, and cannot do what it is set for.
+        let both = [other[0].clone(), embeds[0].clone()];
+        let named =
+            models::Settings { default_inference_model: "nomic-embed-text".parse().ok(), ..settings.clone() };
+        let part = of_models("embedded", &named, Ok(&both));
+        assert_eq!(part.status, Status::Degraded);
+        assert!(part.detail.is_some_and(|detail| detail.contains("set DEFAULT_INFERENCE_MODEL")));
         let named = models::Settings { default_embedding_model: "mine".parse().ok(), ..settings.clone() };
         let part = of_models("ollama", &named, Ok(&brief));
         assert!(part.detail.is_some_and(|detail| detail.contains("DEFAULT_EMBEDDING_MODEL")));
