@@ -3,6 +3,7 @@
 
 mod alerts;
 mod analytics;
+mod analytics_over_time;
 mod backends;
 mod bad_days;
 mod bad_input;
