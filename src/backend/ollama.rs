@@ -2,6 +2,7 @@
 //! `/api/version`.
 
 mod embed;
+mod vocabulary;
 
 use std::{
     collections::HashMap,
@@ -17,13 +18,14 @@ use clap::Args;
 use futures_util::{StreamExt, stream};
 use serde::de::DeserializeOwned;
 
+use self::vocabulary::Vocabularies;
 use super::{Backend, ChatStream, LARGE, plain_text, replies::events, to_json, work};
 use crate::{
     error::{Error, Kind, Result},
     http_client::{Client, Method, Response, Target, Timeouts, server_url},
     types::{
-        Capability, ChatRequest, Context, ControlTokens, Done, EmbedReply, EmbedRequest, FinishReason,
-        KeepAlive, Model, ModelName, Prompt, Timings,
+        Capability, ChatRequest, Completion, Context, ControlTokens, Done, EmbedReply, EmbedRequest,
+        FinishReason, KeepAlive, Model, ModelName, Prompt, Timings,
     },
     wire::{
         foreign::{SCHEMA_REFUSED, is_about_schemas, loggable},
@@ -60,6 +62,7 @@ pub struct Ollama {
     client: Client,
     /// Replies of `/api/show` by the model's digest, which changes when the model does.
     shown: Mutex<HashMap<String, Arc<Shown>>>,
+    vocabularies: Vocabularies,
     /// Whether a model with a name that is none has been told of.
     has_complained: AtomicBool,
 }
@@ -76,6 +79,7 @@ impl Ollama {
         Ok(Self {
             client: Client::new("Ollama", Target::Url(url.to_owned()), timeouts)?,
             shown: Mutex::default(),
+            vocabularies: Vocabularies::default(),
             has_complained: AtomicBool::new(false),
         })
     }
@@ -138,8 +142,13 @@ impl Backend for Ollama {
             Prompt::Messages(_) => "/api/chat",
             Prompt::Completion(_) => "/api/generate",
         };
+        let tokens = match &request.prompt {
+            Prompt::Completion(Completion { raw: true, .. }) => Arc::default(),
+            _ => self.control_tokens(&model).await,
+        };
         let body = work(request.size() > LARGE, move || {
             plain_text::chat(&mut request, &IMAGE_MARKS);
+            plain_text::chat(&mut request, &tokens);
             write(&request)
         });
         let body = body.await?;
@@ -173,6 +182,8 @@ impl Backend for Ollama {
             }
             Some((name.ok()?.to_string(), tag))
         });
+        let named: Vec<_> = named.collect();
+        self.vocabularies.list(named.iter().map(|(name, tag)| (name.as_str(), tag.digest.as_str())));
         let models = stream::iter(named).map(async |(name, tag)| {
             // A model that cannot be shown is still one that can be asked for.
             let shown = self.show(&tag.name, &tag.digest).await.ok();

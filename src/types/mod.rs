@@ -13,6 +13,7 @@ mod key_id;
 mod model;
 mod repeated_name;
 mod secret;
+mod token_type;
 mod usage;
 
 pub use self::image::{EncodedImage, Image, ImageFile, ImageLimits, Pixels, Refusal, RefusalReason};
@@ -29,4 +30,5 @@ pub use keep_alive::KeepAlive;
 pub use key_id::KeyId;
 pub use model::{Capability, Context, Model, ModelName};
 pub use secret::Secret;
+pub use token_type::{MAX_CONTROL_TOKENS, MAX_TAKEN_FOR_CONTROL, TokenType, is_control_token};
 pub use usage::{Timings, Usage};

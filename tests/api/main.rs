@@ -9,6 +9,7 @@ mod bad_days;
 mod bad_input;
 mod cache;
 mod connections;
+mod control_tokens;
 mod cors;
 mod embeddings;
 mod fake_ollama;

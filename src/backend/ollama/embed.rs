@@ -21,7 +21,9 @@ struct Batch {
 
 impl Ollama {
     pub(super) async fn embed_all(&self, request: EmbedRequest) -> Result<EmbedReply> {
-        let EmbedRequest { model, input, truncate, keep_alive } = request;
+        let EmbedRequest { model, mut input, truncate, keep_alive } = request;
+        let tokens = self.control_tokens(&model).await;
+        input.iter_mut().for_each(|text| tokens.break_up_in(text));
         let batch = Batch { model, input: input.into(), keep_alive };
         let mut reply = EmbedReply::default();
         // A batch that is refused is asked for in halves, until the texts that are too long are found.

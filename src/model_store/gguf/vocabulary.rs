@@ -4,55 +4,7 @@
 use std::io::{Read, Seek};
 
 use super::{ARRAY, Fault, MAX_KEPT_TEXT, TEXT, reader::Reader, skip_elements, skip_value};
-
-/// The type of a token, by its number in the file (`enum llama_token_type` in llama.cpp's `llama.h`).
-const UNKNOWN: u32 = 2;
-const CONTROL: u32 = 3;
-const USER_DEFINED: u32 = 4;
-
-/// Bounds memory: the largest known vocabularies have some 7,000.
-const MAX_MARKS: usize = 65_536;
-
-/// Texts that llama.cpp takes for control tokens whatever the file says (`llama-vocab.cpp`), besides those
-/// between `<|` and `|>`.
-const TAKEN_FOR_CONTROL: [&str; 34] = [
-    "</s>",
-    "<EOT>",
-    "_<EOT>",
-    "[EOT]",
-    "[EOS]",
-    "<eos>",
-    "<turn|>",
-    "<|tool_response>",
-    "[e~[",
-    "<end_of_turn>",
-    "<end_of_utterance>",
-    "<｜end▁of▁sentence｜>",
-    "<fim-prefix>",
-    "<fim_prefix>",
-    "<｜fim▁begin｜>",
-    "<PRE>",
-    "▁<PRE>",
-    "<fim-suffix>",
-    "<fim_suffix>",
-    "<｜fim▁hole｜>",
-    "<SUF>",
-    "▁<SUF>",
-    "<fim-middle>",
-    "<fim_middle>",
-    "<｜fim▁end｜>",
-    "<MID>",
-    "▁<MID>",
-    "<fim-pad>",
-    "<fim_pad>",
-    "<PAD>",
-    "[PAD]",
-    "<fim-repo>",
-    "<REPO>",
-    "<reponame>",
-];
-/// The longest of them, in bytes, with room for what stands between `<|` and `|>`.
-const MAX_TAKEN_FOR_CONTROL: usize = 64;
+use crate::types::{MAX_CONTROL_TOKENS, MAX_TAKEN_FOR_CONTROL, TokenType, is_control_token};
 
 /// Where a file has its tokens, and of which sort those are that are no plain text.
 #[derive(Debug, Default)]
@@ -62,7 +14,7 @@ pub(super) struct Vocabulary {
     /// Bytes of the longest text.
     longest: u64,
     /// The number and type of each token that may be a mark, in order.
-    kinds: Vec<(u64, u32)>,
+    kinds: Vec<(u64, TokenType)>,
 }
 
 impl Vocabulary {
@@ -106,10 +58,9 @@ impl Vocabulary {
             return skip_elements(reader, kind, count);
         }
         for index in 0..count {
-            let kind = reader.u32()?;
-            if matches!(kind, UNKNOWN | CONTROL | USER_DEFINED) {
+            if let Some(kind) = TokenType::of(reader.u32()?) {
                 self.kinds.push((index, kind));
-                if self.kinds.len() > MAX_MARKS {
+                if self.kinds.len() > MAX_CONTROL_TOKENS {
                     return Err(Fault::Header("it has too many control tokens"));
                 }
             }
@@ -131,23 +82,10 @@ impl Vocabulary {
             let kind = kinds.next_if(|(at, _)| *at == index).map(|(_, kind)| kind);
             let limit = if kind.is_some() { MAX_KEPT_TEXT } else { MAX_TAKEN_FOR_CONTROL as u64 };
             let Some(text) = reader.text_up_to(limit)? else { continue };
-            let is_mark = match kind {
-                Some(CONTROL | UNKNOWN) => true,
-                Some(_) => looks_like_a_mark(&text) && templates.contains(&text),
-                None => is_taken_for_control(&text),
-            };
-            if is_mark {
+            if is_control_token(&text, kind, templates) {
                 marks.push(text);
             }
         }
         Ok(marks)
     }
-}
-
-fn looks_like_a_mark(text: &str) -> bool {
-    text.len() > 2 && text.starts_with(['<', '['])
-}
-
-fn is_taken_for_control(text: &str) -> bool {
-    text.len() > 4 && text.starts_with("<|") && text.ends_with("|>") || TAKEN_FOR_CONTROL.contains(&text)
 }

@@ -4,6 +4,7 @@ mod answer;
 mod line;
 mod reply;
 mod request;
+mod vocabulary;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ pub use self::{
     line::LineParser,
     reply::{ChatChunk, End, GenerateChunk, MessageChunk, ToolCallChunk},
     request::{ChatBody, CommonBody, EmbedBody, GenerateBody, LoadBody, MessageBody},
+    vocabulary::Vocabulary,
 };
 
 /// Integer nanoseconds; saturates after 584 years.
