@@ -1,17 +1,17 @@
-# Simpleton in one image: the program, its engine and an embedding model, run by a user without rights.
+# Simpleton in one image: the program, its engine and an embedding model, run by an unprivileged user.
 #
 #   docker build -t simpleton .
 #   docker run --name simpleton -p 127.0.0.1:8000:8000 -v simpleton:/data simpleton
-#   docker exec simpleton cat /data/api-key              the key that the first start makes
+#   docker exec simpleton cat /data/api-key              prints the generated API key
 #
-# The four stages build with the same scripts as "make run"; only the last one is shipped.
+# The four stages build with the same scripts as "make run"; only the last one is published.
 
 FROM debian:bookworm-slim AS engine
 WORKDIR /src
 COPY scripts/common.sh scripts/packages.sh scripts/engine.sh scripts/
 RUN scripts/packages.sh engine && rm -rf /var/lib/apt/lists/*
 COPY scripts/requirements scripts/requirements
-# PORTABLE: the image runs on other machines than the one that builds it (on x86-64: any with AVX2).
+# PORTABLE: build for any machine (on x86-64, any with AVX2), not just this one.
 RUN PORTABLE=1 DATA_DIR=/built XDG_CACHE_HOME=/cache scripts/engine.sh
 
 FROM rust:1.95-slim-bookworm AS program
@@ -42,7 +42,7 @@ RUN apt-get update \
 COPY --from=engine /built/engine/llama-server /usr/local/bin/llama-server
 COPY --from=engine /built/engine/LICENSE.llama.cpp LICENSE /usr/share/doc/simpleton/
 COPY --from=program /usr/local/bin/simpleton /usr/local/bin/simpleton
-# A new volume starts as a copy of this; a folder of the host mounted here starts empty, without the model.
+# A new volume starts as a copy of this directory; a mounted host directory starts empty, without the model.
 COPY --from=embedding --chown=simpleton:simpleton /built/models /data/models
 
 ENV HOST=0.0.0.0 \
@@ -54,7 +54,7 @@ WORKDIR /data
 VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# Unhealthy while no prompt can be answered. What restarts unhealthy containers asks /health/live instead.
+# Unhealthy while prompts cannot be answered. If you restart unhealthy containers, use /health/live instead.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=10s --retries=3 CMD ["simpleton", "health"]
 ENTRYPOINT ["simpleton"]
 CMD ["serve"]

@@ -32,7 +32,7 @@ convert() {
     fail "the embedding model could not be converted; the reason is above."
   is_whole "$work/model.gguf" ||
     fail "the converted embedding model is not the file that was checked ($(sha256sum <"$work/model.gguf" | cut -c1-64))." \
-      "When scripts/requirements or scripts/convert_minilm.py were changed on purpose, check its embeddings anew" \
+      "When scripts/requirements or scripts/convert_minilm.py were changed on purpose, check its embeddings again" \
       "and write the new sum into scripts/embedding-model.sh."
   mv "$work/model.gguf" "$FILE.partial"
   mv -f "$FILE.partial" "$FILE"
