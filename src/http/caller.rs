@@ -65,7 +65,7 @@ pub(super) fn admit(
     }
     let Some(key) = known else {
         return Err(unauthorized(match presented? {
-            Some(_) => "The API key is wrong.",
+            Some(_) => "The API key is not valid; use one of the keys that the server accepts.",
             None => {
                 "No API key was sent; send one in the X-API-Key header, or as a bearer token in the Authorization header."
             }

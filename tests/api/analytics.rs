@@ -178,7 +178,7 @@ async fn errors_say_what_went_wrong_and_nothing_that_was_said() {
     assert_eq!(
         told,
         [
-            (401, "The API key is wrong."),
+            (401, "The API key is not valid; use one of the keys that the server accepts."),
             (422, "Ollama refused the request."),
             (400, "The body is not valid JSON."),
             (422, "Refused: /temperature must be a number, not a string."),
