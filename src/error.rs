@@ -9,7 +9,7 @@ use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Kind of an error, as far as a caller can act on it. `http/error.rs` maps each to one status.
+/// Kind of an error, as far as a caller can act on it. `http/middleware/errors.rs` maps each to one status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// The bytes cannot be read as what they claim to be (JSON, base64, an image).

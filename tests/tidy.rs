@@ -40,8 +40,8 @@ const NEIGHBOURS: &[(&str, &str)] = &[
 /// A library and the only places that may name it.
 const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["src/http/", "src/server.rs"]),
-    ("hyper", &["src/http/worker.rs"]),
-    ("hyper_util", &["src/http/worker.rs", "src/http_client"]),
+    ("hyper", &["src/http/server/worker.rs"]),
+    ("hyper_util", &["src/http/server/worker.rs", "src/http_client"]),
     ("reqwest", &["src/http_client"]),
     ("httparse", &["src/http_client/message.rs"]),
     ("rustls", &["src/http_client"]),
@@ -51,7 +51,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("jpeg_decoder", &["src/types/image/"]),
     ("fast_image_resize", &["src/types/image/"]),
     ("jpeg_encoder", &["src/types/image/"]),
-    ("multer", &["src/http/multipart.rs"]),
+    ("multer", &["src/http/extract/multipart.rs"]),
     ("jsonschema", &["src/json_schema/"]),
     ("regex_syntax", &["src/json_schema/"]),
     ("sqlx", &["src/cache/sqlite", "src/sqlite.rs", "src/store/"]),

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 
 use super::{
     App, Caller,
@@ -20,7 +20,7 @@ use crate::{
     error::{Error, Kind, Result},
     request_context::{scope, scope_sync},
     telemetry::model_call::ModelCallRecorder,
-    types::{CacheStatus, ChatEvent, ChatRequest, FinishReason, Message, Prompt},
+    types::{CacheStatus, ChatEvent, ChatRequest, Done, FinishReason, Message, Prompt, ToolCall},
 };
 
 /// A reply whose events are still to come. Dropping it stops the work behind it, unless somebody
@@ -32,12 +32,47 @@ pub struct ChatReply {
     pub cache_status: CacheStatus,
 }
 
+/// A reply as a whole.
+#[derive(Debug, Default)]
+pub struct Collected {
+    pub text: String,
+    /// Reasoning that a thinking model wrote before its answer; empty when there is none.
+    pub thinking: String,
+    pub tool_calls: Vec<ToolCall>,
+    pub done: Done,
+}
+
+impl ChatReply {
+    /// Waits for the end of the reply.
+    ///
+    /// # Errors
+    /// The failure that ended it, and `BadGateway` when it stopped without an end.
+    pub async fn collect(mut self) -> Result<Collected> {
+        let mut all = Collected::default();
+        while let Some(event) = self.events.next().await {
+            match event? {
+                ChatEvent::Text(more) if all.text.is_empty() => all.text = more,
+                ChatEvent::Text(more) => all.text.push_str(&more),
+                ChatEvent::Thinking(more) => all.thinking.push_str(&more),
+                ChatEvent::ToolCall(call) => all.tool_calls.push(*call),
+                ChatEvent::Done(done) => return Ok(Collected { done: *done, ..all }),
+            }
+        }
+        Err(incomplete())
+    }
+}
+
+/// Error for a reply that stopped without an end.
+pub fn incomplete() -> Error {
+    Error::new(Kind::BadGateway, "The backend ended its response before it was complete.")
+}
+
 impl App {
     /// Answers a request: from the cache, together with an identical one that is running, or by the
     /// model. Returns when it is known which, and the backend has accepted the request.
     ///
     /// # Errors
-    /// Whatever the backend says, in our kinds; see `http/error.rs` for what a client makes of them.
+    /// Whatever the backend says, in our kinds; see `http/middleware/errors.rs` for what a client makes of them.
     pub async fn chat(&self, caller: &Caller, mut request: ChatRequest) -> Result<ChatReply> {
         let model = request.model.clone();
         if let Prompt::Messages(messages) = &mut request.prompt {

@@ -26,7 +26,10 @@ use self::{
     alerts::Alerts,
     models::{Identity, Models},
 };
-pub use self::{analytics::CacheReport, chat::ChatReply};
+pub use self::{
+    analytics::CacheReport,
+    chat::{ChatReply, Collected, incomplete},
+};
 use self::{pictures::Pictures, prompts::Prompts};
 use crate::{
     backend::Backend,

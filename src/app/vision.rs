@@ -1,12 +1,12 @@
 //! Image analysis, captions and OCR. Each of the three is one `ChatRequest` with the image in
 //! its only message; OCR may also be Tesseract's.
 
-use futures_util::{StreamExt, stream};
+use futures_util::stream;
 
 use super::{App, Caller, ChatReply};
 use crate::{
     cache::{Events, KeyScope},
-    error::{Error, Kind, Result},
+    error::Result,
     tesseract::OcrEngine,
     types::{CacheStatus, ChatEvent, ChatRequest, Done, Format, Image, Message, Prompt, Role, Sampling},
 };
@@ -148,20 +148,8 @@ fn likeliest() -> Sampling {
     Sampling { temperature: Some(0.0), ..Sampling::default() }
 }
 
-async fn whole(mut reply: ChatReply) -> Result<VisionReply> {
-    let mut text = String::new();
-    while let Some(event) = reply.events.next().await {
-        match event? {
-            ChatEvent::Text(more) => text.push_str(&more),
-            ChatEvent::Thinking(_) | ChatEvent::ToolCall(_) => {}
-            ChatEvent::Done(_) => {
-                return Ok(VisionReply {
-                    text: text.trim().to_owned(),
-                    model: reply.model,
-                    cache_status: reply.cache_status,
-                });
-            }
-        }
-    }
-    Err(Error::new(Kind::BadGateway, "The backend ended its response before it was complete."))
+async fn whole(reply: ChatReply) -> Result<VisionReply> {
+    let (model, cache_status) = (reply.model.clone(), reply.cache_status.clone());
+    let text = reply.collect().await?.text.trim().to_owned();
+    Ok(VisionReply { text, model, cache_status })
 }

@@ -1,4 +1,4 @@
-//! `/openapi.json`, made from the handlers, and `/docs`, Swagger UI out of the binary: no network is
+//! `/openapi.json`, made from the list of routes, and `/docs`, Swagger UI out of the binary: no network is
 //! needed to read it.
 
 use std::{
@@ -12,108 +12,91 @@ use axum::{
     http::{Method, header},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
 use utoipa::{
-    Modify, OpenApi, PartialSchema, ToSchema,
+    PartialSchema, ToSchema,
     openapi::{
-        Content, Ref, RefOr, ResponseBuilder,
-        path::{Parameter, ParameterIn},
+        Components, Content, Info, License, OpenApi, PathItem, Paths, Ref, RefOr, ResponseBuilder,
+        path::{Operation, Parameter, ParameterIn},
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
 use utoipa_swagger_ui::Config;
 
 use super::{
-    PUBLIC, PUBLIC_FIGURES,
-    error::{Problem, Result, nothing_here},
+    middleware::errors::{ErrorFormat, Problem, Result, nothing_here},
+    route::{Access, Documentation},
+    routes,
 };
 use crate::error::{Error, Kind};
 
-#[derive(OpenApi)]
-#[openapi(
-    info(title = "Simpleton", license(name = "Apache-2.0")),
-    paths(
-        super::service::root,
-        super::health::health,
-        super::health::live,
-        super::health::ready,
-        super::service::models,
-        super::service::metrics,
-        super::inference::generate,
-        super::inference::chat,
-        super::embeddings::embed,
-        super::embeddings::batch,
-        super::vision::analyze,
-        super::vision::caption,
-        super::vision::ocr,
-        super::vision::upload,
-        super::analytics::stats::stats,
-        super::analytics::errors::errors,
-        super::analytics::alerts::alerts,
-        super::analytics::usage::usage,
-        super::analytics::series::series,
-        super::analytics::live::live,
-        super::analytics::health::health,
-        super::analytics::cache::cache,
-        super::analytics::cache::clear_cache,
-    ),
-    modifiers(&Keys, &Problems)
-)]
-struct Api;
-
-/// Every route needs a key, sent in one of two ways, unless it is on the public list.
-struct Keys;
-
-impl Modify for Keys {
-    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
-        let components = api.components.get_or_insert_default();
-        let header = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
-        let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-        components.add_security_scheme("key", header);
-        components.add_security_scheme("bearer", bearer);
-        let either =
-            vec![SecurityRequirement::new("key", [""; 0]), SecurityRequirement::new("bearer", [""; 0])];
-        for (path, item) in &mut api.paths.paths {
-            if !PUBLIC.contains(&path.as_str()) && !PUBLIC_FIGURES.contains(&path.as_str()) {
-                for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
-                    operation.security = Some(either.clone());
-                }
+fn document() -> OpenApi {
+    let (mut paths, mut components) = (Paths::new(), components());
+    for route in routes() {
+        let Some(Documentation { mut operations, schemas }) = route.documentation else { continue };
+        for (method, operation) in operations_of(&mut operations) {
+            operation.operation_id = Some(operation_id(method, route.template));
+            if route.access == Access::Key {
+                // Sent in one of two ways.
+                operation.security =
+                    Some(["key", "bearer"].map(|name| SecurityRequirement::new(name, [""; 0])).to_vec());
             }
+            describe_responses(operation, route.errors);
+        }
+        paths.paths.insert(route.template.to_owned(), operations);
+        components.schemas.extend(schemas);
+    }
+    let mut info = Info::new("Simpleton", env!("CARGO_PKG_VERSION"));
+    info.description = Some(env!("CARGO_PKG_DESCRIPTION").to_owned());
+    info.license = Some(License::new(env!("CARGO_PKG_LICENSE")));
+    let mut document = OpenApi::new(info, paths);
+    document.components = Some(components);
+    document
+}
+
+fn operations_of(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+    let methods = [("get", &mut item.get), ("post", &mut item.post), ("delete", &mut item.delete)];
+    methods.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// Method and path in words, such as `post_inference_chat`: no two operations share both.
+fn operation_id(method: &str, template: &str) -> String {
+    let path = if template == "/" { "root" } else { template };
+    let words = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    [method].into_iter().chain(words).collect::<Vec<_>>().join("_")
+}
+
+fn components() -> Components {
+    let mut components = Components::new();
+    let header = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
+    let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+    components.add_security_scheme("key", header);
+    components.add_security_scheme("bearer", bearer);
+    let mut schemas = vec![(Problem::name().into(), Problem::schema())];
+    Problem::schemas(&mut schemas);
+    components.schemas.extend(schemas);
+    components
+}
+
+/// Any request may be refused, in the format of its route. Every response must have a description.
+fn describe_responses(operation: &mut Operation, errors: ErrorFormat) {
+    let schema = match errors {
+        ErrorFormat::Problem => Ref::from_schema_name(Problem::name()),
+    };
+    let refusal = ResponseBuilder::new()
+        .description("Problem details (RFC 9457)")
+        .content(errors.content_type(), Content::new(Some(schema)));
+    let responses = &mut operation.responses.responses;
+    responses.insert("default".to_owned(), refusal.build().into());
+    for response in responses.values_mut() {
+        if let RefOr::T(response) = response
+            && response.description.is_empty()
+        {
+            response.description = "Successful response".to_owned();
         }
     }
 }
 
-/// Whatever is asked may be refused, always in the same form.
-struct Problems;
-
-impl Modify for Problems {
-    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
-        let mut schemas = vec![(Problem::name().into(), Problem::schema())];
-        Problem::schemas(&mut schemas);
-        api.components.get_or_insert_default().schemas.extend(schemas);
-        let content = Content::new(Some(Ref::from_schema_name(Problem::name())));
-        let refusal = ResponseBuilder::new()
-            .description("Problem details (RFC 9457)")
-            .content("application/problem+json", content)
-            .build();
-        for item in api.paths.paths.values_mut() {
-            for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
-                let responses = &mut operation.responses.responses;
-                responses.insert("default".to_owned(), refusal.clone().into());
-                for response in responses.values_mut() {
-                    // Every response must have a description.
-                    if let RefOr::T(response) = response
-                        && response.description.is_empty()
-                    {
-                        response.description = "Successful response".to_owned();
-                    }
-                }
-            }
-        }
-    }
-}
-
-static API: LazyLock<utoipa::openapi::OpenApi> = LazyLock::new(Api::openapi);
+static API: LazyLock<OpenApi> = LazyLock::new(document);
 
 /// The OpenAPI document as pretty JSON, as `docs/openapi.json` holds it.
 pub fn openapi() -> String {
@@ -170,137 +153,6 @@ fn asset(name: &str) -> Result<Response> {
         }
     };
     Ok(([(header::CONTENT_TYPE, file.content_type)], bytes).into_response())
-}
-
-// What follows is for the documentation alone; a test holds it against real replies.
-
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "only its description is used")]
-pub(super) enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-#[derive(ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "only its description is used")]
-pub(super) enum ContentField {
-    Text(String),
-    Parts(Vec<super::content::Part>),
-}
-
-#[derive(ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "only its description is used")]
-pub(super) enum ImageUrlField {
-    Text(String),
-    Object(super::content::ImageUrlBody),
-}
-
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "only its description is used")]
-pub(super) enum FormatField {
-    /// `json`.
-    Word(String),
-    /// A JSON Schema.
-    #[schema(value_type = Object)]
-    Schema(serde_json::Value),
-}
-
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "only its description is used")]
-pub(super) enum KeepAliveField {
-    /// `5m`.
-    Duration(String),
-    Seconds(f64),
-}
-
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "only its description is used")]
-pub(super) enum ThinkField {
-    Whether(bool),
-    /// `low`, `medium` or `high`.
-    Effort(String),
-}
-
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "only its description is used")]
-pub(super) enum ArgumentsField {
-    Text(String),
-    #[schema(value_type = Object)]
-    Object(serde_json::Value),
-}
-
-/// One event of a streamed response, on a line that starts with `data: `. The last one has `done: true` and
-/// the remaining fields of a complete response. If a failure occurs, the last one is `event: error` with a
-/// problem as its data. During silences, comments (`: ping`) are sent.
-#[derive(Serialize, ToSchema)]
-pub(super) struct GenerateEvent {
-    model: String,
-    response: String,
-    thinking: Option<String>,
-    done: bool,
-}
-
-/// One event of a streamed response; see `GenerateEvent`.
-#[derive(Serialize, ToSchema)]
-pub(super) struct ChatEvent {
-    model: String,
-    message: MessageReply,
-    done: bool,
-}
-
-/// Response of `/inference/generate`.
-#[derive(Serialize, ToSchema)]
-pub(super) struct GenerateReply {
-    model: String,
-    response: String,
-    /// Reasoning of a thinking model before its answer.
-    thinking: Option<String>,
-    done: bool,
-    #[serde(flatten)]
-    #[schema(inline)]
-    end: EndReply,
-    /// Token ids to send with a later request that continues from here.
-    context: Option<Vec<u32>>,
-}
-
-/// Response of `/inference/chat`.
-#[derive(Serialize, ToSchema)]
-pub(super) struct ChatReply {
-    model: String,
-    message: MessageReply,
-    done: bool,
-    #[serde(flatten)]
-    #[schema(inline)]
-    end: EndReply,
-}
-
-#[derive(Serialize, ToSchema)]
-struct MessageReply {
-    role: String,
-    content: String,
-    thinking: Option<String>,
-    tool_calls: Option<Vec<serde_json::Value>>,
-}
-
-/// Durations are in nanoseconds. A response from the cache, or shared with an identical request, has only
-/// `total_duration`: the time that this request took.
-#[derive(Serialize, ToSchema)]
-struct EndReply {
-    /// `stop` or `length`; `load` or `unload` if the prompt was empty.
-    done_reason: String,
-    total_duration: u64,
-    load_duration: Option<u64>,
-    prompt_eval_count: u64,
-    prompt_eval_duration: Option<u64>,
-    eval_count: u64,
-    eval_duration: Option<u64>,
 }
 
 #[cfg(test)]

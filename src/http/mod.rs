@@ -2,55 +2,38 @@
 //! handlers each. A handler extracts, calls the app, and renders.
 
 mod analytics;
-mod body;
-mod body_memory;
-mod cached;
-mod caller;
-mod connection;
-mod connections;
-mod content;
-mod cors;
 mod docs;
-mod embeddings;
-mod error;
-mod exchange;
 mod extract;
-mod fields;
 mod health;
-mod images;
-mod inference;
-mod message;
-mod multipart;
-mod nearest;
-mod object;
-mod observe;
+mod middleware;
+mod native;
+mod reply;
+mod route;
 mod server;
 mod service;
-mod silence;
-mod socket;
-mod stream;
-mod texts;
-mod vision;
 mod warning;
-mod worker;
-mod wrong_field;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    middleware::from_fn_with_state,
-    routing::{MethodRouter, get, post},
-};
+use axum::{Router, middleware::from_fn_with_state, routing::get};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::routes;
 
 pub use self::{
-    body_memory::BodyMemory,
-    connections::ConnectionLimits,
     docs::openapi,
-    server::{Bounds, serve},
-    silence::StreamTimes,
+    extract::BodyMemory,
+    reply::StreamTimes,
+    server::{Bounds, ConnectionLimits, serve},
+};
+use self::{
+    middleware::{
+        cors,
+        errors::{self, ErrorFormat},
+        observe,
+    },
+    native::{embeddings, inference, vision},
+    route::{Access, Route},
 };
 use crate::{
     app::{App, keys::Keys},
@@ -66,7 +49,7 @@ pub struct HttpState {
     pub body_memory: BodyMemory,
     /// How long a client may pause while it sends its request.
     pub request_timeout: Duration,
-    /// Whether `PUBLIC_FIGURES` need a key, too.
+    /// Whether routes with `Access::Statistics` need a key.
     pub analytics_require_key: bool,
     /// Whose web pages may use the API, `*` for all.
     pub cors_origins: Vec<String>,
@@ -75,70 +58,67 @@ pub struct HttpState {
     pub cutoff: CancellationToken,
 }
 
-/// The routes that need no key; every other needs one.
-const PUBLIC: [&str; 8] = [
-    "/",
-    "/health",
-    "/health/live",
-    "/health/ready",
-    "/docs",
-    "/docs/{file}",
-    "/openapi.json",
-    "/analytics/health",
-];
-
-/// Those that need none unless a setting says so.
-const PUBLIC_FIGURES: [&str; 3] = ["/metrics", "/analytics/stats", "/analytics/alerts"];
-
-/// All routes. The template is what metrics, logs and documentation call the route; its purpose says
-/// whether requests to it count among those to the API or apart.
-fn routes() -> [(&'static str, Purpose, MethodRouter<Arc<HttpState>>); 25] {
+/// All routes, a line each: the template, which is also what metrics and logs call the route; whether its
+/// requests count among those to the API or apart; who may use it; how it writes errors; and its handlers,
+/// whose documentation `/openapi.json` is made of.
+fn routes() -> Vec<Route> {
+    use self::{
+        Access::{Key, Public, Statistics},
+        ErrorFormat::Problem,
+    };
     use Purpose::{Api, Service};
-    [
+    vec![
         // Service
-        ("/", Service, get(service::root)),
-        ("/health", Service, get(health::health)),
-        ("/health/live", Service, get(health::live)),
-        ("/health/ready", Service, get(health::ready)),
-        ("/metrics", Service, get(service::metrics)),
+        Route::new("/", Service, Public, Problem, routes!(service::root)),
+        Route::new("/health", Service, Public, Problem, routes!(health::health)),
+        Route::new("/health/live", Service, Public, Problem, routes!(health::live)),
+        Route::new("/health/ready", Service, Public, Problem, routes!(health::ready)),
+        Route::new("/metrics", Service, Statistics, Problem, routes!(service::metrics)),
         // Documentation
-        ("/openapi.json", Service, get(docs::openapi_json)),
-        ("/docs", Service, get(docs::page)),
-        ("/docs/{file}", Service, get(docs::file)),
+        Route::page("/openapi.json", get(docs::openapi_json)),
+        Route::page("/docs", get(docs::page)),
+        Route::page("/docs/{file}", get(docs::file)),
         // Models
-        ("/models", Api, get(service::models)),
+        Route::new("/models", Api, Key, Problem, routes!(service::models)),
         // Inference
-        ("/inference/generate", Api, post(inference::generate)),
-        ("/inference/chat", Api, post(inference::chat)),
+        Route::new("/inference/generate", Api, Key, Problem, routes!(inference::generate)),
+        Route::new("/inference/chat", Api, Key, Problem, routes!(inference::chat)),
         // Embeddings
-        ("/embeddings/", Api, post(embeddings::embed)),
-        ("/embeddings/batch", Api, post(embeddings::batch)),
+        Route::new("/embeddings/", Api, Key, Problem, routes!(embeddings::embed)),
+        Route::new("/embeddings/batch", Api, Key, Problem, routes!(embeddings::batch)),
         // Vision
-        ("/vision/analyze", Api, post(vision::analyze)),
-        ("/vision/caption", Api, post(vision::caption)),
-        ("/vision/ocr", Api, post(vision::ocr)),
-        ("/vision/upload", Api, post(vision::upload)),
+        Route::new("/vision/analyze", Api, Key, Problem, routes!(vision::analyze)),
+        Route::new("/vision/caption", Api, Key, Problem, routes!(vision::caption)),
+        Route::new("/vision/ocr", Api, Key, Problem, routes!(vision::ocr)),
+        Route::new("/vision/upload", Api, Key, Problem, routes!(vision::upload)),
         // Analytics
-        ("/analytics/stats", Service, get(analytics::stats::stats)),
-        ("/analytics/errors", Service, get(analytics::errors::errors)),
-        ("/analytics/alerts", Service, get(analytics::alerts::alerts)),
-        ("/analytics/usage", Service, get(analytics::usage::usage)),
-        ("/analytics/series", Service, get(analytics::series::series)),
-        ("/analytics/live", Service, get(analytics::live::live)),
-        ("/analytics/health", Service, get(analytics::health::health)),
-        ("/analytics/cache", Service, get(analytics::cache::cache).delete(analytics::cache::clear_cache)),
+        Route::new("/analytics/stats", Service, Statistics, Problem, routes!(analytics::stats::stats)),
+        Route::new("/analytics/errors", Service, Key, Problem, routes!(analytics::errors::errors)),
+        Route::new("/analytics/alerts", Service, Statistics, Problem, routes!(analytics::alerts::alerts)),
+        Route::new("/analytics/usage", Service, Key, Problem, routes!(analytics::usage::usage)),
+        Route::new("/analytics/series", Service, Key, Problem, routes!(analytics::series::series)),
+        Route::new("/analytics/live", Service, Key, Problem, routes!(analytics::live::live)),
+        Route::new("/analytics/health", Service, Public, Problem, routes!(analytics::health::health)),
+        Route::new(
+            "/analytics/cache",
+            Service,
+            Key,
+            Problem,
+            routes!(analytics::cache::cache, analytics::cache::clear_cache),
+        ),
     ]
 }
 
 /// All routes as they are counted.
 pub fn route_labels() -> Vec<RouteLabel> {
-    routes().into_iter().map(|(template, purpose, _)| RouteLabel { template, purpose }).collect()
+    let label = |Route { template, purpose, .. }| RouteLabel { template, purpose };
+    routes().into_iter().map(label).collect()
 }
 
 /// The routes with all layers around them.
 pub fn router(state: Arc<HttpState>) -> Router {
     let mut router = Router::new();
-    for (template, _, methods) in routes() {
+    for Route { template, methods, .. } in routes() {
         router = router.route(template, methods.clone());
         // A path answers with and without its trailing slash, and never by a redirect.
         match template.strip_suffix('/') {
@@ -147,7 +127,7 @@ pub fn router(state: Arc<HttpState>) -> Router {
             None => router = router.route(&format!("{template}/"), methods),
         }
     }
-    let router = router.fallback(error::not_found).method_not_allowed_fallback(error::method_not_allowed);
+    let router = router.fallback(errors::not_found).method_not_allowed_fallback(errors::method_not_allowed);
     layers(router, state)
 }
 
@@ -160,7 +140,7 @@ fn layers(router: Router<Arc<HttpState>>, state: Arc<HttpState>) -> Router {
         // without a key, before a byte of the body is read.
         from_fn_with_state(Arc::clone(&state), observe::observe),
         // A bug in a handler costs one request, and is counted and logged like any other failure.
-        CatchPanicLayer::custom(error::panicked),
+        CatchPanicLayer::custom(errors::panicked),
     );
     let router = router.layer(layers).with_state(state);
     // Outside, because browsers ask without a key, and read refusals only with its headers.

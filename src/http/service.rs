@@ -11,7 +11,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{HttpState, error::Result};
+use super::{HttpState, middleware::errors::Result};
 use crate::{telemetry::metrics::TextFormat, types::Model};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -11,7 +11,7 @@ use crate::{
     app::CacheReport,
     cache::EntryType,
     error,
-    http::{HttpState, error::Result, extract::Query},
+    http::{HttpState, extract::Query, middleware::errors::Result},
     telemetry::aggregates::percent,
 };
 

@@ -11,9 +11,8 @@ use super::within;
 use crate::{
     http::{
         HttpState,
-        error::Result,
-        extract::{Query, filled},
-        fields::Fields,
+        extract::{Query, fields::Fields, filled},
+        middleware::errors::Result,
     },
     telemetry::aggregates::FailureRecord,
 };

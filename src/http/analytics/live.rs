@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::{alerts::AlertReply, rfc3339};
 use crate::{
-    http::{HttpState, caller::Caller},
+    http::{HttpState, middleware::auth::Caller},
     wire::sse,
 };
 

@@ -12,8 +12,8 @@ use crate::{
     error::{self, Error},
     http::{
         HttpState,
-        error::Result,
         extract::{Query, filled},
+        middleware::errors::Result,
     },
     telemetry::aggregates::{Aggregates, Durations},
 };

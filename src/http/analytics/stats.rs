@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{PeriodBody, since_minutes};
 use crate::{
     cache::EntryType,
-    http::{HttpState, error::Result, extract::Query},
+    http::{HttpState, extract::Query, middleware::errors::Result},
     store::Covered,
     telemetry::{
         aggregates::{Aggregates, Durations, EndpointAggregates, Endpoints, percent},

@@ -10,8 +10,8 @@ use super::{PeriodBody, one_of, since_minutes};
 use crate::{
     http::{
         HttpState,
-        error::Result,
         extract::{Query, filled},
+        middleware::errors::Result,
     },
     telemetry::aggregates::Aggregates,
     types::KeyId,

@@ -45,7 +45,7 @@ where
         let mut fields = JsonFields { out: OneLine(&mut out), result: Ok(()) };
         event.record(&mut fields);
         fields.result?;
-        // Ids have letters, digits and -_.: only; `http/observe.rs` lets no other through.
+        // Ids have letters, digits and -_.: only; `http/middleware/observe.rs` lets no other through.
         for_request(|name, id| write!(out, ",\"{name}\":\"{id}\""))?;
         writeln!(out, ",\"target\":\"{target}\"}}")
     }

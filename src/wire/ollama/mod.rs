@@ -2,7 +2,6 @@
 
 mod answer;
 mod line;
-mod reply;
 mod request;
 mod vocabulary;
 
@@ -11,7 +10,6 @@ use std::time::Duration;
 pub use self::{
     answer::{EmbedAnswer, ErrorBody, Show, Tags, Version, malformed},
     line::LineParser,
-    reply::{ChatChunk, End, GenerateChunk, MessageChunk, ToolCallChunk},
     request::{ChatBody, CommonBody, EmbedBody, GenerateBody, LoadBody, MessageBody},
     vocabulary::Vocabulary,
 };

@@ -169,7 +169,7 @@ impl<'a> From<&'a Message> for MessageBody<'a> {
 }
 
 #[derive(Serialize)]
-pub(super) struct ToolCallBody<'a> {
+struct ToolCallBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
     function: CalledFunction<'a>,

@@ -1,0 +1,102 @@
+//! The memory that large bodies take: all of them together, and those of one key.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::types::KeyId;
+
+/// Large bodies wait here for their share, which they announce before they are read.
+pub struct BodyMemory {
+    /// A permit for each kilobyte.
+    all: Arc<Semaphore>,
+    /// Kilobytes for one key.
+    share: usize,
+    /// One for each key that has sent a large body: keys are few, and unauthenticated callers send none.
+    keys: Mutex<HashMap<KeyId, Arc<Semaphore>>>,
+}
+
+/// The memory that one large body holds for as long as this value lives.
+#[derive(Default)]
+pub(in crate::http) struct Room(Option<Permits>);
+
+struct Permits {
+    of_all: OwnedSemaphorePermit,
+    of_key: OwnedSemaphorePermit,
+}
+
+impl BodyMemory {
+    /// Half of it for each key, so that one alone keeps nobody out, and at least one largest body.
+    pub fn new(all_mb: u64, largest_mb: u64) -> Self {
+        let kilobytes = |megabytes| usize::try_from(megabytes).unwrap_or(usize::MAX / 1024) * 1024;
+        let (all, largest) = (kilobytes(all_mb.max(largest_mb)), kilobytes(largest_mb));
+        Self { all: Arc::new(Semaphore::new(all)), share: largest.max(all / 2), keys: Mutex::default() }
+    }
+
+    /// Completes when there is room for so many bytes.
+    pub(in crate::http) async fn room(&self, key: KeyId, bytes: usize) -> Room {
+        let kilobytes = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        // The key's own share first: who waits for that is in nobody's way.
+        let of_key = self.share_of(key).acquire_many_owned(kilobytes).await;
+        let of_all = Arc::clone(&self.all).acquire_many_owned(kilobytes).await;
+        // None only when a semaphore is closed, which these never are.
+        Room(of_key.ok().zip(of_all.ok()).map(|(of_key, of_all)| Permits { of_all, of_key }))
+    }
+
+    fn share_of(&self, key: KeyId) -> Arc<Semaphore> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(keys.entry(key).or_insert_with(|| Arc::new(Semaphore::new(self.share))))
+    }
+}
+
+impl Room {
+    /// Gives back what is more than so many bytes: pictures take less than they did as base64.
+    pub(in crate::http) fn keep(mut self, bytes: usize) -> Self {
+        if let Some(Permits { of_all, of_key }) = &mut self.0 {
+            for permit in [of_all, of_key] {
+                drop(permit.split(permit.num_permits().saturating_sub(bytes.div_ceil(1024))));
+            }
+        }
+        self
+    }
+
+    pub(in crate::http) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const ME: KeyId = KeyId::new([1; 4]);
+    const OTHER: KeyId = KeyId::new([2; 4]);
+    const MB: usize = 1024 * 1024;
+
+    #[test]
+    fn room_that_is_not_needed_is_given_back() {
+        let memory = BodyMemory::new(1, 1);
+        let free = || memory.all.available_permits();
+        let room = memory.room(ME, 800 * 1024).now_or_never().expect("room").keep(100 * 1024 - 1);
+        assert_eq!(free(), 924);
+        let room = room.keep(500 * 1024);
+        assert_eq!((free(), memory.share_of(ME).available_permits()), (924, 924));
+        drop(room);
+        assert_eq!((free(), memory.share_of(ME).available_permits()), (1024, 1024));
+    }
+
+    #[test]
+    fn one_key_leaves_room_for_others() {
+        let memory = BodyMemory::new(4, 1);
+        let rooms = [0, 1].map(|_| memory.room(ME, MB).now_or_never().expect("its share"));
+        assert!(memory.room(ME, MB).now_or_never().is_none(), "and no more");
+        assert!(memory.room(OTHER, MB).now_or_never().is_some());
+        drop(rooms);
+        assert!(memory.room(ME, MB).now_or_never().is_some());
+    }
+}

@@ -1,0 +1,38 @@
+//! The images of a request, each with its place in it.
+
+use super::fields::Fields;
+use crate::{
+    app::pictures::Pictures,
+    error,
+    types::{EncodedImage, Image},
+};
+
+/// More than any model's context holds; each is decoded, however small it is.
+const MAX_IMAGES: usize = 64;
+
+pub(in crate::http) fn check_images(images: usize, pointer: &str, fields: &mut Fields) {
+    if images > MAX_IMAGES {
+        fields.refuse(pointer, format!("may have at most {MAX_IMAGES} images"));
+    }
+}
+
+/// The images of a list, each with its place.
+pub(in crate::http) fn numbered(
+    pointer: &str,
+    images: Option<Vec<EncodedImage>>,
+) -> Vec<(String, EncodedImage)> {
+    let images = images.into_iter().flatten().enumerate();
+    images.map(|(index, image)| (format!("{pointer}/{index}"), image)).collect()
+}
+
+/// One after the other, so that one request takes no more than its share of the decoders.
+pub(in crate::http) async fn open(
+    images: Vec<(String, EncodedImage)>,
+    pictures: &Pictures,
+) -> error::Result<Vec<Image>> {
+    let mut opened = Vec::with_capacity(images.len());
+    for (pointer, image) in images {
+        opened.push(pictures.open(image, &pointer).await?);
+    }
+    Ok(opened)
+}

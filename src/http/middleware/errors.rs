@@ -1,0 +1,195 @@
+//! From a kind of error to a status, in one table, and to the format in which the route writes errors. They are
+//! written in `observe`, which knows the route and the request's id.
+
+use std::{any::Any, sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::error::{Error, Kind};
+
+/// An error on its way to the client.
+pub(in crate::http) struct Failure(Error);
+
+pub(in crate::http) type Result<T> = std::result::Result<T, Failure>;
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+/// The error as an extension of its response, for `observe` to write and to log.
+#[derive(Clone)]
+pub(in crate::http) struct Reported(pub(in crate::http) Arc<Error>);
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = status(self.0.kind()).into_response();
+        let headers = response.headers_mut();
+        if self.0.kind() == Kind::Unauthorized {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("ApiKey"));
+        }
+        if let Some(after) = self.0.retry_after_hint() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+        }
+        response.extensions_mut().insert(Reported(Arc::new(self.0)));
+        response
+    }
+}
+
+pub(in crate::http) fn status(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::Malformed => StatusCode::BAD_REQUEST,
+        Kind::Unauthorized => StatusCode::UNAUTHORIZED,
+        Kind::Forbidden => StatusCode::FORBIDDEN,
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Kind::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+        Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Kind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        Kind::Busy => StatusCode::TOO_MANY_REQUESTS,
+        Kind::BadGateway => StatusCode::BAD_GATEWAY,
+        Kind::Unavailable | Kind::ShuttingDown | Kind::Setup => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
+        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// Format in which a route writes errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) enum ErrorFormat {
+    /// Problem details (RFC 9457).
+    Problem,
+}
+
+impl ErrorFormat {
+    pub(in crate::http) fn content_type(self) -> &'static str {
+        match self {
+            Self::Problem => "application/problem+json",
+        }
+    }
+
+    pub(in crate::http) fn write(self, error: &Error, request_id: &str) -> Vec<u8> {
+        match self {
+            Self::Problem => serde_json::to_vec(&Problem::new(error, request_id)),
+        }
+        .expect("an error has only strings and numbers")
+    }
+}
+
+/// Problem details (RFC 9457).
+#[derive(Serialize, ToSchema)]
+pub(in crate::http) struct Problem<'a> {
+    /// Always `about:blank`: the status identifies the kind of problem.
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    /// One or two sentences: the problem, and what to do about it.
+    detail: &'a str,
+    request_id: &'a str,
+    /// Invalid fields of the request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldProblem<'a>>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct FieldProblem<'a> {
+    /// RFC 6901 JSON pointer.
+    pointer: &'a str,
+    detail: &'a str,
+}
+
+impl<'a> Problem<'a> {
+    fn new(error: &'a Error, request_id: &'a str) -> Self {
+        let status = status(error.kind());
+        Self {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: error.message(),
+            request_id,
+            errors: error
+                .field_errors()
+                .iter()
+                .map(|field| FieldProblem { pointer: &field.pointer, detail: &field.detail })
+                .collect(),
+        }
+    }
+}
+
+/// For what still runs when the time for it is over.
+pub(in crate::http) fn shutting_down() -> Error {
+    let message = "The server is shutting down; try again in a moment.";
+    Error::new(Kind::ShuttingDown, message).retry_after(Duration::from_secs(5))
+}
+
+pub(in crate::http) async fn not_found() -> Failure {
+    nothing_here()
+}
+
+pub(in crate::http) fn nothing_here() -> Failure {
+    Error::new(Kind::NotFound, "There is no such route; see /docs for the list of routes.").into()
+}
+
+pub(in crate::http) async fn method_not_allowed() -> Failure {
+    Error::new(Kind::MethodNotAllowed, "This route does not support this method; see the Allow header.")
+        .into()
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature is tower-http's")]
+pub(in crate::http) fn panicked(panic: Box<dyn Any + Send + 'static>) -> axum::http::Response<Body> {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
+    let error = Error::new(Kind::Internal, "Internal error; search the server's log for the request id.");
+    Failure(error.with_source(format!("panic: {message}"))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::labels::{CLIENT_CLOSED, ERROR_TYPES, error_type};
+
+    /// The alert in deploy/ counts what the service fails by its kind, since a stream that breaks off
+    /// has status 200.
+    #[test]
+    fn prometheus_alerts_of_failures_and_not_of_refusals() {
+        let kinds = [
+            Kind::Malformed,
+            Kind::Unauthorized,
+            Kind::Forbidden,
+            Kind::NotFound,
+            Kind::MethodNotAllowed,
+            Kind::UnsupportedMediaType,
+            Kind::TooLarge,
+            Kind::RequestTimeout,
+            Kind::Invalid,
+            Kind::Busy,
+            Kind::BadGateway,
+            Kind::Unavailable,
+            Kind::GatewayTimeout,
+            Kind::ShuttingDown,
+            Kind::Setup,
+            Kind::Internal,
+        ];
+        let all = kinds.map(error_type);
+        assert!(
+            ERROR_TYPES.iter().all(|kind| all.contains(kind) || *kind == CLIENT_CLOSED),
+            "none is forgotten"
+        );
+        let failures: Vec<&str> =
+            kinds.into_iter().filter(|kind| status(*kind).is_server_error()).map(error_type).collect();
+        let rules = include_str!("../../../deploy/alerts.yml");
+        let counted = format!("error_type=~\"{}\"", failures.join("|"));
+        assert!(rules.contains(&counted), "{counted}");
+    }
+}

@@ -1,0 +1,53 @@
+//! OpenAPI schemas of fields that take more than one shape.
+
+use utoipa::openapi::{ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, RefOr, Schema, schema::Type};
+
+/// `true`, `false` or how long to think.
+pub(super) fn think() -> RefOr<Schema> {
+    let effort = string().enum_values(Some(["low", "medium", "high"]));
+    either([object(Type::Boolean), effort.build().into()])
+}
+
+/// Seconds, or a duration such as `5m`.
+pub(super) fn keep_alive() -> RefOr<Schema> {
+    either([object(Type::Number), string().examples(["5m"]).build().into()])
+}
+
+/// `"json"`, or a JSON Schema.
+pub(super) fn format() -> RefOr<Schema> {
+    either([string().enum_values(Some(["json", ""])).build().into(), object(Type::Object)])
+}
+
+/// One or several stop sequences.
+pub(super) fn stop() -> RefOr<Schema> {
+    texts(0, 16, Some(512))
+}
+
+/// One or several texts to embed.
+pub(super) fn input() -> RefOr<Schema> {
+    texts(1, 2048, None)
+}
+
+/// Arguments of a call: an object, or one written as a string.
+pub(super) fn arguments() -> RefOr<Schema> {
+    either([object(Type::String), object(Type::Object)])
+}
+
+fn texts(least: usize, most: usize, bytes: Option<usize>) -> RefOr<Schema> {
+    let text = || string().min_length(Some(1)).max_length(bytes);
+    let list = ArrayBuilder::new().items(text()).min_items(Some(least)).max_items(Some(most));
+    either([text().build().into(), list.build().into()])
+}
+
+pub(super) fn either(schemas: [Schema; 2]) -> RefOr<Schema> {
+    let one_of = schemas.into_iter().fold(OneOfBuilder::new(), OneOfBuilder::item);
+    Schema::OneOf(one_of.build()).into()
+}
+
+pub(super) fn object(of: Type) -> Schema {
+    Object::with_type(of).into()
+}
+
+fn string() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
+}

@@ -1,0 +1,25 @@
+//! Interface between a reply and the API that writes it.
+
+use super::SseFrames;
+use crate::{
+    app::Collected,
+    error::Error,
+    types::{ChatEvent, Done},
+};
+
+/// Writes one reply in the JSON of one API. For a stream the methods are called in the order `begin`, `event`
+/// for each event but the last, `end`; `error` takes the place of whatever was to come.
+pub(in crate::http) trait ReplyEncoder: Send + 'static {
+    /// Called when the model is known, before the first event.
+    fn begin(&mut self, model: &str, out: &mut SseFrames);
+
+    /// Writes a text, a thought or a tool call.
+    fn event(&mut self, event: &ChatEvent, out: &mut SseFrames);
+
+    fn end(&mut self, done: &Done, out: &mut SseFrames);
+
+    fn error(&mut self, error: &Error, request_id: &str, out: &mut SseFrames);
+
+    /// Returns the JSON of a reply that is not streamed.
+    fn whole(&mut self, model: &str, reply: &Collected) -> Vec<u8>;
+}

@@ -1,0 +1,53 @@
+//! A reply on its way out: the API's encoder says what is written, `stream` when, and `sse` in which frames.
+
+mod cached;
+mod encoder;
+mod silence;
+mod sse;
+mod stream;
+
+use std::sync::Arc;
+
+use axum::{
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+
+pub use self::silence::StreamTimes;
+pub(in crate::http) use self::{
+    cached::mark,
+    encoder::ReplyEncoder,
+    sse::{PING, SseFrames},
+};
+use crate::{
+    app::ChatReply,
+    error,
+    http::{
+        HttpState,
+        middleware::{auth::Caller, errors::Result},
+    },
+};
+
+/// Writes the reply, streamed or whole. A failure before the first event is an ordinary error, unless the
+/// stream has begun without one.
+pub(in crate::http) async fn respond<R>(
+    state: &HttpState,
+    caller: &Caller,
+    reply: R,
+    mut encoder: impl ReplyEncoder,
+    stream: bool,
+) -> Result<Response>
+where
+    R: Future<Output = error::Result<ChatReply>> + Send + 'static,
+{
+    if stream {
+        return stream::respond(state, Arc::clone(&caller.recorder), reply, Box::new(encoder)).await;
+    }
+    let reply = reply.await?;
+    let (model, cache_status) = (reply.model.clone(), reply.cache_status.clone());
+    let json = encoder.whole(&model, &reply.collect().await?);
+    let content_type = HeaderValue::from_static("application/json");
+    let mut response = ([(header::CONTENT_TYPE, content_type)], json).into_response();
+    mark(response.headers_mut(), &cache_status);
+    Ok(response)
+}

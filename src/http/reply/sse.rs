@@ -1,0 +1,48 @@
+//! Frames of server-sent events (WHATWG HTML, "9.2 Server-sent events") that wait to be sent.
+
+use std::mem;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::wire::sse;
+
+/// A comment, which clients skip.
+pub(in crate::http) const PING: &[u8] = b": ping\n\n";
+
+#[derive(Default)]
+pub(in crate::http) struct SseFrames(Vec<u8>);
+
+impl SseFrames {
+    /// Appends an event with this JSON as its data.
+    pub(in crate::http) fn data(&mut self, json: &impl Serialize) {
+        sse::write_data(&mut self.0, |out| {
+            serde_json::to_writer(out, json).expect("texts, numbers and JSON, and a Vec takes them all");
+        });
+    }
+
+    /// Appends an event with a name and data.
+    pub(in crate::http) fn named(&mut self, event: &str, data: &[u8]) {
+        self.0.extend_from_slice(b"event: ");
+        self.0.extend_from_slice(event.as_bytes());
+        self.0.push(b'\n');
+        sse::write_data(&mut self.0, |out| out.extend_from_slice(data));
+    }
+
+    /// Appends a comment.
+    pub(in crate::http) fn ping(&mut self) {
+        self.0.extend_from_slice(PING);
+    }
+
+    pub(in crate::http) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(in crate::http) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(in crate::http) fn take(&mut self) -> Bytes {
+        mem::take(&mut self.0).into()
+    }
+}
