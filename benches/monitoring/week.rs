@@ -13,7 +13,7 @@ use simpleton::{
     telemetry::{
         aggregates::{Aggregator, Clock},
         labels,
-        record::RequestRecord,
+        record::{RequestFacts, RequestRecord},
         sink::Sink,
     },
     types::KeyId,
@@ -139,18 +139,14 @@ fn observed(route: &'static str, at: usize, dice: u64, ended_at: SystemTime) -> 
         endpoint: route,
         path: String::new(),
         status: 200,
-        key: Some(KeyId::new([1, 2, 3, 4])),
-        model: None,
-        backend: None,
-        cache: None,
-        queue: None,
-        first_token: None,
         duration: Duration::from_secs_f64(seconds),
-        usage: None,
-        bytes_in: 200,
-        bytes_out: 1000,
-        error: None,
         ended_at,
         ended: Instant::now(),
+        facts: RequestFacts {
+            key: Some(KeyId::new([1, 2, 3, 4])),
+            bytes_in: 200,
+            bytes_out: 1000,
+            ..RequestFacts::default()
+        },
     }
 }

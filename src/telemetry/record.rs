@@ -30,6 +30,18 @@ pub struct RequestRecord {
     pub path: String,
     /// `labels::CLIENT_CLOSED_STATUS` when the client left before the last byte.
     pub status: u16,
+    /// From the request's head to the last byte of the reply; to its beginning when it has no end.
+    pub duration: Duration,
+    /// By the wall clock, which may be put back at any time.
+    pub ended_at: SystemTime,
+    /// By the clock that only goes forward.
+    pub ended: Instant,
+    pub facts: RequestFacts,
+}
+
+/// Facts about a request that are set while it is handled.
+#[derive(Clone, Debug, Default)]
+pub struct RequestFacts {
     /// None for an unauthenticated caller: no key, or a wrong one.
     pub key: Option<KeyId>,
     /// A model that the backend lists.
@@ -41,8 +53,6 @@ pub struct RequestRecord {
     pub queue: Option<Duration>,
     /// From the request's head to the first event of the answer.
     pub first_token: Option<Duration>,
-    /// From the request's head to the last byte of the reply; to its beginning when it has no end.
-    pub duration: Duration,
     /// Token counts stated in the reply, also when it was cached or made for another request: models'
     /// work is counted by `ModelCall`.
     pub usage: Option<Usage>,
@@ -50,10 +60,6 @@ pub struct RequestRecord {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub error: Option<Failure>,
-    /// By the wall clock, which may be put back at any time.
-    pub ended_at: SystemTime,
-    /// By the clock that only goes forward.
-    pub ended: Instant,
 }
 
 /// Outcome of a request in the service's own statistics.
@@ -82,11 +88,11 @@ impl RequestRecord {
     pub fn outcome(&self) -> Outcome {
         match self.status {
             CLIENT_CLOSED_STATUS => Outcome::ClientClosed,
-            400..=499 if self.key.is_none() => Outcome::Unauthenticated,
+            400..=499 if self.facts.key.is_none() => Outcome::Unauthenticated,
             400..=499 => Outcome::Refused,
             500.. => Outcome::Failed,
             // A stream that broke off has had its status long before.
-            _ if self.error.is_some() => Outcome::Failed,
+            _ if self.facts.error.is_some() => Outcome::Failed,
             _ => Outcome::Answered,
         }
     }

@@ -1,19 +1,19 @@
-//! Recorder of a request. Each part of the pipeline sets the fields that it knows on a shared
-//! `RequestRecorder`, without a lock; when the reply's last byte has been passed on, or the client has
+//! Recorder of a request. Each part of the pipeline sets the facts that it knows on a shared
+//! `RequestRecorder`; when the reply's last byte has been passed on, or the client has
 //! left, it becomes one plain value, `RequestRecord`, that every sink gets once. It knows no HTTP.
 
 use std::{
-    fmt,
+    fmt, mem,
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU16, AtomicU64, Ordering::Relaxed},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU16, Ordering::Relaxed},
     },
     time::{Duration, Instant, SystemTime},
 };
 
 use super::{
     labels::{CLIENT_CLOSED, CLIENT_CLOSED_STATUS, RouteLabel, error_type},
-    record::{Failure, RequestRecord},
+    record::{Failure, RequestFacts, RequestRecord},
     sink::Sinks,
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     types::{CacheStatus, KeyId, Usage},
 };
 
-/// Facts about a request known when it arrives.
+/// A request as it arrives.
 #[derive(Clone, Debug)]
 pub struct RequestStart {
     /// Its id, and its place in a trace.
@@ -54,16 +54,7 @@ pub struct RequestRecorder {
     start: RequestStart,
     started: Instant,
     sinks: Sinks,
-    key: OnceLock<KeyId>,
-    model: OnceLock<Arc<str>>,
-    backend: OnceLock<&'static str>,
-    cache: OnceLock<CacheStatus>,
-    queue: OnceLock<Duration>,
-    first_token: OnceLock<Duration>,
-    usage: OnceLock<Usage>,
-    error: OnceLock<Failure>,
-    bytes_in: AtomicU64,
-    bytes_out: AtomicU64,
+    facts: Mutex<RequestFacts>,
     /// 0 until the reply is complete.
     status: AtomicU16,
     /// Set for a reply without an end.
@@ -77,16 +68,7 @@ impl RequestRecorder {
             start,
             started: Instant::now(),
             sinks,
-            key: OnceLock::new(),
-            model: OnceLock::new(),
-            backend: OnceLock::new(),
-            cache: OnceLock::new(),
-            queue: OnceLock::new(),
-            first_token: OnceLock::new(),
-            usage: OnceLock::new(),
-            error: OnceLock::new(),
-            bytes_in: AtomicU64::new(0),
-            bytes_out: AtomicU64::new(0),
+            facts: Mutex::default(),
             status: AtomicU16::new(0),
             measured: OnceLock::new(),
         })
@@ -113,45 +95,54 @@ impl RequestRecorder {
         self.started.elapsed()
     }
 
-    // Each field is set once; later values are ignored.
+    /// Changes the facts. Only the tasks of one request share them, so that the lock is nearly always free.
+    pub fn set<T>(&self, change: impl FnOnce(&mut RequestFacts) -> T) -> T {
+        change(&mut self.facts())
+    }
+
+    fn facts(&self) -> MutexGuard<'_, RequestFacts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // Each of these is set once; later values are ignored.
 
     pub fn key(&self, key: KeyId) {
-        let _ = self.key.set(key);
+        self.facts().key.get_or_insert(key);
     }
 
     /// One that the backend lists: it may become a label.
     pub fn model(&self, model: Arc<str>) {
-        let _ = self.model.set(model);
+        self.facts().model.get_or_insert(model);
     }
 
     pub fn backend(&self, name: &'static str) {
-        let _ = self.backend.set(name);
+        self.facts().backend.get_or_insert(name);
     }
 
     pub fn cache(&self, status: CacheStatus) {
-        let _ = self.cache.set(status);
+        self.facts().cache.get_or_insert(status);
     }
 
     pub fn queue(&self, waited: Duration) {
-        let _ = self.queue.set(waited);
+        self.facts().queue.get_or_insert(waited);
     }
 
     /// The first event of the answer is there.
     pub fn first_token(&self) {
         // Of many events only the first looks at the clock.
-        self.first_token.get_or_init(|| self.started.elapsed());
+        self.facts().first_token.get_or_insert_with(|| self.started.elapsed());
     }
 
     pub fn usage(&self, usage: Usage) {
-        let _ = self.usage.set(usage);
+        self.facts().usage.get_or_insert(usage);
     }
 
     pub fn received(&self, bytes: usize) {
-        self.bytes_in.fetch_add(bytes as u64, Relaxed);
+        self.facts().bytes_in += bytes as u64;
     }
 
     pub fn sent(&self, bytes: usize) {
-        self.bytes_out.fetch_add(bytes as u64, Relaxed);
+        self.facts().bytes_out += bytes as u64;
     }
 
     /// The reply has been passed on whole.
@@ -169,7 +160,8 @@ impl RequestRecorder {
     /// Notes and logs a failure. This is the boundary: causes are logged here and nowhere else.
     pub fn failed(&self, error: &Error) {
         let failure = Failure { kind: error_type(error.kind()), message: error.summary() };
-        if self.error.set(failure).is_err() {
+        let is_first = self.set(|facts| facts.error.is_none() && facts.error.replace(failure).is_none());
+        if !is_first {
             return;
         }
         let endpoint = self.endpoint();
@@ -184,34 +176,25 @@ impl RequestRecorder {
     }
 
     fn record(&mut self) -> RequestRecord {
-        let (status, error) = match *self.status.get_mut() {
-            0 => {
-                let message = "The client disconnected before the response was complete.".to_owned();
-                (CLIENT_CLOSED_STATUS, Some(Failure { kind: CLIENT_CLOSED, message }))
-            }
-            status => (status, self.error.take()),
-        };
+        let mut facts = mem::take(&mut *self.facts());
+        let mut status = *self.status.get_mut();
+        if status == 0 {
+            let message = "The client left before the reply was complete.".to_owned();
+            facts.error = Some(Failure { kind: CLIENT_CLOSED, message });
+            status = CLIENT_CLOSED_STATUS;
+        }
         let ended = Instant::now();
         RequestRecord {
             context: Arc::clone(&self.start.context),
             method: self.start.method,
             endpoint: self.start.endpoint.template,
             purpose: self.start.endpoint.purpose,
-            path: std::mem::take(&mut self.start.path),
+            path: mem::take(&mut self.start.path),
             status,
-            key: self.key.take(),
-            model: self.model.take(),
-            backend: self.backend.take(),
-            cache: self.cache.take(),
-            queue: self.queue.take(),
-            first_token: self.first_token.take(),
             duration: self.measured.take().unwrap_or(ended - self.started),
-            usage: self.usage.take(),
-            bytes_in: *self.bytes_in.get_mut(),
-            bytes_out: *self.bytes_out.get_mut(),
-            error,
             ended_at: SystemTime::now(),
             ended,
+            facts,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     telemetry::{
         aggregates::Clock,
         labels::Purpose,
-        record::{Failure, ModelCall, RequestRecord},
+        record::{Failure, ModelCall, RequestFacts, RequestRecord},
         sink::Sink,
     },
     types::{KeyId, Usage},
@@ -92,19 +92,16 @@ fn request(status: u16, duration: Duration, ended_at: SystemTime) -> RequestReco
         endpoint: "/inference/chat",
         path: "/inference/chat".to_owned(),
         status,
-        key: Some(KeyId::new([1, 2, 3, 4])),
-        model: None,
-        backend: None,
-        cache: None,
-        queue: None,
-        first_token: None,
         duration,
-        usage: None,
-        bytes_in: 10,
-        bytes_out: 100,
-        error: failed,
         ended_at,
         ended: StdInstant::now(),
+        facts: RequestFacts {
+            key: Some(KeyId::new([1, 2, 3, 4])),
+            bytes_in: 10,
+            bytes_out: 100,
+            error: failed,
+            ..RequestFacts::default()
+        },
     }
 }
 
@@ -309,7 +306,8 @@ async fn failures_are_kept_in_bounds_and_unauthenticated_callers_do_not_push_oth
     let server = Server::start(&folder, &clock);
     server.aggregator.request_ended(&request(502, Duration::from_millis(1), clock.now()));
     for n in 0..5_000 {
-        let refused = RequestRecord { key: None, ..request(401, Duration::from_millis(n + 2), clock.now()) };
+        let mut refused = request(401, Duration::from_millis(n + 2), clock.now());
+        refused.facts.key = None;
         server.aggregator.request_ended(&refused);
     }
     server.written().await;

@@ -31,7 +31,7 @@ pub struct FailureRecord {
 impl FailureRecord {
     /// A client that left is no failure of the service.
     fn of(request: &RequestRecord) -> Option<Self> {
-        let failure = request.error.as_ref()?;
+        let failure = request.facts.error.as_ref()?;
         let outcome = request.outcome();
         if outcome == Outcome::ClientClosed {
             return None;

@@ -83,14 +83,14 @@ impl Aggregates {
         endpoint.errors += errors;
         *endpoint.statuses.entry(request.status).or_default() += 1;
         endpoint.durations.add(request.duration);
-        endpoint.bytes_in += request.bytes_in;
-        endpoint.bytes_out += request.bytes_out;
-        if let Some(key) = request.key.filter(|_| request.purpose == Purpose::Api) {
+        endpoint.bytes_in += request.facts.bytes_in;
+        endpoint.bytes_out += request.facts.bytes_out;
+        if let Some(key) = request.facts.key.filter(|_| request.purpose == Purpose::Api) {
             let key = self.keys.entry(key.to_bytes()).or_default();
             key.requests += 1;
             key.errors += errors;
-            key.bytes_in += request.bytes_in;
-            key.bytes_out += request.bytes_out;
+            key.bytes_in += request.facts.bytes_in;
+            key.bytes_out += request.facts.bytes_out;
         }
     }
 

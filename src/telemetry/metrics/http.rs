@@ -92,13 +92,13 @@ impl HttpMetrics {
     pub(super) fn ended(&self, request: &RequestRecord) {
         self.in_progress[request.purpose as usize].fetch_sub(1, Relaxed);
         let Some(route) = self.routes.get(request.endpoint) else { return };
-        route.received_bytes.fetch_add(request.bytes_in, Relaxed);
-        route.sent_bytes.fetch_add(request.bytes_out, Relaxed);
+        route.received_bytes.fetch_add(request.facts.bytes_in, Relaxed);
+        route.sent_bytes.fetch_add(request.facts.bytes_out, Relaxed);
         let method = METHODS.iter().position(|known| *known == request.method).unwrap_or(METHODS.len() - 1);
         let endpoint = route.methods[method].get_or_init(Box::default);
         endpoint.statuses[usize::from(request.status.clamp(100, 599)) - 100].fetch_add(1, Relaxed);
         endpoint.duration.record_for(request.duration, request.request_id(), request.ended_at);
-        let error = request.error.as_ref().map(|failure| failure.kind);
+        let error = request.facts.error.as_ref().map(|failure| failure.kind);
         if let Some(at) = error.and_then(|error| ERROR_TYPES.iter().position(|known| *known == error)) {
             route.errors[at].fetch_add(1, Relaxed);
         }

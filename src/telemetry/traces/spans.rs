@@ -12,37 +12,37 @@ use crate::{
 
 /// The span of a request. Its name is its route, never its path.
 pub(super) fn of_request(observed: &RequestRecord) -> Span {
-    let RequestRecord { method, endpoint, path, status, duration, ended_at, error, .. } = observed;
+    let RequestRecord { method, endpoint, path, status, duration, ended_at, facts, .. } = observed;
     let mut attributes = vec![
         Attribute::new("http.request.method", *method),
         Attribute::new("http.route", *endpoint),
         Attribute::new("url.path", path.as_str()),
         Attribute::new("url.scheme", "http"),
         Attribute::new("http.response.status_code", u64::from(*status)),
-        Attribute::new("http.request.body.size", observed.bytes_in),
-        Attribute::new("http.response.body.size", observed.bytes_out),
+        Attribute::new("http.request.body.size", facts.bytes_in),
+        Attribute::new("http.response.body.size", facts.bytes_out),
         Attribute::new("simpleton.request_id", observed.context.request_id.as_str()),
     ];
-    if let Some(key) = observed.key {
+    if let Some(key) = facts.key {
         attributes.push(Attribute::new("simpleton.key_id", key.to_string()));
     }
-    if let Some(cache) = &observed.cache {
+    if let Some(cache) = &facts.cache {
         attributes.push(Attribute::new("simpleton.cache", cache.as_str()));
     }
-    if let Some(model) = &observed.model {
+    if let Some(model) = &facts.model {
         attributes.push(Attribute::new("gen_ai.request.model", &**model));
         attributes.push(Attribute::new("gen_ai.operation.name", operation(endpoint)));
     }
-    if let Some(usage) = observed.usage {
+    if let Some(usage) = facts.usage {
         attributes.push(Attribute::new("gen_ai.usage.input_tokens", usage.prompt_tokens));
         attributes.push(Attribute::new("gen_ai.usage.output_tokens", usage.completion_tokens));
     }
-    seconds(&mut attributes, "simpleton.time_to_first_token", observed.first_token);
-    if let Some(error) = error {
+    seconds(&mut attributes, "simpleton.time_to_first_token", facts.first_token);
+    if let Some(error) = &facts.error {
         attributes.push(Attribute::new("error.type", error.kind));
     }
     // The conventions: what a client did wrong is no error of the server's.
-    let status = match error {
+    let status = match &facts.error {
         Some(error) if !(400..500).contains(status) => Status::error(error.message.as_str()),
         _ => Status::unset(),
     };
