@@ -2,9 +2,10 @@
 
 use super::App;
 use crate::{
-    cache::{CacheStats, EntryType},
+    cache::CacheStats,
     engine::Loaded,
     telemetry::metrics::{Gauges, ModelGauge},
+    types::PerType,
 };
 
 pub struct CacheReport {
@@ -12,9 +13,9 @@ pub struct CacheReport {
     /// The name of the store.
     pub backend: &'static str,
     pub stats: CacheStats,
-    /// Since the start, in the order of `EntryType::ALL`.
-    pub hits: [u64; EntryType::ALL.len()],
-    pub misses: [u64; EntryType::ALL.len()],
+    /// Since the start.
+    pub hits: PerType<u64>,
+    pub misses: PerType<u64>,
 }
 
 impl App {

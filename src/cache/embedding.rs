@@ -174,7 +174,7 @@ impl Cache {
     }
 
     fn count(&self, (hits, asked, waited): (usize, usize, usize)) {
-        let (cache, entry_type) = (&self.shared.metrics.cache, super::EntryType::Embedding.as_str());
+        let (cache, entry_type) = (&self.shared.metrics.cache, super::EntryType::Embedding);
         (0..hits).for_each(|_| cache.hit(entry_type));
         (0..asked).for_each(|_| cache.missed(entry_type));
         (0..waited - asked).for_each(|_| cache.collapsed(entry_type));

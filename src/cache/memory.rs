@@ -3,7 +3,6 @@
 //! neither disk nor network.
 
 use std::{
-    slice,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -15,6 +14,7 @@ use bytes::Bytes;
 use moka::{Expiry, notification::RemovalCause, policy::EvictionPolicy, sync::Cache};
 
 use super::store::{CacheEntry, CacheKey, EntryType};
+use crate::types::PerType;
 
 /// Bytes of an entry besides its value: key, reference counts, queue and timer nodes, table slot.
 /// Measured with moka 0.12.16: 20,000 to 200,000 entries of 100 bytes each.
@@ -45,15 +45,15 @@ pub(super) fn is_fresh(entry: &CacheEntry, now: SystemTime) -> bool {
 }
 
 /// The kinds that a clear names, `None` being all of them.
-pub(super) fn types_of(entry_type: Option<EntryType>) -> &'static [EntryType] {
-    entry_type.map_or(&EntryType::ALL, |entry_type| slice::from_ref(&EntryType::ALL[entry_type as usize]))
+pub(super) fn types_of(only: Option<EntryType>) -> impl Iterator<Item = EntryType> {
+    EntryType::ALL.into_iter().filter(move |entry_type| only.is_none_or(|only| only == *entry_type))
 }
 
 /// Entries in memory, the least recently used leaving first. Not TinyLFU, moka's default: that one
 /// may refuse a new entry, and what was just put has to be found.
 pub(super) struct Memory {
     entries: Cache<Slot, CacheEntry>,
-    counters: Arc<[TypeCounters; EntryType::ALL.len()]>,
+    counters: Arc<PerType<TypeCounters>>,
     evictions: Arc<AtomicU64>,
     peak_bytes: AtomicU64,
 }
@@ -78,18 +78,18 @@ struct TypeCounters {
 
 /// The state of memory before the slower tier was read: what is read from there may be promoted
 /// only if no clear has come between. `None` for a kind that was being cleared.
-pub(super) struct GenerationSnapshot([Option<u64>; EntryType::ALL.len()]);
+pub(super) struct GenerationSnapshot(PerType<Option<u64>>);
 
 /// A clear that is going on. Until it is dropped nothing read elsewhere is promoted, so it is held
 /// until the slower tier has been cleared too.
 pub(super) struct Clearing {
-    counters: Arc<[TypeCounters; EntryType::ALL.len()]>,
-    kinds: &'static [EntryType],
+    counters: Arc<PerType<TypeCounters>>,
+    entry_type: Option<EntryType>,
 }
 
 impl Memory {
     pub(super) fn new(max_bytes: u64) -> Self {
-        let counters = Arc::<[TypeCounters; EntryType::ALL.len()]>::default();
+        let counters = Arc::<PerType<TypeCounters>>::default();
         let evictions = Arc::<AtomicU64>::default();
         let (left, evicted) = (Arc::clone(&counters), Arc::clone(&evictions));
         let entries = Cache::builder()
@@ -101,7 +101,7 @@ impl Memory {
             })
             .expire_after(UntilExpiry)
             .eviction_listener(move |slot: Arc<Slot>, _, cause| {
-                left[slot.key.entry_type as usize].entries.fetch_sub(1, Ordering::Relaxed);
+                left[slot.key.entry_type].entries.fetch_sub(1, Ordering::Relaxed);
                 if cause == RemovalCause::Size {
                     evicted.fetch_add(1, Ordering::Relaxed);
                 }
@@ -124,8 +124,8 @@ impl Memory {
     pub(super) fn before_reading(&self) -> GenerationSnapshot {
         // The era first: whoever sees the era of a clear then also sees that it is going on, or
         // that it is over and what is read afterwards is not what it removed.
-        GenerationSnapshot(EntryType::ALL.map(|entry_type| {
-            let counters = &self.counters[entry_type as usize];
+        GenerationSnapshot(PerType::new(|entry_type| {
+            let counters = &self.counters[entry_type];
             let generation = counters.generation.load(Ordering::SeqCst);
             (counters.clearing.load(Ordering::SeqCst) == 0).then_some(generation)
         }))
@@ -135,7 +135,7 @@ impl Memory {
     /// one is here.
     pub(super) fn promote(&self, reading: &GenerationSnapshot, key: &CacheKey, entry: CacheEntry) {
         let slot = self.slot(key);
-        if reading.0[key.entry_type as usize] == Some(slot.generation) && !self.entries.contains_key(&slot) {
+        if reading.0[key.entry_type] == Some(slot.generation) && !self.entries.contains_key(&slot) {
             self.place(slot, entry);
         }
     }
@@ -147,13 +147,12 @@ impl Memory {
 
     /// Makes all entries of these kinds unreachable at once. `sweep` gives their memory back.
     pub(super) fn start_clearing(&self, entry_type: Option<EntryType>) -> Clearing {
-        let kinds = types_of(entry_type);
-        for entry_type in kinds {
-            let counters = &self.counters[*entry_type as usize];
+        for entry_type in types_of(entry_type) {
+            let counters = &self.counters[entry_type];
             counters.clearing.fetch_add(1, Ordering::SeqCst);
             counters.generation.fetch_add(1, Ordering::SeqCst);
         }
-        Clearing { counters: Arc::clone(&self.counters), kinds }
+        Clearing { counters: Arc::clone(&self.counters), entry_type }
     }
 
     /// Frees what clears have made unreachable, and gives the keys of those that could have been
@@ -182,10 +181,10 @@ impl Memory {
         self.peak_bytes.load(Ordering::Relaxed)
     }
 
-    /// Entries by kind, in the order of `EntryType::ALL`.
-    pub(super) fn entries(&self) -> [u64; EntryType::ALL.len()] {
-        EntryType::ALL.map(|entry_type| {
-            let count = self.counters[entry_type as usize].entries.load(Ordering::Relaxed);
+    /// Entries by type.
+    pub(super) fn entries(&self) -> PerType<u64> {
+        PerType::new(|entry_type| {
+            let count = self.counters[entry_type].entries.load(Ordering::Relaxed);
             u64::try_from(count).unwrap_or(0)
         })
     }
@@ -196,7 +195,7 @@ impl Memory {
     }
 
     fn generation(&self, entry_type: EntryType) -> u64 {
-        self.counters[entry_type as usize].generation.load(Ordering::SeqCst)
+        self.counters[entry_type].generation.load(Ordering::SeqCst)
     }
 
     fn slot(&self, key: &CacheKey) -> Slot {
@@ -204,7 +203,7 @@ impl Memory {
     }
 
     fn place(&self, slot: Slot, entry: CacheEntry) {
-        self.counters[slot.key.entry_type as usize].entries.fetch_add(1, Ordering::Relaxed);
+        self.counters[slot.key.entry_type].entries.fetch_add(1, Ordering::Relaxed);
         self.entries.insert(slot, entry);
         self.note_peak();
     }
@@ -221,8 +220,8 @@ impl Memory {
 
 impl Drop for Clearing {
     fn drop(&mut self) {
-        for entry_type in self.kinds {
-            self.counters[*entry_type as usize].clearing.fetch_sub(1, Ordering::SeqCst);
+        for entry_type in types_of(self.entry_type) {
+            self.counters[entry_type].clearing.fetch_sub(1, Ordering::SeqCst);
         }
     }
 }
@@ -302,10 +301,14 @@ mod tests {
         assert!(memory.bytes() <= 100_000, "{}", memory.bytes());
         assert!(memory.peak_bytes() >= memory.bytes());
         let kept = memory.bytes() / (550 + ENTRY_OVERHEAD_BYTES);
-        assert_eq!(memory.entries(), [0, 0, kept, 0]);
+        assert_eq!(memory.entries(), PerType::from([(EntryType::Chat, kept)]));
         assert_eq!(memory.evictions(), 5_000 - kept);
         memory.insert(&key(EntryType::Chat, 4_999), entry(550, HOUR));
-        assert_eq!((memory.bytes(), memory.entries()[2]), (kept * 1_000, kept), "replaced, not added");
+        assert_eq!(
+            (memory.bytes(), memory.entries()[EntryType::Chat]),
+            (kept * 1_000, kept),
+            "replaced, not added"
+        );
     }
 
     #[test]
@@ -329,10 +332,10 @@ mod tests {
 
         memory.promote(&memory.before_reading(), &chat, entry(1, HOUR));
         assert!(memory.get(&chat).is_some());
-        assert_eq!(memory.entries(), [0, 0, 1, 1]);
+        assert_eq!(memory.entries(), PerType::from([(EntryType::Chat, 1), (EntryType::Vision, 1)]));
         drop(memory.start_clearing(None));
         assert_eq!(memory.sweep().len(), 2);
-        assert_eq!((memory.bytes(), memory.entries()), (0, [0; 4]));
+        assert_eq!((memory.bytes(), memory.entries()), (0, PerType::default()));
     }
 
     #[test]

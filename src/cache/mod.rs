@@ -202,7 +202,7 @@ impl Cache {
         if let Some((events, cache_status)) =
             self.shared.store.get_now(&key).and_then(|entry| replay(&entry, cache_control))
         {
-            self.shared.metrics.cache.hit(key.entry_type.as_str());
+            self.shared.metrics.cache.hit(key.entry_type);
             return Ok((Box::pin(stream::iter(events.into_iter().map(Ok))), cache_status));
         }
         let (reader, leads) = self.join_or_start(key, cache_control, generate);
@@ -212,9 +212,9 @@ impl Cache {
             _ => CacheStatus::Collapsed,
         };
         match cache_status {
-            CacheStatus::Hit { .. } => self.shared.metrics.cache.hit(key.entry_type.as_str()),
-            CacheStatus::Collapsed => self.shared.metrics.cache.collapsed(key.entry_type.as_str()),
-            _ => self.shared.metrics.cache.missed(key.entry_type.as_str()),
+            CacheStatus::Hit { .. } => self.shared.metrics.cache.hit(key.entry_type),
+            CacheStatus::Collapsed => self.shared.metrics.cache.collapsed(key.entry_type),
+            _ => self.shared.metrics.cache.missed(key.entry_type),
         }
         Ok((Box::pin(reader), cache_status))
     }
@@ -308,7 +308,7 @@ where
 
 fn keep(shared: &Shared, key: CacheKey, value: Bytes, ttl: Duration) {
     shared.store.put(key, value, ttl);
-    shared.metrics.cache.stored(key.entry_type.as_str());
+    shared.metrics.cache.stored(key.entry_type);
 }
 
 /// The events of an entry that may be used.

@@ -178,8 +178,8 @@ impl Store for Sqlite {
             ..CacheStats::default()
         };
         if let Some(disk) = &self.disk {
-            for (entries, on_disk) in stats.entries.iter_mut().zip(disk.disk_status.entries()) {
-                *entries = on_disk.max(*entries);
+            for (entry_type, on_disk) in disk.disk_status.entries().iter() {
+                stats.entries[entry_type] = stats.entries[entry_type].max(*on_disk);
             }
             // What leaves memory is still in the file.
             stats.evictions = disk.disk_status.evictions.load(Ordering::Relaxed);

@@ -9,29 +9,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::error::Result;
-
-/// Type of a cached answer: the prefix of its key, and the label of its metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum EntryType {
-    Embedding,
-    Inference,
-    Chat,
-    Vision,
-}
-
-impl EntryType {
-    pub const ALL: [Self; 4] = [Self::Embedding, Self::Inference, Self::Chat, Self::Vision];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Embedding => "embedding",
-            Self::Inference => "inference",
-            Self::Chat => "chat",
-            Self::Vision => "vision",
-        }
-    }
-}
+pub use crate::types::EntryType;
+use crate::{error::Result, types::PerType};
 
 /// Where an entry is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +39,7 @@ pub struct CacheEntry {
 /// Contents and health of a store.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CacheStats {
-    /// Entries by kind, in the order of `EntryType::ALL`.
-    pub entries: [u64; EntryType::ALL.len()],
+    pub entries: PerType<u64>,
     /// Bytes in this process's memory, and the most there have been.
     pub memory_bytes: u64,
     pub memory_peak_bytes: u64,

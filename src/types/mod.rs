@@ -6,6 +6,7 @@ mod cache_status;
 mod chat;
 mod control_tokens;
 mod embed;
+mod entry_type;
 mod image;
 mod json_text;
 mod keep_alive;
@@ -25,6 +26,7 @@ pub use chat::{
 };
 pub use control_tokens::ControlTokens;
 pub use embed::{EmbedReply, EmbedRequest};
+pub use entry_type::{EntryType, PerType};
 pub use json_text::JsonText;
 pub use keep_alive::KeepAlive;
 pub use key_id::KeyId;

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use simpleton::cache::{EntryType, Redis, Store};
+use simpleton::{
+    cache::{EntryType, Redis, Store},
+    types::PerType,
+};
 
 use crate::server::{HOUR, Server, eventually, finds, get, get_now, key, name, open, put, written};
 
@@ -164,7 +167,7 @@ async fn the_holdings_are_those_of_our_keys() {
     eventually("all are in Redis", || server.cli(&["dbsize"]) == "202").await;
     let start = Instant::now();
     let mut stats = store.stats().await;
-    while stats.entries != [200, 0, 0, 1] {
+    while stats.entries != PerType::from([(EntryType::Embedding, 200), (EntryType::Vision, 1)]) {
         assert!(start.elapsed() < Duration::from_secs(2), "{stats:?}");
         stats = store.stats().await;
     }
@@ -175,7 +178,7 @@ async fn the_holdings_are_those_of_our_keys() {
 
     store.clear(None).await.unwrap();
     let stats = store.stats().await;
-    assert_eq!((stats.entries, stats.stored_bytes), ([0; 4], 0), "a clear is seen at once");
+    assert_eq!((stats.entries, stats.stored_bytes), (PerType::default(), 0), "a clear is seen at once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,14 +10,17 @@ use super::{
     connection::{BACKGROUND_TIMEOUT, Connection, is_broken, with_timeout},
     format::PREFIX,
 };
-use crate::cache::{memory::types_of, store::EntryType};
+use crate::{
+    cache::{memory::types_of, store::EntryType},
+    types::PerType,
+};
 
 type Marker = Vec<u8>;
 
 /// The traces that were there when this process last looked.
 #[derive(Default)]
 pub(super) struct ClearMarkers {
-    seen: Mutex<[Option<Marker>; EntryType::ALL.len()]>,
+    seen: Mutex<PerType<Option<Marker>>>,
 }
 
 impl ClearMarkers {
@@ -34,9 +37,9 @@ impl ClearMarkers {
         for entry_type in types_of(entry_type) {
             let marker = random();
             let mut set = cmd("SET");
-            set.arg(name(*entry_type)).arg(&marker);
+            set.arg(name(entry_type)).arg(&marker);
             match with_timeout(BACKGROUND_TIMEOUT, connection.run::<()>(&set)).await {
-                Ok(()) => self.seen()[*entry_type as usize] = Some(marker),
+                Ok(()) => self.seen()[entry_type] = Some(marker),
                 Err(error) if is_broken(&error) => return Err(error),
                 Err(error) => tracing::debug!(%error, "cache: clearing could not be recorded in Redis"),
             }
@@ -60,10 +63,10 @@ impl ClearMarkers {
             Err(_) => return Ok(Vec::new()),
         };
         let mut cleared = Vec::new();
-        for (entry_type, (seen, marker)) in EntryType::ALL.into_iter().zip(self.seen().iter_mut().zip(found))
-        {
-            if marker.is_some() && *seen != marker {
-                *seen = marker;
+        let mut seen = self.seen();
+        for (entry_type, marker) in EntryType::ALL.into_iter().zip(found) {
+            if marker.is_some() && seen[entry_type] != marker {
+                seen[entry_type] = marker;
                 cleared.push(entry_type);
             }
         }
@@ -71,7 +74,7 @@ impl ClearMarkers {
     }
 
     /// A list of whole values whoever panicked while holding it.
-    fn seen(&self) -> MutexGuard<'_, [Option<Marker>; EntryType::ALL.len()]> {
+    fn seen(&self) -> MutexGuard<'_, PerType<Option<Marker>>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,7 +7,10 @@ use super::{
     connection::{BACKGROUND_TIMEOUT, Connection, Node, with_timeout},
     format::{entry_type_of, pattern},
 };
-use crate::cache::{memory::types_of, store::EntryType};
+use crate::{
+    cache::{memory::types_of, store::EntryType},
+    types::PerType,
+};
 
 /// Keys looked at in one step: well under a millisecond of the server's time.
 const STEP: usize = 1_000;
@@ -17,8 +20,7 @@ const SAMPLES: u64 = 64;
 /// Counts of our entries in Redis.
 #[derive(Clone, Copy, Default)]
 pub(super) struct KeyspaceStats {
-    /// By kind, in the order of `EntryType::ALL`.
-    pub(super) entries: [u64; EntryType::ALL.len()],
+    pub(super) entries: PerType<u64>,
     /// Bytes they take in Redis, their names and its own book-keeping included (`MEMORY USAGE`);
     /// estimated from a sample when there are many.
     pub(super) bytes: u64,
@@ -29,7 +31,7 @@ pub(super) async fn remove(connection: &mut Connection, entry_type: Option<Entry
     let mut removed = 0;
     for entry_type in types_of(entry_type) {
         for node in connection.nodes().await? {
-            let mut walk = Walk::new(node, Some(*entry_type));
+            let mut walk = Walk::new(node, Some(entry_type));
             while let Some(names) = walk.step(connection).await? {
                 if names.is_empty() {
                     continue;
@@ -46,19 +48,19 @@ pub(super) async fn remove(connection: &mut Connection, entry_type: Option<Entry
 
 /// Counts all entries of ours. A key that moves while Redis grows its table may be counted twice.
 pub(super) async fn count(connection: &mut Connection) -> RedisResult<KeyspaceStats> {
-    let mut entries = [0; EntryType::ALL.len()];
-    let mut samples = [Sample::default(); EntryType::ALL.len()];
+    let mut entries = PerType::<u64>::default();
+    let mut samples = PerType::<Sample>::default();
     for node in connection.nodes().await? {
         let mut walk = Walk::new(node, None);
         while let Some(names) = walk.step(connection).await? {
             for name in names {
                 let Some(entry_type) = entry_type_of(&name) else { continue };
-                entries[entry_type as usize] += 1;
-                samples[entry_type as usize].take(connection, &name).await?;
+                entries[entry_type] += 1;
+                samples[entry_type].take(connection, &name).await?;
             }
         }
     }
-    let bytes = entries.iter().zip(&samples).map(|(entries, sample)| sample.scaled_to(*entries)).sum();
+    let bytes = samples.iter().map(|(entry_type, sample)| sample.scaled_to(entries[entry_type])).sum();
     Ok(KeyspaceStats { entries, bytes })
 }
 

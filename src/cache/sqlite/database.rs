@@ -11,7 +11,7 @@ use super::{
     readers::Readers,
     rows::{checksum, damaged, kind_number, millis, read_kind},
 };
-use crate::sqlite::SqliteFile;
+use crate::{sqlite::SqliteFile, types::PerType};
 
 /// An entry is there while its era is its kind's: a clear begins the next era, which changes one row,
 /// and what it leaves behind is removed later. `used` counts uses instead of telling a time, so that
@@ -69,7 +69,7 @@ pub(super) struct Database {
 #[derive(Default)]
 pub(super) struct Contents {
     /// Entries by kind, expired ones included, cleared ones not.
-    pub(super) entries: [u64; EntryType::ALL.len()],
+    pub(super) entries: PerType<u64>,
     /// The highest use number.
     pub(super) last_use: i64,
 }
@@ -86,14 +86,14 @@ pub(super) struct Batch {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Change {
     /// Entries more or less, by kind.
-    pub(super) entries: [i64; EntryType::ALL.len()],
+    pub(super) entries: PerType<i64>,
     /// Entries that could still have been served.
     pub(super) evicted: u64,
 }
 
 impl Change {
     pub(super) fn is_none(&self) -> bool {
-        self.entries.iter().all(|entries| *entries == 0)
+        self.entries == PerType::default()
     }
 }
 
@@ -125,7 +125,7 @@ impl Database {
         for (key, entry) in &batch.entries {
             let number = next_use();
             if upsert(&mut transaction, key, entry, number).await? == number {
-                change.entries[key.entry_type as usize] += 1;
+                change.entries[key.entry_type] += 1;
             }
         }
         transaction.commit().await?;
@@ -271,7 +271,7 @@ pub(super) async fn contents(connection: &mut SqliteConnection) -> sqlx::Result<
     )
     .fetch_all(&mut *connection);
     for row in counts.await? {
-        contents.entries[read_kind(&row, 0)? as usize] = count(row.try_get(1)?);
+        contents.entries[read_kind(&row, 0)?] = count(row.try_get(1)?);
     }
     // Ids are use numbers too: that of the entry's first.
     let last = "SELECT max(ifnull((SELECT max(used) FROM entry), 0), ifnull((SELECT max(id) FROM entry), 0))";
@@ -323,7 +323,7 @@ async fn evict(connection: &mut SqliteConnection, change: &mut Change) -> sqlx::
     for row in &rows {
         // What was cleared is no longer counted.
         if row.try_get::<bool, _>(2)? {
-            change.entries[read_kind(row, 0)? as usize] -= 1;
+            change.entries[read_kind(row, 0)?] -= 1;
             change.evicted += u64::from(row.try_get::<i64, _>(1)? > now);
         }
     }
@@ -333,7 +333,7 @@ async fn evict(connection: &mut SqliteConnection, change: &mut Change) -> sqlx::
 fn count_removed(rows: &[SqliteRow]) -> sqlx::Result<Change> {
     let mut change = Change::default();
     for row in rows {
-        change.entries[read_kind(row, 0)? as usize] -= 1;
+        change.entries[read_kind(row, 0)?] -= 1;
     }
     Ok(change)
 }

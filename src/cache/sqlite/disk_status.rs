@@ -16,7 +16,7 @@ use super::{
     filter::Filter,
     readers::Readers,
 };
-use crate::sqlite::Fault;
+use crate::{sqlite::Fault, types::PerType};
 
 /// How long a request waits for the disk before it goes on without the cache.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
@@ -76,7 +76,7 @@ impl Opening {
 pub(super) struct DiskStatus {
     health: watch::Sender<Health>,
     opening: watch::Sender<Option<Opening>>,
-    entries: [AtomicI64; EntryType::ALL.len()],
+    entries: PerType<AtomicI64>,
     /// The last number given to a use of an entry; never less than any in the file.
     uses: AtomicI64,
     pub(super) evictions: AtomicU64,
@@ -93,7 +93,7 @@ impl DiskStatus {
         Self {
             health: watch::Sender::new(Health::Available),
             opening: watch::Sender::new(None),
-            entries: Default::default(),
+            entries: PerType::default(),
             uses: AtomicI64::new(0),
             evictions: AtomicU64::new(0),
             errors: AtomicU64::new(0),
@@ -155,35 +155,35 @@ impl DiskStatus {
     /// Whether an entry last used at `used` is old enough that using it again is worth a write:
     /// half of all entries have to be younger.
     pub(super) fn is_old(&self, used: i64) -> bool {
-        let entries: u64 = self.entries().iter().sum();
+        let entries: u64 = self.entries().sum();
         let younger = self.uses.load(Ordering::Relaxed).saturating_sub(used);
         u64::try_from(younger).is_ok_and(|younger| younger > entries / 2)
     }
 
     /// Takes over what has been counted in the file.
     pub(super) fn opened(&self, contents: &Contents) {
-        for (count, entries) in self.entries.iter().zip(contents.entries) {
-            count.store(entries.cast_signed(), Ordering::Relaxed);
+        for (entry_type, entries) in contents.entries.iter() {
+            self.entries[entry_type].store(entries.cast_signed(), Ordering::Relaxed);
         }
         self.uses.fetch_max(contents.last_use, Ordering::Relaxed);
     }
 
     /// Nothing of this kind is there any more.
     pub(super) fn cleared(&self, entry_type: EntryType) {
-        self.entries[entry_type as usize].store(0, Ordering::Relaxed);
+        self.entries[entry_type].store(0, Ordering::Relaxed);
     }
 
     pub(super) fn changed(&self, change: &Change) {
-        for (count, change) in self.entries.iter().zip(change.entries) {
-            count.fetch_add(change, Ordering::Relaxed);
+        for (entry_type, change) in change.entries.iter() {
+            self.entries[entry_type].fetch_add(*change, Ordering::Relaxed);
         }
         self.evictions.fetch_add(change.evicted, Ordering::Relaxed);
     }
 
     /// Rows by kind, those included that are over and not yet removed.
-    pub(super) fn entries(&self) -> [u64; EntryType::ALL.len()] {
-        EntryType::ALL.map(|entry_type| {
-            let count = self.entries[entry_type as usize].load(Ordering::Relaxed);
+    pub(super) fn entries(&self) -> PerType<u64> {
+        PerType::new(|entry_type| {
+            let count = self.entries[entry_type].load(Ordering::Relaxed);
             u64::try_from(count).unwrap_or(0)
         })
     }

@@ -8,6 +8,7 @@ use std::{fs, path::PathBuf, sync::atomic::Ordering, time::Instant};
 use tempfile::TempDir;
 
 use super::*;
+use crate::types::PerType;
 
 const MB: u64 = 1 << 20;
 const HOUR: Duration = Duration::from_secs(3600);
@@ -81,7 +82,7 @@ async fn an_entry_is_found_at_once_and_after_a_restart() {
     store.put(chat, value(2, 5_000), HOUR);
     let store = reopen(&folder, store).await;
     assert_eq!(get(&store, chat).await, Some(value(2, 5_000)), "replaced");
-    assert_eq!(store.stats().await.entries, [0, 0, 1, 0]);
+    assert_eq!(store.stats().await.entries, PerType::from([(EntryType::Chat, 1)]));
 }
 
 #[tokio::test]
@@ -124,11 +125,11 @@ async fn what_is_over_is_not_found_and_leaves_the_file() {
     until("it is over", async || store.get_now(&short).is_none()).await;
     settle(&store).await;
     assert_eq!(get(&store, short).await, None, "not from the file either");
-    assert_eq!(store.stats().await.entries[2], 2, "still a row");
+    assert_eq!(store.stats().await.entries[EntryType::Chat], 2, "still a row");
 
     // Upkeep comes right after a start.
     let store = reopen(&folder, store).await;
-    until("the row is gone", async || store.stats().await.entries[2] == 1).await;
+    until("the row is gone", async || store.stats().await.entries[EntryType::Chat] == 1).await;
     assert!(get(&store, long).await.is_some());
     assert_eq!(store.stats().await.evictions, 0, "no eviction");
 }
@@ -149,7 +150,7 @@ async fn an_entry_from_the_future_waits_until_the_clock_is_right() {
     assert!(get(&store, near).await.is_some() && get(&store, far).await.is_none());
     let store = reopen(&folder, store).await;
     assert!(get(&store, near).await.is_some() && get(&store, far).await.is_none());
-    assert_eq!(store.stats().await.entries[2], 2, "kept");
+    assert_eq!(store.stats().await.entries[EntryType::Chat], 2, "kept");
     store.put(far, value(9, 10), HOUR);
     let store = reopen(&folder, store).await;
     assert_eq!(get(&store, far).await, Some(value(9, 10)), "a new one takes its place");
@@ -181,7 +182,7 @@ async fn what_is_written_survives_a_kill() {
             "{number}"
         );
     }
-    assert_eq!(survivor.stats().await.entries, [0, 0, 500, 0]);
+    assert_eq!(survivor.stats().await.entries, PerType::from([(EntryType::Chat, 500)]));
     assert!(set_aside(&killed).is_empty());
 }
 
@@ -213,7 +214,7 @@ async fn memory_and_disk_stay_within_their_bounds() {
     settle(&store).await;
     let stats = store.stats().await;
     assert!(stats.memory_peak_bytes <= memory_bytes + MB, "{}", stats.memory_peak_bytes);
-    let rows: u64 = stats.entries.iter().sum();
+    let rows: u64 = stats.entries.sum();
     assert_eq!(rows + stats.evictions, 20_002, "{stats:?}");
     assert!(rows > 2_000 && stats.stored_bytes > disk_bytes / 2, "{stats:?}");
     store.memory.remove(&lost);
@@ -251,7 +252,7 @@ async fn a_clear_reaches_memory_file_and_queue() {
     assert_eq!(store.clear(Some(EntryType::Chat)).await.expect("cleared"), 1_500);
     assert_eq!(store.clear(Some(EntryType::Chat)).await.expect("cleared"), 0);
     store.put(key(EntryType::Chat, 1), value(7, 100), HOUR);
-    assert_eq!(store.stats().await.entries[3], 1_000, "no other kind");
+    assert_eq!(store.stats().await.entries[EntryType::Vision], 1_000, "no other kind");
 
     let store = reopen(&folder, store).await;
     for number in [0, 499, 500, 999, 1_000, 1_499] {
@@ -265,7 +266,7 @@ async fn a_clear_reaches_memory_file_and_queue() {
     store.put(key(EntryType::Inference, 1), value(1, 100), HOUR);
     assert_eq!(get(&store, key(EntryType::Vision, 3)).await, None);
     let store = reopen(&folder, store).await;
-    assert_eq!(store.stats().await.entries, [0, 1, 0, 0]);
+    assert_eq!(store.stats().await.entries, PerType::from([(EntryType::Inference, 1)]));
     assert!(store.stats().await.stored_bytes < MB);
 }
 
@@ -307,7 +308,7 @@ async fn many_at_once_see_whole_entries_and_no_cleared_one() {
     }
     let keys: Vec<CacheKey> = (0..8_000).map(|number| key(EntryType::Chat, number)).collect();
     assert!(store.get(&keys).await.iter().all(Option::is_none));
-    assert_eq!(store.stats().await.entries, [0; 4]);
+    assert_eq!(store.stats().await.entries, PerType::default());
     assert_eq!(store.stats().await.errors, 0);
 }
 

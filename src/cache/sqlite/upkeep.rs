@@ -51,7 +51,7 @@ impl Writer {
     async fn learn_some(&mut self) -> sqlx::Result<bool> {
         let wanting = self.filters.are_wanting();
         let Some(database) = self.database.as_mut().filter(|_| wanting) else { return Ok(false) };
-        let entries = self.disk_status.entries().iter().sum();
+        let entries = self.disk_status.entries().sum();
         let hashes = database.hashes_after(self.filters.read_after(entries)).await?;
         self.filters.have_read(&hashes);
         if hashes.is_empty() {

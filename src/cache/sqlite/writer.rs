@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     super::{
-        memory::{ENTRY_OVERHEAD_BYTES, types_of},
+        memory::ENTRY_OVERHEAD_BYTES,
         store::{CacheEntry, CacheKey, EntryType},
     },
     database::{Batch, Contents, Database},
@@ -265,7 +265,7 @@ impl Writer {
             self.open_file().await?;
         }
         let Some(database) = &mut self.database else { return Err(sqlx::Error::PoolClosed) };
-        let count = database.count_distinct(types_of(Some(entry_type)), from_memory).await?;
+        let count = database.count_distinct(&[entry_type], from_memory).await?;
         database.clear(entry_type).await?;
         self.disk_status.cleared(entry_type);
         // The rows are removed and the file is made smaller without making anyone wait.
@@ -305,7 +305,7 @@ impl Writer {
     fn install(&mut self, Opened { database, contents }: Opened) {
         self.opening += 1;
         self.disk_status.opened(&contents);
-        self.filters = Filters::of_file(contents.entries.iter().sum());
+        self.filters = Filters::of_file(contents.entries.sum());
         self.next_upkeep = Instant::now();
         self.database = Some(database);
         self.publish();

@@ -96,16 +96,16 @@ impl From<CacheReport> for CacheBody {
     fn from(CacheReport { enabled, backend, stats, hits, misses }: CacheReport) -> Self {
         let rate = |hits: u64, misses: u64| percent(hits, hits + misses);
         let megabytes = |bytes: u64| bytes as f64 / (1024.0 * 1024.0);
-        let by_type = EntryType::ALL.into_iter().enumerate().map(|(at, entry_type)| {
-            let (keys, hits, misses) = (stats.entries[at], hits[at], misses[at]);
+        let by_type = EntryType::ALL.into_iter().map(|entry_type| {
+            let (keys, hits, misses) = (stats.entries[entry_type], hits[entry_type], misses[entry_type]);
             (entry_type.as_str(), TypeBody { keys, hits, misses, hit_rate: rate(hits, misses) })
         });
-        let (all_hits, all_misses) = (hits.iter().sum(), misses.iter().sum());
+        let (all_hits, all_misses) = (hits.sum(), misses.sum());
         Self {
             by_type: by_type.collect(),
             enabled,
             backend,
-            total_keys: stats.entries.iter().sum(),
+            total_keys: stats.entries.sum(),
             hits: all_hits,
             misses: all_misses,
             hit_rate: rate(all_hits, all_misses),

@@ -41,11 +41,10 @@ const METRICS: [(&str, Read); 15] = [
     ("completion_tokens", |aggregates| Some(aggregates.tokens().completion_tokens as f64)),
     ("p50_time_to_first_token", |aggregates| of(&first_token(aggregates), |all| all.quantile(0.5))),
     ("p95_time_to_first_token", |aggregates| of(&first_token(aggregates), |all| all.quantile(0.95))),
-    ("cache_hits", |aggregates| Some(aggregates.cache_hits.iter().sum::<u64>() as f64)),
-    ("cache_misses", |aggregates| Some(aggregates.cache_misses.iter().sum::<u64>() as f64)),
+    ("cache_hits", |aggregates| Some(aggregates.cache_hits.sum() as f64)),
+    ("cache_misses", |aggregates| Some(aggregates.cache_misses.sum() as f64)),
     ("cache_hit_rate", |aggregates| {
-        let (hits, misses): (u64, u64) =
-            (aggregates.cache_hits.iter().sum(), aggregates.cache_misses.iter().sum());
+        let (hits, misses): (u64, u64) = (aggregates.cache_hits.sum(), aggregates.cache_misses.sum());
         share(hits, hits + misses)
     }),
     ("unauthenticated", |aggregates| Some(aggregates.unauthenticated.values().sum::<u64>() as f64)),

@@ -212,14 +212,14 @@ impl From<&EndpointAggregates> for EndpointBody {
 
 impl LookupStatsBody {
     fn new(aggregates: &Aggregates) -> Self {
-        let by_type = EntryType::ALL.into_iter().enumerate().map(|(at, kind)| {
-            let (hits, misses) = (aggregates.cache_hits[at], aggregates.cache_misses[at]);
-            (kind.as_str(), LookupsBody { hits, misses, hit_rate: percent(hits, hits + misses) })
+        let by_type = EntryType::ALL.into_iter().map(|entry_type| {
+            let (hits, misses) = (aggregates.cache_hits[entry_type], aggregates.cache_misses[entry_type]);
+            (entry_type.as_str(), LookupsBody { hits, misses, hit_rate: percent(hits, hits + misses) })
         });
         Self {
             by_type: by_type.collect(),
-            hits: aggregates.cache_hits.iter().sum(),
-            misses: aggregates.cache_misses.iter().sum(),
+            hits: aggregates.cache_hits.sum(),
+            misses: aggregates.cache_misses.sum(),
             hit_rate: aggregates.hit_rate(),
         }
     }

@@ -5,6 +5,7 @@
 mod durations;
 mod failures;
 mod pending;
+mod stored;
 mod totals;
 mod window;
 
@@ -30,6 +31,7 @@ use super::{
     record::{ModelCall, RequestRecord},
     sink::Sink,
 };
+use crate::types::PerType;
 
 /// The wall clock; tests have one of their own.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -48,8 +50,8 @@ struct State {
     before: Vec<(Second, Recent)>,
     pending: Pending,
     /// Lookups of the cache that have been added up.
-    hits: [u64; 4],
-    misses: [u64; 4],
+    hits: PerType<u64>,
+    misses: PerType<u64>,
 }
 
 impl Aggregator {
@@ -63,8 +65,8 @@ impl Aggregator {
             window: SlidingWindow::new(),
             before: Vec::new(),
             pending: Pending::default(),
-            hits: [0; 4],
-            misses: [0; 4],
+            hits: PerType::default(),
+            misses: PerType::default(),
         };
         Self { began: Instant::now(), clock, http, cache, state: Mutex::new(state) }
     }
@@ -143,15 +145,16 @@ impl Aggregator {
 }
 
 impl State {
-    fn add_lookups(&mut self, (hits, misses): ([u64; 4], [u64; 4]), minute: Minute, second: Second) {
+    fn add_lookups(&mut self, (hits, misses): (PerType<u64>, PerType<u64>), minute: Minute, second: Second) {
         if (hits, misses) == (self.hits, self.misses) {
             return;
         }
-        let since =
-            |now: [u64; 4], then: [u64; 4]| std::array::from_fn(|at| now[at].saturating_sub(then[at]));
+        let since = |now: PerType<u64>, then: PerType<u64>| {
+            PerType::new(|entry_type| now[entry_type].saturating_sub(then[entry_type]))
+        };
         let (new_hits, new_misses) = (since(hits, self.hits), since(misses, self.misses));
         self.pending.aggregates(minute).lookups(new_hits, new_misses);
-        let (cache_hits, cache_misses) = (new_hits.iter().sum(), new_misses.iter().sum());
+        let (cache_hits, cache_misses) = (new_hits.sum(), new_misses.sum());
         self.window.add(second, &Recent { cache_hits, cache_misses, ..Recent::default() });
         (self.hits, self.misses) = (hits, misses);
     }

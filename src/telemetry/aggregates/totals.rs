@@ -11,13 +11,10 @@ use crate::{
         labels::{CLIENT_CLOSED, CLIENT_CLOSED_STATUS, Purpose},
         record::{ModelCall, Outcome, RequestRecord},
     },
-    types::Usage,
+    types::{PerType, Usage},
 };
 
-/// Raised whenever older bytes cannot be read any more.
-const FORM: u8 = 1;
-
-type Name = Cow<'static, str>;
+pub(super) type Name = Cow<'static, str>;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Aggregates {
@@ -26,9 +23,8 @@ pub struct Aggregates {
     pub models: BTreeMap<Name, ModelAggregates>,
     /// By the key's id.
     pub keys: BTreeMap<[u8; 4], KeyAggregates>,
-    /// By type: embedding, inference, chat, vision.
-    pub cache_hits: [u64; 4],
-    pub cache_misses: [u64; 4],
+    pub cache_hits: PerType<u64>,
+    pub cache_misses: PerType<u64>,
     /// Refused requests without a valid key, by status. They are in none of the other totals.
     pub unauthenticated: BTreeMap<u16, u64>,
     /// The service's own routes, which are in none of the other figures; empty until they are set apart.
@@ -114,11 +110,9 @@ impl Aggregates {
         self.endpoints.entry((method.into(), endpoint.into())).or_default()
     }
 
-    pub(super) fn lookups(&mut self, hits: [u64; 4], misses: [u64; 4]) {
-        for at in 0..4 {
-            self.cache_hits[at] += hits[at];
-            self.cache_misses[at] += misses[at];
-        }
+    pub(super) fn lookups(&mut self, hits: PerType<u64>, misses: PerType<u64>) {
+        self.cache_hits += hits;
+        self.cache_misses += misses;
     }
 
     /// Sets the service's own routes apart, which rows of the file hold together with the others.
@@ -145,15 +139,6 @@ impl Aggregates {
         for (status, count) in &other.unauthenticated {
             *self.unauthenticated.entry(*status).or_default() += count;
         }
-    }
-
-    pub fn to_bytes(&self) -> Vec<u8> {
-        postcard::to_extend(self, vec![FORM]).expect("figures are plain data, and a Vec takes them all")
-    }
-
-    /// None when these bytes are no figures.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        postcard::from_bytes(bytes.strip_prefix(&[FORM])?).ok()
     }
 
     /// The durations of all requests.
@@ -188,8 +173,8 @@ impl Aggregates {
 
     /// Percent of hits among hits and misses of the cache.
     pub fn hit_rate(&self) -> f64 {
-        let hits = self.cache_hits.iter().sum();
-        percent(hits, hits + self.cache_misses.iter().sum::<u64>())
+        let hits = self.cache_hits.sum();
+        percent(hits, hits + self.cache_misses.sum())
     }
 
     /// Read and written by all models.
@@ -248,26 +233,5 @@ impl KeyAggregates {
         self.bytes_in += bytes_in;
         self.bytes_out += bytes_out;
         self.tokens += *tokens;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sums_from_a_file_stop_at_the_largest_number() {
-        let tokens = Usage { prompt_tokens: u64::MAX, completion_tokens: 1 };
-        let model = ModelAggregates { tokens, ..ModelAggregates::default() };
-        let mut aggregates = Aggregates { models: [("m".into(), model)].into(), ..Aggregates::default() };
-        aggregates.merge(&Aggregates::from_bytes(&aggregates.to_bytes()).expect("what was written"));
-        assert_eq!(aggregates.tokens(), Usage { prompt_tokens: u64::MAX, completion_tokens: 2 });
-    }
-
-    #[test]
-    fn files_of_before_open() {
-        let tokens = Usage { prompt_tokens: 5, completion_tokens: 6 };
-        let key = KeyAggregates { requests: 1, errors: 2, bytes_in: 3, bytes_out: 4, tokens };
-        assert_eq!(postcard::to_allocvec(&key).expect("plain data"), [1, 2, 3, 4, 5, 6]);
     }
 }

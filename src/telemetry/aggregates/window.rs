@@ -64,8 +64,8 @@ impl Recent {
             failures: aggregates.failures(),
             duration: Duration::try_from_secs_f64(aggregates.durations().sum()).unwrap_or(Duration::MAX),
             tokens: aggregates.tokens(),
-            cache_hits: aggregates.cache_hits.iter().sum(),
-            cache_misses: aggregates.cache_misses.iter().sum(),
+            cache_hits: aggregates.cache_hits.sum(),
+            cache_misses: aggregates.cache_misses.sum(),
         }
     }
 

@@ -3,59 +3,49 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::gauges::Gauges;
-use crate::telemetry::text::Exposition;
-
-const TYPES: [&str; 4] = ["embedding", "inference", "chat", "vision"];
+use crate::{
+    telemetry::text::Exposition,
+    types::{EntryType, PerType},
+};
 
 #[derive(Default)]
 pub struct CacheMetrics {
-    hits: ByType,
-    misses: ByType,
-    collapsed: ByType,
-    stores: ByType,
+    hits: PerType<AtomicU64>,
+    misses: PerType<AtomicU64>,
+    collapsed: PerType<AtomicU64>,
+    stores: PerType<AtomicU64>,
 }
 
-#[derive(Default)]
-struct ByType([AtomicU64; TYPES.len()]);
-
-impl ByType {
-    fn add(&self, kind: &str) {
-        if let Some(at) = TYPES.iter().position(|known| *known == kind) {
-            self.0[at].fetch_add(1, Relaxed);
-        }
-    }
-
-    fn counts(&self) -> [u64; TYPES.len()] {
-        std::array::from_fn(|at| self.0[at].load(Relaxed))
-    }
+fn counts(counters: &PerType<AtomicU64>) -> PerType<u64> {
+    PerType::new(|entry_type| counters[entry_type].load(Relaxed))
 }
 
 impl CacheMetrics {
-    pub fn hit(&self, kind: &str) {
-        self.hits.add(kind);
+    pub fn hit(&self, entry_type: EntryType) {
+        self.hits[entry_type].fetch_add(1, Relaxed);
     }
 
     /// Not known: the backend is asked.
-    pub fn missed(&self, kind: &str) {
-        self.misses.add(kind);
+    pub fn missed(&self, entry_type: EntryType) {
+        self.misses[entry_type].fetch_add(1, Relaxed);
     }
 
     /// Not known, but somebody else is already asking the backend.
-    pub fn collapsed(&self, kind: &str) {
-        self.collapsed.add(kind);
+    pub fn collapsed(&self, entry_type: EntryType) {
+        self.collapsed[entry_type].fetch_add(1, Relaxed);
     }
 
-    pub fn stored(&self, kind: &str) {
-        self.stores.add(kind);
+    pub fn stored(&self, entry_type: EntryType) {
+        self.stores[entry_type].fetch_add(1, Relaxed);
     }
 
-    /// Hits and misses so far, each in the order embedding, inference, chat, vision.
-    pub fn lookups(&self) -> ([u64; TYPES.len()], [u64; TYPES.len()]) {
-        (self.hits.counts(), self.misses.counts())
+    /// Hits and misses so far.
+    pub fn lookups(&self) -> (PerType<u64>, PerType<u64>) {
+        (counts(&self.hits), counts(&self.misses))
     }
 
     pub(super) fn render(&self, out: &mut Exposition, gauges: &Gauges) {
-        for (name, help, counts) in [
+        for (name, help, counters) in [
             ("simpleton_cache_hits_total", "Cache hits.", &self.hits),
             ("simpleton_cache_misses_total", "Cache misses.", &self.misses),
             (
@@ -66,13 +56,13 @@ impl CacheMetrics {
             ("simpleton_cache_stores_total", "Entries stored in the cache.", &self.stores),
         ] {
             out.family(name, "counter", help);
-            for (kind, count) in TYPES.iter().zip(counts.counts()) {
-                out.sample(name, &[("cache_type", kind)], count as f64);
+            for (entry_type, count) in counters.iter() {
+                out.sample(name, &[("cache_type", entry_type.as_str())], count.load(Relaxed) as f64);
             }
         }
         out.family("simpleton_cache_entries", "gauge", "Entries in the cache.");
-        for (kind, count) in TYPES.iter().zip(gauges.cache_entries) {
-            out.sample("simpleton_cache_entries", &[("cache_type", kind)], count as f64);
+        for (entry_type, count) in gauges.cache_entries.iter() {
+            out.sample("simpleton_cache_entries", &[("cache_type", entry_type.as_str())], *count as f64);
         }
         for (name, kind, help, value) in [
             (

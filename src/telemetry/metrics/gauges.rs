@@ -1,10 +1,11 @@
 //! Gauges that are measured at each scrape; `app/` fills them in.
 
+use crate::types::PerType;
+
 /// Gauges measured at each scrape.
 #[derive(Clone, Debug, Default)]
 pub struct Gauges {
-    /// By type: embedding, inference, chat, vision.
-    pub cache_entries: [u64; 4],
+    pub cache_entries: PerType<u64>,
     pub cache_memory_bytes: u64,
     pub cache_stored_bytes: u64,
     pub cache_evictions: u64,
