@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     model_slot::{Failure, Key, ModelSlot},
-    pool::{Shared, Table},
+    state::{Shared, Table},
 };
 use crate::error::Kind;
 

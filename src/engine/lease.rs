@@ -13,10 +13,11 @@ use tokio::{
 };
 
 use super::{
+    life::{Standing, lease_or_start},
     model_slot::{ChildState, Running},
-    pool::{Standing, shutting_down},
     refusals::Fingerprint,
     starts::{Begun, Suspicion},
+    state::shutting_down,
     use_guard::UseGuard,
 };
 use crate::{
@@ -63,8 +64,8 @@ impl Hold {
         let asked = Instant::now();
         let mut load = Duration::ZERO;
         loop {
-            let shared = Arc::clone(&self.use_guard.shared);
-            let (mut state, standing) = shared.life(&self.use_guard.key, &self.entry)?;
+            let (mut state, standing) =
+                lease_or_start(&self.use_guard.shared, &self.use_guard.key, &self.entry)?;
             match standing {
                 Standing::Leased(running) => {
                     self.use_guard.lease();

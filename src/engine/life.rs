@@ -15,22 +15,34 @@ use super::{
     admission::admit,
     child::{LaunchSpec, Process},
     locate, memory,
-    model_slot::{ChildState, Failure, Key, Running},
-    pool::Shared,
+    model_slot::{ChildState, Failure, Key, Life, Running},
     starts::{Starts, Suspicion},
+    state::{Shared, shutting_down},
     usage,
     watch::{Fault, Trouble, Watched, watch, watch_loading},
 };
-use crate::{error::Kind, model_store::Entry};
+use crate::{
+    error::{Error, Kind, Result},
+    model_store::Entry,
+};
 
 /// Request to start a child.
-pub(super) struct StartRequest {
-    pub(super) key: Key,
-    pub(super) entry: Arc<Entry>,
+struct StartRequest {
+    key: Key,
+    entry: Arc<Entry>,
     /// Estimated bytes.
-    pub(super) memory: u64,
-    pub(super) stop: CancellationToken,
-    pub(super) state: watch::Sender<ChildState>,
+    memory: u64,
+    stop: CancellationToken,
+    state: watch::Sender<ChildState>,
+}
+
+/// State of a model's child as a request finds it.
+pub(super) enum Standing {
+    Starting,
+    /// Ready, and may not be unloaded before the lease ends.
+    Leased(Running),
+    /// Draining: takes no more requests, until then at most.
+    Going(Option<Instant>),
 }
 
 /// How a life ended that was not ended on purpose.
@@ -40,7 +52,55 @@ struct Death {
     ran: Option<Duration>,
 }
 
-pub(super) async fn live(shared: Arc<Shared>, request: StartRequest) {
+/// Counts a lease when the model's child is ready, and starts a child when there is none. The only
+/// place that does so.
+pub(super) fn lease_or_start(
+    shared: &Arc<Shared>,
+    key: &Key,
+    entry: &Arc<Entry>,
+) -> Result<(watch::Receiver<ChildState>, Standing)> {
+    let mut table = shared.table();
+    if shared.shutdown.is_cancelled() {
+        return Err(shutting_down());
+    }
+    let Some(model_slot) = table.get_mut(key) else {
+        return Err(Error::new(Kind::Internal, "The engine lost track of a model."));
+    };
+    if let Some(life) = &model_slot.life {
+        let standing = match &*life.state.borrow() {
+            _ if life.stop.is_cancelled() => Standing::Going(None),
+            ChildState::Running(_) if life.is_draining() => Standing::Going(life.draining_until),
+            ChildState::Running(running) => {
+                model_slot.leases += 1;
+                Standing::Leased(running.clone())
+            }
+            ChildState::Starting => Standing::Starting,
+            ChildState::Ended(_) => Standing::Going(None),
+        };
+        return Ok((life.state.clone(), standing));
+    }
+    if let Some(refusal) = model_slot.crashes.refusal() {
+        return Err(refusal);
+    }
+    let (state, states) = watch::channel(ChildState::Starting);
+    let stop = shared.shutdown.child_token();
+    let memory = memory::estimate(entry, key.role(), &shared.settings);
+    model_slot.life = Some(Life {
+        name: entry.name.to_string(),
+        digest: entry.weights_digest.clone(),
+        memory,
+        admitted: false,
+        draining_until: None,
+        stop: stop.clone(),
+        state: states.clone(),
+    });
+    drop(table);
+    let request = StartRequest { key: key.clone(), entry: Arc::clone(entry), memory, stop, state };
+    shared.tasks.spawn_on(live(Arc::clone(shared), request), &shared.runtime);
+    Ok((states, Standing::Starting))
+}
+
+async fn live(shared: Arc<Shared>, request: StartRequest) {
     let starts = Arc::new(Starts::default());
     let mut death = run(&shared, &request, &starts).await.err();
     if let Some(Death { failure, ran: Some(_) }) = &mut death {

@@ -20,6 +20,7 @@ mod runtime_folder;
 mod settings;
 mod spawner;
 mod starts;
+mod state;
 mod usage;
 mod use_guard;
 mod watch;

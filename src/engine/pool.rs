@@ -1,10 +1,9 @@
 //! The engine itself: which models are loaded, who may use them, and when they go.
 
 use std::{
-    collections::HashMap,
     fmt,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    path::Path,
+    sync::{Arc, Mutex},
     time::SystemTime,
 };
 
@@ -19,12 +18,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Fingerprint, Lease, Located, Role, Settings,
     lease::Hold,
-    life::{StartRequest, live},
     locate, memory,
-    model_slot::{ChildState, Key, Life, ModelSlot, Running},
+    model_slot::{ChildState, Key, ModelSlot},
     refusals::Refusals,
     runtime_folder::RuntimeFolder,
     spawner::Spawner,
+    state::Shared,
     use_guard::UseGuard,
 };
 use crate::{
@@ -36,30 +35,6 @@ use crate::{
 /// Runs the children. Dropping it ends them soon; `stop` returns when they have ended.
 pub struct Engine {
     shared: Arc<Shared>,
-}
-
-pub(super) type Table = HashMap<Key, ModelSlot>;
-
-pub(super) struct Shared {
-    pub(super) settings: Settings,
-    pub(super) data_dir: PathBuf,
-    pub(super) model_store: ModelStore,
-    /// Bytes that all children together may take.
-    pub(super) budget: u64,
-    pub(super) folder: RuntimeFolder,
-    pub(super) spawner: Spawner,
-    pub(super) refusals: Refusals,
-    /// Never locked across an await. Entries stay: there are no more than installed models.
-    table: Mutex<Table>,
-    /// Told after every change that may let somebody go on.
-    pub(super) changed: watch::Sender<()>,
-    shutdown: CancellationToken,
-    tasks: TaskTracker,
-    /// Where children live: the runtime of the request that starts one may end before they do.
-    runtime: Handle,
-    /// The program that was found last, and when it was written.
-    located: Mutex<Option<(Located, SystemTime)>>,
-    locating: tokio::sync::Mutex<()>,
 }
 
 /// A loaded model.
@@ -259,87 +234,6 @@ fn describe(key: &Key, model_slot: &ModelSlot) -> Option<Loaded> {
         pid: running.pid,
         since: running.since,
     })
-}
-
-impl Shared {
-    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn located(&self) -> MutexGuard<'_, Option<(Located, SystemTime)>> {
-        self.located.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns what is known of the program as it was written then.
-    fn remembered(&self, path: &Path, written: SystemTime) -> Option<Located> {
-        let located = self.located();
-        let (located, at) = located.as_ref()?;
-        (located.path == path && *at == written).then(|| located.clone())
-    }
-
-    pub(super) fn is_used(&self, key: &Key) -> bool {
-        self.table().get(key).is_some_and(|model_slot| model_slot.users > 0)
-    }
-
-    /// How the model's child is doing; takes a lease when it is ready, and begins one when there is none.
-    pub(super) fn life(
-        self: &Arc<Self>,
-        key: &Key,
-        entry: &Arc<Entry>,
-    ) -> Result<(watch::Receiver<ChildState>, Standing)> {
-        let mut table = self.table();
-        if self.shutdown.is_cancelled() {
-            return Err(shutting_down());
-        }
-        let Some(model_slot) = table.get_mut(key) else {
-            return Err(Error::new(Kind::Internal, "The engine lost track of a model."));
-        };
-        if let Some(life) = &model_slot.life {
-            let standing = match &*life.state.borrow() {
-                _ if life.stop.is_cancelled() => Standing::Going(None),
-                ChildState::Running(_) if life.is_draining() => Standing::Going(life.draining_until),
-                ChildState::Running(running) => {
-                    model_slot.leases += 1;
-                    Standing::Leased(running.clone())
-                }
-                ChildState::Starting => Standing::Starting,
-                ChildState::Ended(_) => Standing::Going(None),
-            };
-            return Ok((life.state.clone(), standing));
-        }
-        if let Some(refusal) = model_slot.crashes.refusal() {
-            return Err(refusal);
-        }
-        let (state, states) = watch::channel(ChildState::Starting);
-        let stop = self.shutdown.child_token();
-        let memory = memory::estimate(entry, key.role(), &self.settings);
-        model_slot.life = Some(Life {
-            name: entry.name.to_string(),
-            digest: entry.weights_digest.clone(),
-            memory,
-            admitted: false,
-            draining_until: None,
-            stop: stop.clone(),
-            state: states.clone(),
-        });
-        drop(table);
-        let request = StartRequest { key: key.clone(), entry: Arc::clone(entry), memory, stop, state };
-        self.tasks.spawn_on(live(Arc::clone(self), request), &self.runtime);
-        Ok((states, Standing::Starting))
-    }
-}
-
-/// How a model's child stands for who wants to use it.
-pub(super) enum Standing {
-    Starting,
-    /// Ready, and may not be unloaded before the lease ends.
-    Leased(Running),
-    /// Draining: takes no more requests, until then at most.
-    Going(Option<Instant>),
-}
-
-pub(super) fn shutting_down() -> Error {
-    Error::new(Kind::Unavailable, "The server is shutting down.")
 }
 
 /// Ends children that have been idle for as long as they may. One task for the whole engine.

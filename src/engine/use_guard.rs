@@ -9,8 +9,8 @@ use tokio::{
 
 use super::{
     model_slot::{Key, ModelSlot},
-    pool::Shared,
     queue::Queue,
+    state::Shared,
 };
 use crate::types::KeepAlive;
 
@@ -38,7 +38,7 @@ impl UseGuard {
         (Self { shared: Arc::clone(shared), key: key.clone(), leased: false }, queue)
     }
 
-    /// Counts it among those who are at the child; `Shared::life` has done so at the child.
+    /// Counts it among those who are at the child; `lease_or_start` has done so at the child.
     pub(super) fn lease(&mut self) {
         self.leased = true;
     }

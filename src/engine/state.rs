@@ -1,0 +1,72 @@
+//! State that the engine's tasks share: which models there are, and how each of them is.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use tokio::{runtime::Handle, sync::watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Located, Settings,
+    model_slot::{Key, ModelSlot},
+    refusals::Refusals,
+    runtime_folder::RuntimeFolder,
+    spawner::Spawner,
+};
+use crate::{
+    error::{Error, Kind},
+    model_store::ModelStore,
+};
+
+pub(super) type Table = HashMap<Key, ModelSlot>;
+
+pub(super) struct Shared {
+    pub(super) settings: Settings,
+    pub(super) data_dir: PathBuf,
+    pub(super) model_store: ModelStore,
+    /// Bytes that all children together may take.
+    pub(super) budget: u64,
+    pub(super) folder: RuntimeFolder,
+    pub(super) spawner: Spawner,
+    pub(super) refusals: Refusals,
+    /// Never locked across an await. Entries stay: there are no more than installed models.
+    pub(super) table: Mutex<Table>,
+    /// Notified after every change that may let a waiting task continue.
+    pub(super) changed: watch::Sender<()>,
+    pub(super) shutdown: CancellationToken,
+    pub(super) tasks: TaskTracker,
+    /// Where children live: the runtime of the request that starts one may end before they do.
+    pub(super) runtime: Handle,
+    /// The program that was found last, and when it was written.
+    pub(super) located: Mutex<Option<(Located, SystemTime)>>,
+    pub(super) locating: tokio::sync::Mutex<()>,
+}
+
+impl Shared {
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn located(&self) -> MutexGuard<'_, Option<(Located, SystemTime)>> {
+        self.located.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what is known of the program as it was written then.
+    pub(super) fn remembered(&self, path: &Path, written: SystemTime) -> Option<Located> {
+        let located = self.located();
+        let (located, at) = located.as_ref()?;
+        (located.path == path && *at == written).then(|| located.clone())
+    }
+
+    pub(super) fn is_used(&self, key: &Key) -> bool {
+        self.table().get(key).is_some_and(|model_slot| model_slot.users > 0)
+    }
+}
+
+pub(super) fn shutting_down() -> Error {
+    Error::new(Kind::Unavailable, "The server is shutting down.")
+}
