@@ -24,6 +24,7 @@ mod format;
 mod keyspace;
 mod local_copies;
 mod status;
+mod supervisor;
 mod target;
 mod writes;
 
@@ -48,6 +49,7 @@ use self::{
     keyspace::KeyspaceStats,
     local_copies::LocalCopies,
     status::{Activity, describe},
+    supervisor::Supervisor,
     target::Target,
     writes::Writes,
 };
@@ -106,11 +108,15 @@ impl Redis {
         let connection_state = Arc::new(ConnectionState::new());
         let local_copies = Arc::new(LocalCopies::new(memory_bytes));
         let writes = Arc::new(Writes::default());
-        let supervise =
-            Arc::clone(&connection_state).supervise(target, Arc::clone(&local_copies), Arc::clone(&writes));
+        let supervisor = Supervisor {
+            state: Arc::clone(&connection_state),
+            target,
+            local_copies: Arc::clone(&local_copies),
+            writes: Arc::clone(&writes),
+        };
         let write_out = Arc::clone(&writes).write_out(Arc::clone(&connection_state));
         let tasks = vec![
-            AbortOnDropHandle::new(tokio::spawn(supervise)),
+            AbortOnDropHandle::new(tokio::spawn(supervisor.run())),
             AbortOnDropHandle::new(tokio::spawn(write_out)),
         ];
         Ok(Self {
