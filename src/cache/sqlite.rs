@@ -11,6 +11,7 @@ mod database;
 mod disk_status;
 mod file;
 mod filter;
+mod lookup;
 mod readers;
 mod rows;
 #[cfg(test)]

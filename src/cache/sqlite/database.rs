@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection, sqlite::SqliteRow};
 use super::{
     super::store::{CacheEntry, CacheKey, EntryType},
     filter::Hash,
+    lookup::{IS_CURRENT, QUERY_SIZES, padded, placeholders},
     readers::Readers,
     rows::{checksum, damaged, kind_number, millis, read_kind},
 };
@@ -36,16 +37,9 @@ pub(super) const SCHEMA: &str = "
     INSERT INTO era VALUES (0, 0), (1, 0), (2, 0), (3, 0);
 ";
 
-/// Whether a row of `entry` is there.
-pub(super) const IS_CURRENT: &str = "era = (SELECT number FROM era WHERE era.kind = entry.kind)";
-
 /// Condition for entries of type ?1 that are valid beyond the time ?2.
 const IS_SERVABLE: &str =
     "kind = ?1 AND era = (SELECT number FROM era WHERE kind = ?1) AND expires_at_ms > ?2";
-
-/// How many keys one query asks for. Few sizes, so that few statements have to be prepared; a
-/// smaller batch repeats its last key.
-pub(super) const QUERY_SIZES: [usize; 4] = [1, 16, 128, 1024];
 
 /// Entries removed in one transaction: few enough that a waiting write is not held up for long.
 const REMOVED_AT_ONCE: u32 = 256;
@@ -277,22 +271,6 @@ pub(super) async fn contents(connection: &mut SqliteConnection) -> sqlx::Result<
     let last = "SELECT max(ifnull((SELECT max(used) FROM entry), 0), ifnull((SELECT max(id) FROM entry), 0))";
     contents.last_use = sqlx::query_scalar(last).fetch_one(connection).await?;
     Ok(contents)
-}
-
-fn query_size(keys: &[CacheKey]) -> usize {
-    QUERY_SIZES.into_iter().find(|size| *size >= keys.len()).unwrap_or(keys.len())
-}
-
-/// Placeholders for the hashes of these keys, after the first `others`.
-pub(super) fn placeholders(others: usize, keys: &[CacheKey]) -> String {
-    let numbers = others + 1..=others + query_size(keys);
-    numbers.map(|number| format!("?{number}")).collect::<Vec<_>>().join(",")
-}
-
-/// The hashes of these keys, the last one repeated up to the size of the query.
-pub(super) fn padded(keys: &[CacheKey]) -> impl Iterator<Item = &[u8]> {
-    let last = keys.last().into_iter().cycle();
-    keys.iter().chain(last).take(query_size(keys)).map(|key| &key.hash[..])
 }
 
 /// SQLite's counts are signed and never negative.

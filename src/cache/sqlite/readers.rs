@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     super::store::CacheKey,
-    database::{IS_CURRENT, QUERY_SIZES, padded, placeholders},
+    lookup::{IS_CURRENT, QUERY_SIZES, padded, placeholders},
     rows::{COLUMNS, Found, read_row},
 };
 
