@@ -11,6 +11,7 @@ pub(crate) mod sqlite;
 pub mod value_parser;
 
 // 1 pure: our vocabulary and the vendors' formats, no I/O
+pub mod images;
 pub mod json_schema;
 pub mod types;
 pub mod wire;

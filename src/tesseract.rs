@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     error::{Error, Kind, Result},
-    types::Image,
+    images::Image,
     value_parser::{path, word},
 };
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use simpleton::types::{Image, ImageFile, ImageLimits, Pixels};
+use simpleton::images::{Image, ImageFile, ImageLimits, Pixels};
 
 use crate::{
     photo,

@@ -6,11 +6,11 @@
 #[path = "../../src/error.rs"]
 #[expect(dead_code, reason = "the program uses the rest")]
 mod error;
-#[path = "../../src/types/image/mod.rs"]
+#[path = "../../src/images/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the program uses the rest")]
-mod picture;
+mod images;
 
-use picture::{EncodedImage, Image, ImageLimits};
+use images::{EncodedImage, Image, ImageLimits};
 use libfuzzer_sys::fuzz_target;
 
 /// Small, so that many pictures are tried.

@@ -11,8 +11,8 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
     error::{Error, Kind, Result},
+    images::{EncodedImage, Image, ImageFile, ImageLimits, Refusal},
     telemetry::metrics::Metrics,
-    types::{EncodedImage, Image, ImageFile, ImageLimits, Refusal},
     value_parser::whole,
 };
 

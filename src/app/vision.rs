@@ -7,8 +7,9 @@ use super::{App, Caller, ChatReply};
 use crate::{
     cache::{Events, KeyScope},
     error::Result,
+    images::Image,
     tesseract::OcrEngine,
-    types::{CacheStatus, ChatEvent, ChatRequest, Done, Format, Image, Message, Prompt, Role, Sampling},
+    types::{CacheStatus, ChatEvent, ChatRequest, Done, Format, Message, Prompt, Role, Sampling},
 };
 
 /// How much a caption tells.

@@ -5,8 +5,9 @@
 use sha2::{Digest, Sha256};
 
 use super::store::{CacheKey, EntryType};
-use crate::types::{
-    ChatRequest, Completion, EmbedRequest, Format, Image, Message, Prompt, Sampling, Tool, ToolCall,
+use crate::{
+    images::Image,
+    types::{ChatRequest, Completion, EmbedRequest, Format, Message, Prompt, Sampling, Tool, ToolCall},
 };
 
 /// Changed when the canonical form or the meaning of an entry changes: old entries are then not found.
@@ -195,7 +196,7 @@ mod tests {
     fn picture(width: u32) -> Image {
         let mut file = std::io::Cursor::new(Vec::new());
         image::RgbImage::new(width, 1).write_to(&mut file, image::ImageFormat::Bmp).expect("a file");
-        Image::from_bytes(file.into_inner(), &crate::types::ImageLimits::default()).expect("a picture")
+        Image::from_bytes(file.into_inner(), &crate::images::ImageLimits::default()).expect("a picture")
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Image, JsonText, KeepAlive, Timings, Usage, json_text};
+use super::{JsonText, KeepAlive, Timings, Usage, json_text};
+use crate::images::Image;
 
 /// One request for text, whichever endpoint it came by.
 #[derive(Clone, Debug)]

@@ -7,7 +7,6 @@ mod chat;
 mod control_tokens;
 mod embed;
 mod entry_type;
-mod image;
 mod json_text;
 mod keep_alive;
 mod key_id;
@@ -17,7 +16,6 @@ mod secret;
 mod token_type;
 mod usage;
 
-pub use self::image::{EncodedImage, Image, ImageFile, ImageLimits, Pixels, Refusal, RefusalReason};
 pub use alert::{Alert, AlertKind, Change, Notification, Severity};
 pub use cache_status::CacheStatus;
 pub use chat::{

@@ -9,7 +9,7 @@ use reqwest::{
     multipart::{Form, Part},
 };
 use serde_json::{Value, json};
-use simpleton::types::{Image, ImageLimits};
+use simpleton::images::{Image, ImageLimits};
 
 use crate::{
     fake_ollama::{Script, Step, chat_line, last_line},

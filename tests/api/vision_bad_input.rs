@@ -1,5 +1,5 @@
 //! Tests of invalid images, one row each. Refusals of the decoder itself are tested
-//! beside it, in `src/types/image/tests.rs`.
+//! beside it, in `src/images/tests.rs`.
 
 use std::time::Duration;
 

@@ -5,7 +5,8 @@ use serde_json::json;
 use simpleton::{
     backend::Backend,
     error::Kind,
-    types::{ChatEvent, Completion, FinishReason, Format, Image, ImageLimits, Message, Prompt, Role, Tool},
+    images::{Image, ImageLimits},
+    types::{ChatEvent, Completion, FinishReason, Format, Message, Prompt, Role, Tool},
 };
 
 use crate::harness::{Rig, collect, completion, cpu_ticks, question, request, slow, some_text, until};

@@ -2,8 +2,9 @@
 
 use crate::{
     error::{Error, Result},
+    images::Image,
     model_store::Entry,
-    types::{Capability, ChatRequest, EmbedRequest, Image, Prompt, Think},
+    types::{Capability, ChatRequest, EmbedRequest, Prompt, Think},
 };
 
 pub(super) fn chat(request: &ChatRequest, entry: &Entry) -> Result<()> {

@@ -4,7 +4,7 @@ use super::fields::Fields;
 use crate::{
     app::pictures::Pictures,
     error,
-    types::{EncodedImage, Image},
+    images::{EncodedImage, Image},
 };
 
 /// More than any model's context holds; each is decoded, however small it is.

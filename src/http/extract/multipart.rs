@@ -15,7 +15,7 @@ use super::{Room, body::Incoming, fields::Fields, nearest};
 use crate::{
     error::{Error, Kind, Result},
     http::{HttpState, middleware::errors::Failure},
-    types::Refusal,
+    images::Refusal,
 };
 
 /// The fields there are, all but the file read as text.

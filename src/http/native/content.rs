@@ -21,7 +21,7 @@ use crate::{
         fields::Fields,
         object::{Object, Word},
     },
-    types::EncodedImage,
+    images::EncodedImage,
 };
 
 pub(in crate::http) enum Content {

@@ -29,9 +29,9 @@ use crate::{
         middleware::{auth::Caller, errors::Result},
         reply::respond,
     },
+    images::EncodedImage,
     types::{
-        Capability, ChatRequest, Completion, EncodedImage, Format, JsonText, KeepAlive, Prompt, Sampling,
-        Think, Tool,
+        Capability, ChatRequest, Completion, Format, JsonText, KeepAlive, Prompt, Sampling, Think, Tool,
     },
 };
 

@@ -12,7 +12,8 @@ use crate::{
         images::{numbered, open},
         object::{Object, Word},
     },
-    types::{EncodedImage, JsonText, Message, Role, Tool, ToolCall},
+    images::EncodedImage,
+    types::{JsonText, Message, Role, Tool, ToolCall},
 };
 
 #[derive(Deserialize, ToSchema)]

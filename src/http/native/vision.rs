@@ -20,7 +20,8 @@ use crate::{
         middleware::{auth::Caller, errors::Result},
         reply::{mark, respond},
     },
-    types::{Capability, EncodedImage, Sampling},
+    images::EncodedImage,
+    types::{Capability, Sampling},
 };
 
 /// The brief's.
@@ -203,7 +204,7 @@ struct ImageInput {
 }
 
 impl ImageInput {
-    async fn open(self, state: &HttpState) -> error::Result<crate::types::Image> {
+    async fn open(self, state: &HttpState) -> error::Result<crate::images::Image> {
         let Self { image, pointer, room: _room } = self;
         state.app.pictures.open(image, pointer).await
     }

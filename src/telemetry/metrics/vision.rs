@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::histogram::Histogram;
-use crate::{telemetry::text::Exposition, types::RefusalReason};
+use crate::{images::RefusalReason, telemetry::text::Exposition};
 
 /// Upper bounds in seconds: from an icon to the largest picture on a slow machine.
 const DECODE_SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];

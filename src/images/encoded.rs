@@ -109,7 +109,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::types::RefusalReason;
+    use crate::images::RefusalReason;
 
     fn bytes(json: &str) -> Result<Bytes, RefusalReason> {
         let encoded: EncodedImage = serde_json::from_str(json).expect("a JSON string");

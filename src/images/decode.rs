@@ -1,20 +1,26 @@
 //! From a file to pixels: decoded, opaque, and told which way is up.
 
-use image::{DynamicImage, GrayImage, ImageDecoder, ImageError, RgbImage, metadata::Orientation};
-use memchr::memmem;
+use std::io::Cursor;
 
-use super::{
-    ImageFile, Pixels, Refusal,
-    file::{Format, broken_jpeg, decoder, zune_decoder},
+use image::{
+    DynamicImage, GrayImage, ImageDecoder, ImageError, ImageReader, Limits, RgbImage, metadata::Orientation,
+};
+use memchr::memmem;
+use zune_jpeg::{
+    JpegDecoder,
+    zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
 };
 
-pub(super) fn decode(file: &ImageFile, max_side: u32) -> Result<Pixels, Refusal> {
-    let decoded = match file.format {
-        Format::Jpeg => jpeg(&file.bytes, max_side),
-        Format::Other(format) => other(&file.bytes, format, file.pixels()),
+use super::{Pixels, Refusal, sniff::Format};
+
+/// `pixels` is width times height, as the header states them.
+pub(super) fn decode(bytes: &[u8], format: Format, pixels: u64, max_side: u32) -> Result<Pixels, Refusal> {
+    let decoded = match format {
+        Format::Jpeg => jpeg(bytes, max_side),
+        Format::Other(format) => other(bytes, format, pixels),
     };
-    let (rgb, orientation) = decoded.map_err(|source| Refusal::broken(file.format.name(), source))?;
-    Ok(Pixels { rgb, orientation, lossy: file.format == Format::Jpeg })
+    let (rgb, orientation) = decoded.map_err(|source| Refusal::broken(format.name(), source))?;
+    Ok(Pixels { rgb, orientation, lossy: format == Format::Jpeg })
 }
 
 /// By the library that the `image` crate uses, too, which there copies the file and cannot give a grey
@@ -116,4 +122,50 @@ fn opaque(picture: DynamicImage) -> RgbImage {
         }
     }
     rgb
+}
+
+/// Width and height from the header.
+pub(super) fn dimensions(bytes: &[u8], format: Format) -> image::ImageResult<(u32, u32)> {
+    match format {
+        Format::Jpeg => {
+            let mut decoder = zune_decoder(bytes);
+            decoder.decode_headers().map_err(broken_jpeg)?;
+            let info = decoder.info().ok_or_else(|| broken_jpeg("no frame"))?;
+            Ok((info.width.into(), info.height.into()))
+        }
+        Format::Other(format) => Ok(decoder(bytes, format, 0)?.dimensions()),
+    }
+}
+
+/// Asks for RGB whatever the file has.
+fn zune_decoder(bytes: &[u8]) -> JpegDecoder<ZCursor<&[u8]>> {
+    let options = DecoderOptions::default()
+        // What a browser shows is accepted, too.
+        .set_strict_mode(false)
+        .set_max_width(usize::from(u16::MAX))
+        .set_max_height(usize::from(u16::MAX))
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    JpegDecoder::new_with_options(ZCursor::new(bytes), options)
+}
+
+fn broken_jpeg(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> image::ImageError {
+    image::ImageError::Decoding(image::error::DecodingError::new(image::ImageFormat::Jpeg.into(), source))
+}
+
+/// Bytes that a decoder may allocate besides the pixels: a bound on what metadata can unpack to.
+const MAX_BESIDES: u64 = 64 * 1024 * 1024;
+/// 16 bits each of red, green, blue and alpha.
+const MAX_BYTES_PER_PIXEL: u64 = 8;
+
+/// `pixels` are those that are going to be decoded; none to read the header.
+fn decoder(
+    bytes: &[u8],
+    format: image::ImageFormat,
+    pixels: u64,
+) -> image::ImageResult<impl ImageDecoder + '_> {
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(MAX_BESIDES + pixels * MAX_BYTES_PER_PIXEL);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits);
+    reader.into_decoder()
 }

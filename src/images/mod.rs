@@ -1,14 +1,15 @@
-//! A picture that is known to decode. Whatever bytes a caller sends are read here, within limits on
-//! bytes and on pixels, made upright, opaque and no larger than a model can use, and encoded anew, so
-//! that no backend ever sees a caller's bytes. All of it is plain computing that takes milliseconds
-//! to seconds: call it where blocking is allowed.
+//! Callers' images: read within limits on bytes and pixels, turned upright, made opaque and no larger
+//! than a model can use, and encoded anew, so that no backend sees a caller's bytes. It computes for
+//! milliseconds to seconds and does no I/O: call it where blocking is allowed.
 
 mod decode;
 mod encode;
 mod encoded;
 mod file;
+mod limits;
 mod pixels;
 mod refusal;
+mod sniff;
 
 use std::fmt;
 
@@ -18,26 +19,10 @@ use bytes::Bytes;
 pub use self::{
     encoded::EncodedImage,
     file::ImageFile,
+    limits::ImageLimits,
     pixels::Pixels,
     refusal::{Refusal, RefusalReason},
 };
-
-/// Limits on accepted images, and the size passed on to a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImageLimits {
-    /// Bytes of a file.
-    pub max_bytes: usize,
-    /// Width times height, as the file's header states them.
-    pub max_pixels: u64,
-    /// The longer side of what is passed on; larger pictures are scaled down.
-    pub max_side: u32,
-}
-
-impl Default for ImageLimits {
-    fn default() -> Self {
-        Self { max_bytes: 20 * 1024 * 1024, max_pixels: 50_000_000, max_side: 2048 }
-    }
-}
 
 /// A picture ready for a backend: upright RGB of 8 bits, without metadata.
 #[derive(Clone)]
