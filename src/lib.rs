@@ -1,7 +1,7 @@
-//! Simpleton: a self-hosted AI server in one program. This page is the map: modules in layer order,
-//! each importing only what stands above it. `tests/tidy.rs` holds the rule.
+//! Simpleton: a self-hosted AI server in one program. This page is the map: modules by layer, each
+//! importing from the layers above it on this page. `tests/tidy/layers.rs` holds the rule.
 
-// 0 foundation: errors, settings' values, files, the data folder, the outgoing HTTP client
+// 0 ground: knows nothing of the product
 pub mod data_dir;
 pub mod error;
 pub mod files;
@@ -10,13 +10,13 @@ pub mod request_context;
 pub(crate) mod sqlite;
 pub mod value_parser;
 
-// 1 pure: our vocabulary and the vendors' formats, no I/O
+// 1 pure: no I/O
 pub mod images;
 pub mod json_schema;
 pub mod types;
 pub mod wire;
 
-// 2 adapters: each owns its settings
+// 2 adapters: one part of the outside world each
 pub mod backend;
 pub mod cache;
 pub mod engine;
@@ -29,7 +29,7 @@ pub mod tesseract;
 pub mod app;
 pub mod config;
 
-// 4 edges
+// 4 edges: HTTP and the command line
 pub mod cli;
 pub mod http;
 pub mod server;

@@ -4,7 +4,7 @@
 use std::{fs, io::Cursor, path::Path, sync::Arc};
 
 use super::{
-    ModelStore,
+    DEMO_MODEL, ModelStore,
     blobs::{Staged, lock_for_writing, writable_blobs},
     blobs_of,
     digest::Digest,
@@ -16,9 +16,6 @@ use crate::{
     error::{Error, Kind, Result},
     types::ModelName,
 };
-
-/// Name of the demo model.
-pub const DEMO_MODEL: &str = "simpleton-demo";
 
 static WEIGHTS: Part = Part {
     media_type: manifest::MODEL,

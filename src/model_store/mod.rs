@@ -28,7 +28,6 @@ use std::{
 
 use clap::Args;
 
-pub use demo::DEMO_MODEL;
 pub use entry::{Architecture, Entry};
 pub use import::Import;
 
@@ -39,6 +38,9 @@ use crate::{
     types::ModelName,
     value_parser::path,
 };
+
+/// Name of the demo model.
+pub const DEMO_MODEL: &str = "simpleton-demo";
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Models")]

@@ -1,41 +1,18 @@
-//! The rules of ARCHITECTURE.md that can be read off the source: who may import whom, which library
+//! The rules of ARCHITECTURE.md that can be read off the source: layers and imports, which library
 //! belongs to which file, and how long a file may be.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise: that is how it fails")]
 
+mod circles;
+mod imports;
+mod layers;
+mod sources;
+
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
-/// Layers from the bottom up: a module imports its own layer's modules only where it is said here,
-/// and everything below.
-const LAYERS: &[&[&str]] = &[
-    &["error", "value_parser", "request_context", "files", "data_dir", "sqlite", "http_client"],
-    &["types", "wire", "json_schema"],
-    &["telemetry", "model_store"],
-    &["engine", "cache", "tesseract", "store"],
-    &["backend"],
-    &["app"],
-    &["config"],
-    &["http", "server", "cli"],
-];
-
-/// Neighbours in one layer that may know each other, from → to.
-const NEIGHBOURS: &[(&str, &str)] = &[
-    ("http_client", "request_context"),
-    ("http_client", "error"),
-    ("http_client", "value_parser"),
-    ("data_dir", "error"),
-    ("data_dir", "files"),
-    ("sqlite", "files"),
-    ("wire", "types"),
-    ("json_schema", "types"),
-    ("cli", "server"),
-    // `simpleton config --openapi`
-    ("cli", "http"),
-    ("server", "http"),
-];
+use sources::{code, module, rust_files, sources};
 
 /// A library and the only places that may name it.
 const OWNERS: &[(&str, &[&str])] = &[
@@ -79,107 +56,6 @@ const OWNERS: &[(&str, &[&str])] = &[
 ];
 
 const MAX_LINES: usize = 400;
-
-/// The program's files, without unit tests in files of their own.
-fn sources() -> BTreeMap<PathBuf, String> {
-    let mut found = rust_files(Path::new("src"));
-    found.retain(|path, _| {
-        path.iter().all(|part| !matches!(part.to_str(), Some("tests" | "tests.rs" | "fixture.rs")))
-    });
-    assert!(found.len() > 20, "run in the project's root");
-    found
-}
-
-fn rust_files(folder: &Path) -> BTreeMap<PathBuf, String> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.insert(path.clone(), fs::read_to_string(&path).unwrap());
-        }
-    }
-    found
-}
-
-/// The top-level module that a file belongs to.
-fn module(path: &Path) -> String {
-    let inside = path.strip_prefix("src").unwrap();
-    let first = inside.components().next().unwrap().as_os_str().to_str().unwrap();
-    first.trim_end_matches(".rs").to_owned()
-}
-
-fn layer(module: &str) -> Option<usize> {
-    LAYERS.iter().position(|layer| layer.contains(&module))
-}
-
-/// The code of a file without its unit tests and comments.
-fn code(text: &str) -> String {
-    let text = text.split("#[cfg(test)]\nmod ").next().unwrap();
-    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
-}
-
-/// The modules named after `crate::`, also inside braces.
-fn imported(code: &str) -> Vec<String> {
-    let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
-    let mut found = Vec::new();
-    for (at, _) in code.match_indices("crate::") {
-        let rest = &code[at + "crate::".len()..];
-        let Some(group) = rest.strip_prefix('{') else {
-            found.push(name(rest));
-            continue;
-        };
-        let mut depth = 1;
-        let mut item_starts = true;
-        for (at, c) in group.char_indices() {
-            match c {
-                '{' => depth += 1,
-                '}' => depth -= 1,
-                ',' if depth == 1 => item_starts = true,
-                c if item_starts && !c.is_whitespace() => {
-                    found.push(name(&group[at..]));
-                    item_starts = false;
-                }
-                _ => {}
-            }
-            if depth == 0 {
-                break;
-            }
-        }
-    }
-    found
-}
-
-#[test]
-fn imports_go_down_only() {
-    let mut wrong = Vec::new();
-    for (path, text) in sources() {
-        let from = module(&path);
-        if from == "lib" || from == "main" {
-            continue;
-        }
-        let Some(own) = layer(&from) else {
-            wrong.push(format!("{from} is in no layer"));
-            continue;
-        };
-        for to in imported(&code(&text)) {
-            let allowed = to == from
-                || layer(&to).is_some_and(|other| other < own)
-                || NEIGHBOURS.contains(&(from.as_str(), to.as_str()));
-            if !allowed {
-                wrong.push(format!("{} imports {to}", path.display()));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-#[test]
-fn the_import_reader_sees_every_form() {
-    let code = "use crate::{\n    http_client,\n    error::{Error, Kind},\n    types::Model,\n};\nlet x = crate::wire::sse::A;";
-    assert_eq!(imported(code), ["http_client", "error", "types", "wire"]);
-}
 
 #[test]
 fn a_library_is_named_only_by_its_owner() {

@@ -1,0 +1,200 @@
+//! The layers of the program: who may import whom. `lib.rs` has them in this order, and the code map of
+//! ARCHITECTURE.md is printed from here.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use crate::{imports::files, sources::sources};
+
+/// Modules may import all that is in lower layers, and those of their own layer that they name.
+struct Layer {
+    name: &'static str,
+    rule: &'static str,
+    modules: &'static [Module],
+}
+
+struct Module {
+    name: &'static str,
+    purpose: &'static str,
+    neighbours: &'static [&'static str],
+}
+
+/// From the bottom up.
+const LAYERS: &[Layer] = &[
+    Layer {
+        name: "ground",
+        rule: "knows nothing of the product",
+        modules: &[
+            module("data_dir", "the locked data folder", &["error", "files"]),
+            module("error", "the only error type", &[]),
+            module("files", "files that are private whatever the umask", &[]),
+            module(
+                "http_client",
+                "the one outgoing HTTP client",
+                &["error", "request_context", "value_parser"],
+            ),
+            module(
+                "request_context",
+                "the request that a task works for, and its place in a trace: named by log lines and calls of a backend",
+                &[],
+            ),
+            module("sqlite", "SQLite files that can be lost", &["files"]),
+            module("value_parser", "how settings are read", &[]),
+        ],
+    },
+    Layer {
+        name: "pure",
+        rule: "no I/O",
+        modules: &[
+            module("images", "the only decoder and encoder of images, and their limits", &[]),
+            module(
+                "json_schema",
+                "callers' schemas: what is refused, what a backend is given of them, and whether an answer fits",
+                &["types"],
+            ),
+            module(
+                "types",
+                "our vocabulary, free of vendors: chat, embed, model, usage, secret, alert",
+                &["images"],
+            ),
+            module("wire", "vendors' JSON and the framing it travels in", &["types"]),
+        ],
+    },
+    Layer {
+        name: "adapters",
+        rule: "one part of the outside world each",
+        modules: &[
+            module(
+                "backend",
+                "trait `Backend`; `embedded`, `ollama`; `openai` is the protocol that `embedded` speaks to its children; knows no HTTP as we serve it",
+                &["cache", "engine", "model_store"],
+            ),
+            module(
+                "cache",
+                "`mod.rs` is the whole policy; keys, replies in flight, entries; the stores: `sqlite` (memory over SQLite), `redis`; knows no HTTP requests",
+                &["telemetry"],
+            ),
+            module(
+                "engine",
+                "one `llama-server` child for each loaded model: start, health, slots, queue, idle unload, memory budget, crash and backoff; does not know what is said to the child",
+                &["model_store"],
+            ),
+            module(
+                "model_store",
+                "models on disk in Ollama's own layout; reads GGUF headers without trusting them",
+                &[],
+            ),
+            module(
+                "store",
+                "what has been observed, in SQLite: minutes for a day, hours for the retention, failed requests",
+                &["telemetry"],
+            ),
+            module(
+                "telemetry",
+                "one recorder for each request and each call of a model, and where it goes: every metric in one struct, figures over time, log lines, traces; knows neither HTTP nor databases",
+                &[],
+            ),
+            module("tesseract", "Tesseract as a child for each image", &[]),
+        ],
+    },
+    Layer {
+        name: "product",
+        rule: "no axum, no SQL, no vendor JSON",
+        modules: &[
+            module(
+                "app",
+                "`App`: the pipeline, models by name, images (how many are decoded at once), vision (what is asked about them), prompts, keys, health, alerts",
+                &[],
+            ),
+            module("config", "puts every module's `Settings` together", &["app"]),
+        ],
+    },
+    Layer {
+        name: "edges",
+        rule: "HTTP and the command line",
+        modules: &[
+            // `simpleton config --openapi`
+            module("cli", "commands of the program", &["http", "server"]),
+            module("http", "routes, handlers and the connections of clients", &[]),
+            module("server", "puts the parts together", &["http"]),
+        ],
+    },
+];
+
+const fn module(name: &'static str, purpose: &'static str, neighbours: &'static [&'static str]) -> Module {
+    Module { name, purpose, neighbours }
+}
+
+/// The layer of a module, from the bottom, and the module.
+fn placed(name: &str) -> Option<(usize, &'static Module)> {
+    let modules =
+        LAYERS.iter().enumerate().flat_map(|(at, layer)| layer.modules.iter().map(move |m| (at, m)));
+    modules.into_iter().find(|(_, module)| module.name == name)
+}
+
+#[test]
+fn imports_go_down_only() {
+    let mut wrong = BTreeSet::new();
+    let mut used = BTreeSet::new();
+    for file in files() {
+        let from = file.module[0].as_str();
+        let Some((own, module)) = placed(from) else {
+            wrong.insert(format!("{from} is in no layer"));
+            continue;
+        };
+        for to in file.imports.iter().map(|import| import.path[0].as_str()).filter(|to| *to != from) {
+            match placed(to) {
+                Some((other, _)) if other < own => {}
+                Some((other, to)) if other == own && module.neighbours.contains(&to.name) => {
+                    used.insert((module.name, to.name));
+                }
+                _ => {
+                    wrong.insert(format!("{} imports {to}", file.module.join("::")));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    for module in LAYERS.iter().flat_map(|layer| layer.modules) {
+        let unused = module.neighbours.iter().find(|neighbour| !used.contains(&(module.name, **neighbour)));
+        assert_eq!(unused, None, "{} may import it but does not", module.name);
+    }
+}
+
+#[test]
+fn lib_rs_has_the_modules_in_their_layers() {
+    let mut expected = Vec::new();
+    for (at, layer) in LAYERS.iter().enumerate() {
+        expected.push(format!("// {at} {}: {}", layer.name, layer.rule));
+        expected.extend(layer.modules.iter().map(|module| format!("mod {};", module.name)));
+    }
+    let text = fs::read_to_string("src/lib.rs").unwrap();
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with("//!"));
+    let found: Vec<&str> =
+        lines.map(|line| line.trim_start_matches("pub ").trim_start_matches("pub(crate) ")).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_code_map_is_fresh() {
+    let table = code_map();
+    let page = fs::read_to_string("ARCHITECTURE.md").unwrap();
+    let stale = "the code map in ARCHITECTURE.md is stale; put this there";
+    assert!(page.contains(&format!("\n\n{table}\n")), "{stale}:\n\n{table}");
+}
+
+fn code_map() -> String {
+    let sources = sources();
+    let mut table = "| layer | where | what | imports of its own layer |\n|---|---|---|---|\n".to_owned();
+    for (at, layer) in LAYERS.iter().enumerate() {
+        for (first, module) in layer.modules.iter().enumerate() {
+            let name = module.name;
+            let has_folder = sources.keys().any(|path| path.starts_with(Path::new("src").join(name)));
+            let place = if has_folder { format!("`{name}/`") } else { format!("`{name}.rs`") };
+            let layer =
+                if first == 0 { format!("**{at} {}**: {}", layer.name, layer.rule) } else { String::new() };
+            let neighbours: Vec<String> = module.neighbours.iter().map(|name| format!("`{name}`")).collect();
+            table += &format!("| {layer} | {place} | {} | {} |\n", module.purpose, neighbours.join(", "));
+        }
+    }
+    table
+}
