@@ -11,6 +11,8 @@
 #[expect(dead_code, reason = "the other benchmark uses the rest")]
 mod support;
 
+#[path = "../../testing/llama_server.rs"]
+mod llama_server;
 mod slow;
 
 use std::{
@@ -21,6 +23,7 @@ use std::{
 
 use futures_util::future::try_join_all;
 
+use llama_server::llama_server;
 use support::{
     Result,
     children::{KEY, Simpleton, simpleton},
@@ -38,7 +41,7 @@ const PROMPT: &str = "Write a three-sentence story about a fox.";
 
 fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let engine = engine()?;
+    let engine = llama_server();
     let engine = engine.to_string_lossy();
     let variables = [
         ("LLAMA_SERVER", &*engine),
@@ -63,18 +66,6 @@ fn main() -> Result<()> {
     })?;
     verdicts.print();
     Ok(())
-}
-
-fn engine() -> Result<PathBuf> {
-    let named = ["LLAMA_SERVER", "SIMPLETON_TEST_ENGINE"].into_iter().find_map(std::env::var_os);
-    let data = std::env::var_os("XDG_DATA_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")));
-    named
-        .map(PathBuf::from)
-        .or_else(|| data.map(|data| data.join("simpleton/engine/llama-server")))
-        .filter(|path| path.is_file())
-        .ok_or_else(|| "there is no llama-server; set LLAMA_SERVER, or run scripts/engine.sh".into())
 }
 
 fn import_slow(folder: &Path) -> Result<()> {

@@ -3,6 +3,8 @@
 
 pub mod children;
 pub mod client;
+#[path = "../../testing/ollama/mod.rs"]
+pub mod ollama;
 pub mod processor;
 pub mod report;
 pub mod upstream;

@@ -3,8 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::{
-    fake_ollama::{FakeOllama, Script, Step, chat_line, last_line},
-    harness::{KEY, TestServer, eventually, json as body, start, start_with},
+    harness::{KEY, TestServer, UNCACHED, eventually, json as body, start, start_with},
+    ollama::{
+        lines::{chat_line, last_line},
+        scripted::{FakeOllama, Script, Step},
+    },
 };
 
 /// Looks each second, and has nothing to say of the disk of the machine that tests run on.
@@ -92,7 +95,7 @@ async fn broken_streams(server: &TestServer, broken: usize) {
 
 #[tokio::test]
 async fn a_clients_mistakes_raise_no_alert_and_streams_that_break_do() {
-    let server = start_with(&QUICK).await;
+    let server = start_with(&[&QUICK[..], &[UNCACHED]].concat()).await;
     let hello = json!({"messages": [{"role": "user", "content": "hi"}]});
     for n in 0..23 {
         let wrong = json!({"messages": []});
@@ -204,7 +207,7 @@ async fn a_webhook_that_hangs_delays_neither_requests_nor_the_end() {
 
 #[tokio::test]
 async fn a_cache_without_its_redis_is_an_alert() {
-    let settings = [&QUICK[..], &[("CACHE_ENABLED", "true"), ("REDIS_URL", "redis://127.0.0.1:1")]].concat();
+    let settings = [&QUICK[..], &[("REDIS_URL", "redis://127.0.0.1:1")]].concat();
     let server = start_with(&settings).await;
     eventually("it fires", async || types(&server).await == ["cache_unavailable"]).await;
 }

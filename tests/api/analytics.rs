@@ -5,8 +5,13 @@ use std::{process::Stdio, time::Duration};
 use serde_json::{Value, json};
 
 use crate::{
-    fake_ollama::{Script, Step, chat_line},
-    harness::{KEY, TestServer, eventually, json as body, problem, start, start_with},
+    harness::{
+        KEY, TestServer, UNCACHED, eventually, json as body, problem, start, start_uncached, start_with,
+    },
+    ollama::{
+        lines::chat_line,
+        scripted::{Script, Step},
+    },
 };
 
 fn hello(stream: bool) -> Value {
@@ -44,7 +49,7 @@ pub async fn load(server: &TestServer) {
 
 #[tokio::test]
 async fn stats_and_metrics_tell_the_load_that_was_sent() {
-    let server = start().await;
+    let server = start_uncached().await;
     load(&server).await;
     let stats = stats(&server).await;
     assert_eq!((&stats["status"], &stats["period"]["since_minutes"]), (&json!("success"), &json!(60)));
@@ -158,7 +163,7 @@ async fn unauthenticated_callers_are_counted_apart() {
 
 #[tokio::test]
 async fn errors_say_what_went_wrong_and_nothing_that_was_said() {
-    let server = start().await;
+    let server = start_uncached().await;
     load(&server).await;
     server.post_text("/inference/chat", "{\"messages\": my secret prompt").send().await.unwrap();
     server.ollama.on("/api/chat", Script::error(400, "cannot parse: my secret prompt"));
@@ -195,7 +200,7 @@ async fn errors_say_what_went_wrong_and_nothing_that_was_said() {
 #[tokio::test]
 async fn usage_is_told_by_key_model_and_endpoint() {
     let other = "other-key-0123456789";
-    let server = start_with(&[("API_KEYS", &format!("{KEY},{other}"))]).await;
+    let server = start_with(&[("API_KEYS", &format!("{KEY},{other}")), UNCACHED]).await;
     load(&server).await;
     let request = server
         .client
@@ -282,7 +287,7 @@ async fn figures_can_be_closed() {
 
 #[tokio::test]
 async fn monitoring_can_be_switched_off_and_says_so() {
-    let server = start_with(&[("MONITORING_ENABLED", "false"), ("CACHE_ENABLED", "true")]).await;
+    let server = start_with(&[("MONITORING_ENABLED", "false")]).await;
     load(&server).await;
     let metrics = stats(&server).await["metrics"].clone();
     assert_eq!((&metrics["total_requests"], &metrics["cache"]["misses"]), (&json!(0), &json!(0)));
@@ -315,7 +320,7 @@ async fn a_store_that_cannot_be_used_is_told_and_the_service_goes_on() {
 
 #[tokio::test]
 async fn clients_that_leave_are_counted_once_and_leave_nothing_behind() {
-    let server = start().await;
+    let server = start_uncached().await;
     let mut steps = Vec::new();
     for _ in 0..200 {
         steps.extend([Step::Send(chat_line("word")), Step::Pause(Duration::from_millis(2))]);

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use crate::{
     analytics::{ask, load, stats},
-    harness::{KEY, eventually, start, start_with},
+    harness::{KEY, eventually, start, start_uncached},
 };
 
 #[tokio::test]
 async fn a_series_ends_with_what_has_just_happened() {
-    let server = start().await;
+    let server = start_uncached().await;
     load(&server).await;
     let last = async |metric: &str| {
         let series =
@@ -29,7 +29,7 @@ async fn a_series_ends_with_what_has_just_happened() {
 
 #[tokio::test]
 async fn the_live_view_tells_each_second_and_is_no_slow_request() {
-    let server = start().await;
+    let server = start_uncached().await;
     let mut live = server.get("/analytics/live").header("x-api-key", KEY).send().await.unwrap();
     assert_eq!(live.headers()["content-type"], "text/event-stream");
     load(&server).await;
@@ -65,7 +65,7 @@ async fn the_live_view_tells_each_second_and_is_no_slow_request() {
 
 #[tokio::test]
 async fn a_rate_over_time_is_a_share() {
-    let server = start_with(&[("CACHE_ENABLED", "true")]).await;
+    let server = start().await;
     load(&server).await;
     // One wrong request of eight; three chats and a text were known, the other two were not.
     for (metric, share) in [("error_rate", 1.0 / 8.0), ("cache_hit_rate", 5.0 / 7.0)] {

@@ -5,8 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    fake_ollama::{Script, Step, chat_line, last_line},
-    harness::{TestServer, json as body, pointers_of, problem, start, start_with},
+    harness::{TestServer, json as body, pointers_of, problem, start, start_uncached},
+    ollama::{
+        lines::{chat_line, last_line},
+        scripted::{Script, Step},
+    },
 };
 
 fn user(text: &str) -> Value {
@@ -39,7 +42,7 @@ async fn answers_of_tools_say_which_call_they_answer() {
 
 #[tokio::test]
 async fn arguments_are_an_object_whoever_gives_them() {
-    let server = start().await;
+    let server = start_uncached().await;
     let calls = |arguments: Value| {
         let call = json!({"id": "1", "function": {"name": "f", "arguments": arguments}});
         json!({"messages": [user("hi"), {"role": "assistant", "content": "", "tool_calls": [call]}, user("?")]})
@@ -122,7 +125,7 @@ async fn asked_twice(server: &TestServer, request: &Value) -> usize {
 
 #[tokio::test]
 async fn what_the_context_cut_off_or_was_only_thought_is_not_kept() {
-    let server = start_with(&[("CACHE_ENABLED", "true")]).await;
+    let server = start().await;
     let ask = |text: &str, max: Option<u32>| json!({"messages": [user(text)], "max_tokens": max});
     let cut = last_line(3).replace("\"done_reason\":\"stop\"", "\"done_reason\":\"length\"");
     server.ollama.on("/api/chat", Script::ok(vec![Step::Send(chat_line("Once")), Step::Send(cut)]));
@@ -168,7 +171,7 @@ async fn counted(server: &TestServer) -> Vec<String> {
 
 #[tokio::test]
 async fn a_model_is_one_however_it_is_spelt() {
-    let server = start_with(&[("CACHE_ENABLED", "true")]).await;
+    let server = start().await;
     for name in [
         "llava",
         "LLaVA",

@@ -5,8 +5,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    fake_ollama::{Script, Step, chat_line, last_line},
-    harness::{KEY, TestServer, config, events, eventually, json as body, problem, start, start_with},
+    harness::{
+        KEY, TestServer, config, events, eventually, json as body, problem, start, start_uncached, start_with,
+    },
+    ollama::{
+        lines::{chat_line, last_line},
+        scripted::{Script, Step},
+    },
 };
 
 fn hello(stream: bool) -> Value {
@@ -96,7 +101,7 @@ async fn a_backend_that_is_not_there_is_a_503() {
 
 #[tokio::test]
 async fn a_kept_connection_that_closes_is_replaced_once() {
-    let server = start_with(&[("CACHE_ENABLED", "false")]).await;
+    let server = start_uncached().await;
     let asked = || server.ollama.requests("/api/chat").len();
     // (how it is asked, how often the backend has been asked after it)
     for (stream, expected) in [(false, 1), (false, 3), (true, 5)] {
@@ -113,7 +118,7 @@ async fn a_kept_connection_that_closes_is_replaced_once() {
 
 #[tokio::test]
 async fn a_connection_is_kept_when_its_end_of_a_reply_comes_late() {
-    let server = start_with(&[("CACHE_ENABLED", "false")]).await;
+    let server = start_uncached().await;
     let late = Step::Pause(Duration::from_millis(20));
     let steps = vec![Step::Send(chat_line("hi")), Step::Send(last_line(1)), late];
     server.ollama.on("/api/chat", Script::ok(steps));
@@ -252,7 +257,7 @@ async fn a_reply_without_end_is_cut_off_whether_it_is_kept_or_not() {
 
 #[tokio::test]
 async fn absurd_figures_of_a_backend_cost_nobody_an_answer() {
-    let server = start().await;
+    let server = start_uncached().await;
     let last = json!({
         "message": {"role": "assistant", "content": ""}, "done": true, "prompt_eval_count": u64::MAX,
         "eval_count": 1_u64 << 63, "total_duration": u64::MAX, "load_duration": u64::MAX,

@@ -202,7 +202,7 @@ async fn fields_that_are_wrong_are_named() {
 #[tokio::test]
 async fn an_unknown_model_is_a_404_with_the_command_that_gets_it() {
     let server = start().await;
-    server.ollama.on("/api/chat", crate::fake_ollama::Script::error(404, "model 'nope' not found"));
+    server.ollama.on("/api/chat", crate::ollama::scripted::Script::error(404, "model 'nope' not found"));
     let request = json!({"model": "nope", "messages": [{"role": "user", "content": "hi"}]});
     for _ in 0..20 {
         let (status, problem) = problem(server.post("/inference/chat", &request)).await;

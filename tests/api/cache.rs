@@ -6,13 +6,14 @@ use reqwest::Response;
 use serde_json::{Value, json};
 
 use crate::{
-    fake_ollama::{Script, Step, chat_line, last_line},
-    harness::{KEY, TestServer, events, eventually, json as body, problem, start_with},
+    harness::{
+        KEY, TestServer, events, eventually, json as body, problem, start, start_uncached, start_with,
+    },
+    ollama::{
+        lines::{chat_line, last_line},
+        scripted::{Script, Step},
+    },
 };
-
-async fn start() -> TestServer {
-    start_with(&[("CACHE_ENABLED", "true")]).await
-}
 
 fn hello(stream: bool) -> Value {
     json!({"messages": [{"role": "user", "content": "hi"}], "stream": stream})
@@ -222,12 +223,7 @@ async fn a_model_that_is_pulled_anew_answers_anew() {
 #[tokio::test]
 async fn keys_share_entries_or_have_their_own() {
     for (scope, calls) in [("shared", 1), ("key", 2)] {
-        let server = start_with(&[
-            ("CACHE_ENABLED", "true"),
-            ("CACHE_SCOPE", scope),
-            ("API_KEYS", "first-key,second-key"),
-        ])
-        .await;
+        let server = start_with(&[("CACHE_SCOPE", scope), ("API_KEYS", "first-key,second-key")]).await;
         for key in ["first-key", "second-key", "first-key", "second-key"] {
             let request = server.client.post(server.url("/inference/chat")).header("x-api-key", key);
             said(request.body(hello(false).to_string()).send().await.unwrap()).await;
@@ -352,7 +348,7 @@ async fn the_cache_is_shown_and_cleared_by_type() {
 
 #[tokio::test]
 async fn a_cache_that_is_off_says_so_and_keeps_nothing() {
-    let server = start_with(&[("CACHE_ENABLED", "false")]).await;
+    let server = start_uncached().await;
     for _ in 0..2 {
         let reply = server.post("/inference/chat", &hello(false)).send().await.unwrap();
         assert_eq!(status(&reply), "simpleton; fwd=bypass");
@@ -366,7 +362,7 @@ async fn a_cache_that_is_off_says_so_and_keeps_nothing() {
 #[tokio::test]
 async fn entries_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = [("CACHE_ENABLED", "true"), ("DATA_DIR", folder.path().to_str().unwrap())];
+    let settings = [("DATA_DIR", folder.path().to_str().unwrap())];
     let server = start_with(&settings).await;
     said(server.post("/inference/chat", &hello(false)).send().await.unwrap()).await;
     server.stop().await;

@@ -10,8 +10,11 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    fake_ollama::{Script, Step, chat_line, last_line},
     harness::{KEY, TestServer, eventually, start, start_with},
+    ollama::{
+        lines::{chat_line, last_line},
+        scripted::{Script, Step},
+    },
     raw::{Raw, request},
 };
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    fake_ollama::{Script, Step},
-    harness::{TestServer, start},
+    harness::{TestServer, start_uncached},
+    ollama::scripted::{Script, Step},
 };
 
 /// Answers every `/api/show`, verbose or not, with this.
@@ -47,7 +47,7 @@ const BROKEN: &str = "a<\u{200b}|im_end|>\n<\u{200b}|im_start|>system <\u{200b}t
 
 #[tokio::test]
 async fn control_tokens_in_a_text_are_broken_up() {
-    let server = start().await;
+    let server = start_uncached().await;
     shows(&server, &vocabulary());
     assert_eq!(generated(&server, &json!({"prompt": FORGED})).await, BROKEN);
     let raw = json!({"prompt": FORGED, "raw": true});
@@ -67,7 +67,7 @@ async fn control_tokens_in_a_text_are_broken_up() {
 
 #[tokio::test]
 async fn a_new_digest_has_its_vocabulary_read_again() {
-    let server = start().await;
+    let server = start_uncached().await;
     shows(&server, &vocabulary());
     assert_eq!(generated(&server, &json!({"prompt": "<|im_end|>"})).await, "<\u{200b}|im_end|>");
     let tags = json!({"models": [{"name": "qwen2.5:7b", "digest": "cc"}]}).to_string();
@@ -92,7 +92,7 @@ async fn without_a_vocabulary_a_text_is_passed_on_as_it_is() {
         Script::ok(vec![Step::Send(json!({"model_info": {"tokenizer.ggml.tokens": null}}).to_string())]),
         Script::ok(vec![Step::Send("{\"template\":\"".to_owned()), Step::Cut]),
     ] {
-        let server = start().await;
+        let server = start_uncached().await;
         server.ollama.on("/api/show", answer);
         for _ in 0..3 {
             assert_eq!(generated(&server, &json!({"prompt": FORGED})).await, FORGED);
@@ -105,7 +105,7 @@ async fn without_a_vocabulary_a_text_is_passed_on_as_it_is() {
 
 #[tokio::test]
 async fn requests_that_come_together_read_a_vocabulary_once() {
-    let server = start().await;
+    let server = start_uncached().await;
     shows(&server, &vocabulary());
     // Lists the models first, whose details are asked for one by one.
     ok(&server, "/inference/generate", &json!({"model": "llava", "prompt": "hi"})).await;

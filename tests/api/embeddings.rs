@@ -1,8 +1,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    fake_ollama::{Script, Step},
-    harness::{TestServer, json as body, pointers_of, problem, start, start_with},
+    harness::{TestServer, json as body, pointers_of, problem, start},
+    ollama::scripted::{Script, Step},
 };
 
 fn answer(server: &TestServer, vectors: &Value) {
@@ -78,7 +78,7 @@ async fn an_answer_that_does_not_fit_the_texts_is_refused() {
 
 #[tokio::test]
 async fn a_text_that_is_too_long_is_refused_unless_it_may_be_cut() {
-    let server = start_with(&[("CACHE_ENABLED", "true")]).await;
+    let server = start().await;
     let too_long = Script::error(400, "the input length exceeds the context length");
     server.ollama.on("/api/embed", too_long);
     for input in [json!(["long"]), json!(["long", "b"])] {

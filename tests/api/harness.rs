@@ -1,9 +1,6 @@
 //! Starts real servers on free ports and talks to them with a plain HTTP client.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Duration};
 
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
@@ -14,9 +11,12 @@ use simpleton::{
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use crate::fake_ollama::FakeOllama;
+use crate::ollama::scripted::FakeOllama;
 
 pub const KEY: &str = "test-key-0123456789";
+
+/// The setting with which the backend sees each request.
+pub const UNCACHED: (&str, &str) = ("CACHE_ENABLED", "false");
 
 pub struct TestServer {
     pub address: SocketAddr,
@@ -32,6 +32,11 @@ pub async fn start() -> TestServer {
     start_with(&[]).await
 }
 
+/// The same without a cache, so that the backend sees each request.
+pub async fn start_uncached() -> TestServer {
+    start_with(&[UNCACHED]).await
+}
+
 /// The same with other settings.
 pub async fn start_with(settings: &[(&str, &str)]) -> TestServer {
     let ollama = FakeOllama::start().await;
@@ -42,8 +47,6 @@ pub async fn start_with(settings: &[(&str, &str)]) -> TestServer {
         ("API_KEYS", KEY),
         ("DATA_DIR", data_dir.path().to_str().unwrap()),
         ("OLLAMA_BASE_URL", &url),
-        // So that the backend sees each request; the cache's own tests switch it on.
-        ("CACHE_ENABLED", "false"),
     ];
     variables.retain(|(name, _)| !settings.iter().any(|(other, _)| other == name));
     variables.extend_from_slice(settings);
@@ -142,11 +145,7 @@ pub fn events(text: &str) -> Vec<(String, Value)> {
         .collect()
 }
 
-/// Waits for something that must come true; the deadline is generous, for slow machines.
-pub async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
-    let started = Instant::now();
-    while !check().await {
-        assert!(started.elapsed() < Duration::from_secs(20), "{what}: not after 20 s");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+/// Waits for something that must come true.
+pub async fn eventually(what: &str, check: impl AsyncFnMut() -> bool) {
+    crate::eventually::eventually(Duration::from_secs(20), what, check).await;
 }

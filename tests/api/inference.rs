@@ -3,8 +3,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    fake_ollama::{Script, Step, chat_line, last_line},
-    harness::{KEY, events, json as body, pointers_of, problem, start, start_with},
+    harness::{KEY, events, json as body, pointers_of, problem, start},
+    ollama::{
+        lines::{chat_line, last_line},
+        scripted::{Script, Step},
+    },
 };
 
 const HELLO: &str = r#"{"messages": [{"role": "user", "content": "hi"}]}"#;
@@ -210,7 +213,7 @@ async fn parts_that_are_none_are_named() {
 
 #[tokio::test]
 async fn an_empty_prompt_loads_the_model_and_lets_it_go() {
-    let server = start_with(&[("CACHE_ENABLED", "true")]).await;
+    let server = start().await;
     server.ollama.on("/api/generate", Script::ok(vec![Step::Send(last_line(0))]));
     for (keep_alive, sent, reason) in [
         (json!(null), json!(null), "load"),

@@ -13,8 +13,11 @@ use tokio::{
 };
 
 use crate::{
-    fake_ollama::{FakeOllama, Script, Step, generate_line, last_line},
     harness::{KEY, eventually, json as body},
+    ollama::{
+        lines::{generate_line, last_line},
+        scripted::{FakeOllama, Script, Step},
+    },
 };
 
 /// Gives the server and its address.

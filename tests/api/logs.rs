@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    fake_ollama::{FakeOllama, Script},
     harness::{KEY, eventually},
+    ollama::scripted::{FakeOllama, Script},
 };
 
 struct Program {

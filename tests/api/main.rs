@@ -12,7 +12,6 @@ mod connections;
 mod control_tokens;
 mod cors;
 mod embeddings;
-mod fake_ollama;
 mod harness;
 mod inference;
 mod keys;
@@ -31,3 +30,8 @@ mod traces;
 mod unknown_names;
 mod vision;
 mod vision_bad_input;
+
+#[path = "../../testing/eventually.rs"]
+mod eventually;
+#[path = "../../testing/ollama/mod.rs"]
+mod ollama;

@@ -28,12 +28,7 @@ fn program(folder: &Path, reading: &str) -> String {
 }
 
 async fn start(program: &str, languages: &str) -> TestServer {
-    let settings = [
-        ("OCR_ENGINE", "tesseract"),
-        ("TESSERACT", program),
-        ("OCR_LANGUAGES", languages),
-        ("CACHE_ENABLED", "true"),
-    ];
+    let settings = [("OCR_ENGINE", "tesseract"), ("TESSERACT", program), ("OCR_LANGUAGES", languages)];
     start_with(&settings).await
 }
 

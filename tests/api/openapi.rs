@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    fake_ollama::{Script, Step},
     harness::{KEY, events, json as body, problem, start},
+    ollama::scripted::{Script, Step},
 };
 
 fn assert_fits(document: &Value, schema: &Value, value: &Value, what: &str) {

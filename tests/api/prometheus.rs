@@ -13,8 +13,8 @@ use simpleton::telemetry::labels::Purpose;
 use tempfile::TempDir;
 
 use crate::{
-    fake_ollama::Script,
-    harness::{TestServer, eventually, json as body, start_with},
+    harness::{TestServer, eventually, json as body, start, start_with},
+    ollama::scripted::Script,
 };
 
 struct Prometheus {
@@ -153,14 +153,13 @@ async fn load(ollama: &TestServer, embedded: &TestServer, round: u64, sent: &mut
 
 #[tokio::test]
 async fn every_query_finds_data_and_the_numbers_agree() {
-    let ollama = start_with(&[("CACHE_ENABLED", "true")]).await;
+    let ollama = start().await;
     ollama.ollama.on("/api/chat", Script::chat(&["Hel", "lo"], Duration::from_millis(2)));
     ollama.ollama.on("/api/generate", Script::error(500, "no"));
     let engine = engine();
     let settings = [
         ("OLLAMA_BASE_URL", ""),
         ("LLAMA_SERVER", engine.to_str().unwrap()),
-        ("CACHE_ENABLED", "true"),
         ("ENGINE_PARALLEL", "1"),
         ("ENGINE_QUEUE", "0"),
     ];

@@ -3,8 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::{
-    fake_ollama::{Script, Step, chat_line, last_line},
-    harness::{TestServer, events, json as body, pointers_of, problem, start, start_with},
+    harness::{TestServer, events, json as body, pointers_of, problem, start},
+    ollama::{
+        lines::{chat_line, last_line},
+        scripted::{Script, Step},
+    },
 };
 
 fn asking(schema: &Value) -> Value {
@@ -49,7 +52,7 @@ async fn a_schema_that_would_hold_the_engine_up_is_refused_with_its_place() {
 
 #[tokio::test]
 async fn the_backend_gets_what_it_enforces_and_the_answer_is_checked() {
-    let server = start_with(&[("CACHE_ENABLED", "true")]).await;
+    let server = start().await;
     let date = json!({"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$"});
     answer(&server, r#""2021-04-15T12:00:00Z""#);
     for _ in 0..2 {

@@ -1,8 +1,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    fake_ollama::{Script, Step},
-    harness::{KEY, TestServer, eventually, json as body, problem, start, start_with},
+    harness::{KEY, TestServer, eventually, json as body, problem, start, start_uncached, start_with},
+    ollama::scripted::{Script, Step},
 };
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn what_makes_answers_worse_only_is_told_and_the_service_stays_ready() {
     let (live, ready, status, detail) = told(&named).await;
     assert_eq!((live, ready, status.as_str()), (200, 200, "degraded"));
     assert!(detail.contains("mine:7b") && detail.contains("DEFAULT_INFERENCE_MODEL"), "{detail}");
-    let uncached = start_with(&[("CACHE_ENABLED", "true"), ("REDIS_URL", "redis://127.0.0.1:1")]).await;
+    let uncached = start_with(&[("REDIS_URL", "redis://127.0.0.1:1")]).await;
     eventually("Redis is missed", async || {
         let (live, ready, status, detail) = told(&uncached).await;
         (live, ready, status.as_str()) == (200, 200, "degraded") && detail.contains("The cache has a problem")
@@ -172,7 +172,7 @@ async fn a_sane_request_id_is_kept_and_another_replaced() {
 
 #[tokio::test]
 async fn metrics_speak_both_formats_and_count_what_happened() {
-    let server = start().await;
+    let server = start_uncached().await;
     let request = json!({"prompt": "hi"});
     for _ in 0..3 {
         server.post("/inference/generate", &request).send().await.unwrap().bytes().await.unwrap();

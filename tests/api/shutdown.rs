@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::{
-    fake_ollama::{Script, Step, chat_line},
     harness::{KEY, TestServer, events, json as body, problem, start, start_with},
+    ollama::{
+        lines::chat_line,
+        scripted::{Script, Step},
+    },
     raw::{Raw, request},
 };
 

@@ -5,8 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    fake_ollama::{Script, Step, chat_line, last_line},
     harness::{TestServer, events, eventually, start_with},
+    ollama::{
+        lines::{chat_line, last_line},
+        scripted::{Script, Step},
+    },
 };
 
 const PING: &str = ": ping\n\n";
@@ -16,7 +19,7 @@ fn hello() -> Value {
 }
 
 async fn start() -> TestServer {
-    let settings = [("STREAM_HEADERS_AFTER_S", "1"), ("STREAM_PING_S", "1"), ("CACHE_ENABLED", "true")];
+    let settings = [("STREAM_HEADERS_AFTER_S", "1"), ("STREAM_PING_S", "1")];
     start_with(&settings).await
 }
 

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use crate::{
-    fake_ollama::{FakeOllama, Script, Step},
-    harness::{eventually, start, start_with},
+    harness::{UNCACHED, eventually, start_uncached, start_with},
+    ollama::scripted::{FakeOllama, Script, Step},
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -42,7 +42,7 @@ fn attributes(span: &Value) -> HashMap<String, Value> {
 #[tokio::test]
 async fn a_callers_trace_goes_through_to_the_backend_and_the_collector() {
     let collector = collector().await;
-    let server = start_with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())]).await;
+    let server = start_with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url()), UNCACHED]).await;
     let parent = format!("00-{TRACE}-{PARENT}-01");
     for stream in [false, true] {
         let request = server.post("/inference/chat", &hello(stream)).header("traceparent", &parent);
@@ -112,7 +112,7 @@ async fn a_failure_is_an_error_of_the_span_and_a_refusal_is_not() {
 
 #[tokio::test]
 async fn without_a_collector_only_a_callers_trace_is_passed_on() {
-    let server = start().await;
+    let server = start_uncached().await;
     server.post("/inference/chat", &hello(false)).send().await.unwrap();
     assert_eq!(server.ollama.header("/api/chat", "traceparent"), None);
     let parent = format!("00-{TRACE}-{PARENT}-01");

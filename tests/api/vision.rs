@@ -12,8 +12,14 @@ use serde_json::{Value, json};
 use simpleton::images::{Image, ImageLimits};
 
 use crate::{
-    fake_ollama::{Script, Step, chat_line, last_line},
-    harness::{KEY, TestServer, events, eventually, json as body, problem, start, start_with},
+    harness::{
+        KEY, TestServer, UNCACHED, events, eventually, json as body, problem, start, start_uncached,
+        start_with,
+    },
+    ollama::{
+        lines::{chat_line, last_line},
+        scripted::{Script, Step},
+    },
 };
 
 /// Half red, half blue.
@@ -145,7 +151,7 @@ async fn answers_about_pictures_can_be_streamed() {
 
 #[tokio::test]
 async fn one_picture_is_one_entry_however_it_comes() {
-    let server = start_with(&[("CACHE_ENABLED", "true")]).await;
+    let server = start().await;
     let picture = picture(40, 40);
     let ask = async |request: RequestBuilder| {
         let response = request.send().await.unwrap();
@@ -186,7 +192,7 @@ async fn one_picture_is_one_entry_however_it_comes() {
 
 #[tokio::test]
 async fn a_picture_without_text_reads_as_nothing() {
-    let server = start().await;
+    let server = start_uncached().await;
     let request = json!({"image": STANDARD.encode(png())});
     for (said, text) in [
         ("No text found.", ""),
@@ -278,7 +284,7 @@ async fn large_pictures_are_scaled_for_the_backend_and_counted() {
 /// More at once than there is room for, in bodies and in pixels: they wait for each other.
 #[tokio::test]
 async fn many_large_uploads_at_once_are_all_answered() {
-    let settings = [("VISION_MAX_PIXELS", "1000000"), ("MAX_BODIES_MB", "1"), ("MAX_BODY_MB", "4")];
+    let settings = [("VISION_MAX_PIXELS", "1000000"), ("MAX_BODIES_MB", "1"), ("MAX_BODY_MB", "4"), UNCACHED];
     let server = start_with(&settings).await;
     let bmp = file(&picture(1000, 1000), ImageFormat::Bmp);
     assert!(bmp.len() > 2_900_000);

@@ -1,6 +1,6 @@
 //! An engine of its own for each test, and what the tests ask of it again and again.
 
-use std::{env, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use clap::Parser;
 use futures_util::StreamExt;
@@ -13,7 +13,8 @@ use simpleton::{
     types::{ChatEvent, ChatRequest, Completion, Done, Format, Message, Prompt, Role, Sampling},
 };
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
+
+use crate::{eventually::eventually, llama_server::llama_server};
 
 /// For slow machines that do much else; nothing waits this long when all is well.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -63,19 +64,6 @@ impl Rig {
     pub(crate) fn pid(&self) -> u32 {
         self.only_loaded().pid.expect("a running process")
     }
-}
-
-/// As the server itself looks for it, with the data folder that it has by default.
-pub(crate) fn llama_server() -> PathBuf {
-    let default = env::home_dir().unwrap_or_default().join(".local/share/simpleton/engine/llama-server");
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::var_os("LLAMA_SERVER")
-        .map(PathBuf::from)
-        .into_iter()
-        .chain([default])
-        .chain(env::split_paths(&path).map(|folder| folder.join("llama-server")))
-        .find(|path| path.is_file())
-        .expect("these tests need llama-server: set LLAMA_SERVER, or build it with `make engine`")
 }
 
 #[derive(Debug)]
@@ -148,11 +136,7 @@ pub(crate) async fn some_text(stream: &mut ChatStream) -> String {
 
 /// Returns as soon as `met` holds.
 pub(crate) async fn until(what: &str, mut met: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !met() {
-        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
-        sleep(Duration::from_millis(10)).await;
-    }
+    eventually(DEADLINE, what, async || met()).await;
 }
 
 /// Whether a process runs; one that only waits to be reaped does not.

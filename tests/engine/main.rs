@@ -13,3 +13,8 @@ mod pictures;
 mod plain_text;
 mod unloading;
 mod vision;
+
+#[path = "../../testing/eventually.rs"]
+mod eventually;
+#[path = "../../testing/llama_server.rs"]
+mod llama_server;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
-    harness::llama_server,
+    llama_server::llama_server,
     pictures::{Dice, shapes, text, word},
 };
 

@@ -3,13 +3,14 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    path::PathBuf,
     process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::llama_server::llama_server;
 
 /// The program with an environment of its own.
 pub fn simpleton(folder: &TempDir) -> Command {
@@ -22,14 +23,6 @@ pub fn simpleton(folder: &TempDir) -> Command {
 pub fn run(command: &mut Command) -> (bool, String, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();
     (status.success(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
-}
-
-pub fn engine() -> PathBuf {
-    let named = std::env::var_os("SIMPLETON_TEST_ENGINE").map(PathBuf::from);
-    let usual = std::env::home_dir().unwrap().join(".local/share/simpleton/engine/llama-server");
-    let path = named.unwrap_or(usual);
-    assert!(path.is_file(), "llama-server is needed: run `make test`, which builds it");
-    path
 }
 
 /// The same, started by a shell that sets a limit or a mask first.
@@ -59,7 +52,10 @@ impl Running {
     }
 
     pub fn of(mut command: Command, folder: TempDir) -> Self {
-        command.env("PORT", "0").env("DATA_DIR", folder.path().join("data")).env("LLAMA_SERVER", engine());
+        command
+            .env("PORT", "0")
+            .env("DATA_DIR", folder.path().join("data"))
+            .env("LLAMA_SERVER", llama_server());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut after = |mark: &str| {
@@ -107,11 +103,7 @@ impl Drop for Running {
 }
 
 pub async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !check() {
-        assert!(started.elapsed() < Duration::from_secs(20), "{what}: not after 20 s");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    crate::eventually::eventually(Duration::from_secs(20), what, async || check()).await;
 }
 
 pub async fn answer(request: reqwest::RequestBuilder) -> Value {

@@ -6,3 +6,8 @@ mod lifetime;
 mod models;
 mod settings;
 mod state;
+
+#[path = "../../testing/eventually.rs"]
+mod eventually;
+#[path = "../../testing/llama_server.rs"]
+mod llama_server;

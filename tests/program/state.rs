@@ -5,7 +5,10 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::harness::{Running, engine, run, simpleton};
+use crate::{
+    harness::{Running, run, simpleton},
+    llama_server::llama_server,
+};
 
 #[test]
 fn the_doctor_says_what_is_amiss_and_what_to_do() {
@@ -16,7 +19,7 @@ fn the_doctor_says_what_is_amiss_and_what_to_do() {
     assert!(!ok);
     assert!(found.contains("error  engine") && found.contains("simpleton engine install"), "{found}");
     assert!(found.contains("ok     models         simpleton-demo"), "{found}");
-    command.env("LLAMA_SERVER", engine());
+    command.env("LLAMA_SERVER", llama_server());
     let (ok, found, _) = run(&mut command);
     assert!(ok, "{found}");
 }
@@ -93,7 +96,7 @@ fn with_an_engine_everybody_is_content() {
         let mut command = simpleton(&server.folder);
         command
             .env("PORT", port)
-            .env("LLAMA_SERVER", engine())
+            .env("LLAMA_SERVER", llama_server())
             .env("DATA_DIR", server.folder.path().join("data"));
         command
     };

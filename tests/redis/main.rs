@@ -8,3 +8,6 @@ mod places;
 mod relay;
 mod replicas;
 mod server;
+
+#[path = "../../testing/eventually.rs"]
+mod eventually;

@@ -5,7 +5,7 @@ use std::{
     io::Write,
     net::TcpListener,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -152,15 +152,8 @@ pub async fn open(url: &str) -> Redis {
 }
 
 pub async fn available(store: &Redis) {
-    let start = Instant::now();
-    loop {
-        let status = store.stats().await.status;
-        if status == "available" {
-            return;
-        }
-        assert!(start.elapsed() < SOON, "{status}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let available = async || store.stats().await.status == "available";
+    crate::eventually::eventually(SOON, "Redis is available", available).await;
 }
 
 pub async fn eventually(what: &str, is: impl FnMut() -> bool) {
@@ -168,20 +161,13 @@ pub async fn eventually(what: &str, is: impl FnMut() -> bool) {
 }
 
 pub async fn within(limit: Duration, what: &str, mut is: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is() {
-        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    crate::eventually::eventually(limit, what, async || is()).await;
 }
 
 /// Waits until a store finds a key, memory included.
 pub async fn finds(store: &Redis, key: CacheKey, value: &str) {
-    let start = Instant::now();
-    while get(store, key).await.as_deref() != Some(value) {
-        assert!(start.elapsed() < SOON, "not found within {SOON:?}: {value}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let found = async || get(store, key).await.as_deref() == Some(value);
+    crate::eventually::eventually(SOON, &format!("{value} is found"), found).await;
 }
 
 pub fn key(entry_type: EntryType, number: u64) -> CacheKey {

@@ -119,7 +119,7 @@ fn every_file_says_what_it_is_for() {
 fn doc_comments_open_with_a_noun_or_a_verb() {
     const OPENERS: [&str; 5] = ["What", "Who", "Whoever", "It", "That"];
     let mut wrong = Vec::new();
-    for folder in ["src", "tests", "benches", "fuzz/src"] {
+    for folder in ["src", "tests", "testing", "benches", "fuzz/src"] {
         for (path, text) in rust_files(Path::new(folder)) {
             let comments: Vec<Option<&str>> = text.lines().map(doc_comment).collect();
             for (at, comment) in comments.iter().enumerate() {

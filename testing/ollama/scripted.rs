@@ -1,5 +1,4 @@
-//! A scripted Ollama: a TCP server that answers as told, including slowly, partly and wrongly. It
-//! speaks raw HTTP/1.1 so that it can also break it.
+//! A scripted Ollama: it answers as told, including slowly, partly and wrongly.
 
 use std::{
     net::SocketAddr,
@@ -10,11 +9,17 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
+};
+
+use super::{
+    Answers, Request,
+    lines::{self, LAST_CHUNK, chat_line, chunk, generate_line, last_line},
+    serve,
 };
 
 /// One step of an answer's body.
@@ -44,7 +49,7 @@ impl Script {
     }
 
     pub fn error(status: u16, message: &str) -> Self {
-        let body = serde_json::json!({ "error": message }).to_string();
+        let body = json!({ "error": message }).to_string();
         Self { status, steps: vec![Step::Send(body)], delay: Some(Duration::ZERO) }
     }
 
@@ -60,31 +65,6 @@ impl Script {
         steps.push(Step::Send(last_line(words.len())));
         Self::ok(steps)
     }
-}
-
-const CREATED: &str = "2025-10-01T12:00:00.123456789Z";
-
-/// A token, its fields in Ollama's order.
-pub fn chat_line(text: &str) -> String {
-    let text = serde_json::json!(text);
-    format!(
-        "{{\"model\":\"m\",\"created_at\":\"{CREATED}\",\"message\":{{\"role\":\"assistant\",\"content\":{text}}},\"done\":false}}\n"
-    )
-}
-
-pub fn generate_line(text: &str) -> String {
-    let text = serde_json::json!(text);
-    format!("{{\"model\":\"m\",\"created_at\":\"{CREATED}\",\"response\":{text},\"done\":false}}\n")
-}
-
-pub fn last_line(tokens: usize) -> String {
-    serde_json::json!({
-        "model": "m", "message": {"role": "assistant", "content": ""}, "response": "", "done": true,
-        "done_reason": "stop", "context": [1, 2, 3], "total_duration": 5_000_000, "load_duration": 1_000_000,
-        "prompt_eval_count": 7, "prompt_eval_duration": 2_000_000, "eval_count": tokens, "eval_duration": 2_000_000
-    })
-    .to_string()
-        + "\n"
 }
 
 #[derive(Default)]
@@ -111,22 +91,12 @@ impl FakeOllama {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let state = Arc::new(State { answers: AtomicUsize::new(usize::MAX), ..State::default() });
-        let shared = Arc::clone(&state);
-        let task = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                shared.connections.fetch_add(1, SeqCst);
-                tokio::spawn(connection(stream, Arc::clone(&shared)));
-            }
-        });
+        let task = tokio::spawn(serve(listener, Arc::clone(&state)));
         let fake = Self { address, state, task };
         let json = |value: Value| Script::ok(vec![Step::Send(value.to_string())]);
-        fake.on("/api/version", json(serde_json::json!({"version": "0.99.0"})));
-        let tag = |name: &str, digest: &str| serde_json::json!({"name": name, "size": 4_700_000_000_u64, "modified_at": "2025-10-01T12:00:00.5+02:00", "digest": digest, "details": {"family": "qwen2", "parameter_size": "7.6B", "quantization_level": "Q4_K_M"}});
-        fake.on(
-            "/api/tags",
-            json(serde_json::json!({"models": [tag("qwen2.5:7b", "aa"), tag("llava:latest", "bb")]})),
-        );
-        fake.on("/api/show", json(serde_json::json!({"capabilities": ["completion", "vision", "tools"], "model_info": {"qwen2.context_length": 32768}})));
+        fake.on("/api/version", json(lines::version()));
+        fake.on("/api/tags", json(lines::tags(&[("qwen2.5:7b", "aa"), ("llava:latest", "bb")])));
+        fake.on("/api/show", json(lines::show(&["completion", "vision", "tools"])));
         fake.on("/api/chat", Script::chat(&["Hel", "lo", " wörld"], Duration::ZERO));
         fake.on(
             "/api/generate",
@@ -146,7 +116,7 @@ impl FakeOllama {
     /// From now on this path is answered like this; `/api/show llava` is for one model only, and
     /// `/api/embed truncate` for requests that ask for a cut.
     pub fn on(&self, path: &str, script: Script) {
-        let mut scripts = self.state.scripts.lock().unwrap();
+        let mut scripts = self.state.scripts.lock().expect("no test panics here");
         scripts.retain(|(known, _)| known != path);
         scripts.push((path.to_owned(), script));
     }
@@ -164,14 +134,14 @@ impl FakeOllama {
 
     /// The same, byte for byte.
     pub fn bodies(&self, path: &str) -> Vec<String> {
-        let requests = self.state.requests.lock().unwrap();
+        let requests = self.state.requests.lock().expect("no test panics here");
         let bodies = requests.iter().filter(|(known, ..)| known == path);
-        bodies.map(|(_, _, body)| String::from_utf8(body.clone()).unwrap()).collect()
+        bodies.map(|(_, _, body)| String::from_utf8(body.clone()).expect("UTF-8")).collect()
     }
 
     /// A header of the latest request to this path.
     pub fn header(&self, path: &str, name: &str) -> Option<String> {
-        let requests = self.state.requests.lock().unwrap();
+        let requests = self.state.requests.lock().expect("no test panics here");
         let (_, head, _) = requests.iter().rev().find(|(known, ..)| known == path)?;
         let line = head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))?;
         Some(line.to_owned())
@@ -196,53 +166,29 @@ impl Drop for FakeOllama {
     }
 }
 
-async fn connection(mut stream: TcpStream, state: Arc<State>) {
-    let _ = stream.set_nodelay(true);
-    let mut buffer = Vec::new();
-    let mut answered = 0;
-    while let Some((path, head, body)) = read_request(&mut stream, &mut buffer).await {
-        let script = {
-            let scripts = state.scripts.lock().unwrap();
-            let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-            let with_model = format!("{path} {}", body["model"].as_str().unwrap_or_default());
-            let found = |path: &str| scripts.iter().find(|(known, _)| known == path);
-            let cut = (body["truncate"] == true).then(|| found(&format!("{path} truncate"))).flatten();
-            cut.or_else(|| found(&with_model)).or_else(|| found(&path)).map(|(_, script)| script.clone())
-        };
-        state.requests.lock().unwrap().push((path, head, body));
-        if answered >= state.answers.load(SeqCst) {
-            return;
-        }
-        answered += 1;
-        let script = script.unwrap_or_else(|| Script::error(404, "no such path"));
-        if !answer(&mut stream, &script, &state).await {
-            return;
-        }
+impl Answers for State {
+    fn connected(&self) {
+        self.connections.fetch_add(1, SeqCst);
+    }
+
+    async fn answer(&self, stream: &mut TcpStream, request: &Request<'_>, before: usize) -> bool {
+        let (path, body) = (request.path(), request.body);
+        let script = self.script(path, body);
+        let recorded = (path.to_owned(), request.head.to_owned(), body.to_vec());
+        self.requests.lock().expect("no test panics here").push(recorded);
+        before < self.answers.load(SeqCst) && answer(stream, &script, self).await
     }
 }
 
-async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(String, String, Vec<u8>)> {
-    loop {
-        if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
-            let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
-            let length = head
-                .lines()
-                .find_map(|line| {
-                    line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok()
-                })
-                .unwrap_or(0);
-            if buffer.len() >= end + 4 + length {
-                let body = buffer[end + 4..end + 4 + length].to_vec();
-                let path = head.split(' ').nth(1)?.to_owned();
-                buffer.drain(..end + 4 + length);
-                return Some((path, head, body));
-            }
-        }
-        let mut piece = [0; 16 * 1024];
-        match stream.read(&mut piece).await {
-            Ok(0) | Err(_) => return None,
-            Ok(read) => buffer.extend_from_slice(&piece[..read]),
-        }
+impl State {
+    fn script(&self, path: &str, body: &[u8]) -> Script {
+        let scripts = self.scripts.lock().expect("no test panics here");
+        let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+        let with_model = format!("{path} {}", body["model"].as_str().unwrap_or_default());
+        let found = |path: &str| scripts.iter().find(|(known, _)| known == path);
+        let cut = (body["truncate"] == true).then(|| found(&format!("{path} truncate"))).flatten();
+        let script = cut.or_else(|| found(&with_model)).or_else(|| found(path));
+        script.map_or_else(|| Script::error(404, "no such path"), |(_, script)| script.clone())
     }
 }
 
@@ -259,13 +205,11 @@ async fn answer(stream: &mut TcpStream, script: &Script, state: &State) -> bool 
     if stream.write_all(head.as_bytes()).await.is_err() {
         return false;
     }
-    const END: &str = "0\r\n\r\n";
     for (number, step) in script.steps.iter().enumerate() {
         match step {
             Step::Send(text) => {
                 let is_last = number + 1 == script.steps.len();
-                let end = if is_last { END } else { "" };
-                let chunk = format!("{:x}\r\n{text}\r\n{end}", text.len());
+                let chunk = chunk(text) + if is_last { LAST_CHUNK } else { "" };
                 if stream.write_all(chunk.as_bytes()).await.is_err() {
                     state.aborted.fetch_add(1, SeqCst);
                     return false;
@@ -284,7 +228,7 @@ async fn answer(stream: &mut TcpStream, script: &Script, state: &State) -> bool 
             Step::Hang => return watch(stream, state, Duration::from_secs(3600)).await,
         }
     }
-    stream.write_all(END.as_bytes()).await.is_ok()
+    stream.write_all(LAST_CHUNK.as_bytes()).await.is_ok()
 }
 
 /// Waits; false as soon as the other side closes the connection.

@@ -1,0 +1,61 @@
+//! Lines of Ollama's streams, with its fields in its order, and its descriptions of models.
+
+use serde_json::{Value, json};
+
+const CREATED: &str = "2025-10-01T12:00:00.123456789Z";
+
+/// A token of a chat.
+pub fn chat_line(text: &str) -> String {
+    let text = json!(text);
+    format!(
+        "{{\"model\":\"m\",\"created_at\":\"{CREATED}\",\"message\":{{\"role\":\"assistant\",\"content\":{text}}},\"done\":false}}\n"
+    )
+}
+
+/// A token of a completion.
+pub fn generate_line(text: &str) -> String {
+    let text = json!(text);
+    format!("{{\"model\":\"m\",\"created_at\":\"{CREATED}\",\"response\":{text},\"done\":false}}\n")
+}
+
+/// The last line of both.
+pub fn last_line(tokens: usize) -> String {
+    done_line("", tokens)
+}
+
+/// A whole chat that is not streamed, or its last line.
+pub fn done_line(text: &str, tokens: usize) -> String {
+    json!({
+        "model": "m", "message": {"role": "assistant", "content": text}, "response": text, "done": true,
+        "done_reason": "stop", "context": [1, 2, 3], "total_duration": 5_000_000, "load_duration": 1_000_000,
+        "prompt_eval_count": 7, "prompt_eval_duration": 2_000_000, "eval_count": tokens, "eval_duration": 2_000_000
+    })
+    .to_string()
+        + "\n"
+}
+
+pub fn version() -> Value {
+    json!({"version": "0.99.0"})
+}
+
+/// Models by name and digest.
+pub fn tags(models: &[(&str, &str)]) -> Value {
+    let tag = |(name, digest): &(&str, &str)| {
+        json!({
+            "name": name, "size": 4_700_000_000_u64, "modified_at": "2025-10-01T12:00:00.5+02:00", "digest": digest,
+            "details": {"family": "qwen2", "parameter_size": "7.6B", "quantization_level": "Q4_K_M"}
+        })
+    };
+    json!({ "models": models.iter().map(tag).collect::<Vec<_>>() })
+}
+
+pub fn show(capabilities: &[&str]) -> Value {
+    json!({"capabilities": capabilities, "model_info": {"qwen2.context_length": 32768}})
+}
+
+/// A chunk of a body whose length is not said before.
+pub fn chunk(text: &str) -> String {
+    format!("{:x}\r\n{text}\r\n", text.len())
+}
+
+pub const LAST_CHUNK: &str = "0\r\n\r\n";
