@@ -52,7 +52,7 @@ pub struct Monitoring {
     pub enabled: bool,
     pub metrics: Arc<Metrics>,
     pub aggregator: Arc<Aggregator>,
-    /// Where every observation goes.
+    /// Destinations of every finished record.
     pub sinks: Sinks,
     /// The share of traces to record; none when traces are off.
     pub traced: Option<f64>,
@@ -65,7 +65,7 @@ impl Monitoring {
     /// `Setup` when the collector of traces has a URL that cannot be used.
     pub fn new(settings: &Settings, routes: &[RouteLabel]) -> Result<(Self, Option<Exporter>)> {
         let metrics = Arc::new(Metrics::new(routes));
-        // What is not recorded takes its figures from a cache that counts nothing.
+        // Without monitoring the aggregates read a cache that counts nothing.
         let cache = if settings.monitoring_enabled { Arc::clone(&metrics.cache) } else { Arc::default() };
         let aggregator = Arc::new(Aggregator::new(Arc::clone(&metrics.http), cache));
         let mut sinks: Vec<Arc<dyn Sink>> = vec![Arc::new(RequestLines)];

@@ -25,7 +25,7 @@ pub struct ModelCallRecorder {
     sinks: Sinks,
 }
 
-/// On whose behalf a model is called, and where.
+/// Caller and backend of a model call.
 #[derive(Clone, Debug)]
 pub struct ModelCallOrigin {
     pub backend: &'static str,

@@ -70,7 +70,7 @@ pub enum Outcome {
     Refused,
     /// Failed by the service or what is behind it.
     Failed,
-    /// Refused, and nobody's that has a key: counted apart, so that somebody who tries paths and keys
+    /// Refused, from a caller without a valid key: counted apart, so that a scan for paths and keys
     /// makes the service look neither worse nor better.
     Unauthenticated,
     ClientClosed,

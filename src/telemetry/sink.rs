@@ -34,8 +34,8 @@ impl Sinks {
         self.0.iter().for_each(|sink| sink.request_began(purpose));
     }
 
-    pub(super) fn request_ended(&self, observed: &RequestRecord) {
-        self.0.iter().for_each(|sink| sink.request_ended(observed));
+    pub(super) fn request_ended(&self, request: &RequestRecord) {
+        self.0.iter().for_each(|sink| sink.request_ended(request));
     }
 
     pub(super) fn call_began(&self) {

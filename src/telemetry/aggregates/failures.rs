@@ -24,7 +24,7 @@ pub struct FailureRecord {
     /// From `labels::error_type`.
     pub kind: String,
     pub message: String,
-    /// Refused, and nobody's that has a key.
+    /// Refused, from a caller without a valid key.
     pub unauthenticated: bool,
 }
 

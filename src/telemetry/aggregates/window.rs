@@ -13,7 +13,7 @@ use crate::{
     types::Usage,
 };
 
-/// Seconds since an hour before the start, so that what was before it has its place, too.
+/// Seconds since an hour before the start, so that totals of an earlier process have a place, too.
 pub(super) type Second = u64;
 
 /// Seconds that are remembered.

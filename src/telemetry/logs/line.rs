@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_trace_that_says_nothing_new_is_left_out() {
-        // The request's id is that of its trace; or nobody but us knows the trace.
+        // The request's id is that of its trace; or no other service knows the trace.
         for (id, share) in [(None, Some(1.0)), (None, None), (Some("r-7"), None)] {
             let context = Arc::new(Context::new(id, None, share));
             let (pretty, json) = logged(|| scope_sync(Arc::clone(&context), || tracing::info!("inside")));

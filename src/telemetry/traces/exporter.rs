@@ -19,11 +19,11 @@ use crate::{
 
 /// Spans of one export.
 const BATCH: usize = 512;
-/// How long a span waits for others.
-const LINGER: Duration = Duration::from_secs(1);
+/// Longest wait of a span for others of its batch.
+const BATCH_WINDOW: Duration = Duration::from_secs(1);
 const ATTEMPTS: u32 = 5;
 /// Timeout for sending the remaining spans at shutdown.
-const FAREWELL: Duration = Duration::from_secs(2);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub struct Exporter {
     pub(super) client: Client,
@@ -39,7 +39,7 @@ impl Exporter {
     /// Exports until `stop`, and then what is left.
     pub async fn run(mut self, stop: CancellationToken) {
         let (mut is_well, mut spans) = (true, Vec::with_capacity(BATCH));
-        let mut patience = FAREWELL;
+        let mut grace = SHUTDOWN_TIMEOUT;
         while !stop.is_cancelled() {
             tokio::select! {
                 () = fill(&mut self.spans, &mut spans) => {}
@@ -47,18 +47,18 @@ impl Exporter {
             }
             let late = async {
                 stop.cancelled().await;
-                sleep(FAREWELL).await;
+                sleep(SHUTDOWN_TIMEOUT).await;
             };
             tokio::select! {
                 () = self.send(&spans, &mut is_well) => {}
                 () = late => {
                     self.metrics.failed.fetch_add(spans.len() as u64, Relaxed);
-                    patience = Duration::ZERO;
+                    grace = Duration::ZERO;
                 }
             }
             spans.clear();
         }
-        self.finish(spans, is_well, Instant::now() + patience).await;
+        self.finish(spans, is_well, Instant::now() + grace).await;
     }
 
     /// Sends what is left, until the deadline.
@@ -117,10 +117,10 @@ impl Exporter {
 /// stays when this is given up.
 async fn fill(spans: &mut Receiver<Span>, batch: &mut Vec<Span>) {
     if spans.recv_many(batch, BATCH).await == 0 {
-        // Nobody is left to send any.
+        // Every sender is gone.
         return std::future::pending().await;
     }
-    let until = Instant::now() + LINGER;
+    let until = Instant::now() + BATCH_WINDOW;
     while batch.len() < BATCH {
         let room = BATCH - batch.len();
         match timeout_at(until, spans.recv_many(batch, room)).await {

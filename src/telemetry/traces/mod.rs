@@ -72,11 +72,11 @@ impl Settings {
 
 /// Spans that wait for the exporter. More are dropped and counted: a collector that is slow or away
 /// costs traces and nothing else.
-const ROOM: usize = 4096;
-/// For each part of the collector's answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const QUEUE_LIMIT: usize = 4096;
+/// Timeout for each part of the collector's answer.
+const COLLECTOR_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Makes a span of whatever was observed in a trace that is recorded.
+/// Makes a span of each record whose trace is recorded.
 pub struct Traces {
     spans: Sender<Span>,
     metrics: Arc<TraceMetrics>,
@@ -89,7 +89,8 @@ impl Traces {
     /// `Setup` when the collector's URL cannot be used.
     pub fn open(settings: &Settings, metrics: Arc<TraceMetrics>) -> Result<Option<(Self, Exporter)>> {
         let Some(url) = &settings.otel_exporter_otlp_endpoint else { return Ok(None) };
-        let timeouts = Timeouts { connect: PATIENCE, first_byte: PATIENCE, idle: PATIENCE };
+        let timeouts =
+            Timeouts { connect: COLLECTOR_TIMEOUT, first_byte: COLLECTOR_TIMEOUT, idle: COLLECTOR_TIMEOUT };
         let client = Client::new("The OpenTelemetry collector", Target::Url(url.clone()), timeouts)?;
         let mut headers: HeaderMap = settings
             .otel_exporter_otlp_headers
@@ -104,7 +105,7 @@ impl Traces {
             Attribute::new("service.version", env!("CARGO_PKG_VERSION")),
             Attribute::new("host.name", crate::value_parser::host_name()),
         ];
-        let (sender, spans) = channel(ROOM);
+        let (sender, spans) = channel(QUEUE_LIMIT);
         let traces = Self { spans: sender, metrics: Arc::clone(&metrics) };
         let pause = Duration::from_secs(1);
         Ok(Some((traces, Exporter { client, headers, resource, spans, metrics, pause })))
@@ -121,9 +122,9 @@ impl Traces {
 }
 
 impl Sink for Traces {
-    fn request_ended(&self, observed: &RequestRecord) {
-        if observed.context.trace.recorded {
-            self.add(|| spans::of_request(observed));
+    fn request_ended(&self, request: &RequestRecord) {
+        if request.context.trace.recorded {
+            self.add(|| spans::of_request(request));
         }
     }
 

@@ -1,4 +1,4 @@
-//! From what was observed to spans, with the attributes of OpenTelemetry's semantic conventions for
+//! Spans of finished records, with the attributes of OpenTelemetry's semantic conventions for
 //! HTTP servers and for generative AI, <https://opentelemetry.io/docs/specs/semconv/gen-ai/>. Neither
 //! prompts nor answers are among them.
 
@@ -11,8 +11,8 @@ use crate::{
 };
 
 /// The span of a request. Its name is its route, never its path.
-pub(super) fn of_request(observed: &RequestRecord) -> Span {
-    let RequestRecord { method, endpoint, path, status, duration, ended_at, facts, .. } = observed;
+pub(super) fn of_request(request: &RequestRecord) -> Span {
+    let RequestRecord { method, endpoint, path, status, duration, ended_at, facts, .. } = request;
     let mut attributes = vec![
         Attribute::new("http.request.method", *method),
         Attribute::new("http.route", *endpoint),
@@ -21,7 +21,7 @@ pub(super) fn of_request(observed: &RequestRecord) -> Span {
         Attribute::new("http.response.status_code", u64::from(*status)),
         Attribute::new("http.request.body.size", facts.bytes_in),
         Attribute::new("http.response.body.size", facts.bytes_out),
-        Attribute::new("simpleton.request_id", observed.context.request_id.as_str()),
+        Attribute::new("simpleton.request_id", request.context.request_id.as_str()),
     ];
     if let Some(key) = facts.key {
         attributes.push(Attribute::new("simpleton.key_id", key.to_string()));
@@ -46,7 +46,7 @@ pub(super) fn of_request(observed: &RequestRecord) -> Span {
         Some(error) if !(400..500).contains(status) => Status::error(error.message.as_str()),
         _ => Status::unset(),
     };
-    span(&observed.context, format!("{method} {endpoint}"), SpanKind::Server, *ended_at, *duration)
+    span(&request.context, format!("{method} {endpoint}"), SpanKind::Server, *ended_at, *duration)
         .with(attributes, status)
 }
 
