@@ -26,7 +26,7 @@ pub struct Config {
     #[command(flatten)]
     pub server: ServerSettings,
     #[command(flatten)]
-    pub models: app::models::Settings,
+    pub models: app::catalog::Settings,
     #[command(flatten)]
     pub ollama: ollama::Settings,
     #[command(flatten)]

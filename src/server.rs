@@ -56,7 +56,7 @@ impl Server {
         let aggregator = Arc::clone(&monitoring.aggregator);
         let history = History::open(&config.history, data_dir.path(), aggregator);
         let alerts = Alerts::open(config.alerts.clone(), data_dir.path(), Arc::clone(&monitoring.metrics))?;
-        let parts = Parts { backend, cache, monitoring, history, alerts, prompts };
+        let parts = Parts { backends: vec![backend], cache, monitoring, history, alerts, prompts };
         let app = Arc::new(App::new(parts, config_of_product(config)));
         let background = app.start(exporter);
         let cutoff = CancellationToken::new();
@@ -170,7 +170,7 @@ fn connection_limits(settings: &ServerSettings) -> ConnectionLimits {
 }
 
 fn config_of_product(config: &Config) -> app::Settings<'_> {
-    app::Settings { models: &config.models, pictures: &config.pictures, ocr: &config.ocr }
+    app::Settings { catalog: &config.models, pictures: &config.pictures, ocr: &config.ocr }
 }
 
 fn config_of_backends(config: &Config) -> backend::Settings<'_> {

@@ -3,7 +3,7 @@
 use super::App;
 use crate::{
     cache::CacheStats,
-    engine::Loaded,
+    engine::{Loaded, Snapshot},
     telemetry::metrics::{Gauges, ModelGauge},
     types::PerType,
 };
@@ -32,7 +32,12 @@ impl App {
 
     /// Requests waiting for a slot of the embedded engine.
     pub fn waiting(&self) -> usize {
-        self.backend.engine().map_or(0, |engine| engine.waiting)
+        self.engine().map_or(0, |engine| engine.waiting)
+    }
+
+    /// State of the embedded engine, if a backend has one.
+    pub(super) fn engine(&self) -> Option<Snapshot> {
+        self.catalog.backends().find_map(|backend| backend.engine())
     }
 
     /// Measures the gauges for one scrape.
@@ -40,7 +45,7 @@ impl App {
         let stats = self.cache.stats().await;
         let cache_available = stats.status == "available";
         let mut breakers = vec![("cache", self.cache.is_enabled() && !cache_available)];
-        let engine = self.backend.engine();
+        let engine = self.engine();
         if let Some(engine) = &engine {
             breakers.push(("engine", engine.backing_off > 0));
         }

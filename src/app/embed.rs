@@ -21,15 +21,15 @@ impl App {
     pub async fn embed(&self, caller: &Caller, request: EmbedRequest) -> Result<Embedded> {
         let EmbedRequest { model, input: _, truncate, keep_alive } = &request;
         let (asked, truncate, keep_alive) = (model.clone(), *truncate, *keep_alive);
-        let identity = self.models.identify(model).await;
-        if let Some(listed) = &identity.listed {
+        let route = self.catalog.route(model).await;
+        if let Some(listed) = &route.listed {
             caller.recorder.model(Arc::clone(listed));
         }
-        let (backend, begin) = (Arc::clone(&self.backend), self.call(caller, model, &identity));
+        let (backend, meter) = (Arc::clone(&route.backend), self.meter(caller, (&route).into(), None));
         let ask = async move |input: Vec<String>| {
             let texts = input.len();
             let request = EmbedRequest { model: asked, input, truncate, keep_alive };
-            let mut call = begin();
+            let mut call = meter.begin();
             let answered = scope(call.context(), backend.embed(request)).await;
             let sound = answered.and_then(|reply| validate(&reply, texts).map(|()| reply));
             match &sound {
@@ -38,9 +38,9 @@ impl App {
             }
             sound
         };
-        let origin = self.origin(&identity, caller);
-        let embedded = self.cache.embed(request, origin, caller.cache_control, ask).await?;
-        note(&caller.recorder, &embedded.cache_status, self.backend.name());
+        let scope = route.scope(&caller.principal);
+        let embedded = self.cache.embed(request, scope, caller.cache_control, ask).await?;
+        note(&caller.recorder, &embedded.cache_status, route.backend.name());
         if let Some(reply) = &embedded.call {
             caller.recorder.usage(usage(reply));
             reply.timings.queue.into_iter().for_each(|waited| caller.recorder.queue(waited));

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{App, alerts::CRASHES, models};
+use super::{App, alerts::CRASHES, catalog};
 use crate::{
+    backend::Profile,
     error::{Error, Kind, Result},
     types::{Capability, Model},
 };
@@ -95,17 +96,17 @@ impl App {
 
     /// The same with another limit.
     pub async fn health_within(&self, patience: Duration) -> Health {
+        let (backend, profile) = (self.catalog.primary(), self.catalog.primary().profile());
         let (version, listed, stats) = tokio::join!(
-            timeout(patience, self.backend.version()),
-            timeout(patience, self.models.list()),
+            timeout(patience, backend.version()),
+            timeout(patience, self.catalog.list()),
             timeout(patience, self.cache.stats())
         );
-        let name = self.backend.name();
-        let version = version.unwrap_or_else(|_| Err(slow(name, patience)));
+        let version = version.unwrap_or_else(|_| Err(slow(profile, patience)));
         // A backend that is busy may take its time to list what it has.
         let known =
-            listed.unwrap_or_else(|_| self.models.known().unwrap_or_else(|| Err(slow(name, patience))));
-        let mut models = of_models(name, &self.models.settings, known.as_deref());
+            listed.unwrap_or_else(|_| self.catalog.known().unwrap_or_else(|| Err(slow(profile, patience))));
+        let mut models = of_models(profile, &self.catalog.settings, known.as_deref());
         if models.status == Status::Healthy {
             models = self.ailing().unwrap_or(models);
         }
@@ -119,9 +120,9 @@ impl App {
             Part::new(Status::Degraded, format!("Statistics may be lost on restart: {trouble}."))
         });
         Health {
-            backend: name,
+            backend: profile.name,
             parts: [
-                ("backend", of_backend(name, version.as_deref())),
+                ("backend", of_backend(profile, version.as_deref())),
                 ("models", models),
                 ("cache", cache),
                 ("storage", storage),
@@ -137,7 +138,7 @@ impl App {
 
     /// A loaded model that answers nobody, or one whose process keeps ending.
     fn ailing(&self) -> Option<Part> {
-        let engine = self.backend.engine()?;
+        let engine = self.engine()?;
         let detail = match (engine.held_up, engine.crash_loop) {
             (Some(model), _) => {
                 format!("One request is blocking {model}; others wait until its process is restarted.")
@@ -151,36 +152,29 @@ impl App {
     }
 }
 
-fn slow(backend: &str, patience: Duration) -> Error {
-    let name = if backend == "ollama" { "Ollama" } else { "The engine" };
-    let message = format!("{name} did not respond within {} s.", patience.as_secs());
+fn slow(backend: &Profile, patience: Duration) -> Error {
+    let message = format!("{} did not respond within {} s.", backend.title, patience.as_secs());
     Error::new(Kind::GatewayTimeout, message)
 }
 
 /// Whether the backend answers.
-pub fn of_backend(backend: &str, version: Result<&str, &Error>) -> Part {
-    match (backend, version) {
-        (_, Ok(_)) => Part::HEALTHY,
-        ("ollama", Err(error)) => {
-            let detail = format!("{} Start Ollama, or correct OLLAMA_BASE_URL.", error.message());
-            Part::new(Status::Unhealthy, detail)
-        }
-        (_, Err(error)) => Part::new(Status::Unhealthy, error.message()),
+pub fn of_backend(backend: &Profile, version: Result<&str, &Error>) -> Part {
+    match version {
+        Ok(_) => Part::HEALTHY,
+        Err(error) if backend.remedy.is_empty() => Part::new(Status::Unhealthy, error.message()),
+        Err(error) => Part::new(Status::Unhealthy, format!("{} {}", error.message(), backend.remedy)),
     }
 }
 
 /// Whether there is a model for a prompt, and for one that names none.
-pub fn of_models(backend: &str, settings: &models::Settings, models: Result<&[Model], &Error>) -> Part {
+pub fn of_models(backend: &Profile, settings: &catalog::Settings, models: Result<&[Model], &Error>) -> Part {
     let models = match models {
         Ok(models) => models,
         Err(error) => return Part::new(Status::Unhealthy, error.message()),
     };
     let preferred = settings.preferred(backend, Capability::Completion);
-    let get = |model: &str| match backend {
-        "ollama" => format!("`ollama pull {model}`"),
-        _ => format!("`simpleton model import {model} FILE.gguf`"),
-    };
-    if !models.iter().any(|model| !models::lacks(model, Capability::Completion)) {
+    let get = |model: &str| (backend.install)(model);
+    if !models.iter().any(|model| !catalog::lacks(model, Capability::Completion)) {
         let get = get(preferred.as_deref().unwrap_or("NAME"));
         return Part::new(
             Status::Unhealthy,
@@ -204,7 +198,7 @@ pub fn of_models(backend: &str, settings: &models::Settings, models: Result<&[Mo
             None => {
                 format!("is not installed: get it with {}, or set {setting} to another model", get(&name))
             }
-            Some(model) if models::lacks(model, capability) => {
+            Some(model) if catalog::lacks(model, capability) => {
                 format!("cannot be used for them: set {setting} to another model")
             }
             Some(_) => return None,
@@ -217,6 +211,7 @@ pub fn of_models(backend: &str, settings: &models::Settings, models: Result<&[Mo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::{embedded::PROFILE as EMBEDDED, ollama::PROFILE as OLLAMA};
 
     fn model(name: &str, capability: Capability) -> Model {
         Model {
@@ -239,28 +234,30 @@ mod tests {
         let embeds = [model("nomic-embed-text", Capability::Embedding)];
         let other = [model("llama3", Capability::Completion)];
         let brief = [model("qwen2.5:7b", Capability::Completion)];
-        let settings = models::Settings::default();
+        let settings = catalog::Settings::default();
         let status = |backend, models| of_models(backend, &settings, Ok(models)).status;
-        assert_eq!(status("ollama", &[]), Status::Unhealthy);
-        assert_eq!(status("ollama", &embeds), Status::Unhealthy);
-        assert_eq!(status("ollama", &other), Status::Degraded);
-        assert_eq!(status("ollama", &brief), Status::Healthy);
+        assert_eq!(status(&OLLAMA, &[]), Status::Unhealthy);
+        assert_eq!(status(&OLLAMA, &embeds), Status::Unhealthy);
+        assert_eq!(status(&OLLAMA, &other), Status::Degraded);
+        assert_eq!(status(&OLLAMA, &brief), Status::Healthy);
         // Without Ollama the best one that is installed answers.
-        assert_eq!(status("embedded", &other), Status::Healthy);
-        assert_eq!(status("embedded", &embeds), Status::Unhealthy);
-        let named = models::Settings { default_inference_model: "mine".parse().ok(), ..settings.clone() };
-        let part = of_models("embedded", &named, Ok(&other));
+        assert_eq!(status(&EMBEDDED, &other), Status::Healthy);
+        assert_eq!(status(&EMBEDDED, &embeds), Status::Unhealthy);
+        let named = catalog::Settings { default_inference_model: "mine".parse().ok(), ..settings.clone() };
+        let part = of_models(&EMBEDDED, &named, Ok(&other));
         assert_eq!(part.status, Status::Degraded);
         assert!(part.detail.is_some_and(|detail| detail.contains("simpleton model import mine")));
         // A model that is there, and cannot do what it is set for.
         let both = [other[0].clone(), embeds[0].clone()];
-        let named =
-            models::Settings { default_inference_model: "nomic-embed-text".parse().ok(), ..settings.clone() };
-        let part = of_models("embedded", &named, Ok(&both));
+        let named = catalog::Settings {
+            default_inference_model: "nomic-embed-text".parse().ok(),
+            ..settings.clone()
+        };
+        let part = of_models(&EMBEDDED, &named, Ok(&both));
         assert_eq!(part.status, Status::Degraded);
         assert!(part.detail.is_some_and(|detail| detail.contains("set DEFAULT_INFERENCE_MODEL")));
-        let named = models::Settings { default_embedding_model: "mine".parse().ok(), ..settings.clone() };
-        let part = of_models("ollama", &named, Ok(&brief));
+        let named = catalog::Settings { default_embedding_model: "mine".parse().ok(), ..settings.clone() };
+        let part = of_models(&OLLAMA, &named, Ok(&brief));
         assert!(part.detail.is_some_and(|detail| detail.contains("DEFAULT_EMBEDDING_MODEL")));
     }
 
@@ -272,7 +269,7 @@ mod tests {
             version: None,
             cause: None,
             parts: [
-                ("backend", of_backend("ollama", version)),
+                ("backend", of_backend(&OLLAMA, version)),
                 ("models", Part::HEALTHY),
                 ("cache", cache),
                 ("storage", storage),

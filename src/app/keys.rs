@@ -9,7 +9,7 @@ use crate::{
     data_dir::advice,
     error::{Error, Kind, Result},
     files,
-    types::{KeyId, Secret},
+    types::{Principal, Secret},
 };
 
 /// Characters of a key: what is shorter can be guessed, and a head has no room for what is longer.
@@ -68,12 +68,12 @@ impl Keys {
     }
 
     /// Whose key this is. Looks at every key, so that the time taken tells nothing.
-    pub fn find(&self, presented: &[u8]) -> Option<KeyId> {
+    pub fn find(&self, presented: &[u8]) -> Option<Principal> {
         let presented = hash(presented);
         let mut found = None;
         for key in &self.0 {
             if bool::from(key.ct_eq(&presented)) {
-                found = Some(KeyId::new([key[0], key[1], key[2], key[3]]));
+                found = Some(Principal::new(*key));
             }
         }
         found

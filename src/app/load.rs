@@ -21,15 +21,15 @@ impl App {
         model: String,
         keep_alive: Option<KeepAlive>,
     ) -> Result<ChatReply> {
-        let identity = self.models.identify(&model).await;
-        if let Some(listed) = &identity.listed {
+        let route = self.catalog.route(&model).await;
+        if let Some(listed) = &route.listed {
             caller.recorder.model(listed.clone());
         }
-        let mut call = self.call(caller, &model, &identity)();
-        let loaded = scope(call.context(), self.backend.load(&model, keep_alive)).await;
+        let mut call = self.meter(caller, (&route).into(), None).begin();
+        let loaded = scope(call.context(), route.backend.load(&model, keep_alive)).await;
         let done = loaded.inspect_err(|error| call.failed(error))?;
         call.answered(Usage::default(), done.timings.queue);
-        note(&caller.recorder, &CacheStatus::Bypass, self.backend.name());
+        note(&caller.recorder, &CacheStatus::Bypass, route.backend.name());
         let events = Box::pin(stream::iter([Ok(done.into())]));
         Ok(ChatReply { model, events, cache_status: CacheStatus::Bypass })
     }

@@ -3,6 +3,8 @@
 
 pub mod alerts;
 mod analytics;
+mod answer;
+pub mod catalog;
 mod chat;
 mod checked;
 mod embed;
@@ -10,22 +12,19 @@ pub mod health;
 pub mod keys;
 mod load;
 mod metering;
-pub mod models;
 pub mod pictures;
 pub mod prompts;
 pub mod vision;
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
 };
 
-use self::{
-    alerts::Alerts,
-    models::{Identity, Models},
-};
+use self::{alerts::Alerts, catalog::Catalog};
 pub use self::{
     analytics::CacheReport,
     chat::{ChatReply, Collected, incomplete},
@@ -33,15 +32,15 @@ pub use self::{
 use self::{pictures::Pictures, prompts::Prompts};
 use crate::{
     backend::Backend,
-    cache::{Cache, CacheControl, KeyScope},
+    cache::{Cache, CacheControl},
     store::History,
     telemetry::{Monitoring, recorder::RequestRecorder, traces::Exporter},
     tesseract::{self, OcrEngine, Tesseract},
-    types::KeyId,
+    types::Principal,
 };
 
 pub struct App {
-    pub models: Models,
+    pub catalog: Catalog,
     pub pictures: Pictures,
     pub cache: Cache,
     pub monitoring: Monitoring,
@@ -52,7 +51,6 @@ pub struct App {
     /// Background tasks, which run to the end of the last reply.
     background: TaskTracker,
     ended: CancellationToken,
-    backend: Arc<dyn Backend>,
     prompts: Prompts,
     ocr_engine: OcrEngine,
     tesseract: Arc<Tesseract>,
@@ -61,14 +59,15 @@ pub struct App {
 /// Settings of the product.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
-    pub models: &'a models::Settings,
+    pub catalog: &'a catalog::Settings,
     pub pictures: &'a pictures::Settings,
     pub ocr: &'a tesseract::Settings,
 }
 
 /// Parts of the product, each opened by its own module.
 pub struct Parts {
-    pub backend: Arc<dyn Backend>,
+    /// The preferred one first.
+    pub backends: Vec<Arc<dyn Backend>>,
     pub cache: Cache,
     pub monitoring: Monitoring,
     pub history: History,
@@ -79,7 +78,7 @@ pub struct Parts {
 /// On whose behalf something is done, and by which endpoint it came.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    pub key: KeyId,
+    pub principal: Principal,
     /// The route's template: a constant, fit for a metric's label.
     pub endpoint: &'static str,
     /// `Cache-Control` of the request.
@@ -90,9 +89,9 @@ pub struct Caller {
 
 impl App {
     pub fn new(parts: Parts, settings: Settings<'_>) -> Self {
-        let Parts { backend, cache, monitoring, history, alerts, prompts } = parts;
+        let Parts { backends, cache, monitoring, history, alerts, prompts } = parts;
         Self {
-            models: Models::new(Arc::clone(&backend), settings.models.clone()),
+            catalog: Catalog::new(backends, settings.catalog.clone()),
             pictures: Pictures::new(settings.pictures, Arc::clone(&monitoring.metrics)),
             cache,
             monitoring,
@@ -101,7 +100,6 @@ impl App {
             stopping: CancellationToken::new(),
             background: TaskTracker::new(),
             ended: CancellationToken::new(),
-            backend,
             prompts,
             ocr_engine: settings.ocr.ocr_engine,
             tesseract: Arc::new(Tesseract::new(settings.ocr)),
@@ -121,17 +119,9 @@ impl App {
         self.ended.clone().drop_guard()
     }
 
-    /// Returns the scope of the cache key; none while it is not known which weights will
-    /// answer.
-    fn origin<'a>(&'a self, identity: &'a Identity, caller: &Caller) -> Option<KeyScope<'a>> {
-        let (digest, context) = (identity.digest.as_deref()?, identity.context);
-        let owner = Some(caller.key.to_bytes());
-        Some(KeyScope { backend: self.backend.name(), digest, context, owner })
-    }
-
     /// Ends everything that runs behind the scenes.
     pub async fn stop(&self) {
-        self.backend.stop().await;
+        join_all(self.catalog.backends().map(|backend| backend.stop())).await;
         self.cache.stop().await;
         self.history.stop().await;
         self.ended.cancel();

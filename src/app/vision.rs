@@ -3,7 +3,7 @@
 
 use futures_util::stream;
 
-use super::{App, Caller, ChatReply};
+use super::{App, Caller, ChatReply, metering::Source};
 use crate::{
     cache::{Events, KeyScope},
     error::Result,
@@ -108,18 +108,18 @@ impl App {
         let version = self.tesseract.version().await?.to_owned();
         let digest = format!("{version} {}", self.tesseract.languages());
         let request = request(version.clone(), image.clone(), String::new(), Sampling::default());
-        let owner = Some(caller.key.to_bytes());
-        let origin = KeyScope { backend: "tesseract", digest: &digest, context: None, owner };
-        let key = self.cache.chat_key(&request, Some(origin));
-        let tesseract = self.tesseract.clone();
-        let read = async move || -> Result<Events> {
+        let owner = Some(caller.principal.id());
+        let scope = KeyScope { backend: "tesseract", digest: &digest, context: None, owner };
+        let key = self.cache.chat_key(&request, Some(scope));
+        let source = || Source { backend: "tesseract", model: version.as_str().into(), listed: true };
+        let (tesseract, meter) = (self.tesseract.clone(), self.meter(caller, source(), None));
+        let read = async move {
             let text = tesseract.read(&image).await?;
             let events = [ChatEvent::Text(text), Done::default().into()];
             let events: Events = Box::pin(stream::iter(events.map(Ok)));
             Ok(events)
         };
-        let (events, cache_status) = self.cache.chat(key, caller.cache_control, read).await?;
-        whole(ChatReply { model: version, events, cache_status }).await
+        whole(self.answer(caller, key, version.clone(), source(), || meter.run(read)).await?).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! Backends: one small trait, one file for each kind of server. Every backend streams; a plain
 //! reply is a collected stream. A backend knows its vendor's JSON and nothing of HTTP as we serve it.
 
-mod embedded;
+pub mod embedded;
 pub mod ollama;
 mod openai;
 mod place;
@@ -22,7 +22,7 @@ use crate::{
     error::{Error, Kind, Result},
     http_client,
     model_store::{self, ModelStore},
-    types::{ChatEvent, ChatRequest, Done, EmbedReply, EmbedRequest, KeepAlive, Model},
+    types::{Capability, ChatEvent, ChatRequest, Done, EmbedReply, EmbedRequest, KeepAlive, Model},
 };
 
 /// Bytes from which on it takes milliseconds to write them as JSON, or to read them from it.
@@ -32,10 +32,29 @@ const LARGE: usize = 256 * 1024;
 /// it aborts the work behind it and frees what it holds.
 pub type ChatStream = Pin<Box<dyn Stream<Item = Result<ChatEvent>> + Send>>;
 
+/// Facts about a kind of backend.
+pub struct Profile {
+    /// `embedded`, `ollama` …, fit for a metric's label.
+    pub name: &'static str,
+    /// Its name in sentences.
+    pub title: &'static str,
+    /// Advice for when it does not respond; empty when its errors say so.
+    pub remedy: &'static str,
+    /// Model for a task that no setting names a model for, unless the best installed one is used.
+    pub default_model: fn(Capability) -> Option<&'static str>,
+    /// Command that installs a model.
+    pub install: fn(&str) -> String,
+    /// How to get images seen where this model cannot, as the rest of a sentence.
+    pub vision_remedy: fn(&str) -> String,
+}
+
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
-    /// `embedded`, `ollama` …: a constant, fit for a metric's label.
-    fn name(&self) -> &'static str;
+    fn profile(&self) -> &'static Profile;
+
+    fn name(&self) -> &'static str {
+        self.profile().name
+    }
 
     /// Starts a reply. Returns when the backend has accepted the request.
     async fn chat(&self, request: ChatRequest) -> Result<ChatStream>;

@@ -19,7 +19,7 @@ use futures_util::{StreamExt, stream};
 use serde::de::DeserializeOwned;
 
 use self::vocabulary::Vocabularies;
-use super::{Backend, ChatStream, LARGE, plain_text, replies::events, to_json, work};
+use super::{Backend, ChatStream, LARGE, Profile, plain_text, replies::events, to_json, work};
 use crate::{
     error::{Error, Kind, Result},
     http_client::{Client, Method, Response, Target, Timeouts, server_url},
@@ -57,6 +57,22 @@ static IMAGE_MARKS: LazyLock<ControlTokens> = LazyLock::new(|| {
     let numbered = ('0'..='9').map(|digit| format!("[img-{digit}"));
     ControlTokens::new(numbered.chain(["[img]".to_owned()]))
 });
+
+pub static PROFILE: Profile = Profile {
+    name: "ollama",
+    title: "Ollama",
+    remedy: "Start Ollama, or correct OLLAMA_BASE_URL.",
+    // The brief's.
+    default_model: |needed| {
+        Some(match needed {
+            Capability::Embedding => "nomic-embed-text",
+            Capability::Vision => "llava",
+            Capability::Completion | Capability::Tools | Capability::Thinking => "qwen2.5:7b",
+        })
+    },
+    install: |model| format!("`ollama pull {model}`"),
+    vision_remedy: |_| "; get a model that can with: ollama pull llava".to_owned(),
+};
 
 pub struct Ollama {
     client: Client,
@@ -132,8 +148,8 @@ fn write(request: &ChatRequest) -> Result<Vec<u8>> {
 
 #[async_trait]
 impl Backend for Ollama {
-    fn name(&self) -> &'static str {
-        "ollama"
+    fn profile(&self) -> &'static Profile {
+        &PROFILE
     }
 
     async fn chat(&self, mut request: ChatRequest) -> Result<ChatStream> {

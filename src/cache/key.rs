@@ -23,7 +23,7 @@ pub struct KeyScope<'a> {
     /// Tokens that the backend makes room for, where that is known: an answer that was longer is another.
     pub context: Option<u64>,
     /// Whose entries these are, when keys do not share them.
-    pub owner: Option<[u8; 4]>,
+    pub owner: Option<[u8; 32]>,
 }
 
 /// The key of a request for text.
@@ -210,8 +210,8 @@ mod tests {
             chat(&request(), KeyScope { digest: "d2", ..ORIGIN }),
             chat(&request(), KeyScope { context: Some(4096), ..ORIGIN }),
             chat(&request(), KeyScope { context: Some(8192), ..ORIGIN }),
-            chat(&request(), KeyScope { owner: Some([1; 4]), ..ORIGIN }),
-            chat(&request(), KeyScope { owner: Some([2; 4]), ..ORIGIN }),
+            chat(&request(), KeyScope { owner: Some([1; 32]), ..ORIGIN }),
+            chat(&request(), KeyScope { owner: Some([2; 32]), ..ORIGIN }),
             changed(|r| r.model = "n".into()),
             message(Message::new(Role::User, "ho")),
             message(Message::new(Role::System, "hi")),

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::{say, serve::runtime};
 use crate::{
     app::health::{self, Part},
-    backend::{Backend, ollama::Ollama},
+    backend::{self, Backend, ollama::Ollama},
     config::Config,
     data_dir::DataDir,
     engine::locate,
@@ -97,16 +97,19 @@ async fn ollama(url: &str, config: &Config, report: &mut Report) {
         Err(error) => return report.note("Ollama", Err(error)),
     };
     let version = ollama.version().await;
-    let part = health::of_backend("ollama", version.as_deref());
+    let part = health::of_backend(&backend::ollama::PROFILE, version.as_deref());
     report.note("Ollama", judged(part, version.map(|version| format!("version {version}"))));
     let models = ollama.models().await;
-    let part = health::of_models("ollama", &config.models, models.as_deref());
+    let part = health::of_models(&backend::ollama::PROFILE, &config.models, models.as_deref());
     report.note("models", judged(part, models.map(|models| names(&models))));
 }
 
 async fn engine(config: &Config, report: &mut Report) {
     let located = locate(&config.engine, &config.server.data_dir).await;
-    let part = health::of_backend("embedded", located.as_ref().map(|located| located.version.as_str()));
+    let part = health::of_backend(
+        &backend::embedded::PROFILE,
+        located.as_ref().map(|located| located.version.as_str()),
+    );
     let found = located.map(|found| format!("llama-server {} in {}", found.version, found.path.display()));
     report.note("engine", judged(part, found));
 }
@@ -139,5 +142,5 @@ fn models(config: &Config) -> Result<String> {
         model_store.verify(entry, &CancellationToken::new())?;
     }
     let models: Vec<Model> = entries.iter().map(|entry| entry.model.clone()).collect();
-    judged(health::of_models("embedded", &config.models, Ok(&models)), Ok(names(&models)))
+    judged(health::of_models(&backend::embedded::PROFILE, &config.models, Ok(&models)), Ok(names(&models)))
 }

@@ -89,7 +89,7 @@ struct DetailsReply {
 #[utoipa::path(get, path = "/models", tag = "Service",
     responses((status = 200, body = ModelsReply)))]
 pub(super) async fn models(State(state): State<Arc<HttpState>>) -> Result<Json<ModelsReply>> {
-    let models = state.app.models.list().await?;
+    let models = state.app.catalog.list().await?;
     Ok(Json(ModelsReply { models: models.iter().map(ModelReply::from).collect() }))
 }
 

@@ -16,12 +16,13 @@ use std::sync::Arc;
 
 use clap::Args;
 
+pub use self::sink::Sinks;
 use self::{
     aggregates::Aggregator,
     labels::RouteLabel,
     logs::{Format, Level, RequestLines},
     metrics::Metrics,
-    sink::{Sink, Sinks},
+    sink::Sink,
     traces::{Exporter, Traces},
 };
 use crate::error::Result;

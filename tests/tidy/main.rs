@@ -43,7 +43,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "src/cache/mod.rs",
             "src/http_client",
             "src/app/alerts/mod.rs",
-            "src/app/models.rs",
+            "src/app/catalog/mod.rs",
             "src/app/pictures.rs",
             "src/tesseract.rs",
             "src/backend/ollama.rs",

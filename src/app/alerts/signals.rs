@@ -25,7 +25,7 @@ impl Signals {
             failures: recent.failures,
             response_time: recent.mean(),
             backend: Some((health.backend, state)),
-            crashes: app.backend.engine().and_then(|engine| engine.crash_loop),
+            crashes: app.engine().and_then(|engine| engine.crash_loop),
             cache: (app.cache.is_enabled() && stats.status != "available").then_some(stats.status),
             disk_free,
         }

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use tokio::task::spawn_blocking;
 
 use self::length::Room;
-use super::{Backend, ChatStream, place::Place};
+use super::{Backend, ChatStream, Profile, place::Place};
 use crate::{
     cache,
     engine::{Engine, Lease, Role, Snapshot},
@@ -23,6 +23,19 @@ use crate::{
     types::{
         ChatRequest, Context, Done, EmbedReply, EmbedRequest, FinishReason, KeepAlive, Model, ModelName,
         Timings,
+    },
+};
+
+pub static PROFILE: Profile = Profile {
+    name: "embedded",
+    title: "The engine",
+    remedy: "",
+    default_model: |_| None,
+    install: |model| format!("`simpleton model import {model} FILE.gguf`"),
+    vision_remedy: |model| {
+        format!(
+            ": it has no vision projector, which `simpleton model import {model} MODEL.gguf --projector MMPROJ.gguf` adds"
+        )
     },
 };
 
@@ -80,8 +93,8 @@ impl Embedded {
 
 #[async_trait]
 impl Backend for Embedded {
-    fn name(&self) -> &'static str {
-        "embedded"
+    fn profile(&self) -> &'static Profile {
+        &PROFILE
     }
 
     async fn chat(&self, request: ChatRequest) -> Result<ChatStream> {

@@ -19,8 +19,8 @@ use tokio::time::timeout;
 use super::Room;
 use crate::{
     error::{Error, Kind, Result},
-    http::{HttpState, middleware::auth::key_of},
-    types::KeyId,
+    http::{HttpState, middleware::auth::principal_of},
+    types::Principal,
 };
 
 /// Bytes a second that a body has at least, the first `request_timeout` left out. A line of 1 Mbit/s has
@@ -32,7 +32,7 @@ pub(in crate::http) const LARGE: usize = 256 * 1024;
 
 pub(in crate::http) struct Incoming {
     state: Arc<HttpState>,
-    key: KeyId,
+    key: Principal,
     body: Body,
     announced: Option<usize>,
     received: usize,
@@ -57,7 +57,7 @@ impl Incoming {
         if announced.is_some_and(|length| length > state.max_body) {
             return Err(too_large(state));
         }
-        let key = key_of(&request);
+        let key = principal_of(&request);
         let room = match announced {
             Some(length) if length > LARGE => room(state, key, length).await?,
             _ => Room::default(),
@@ -152,7 +152,7 @@ fn too_large(state: &HttpState) -> Error {
 }
 
 /// Meanwhile the client waits, too: what it sends stays in its own buffers.
-async fn room(state: &HttpState, key: KeyId, bytes: usize) -> Result<Room> {
+async fn room(state: &HttpState, key: Principal, bytes: usize) -> Result<Room> {
     timeout(state.request_timeout, state.body_memory.room(key, bytes)).await.map_err(|_| {
         Error::new(Kind::Busy, "Too many large requests at once; try again later.")
             .retry_after(Duration::from_secs(5))

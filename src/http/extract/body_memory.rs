@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::types::KeyId;
+use crate::types::Principal;
 
 /// Large bodies wait here for their share, which they announce before they are read.
 pub struct BodyMemory {
@@ -16,7 +16,7 @@ pub struct BodyMemory {
     /// Kilobytes for one key.
     share: usize,
     /// One for each key that has sent a large body: keys are few, and unauthenticated callers send none.
-    keys: Mutex<HashMap<KeyId, Arc<Semaphore>>>,
+    keys: Mutex<HashMap<Principal, Arc<Semaphore>>>,
 }
 
 /// The memory that one large body holds for as long as this value lives.
@@ -37,7 +37,7 @@ impl BodyMemory {
     }
 
     /// Completes when there is room for so many bytes.
-    pub(in crate::http) async fn room(&self, key: KeyId, bytes: usize) -> Room {
+    pub(in crate::http) async fn room(&self, key: Principal, bytes: usize) -> Room {
         let kilobytes = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         // The key's own share first: who waits for that is in nobody's way.
         let of_key = self.share_of(key).acquire_many_owned(kilobytes).await;
@@ -46,7 +46,7 @@ impl BodyMemory {
         Room(of_key.ok().zip(of_all.ok()).map(|(of_key, of_all)| Permits { of_all, of_key }))
     }
 
-    fn share_of(&self, key: KeyId) -> Arc<Semaphore> {
+    fn share_of(&self, key: Principal) -> Arc<Semaphore> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(keys.entry(key).or_insert_with(|| Arc::new(Semaphore::new(self.share))))
     }
@@ -74,8 +74,8 @@ mod tests {
 
     use super::*;
 
-    const ME: KeyId = KeyId::new([1; 4]);
-    const OTHER: KeyId = KeyId::new([2; 4]);
+    const ME: Principal = Principal::new([1; 32]);
+    const OTHER: Principal = Principal::new([2; 32]);
     const MB: usize = 1024 * 1024;
 
     #[test]

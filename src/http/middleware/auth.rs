@@ -16,7 +16,7 @@ use crate::{
         route::{self, Access},
     },
     telemetry::recorder::RequestRecorder,
-    types::KeyId,
+    types::Principal,
 };
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -40,8 +40,8 @@ impl Deref for Caller {
 }
 
 /// The key of a request that has been let pass: nobody else's body is read.
-pub(in crate::http) fn key_of(request: &Request) -> KeyId {
-    request.extensions().get::<app::Caller>().expect("nobody else is let pass").key
+pub(in crate::http) fn principal_of(request: &Request) -> Principal {
+    request.extensions().get::<app::Caller>().expect("nobody else is let pass").principal
 }
 
 /// Lets a request pass that may, with its caller when it has to have one.
@@ -56,7 +56,7 @@ pub(in crate::http) fn admit(
     let presented = presented(request.headers());
     let known = presented.as_ref().ok().and_then(|key| state.keys.find((*key)?));
     if let Some(key) = known {
-        recorder.key(key);
+        recorder.key(key.label());
     }
     let endpoint = recorder.endpoint();
     let needs_key = match route::find(endpoint) {
@@ -77,7 +77,7 @@ pub(in crate::http) fn admit(
         }));
     };
     let cache_control = cache_control(request.headers());
-    let caller = app::Caller { key, endpoint, cache_control, recorder: Arc::clone(recorder) };
+    let caller = app::Caller { principal: key, endpoint, cache_control, recorder: Arc::clone(recorder) };
     request.extensions_mut().insert(caller);
     Ok(())
 }

@@ -276,7 +276,7 @@ async fn resolve(
     images: usize,
     tools: usize,
 ) -> error::Result<String> {
-    let models = &state.app.models;
+    let models = &state.app.catalog;
     let needed = match (images, tools) {
         (0, 0) => Capability::Completion,
         (0, _) => Capability::Tools,

@@ -166,7 +166,7 @@ pub(in crate::http) async fn caption(
     caller: Caller,
     Json(body, room): Json<CaptionBody>,
 ) -> Result<Response> {
-    let model = state.app.models.resolve(body.model.as_deref(), Capability::Vision).await?;
+    let model = state.app.catalog.resolve(body.model.as_deref(), Capability::Vision).await?;
     let image = ImageInput { image: body.image, pointer: "/image", room }.open(&state).await?;
     let detail = body.detail_level.map_or_else(Detail::default, |Word(level)| level.into());
     let VisionReply { text, model, cache_status } = state.app.caption(&caller, model, image, detail).await?;
@@ -186,7 +186,7 @@ pub(in crate::http) async fn ocr(
     let reader = if body.model.is_none() && state.app.reads_with_tesseract() {
         Reader::Tesseract
     } else {
-        Reader::Model(state.app.models.resolve(body.model.as_deref(), Capability::Vision).await?)
+        Reader::Model(state.app.catalog.resolve(body.model.as_deref(), Capability::Vision).await?)
     };
     let image = ImageInput { image: body.image, pointer: "/image", room }.open(&state).await?;
     let VisionReply { text, model, cache_status } = state.app.ocr(&caller, reader, image).await?;
@@ -224,7 +224,7 @@ impl VisionRequest {
         input: ImageInput,
         stream: bool,
     ) -> Result<Response> {
-        let model = state.app.models.resolve(self.model.as_deref(), Capability::Vision).await?;
+        let model = state.app.catalog.resolve(self.model.as_deref(), Capability::Vision).await?;
         let image = input.open(state).await?;
         let (app, asked_by) = (Arc::clone(&state.app), caller.owned());
         let reply = async move { app.analyze(&asked_by, model, image, self.prompt, self.sampling).await };

@@ -1,0 +1,38 @@
+//! THE pipeline: whatever answers with text (a model, OCR) does it as a producer here.
+
+use super::{
+    App, Caller, ChatReply,
+    metering::{RecordedEvents, Source, note},
+};
+use crate::{
+    cache::{CacheKey, Events},
+    error::Result,
+};
+
+impl App {
+    /// Answers under a key: from the cache, together with an identical request that is running, or with what the
+    /// producer makes, which is then kept. Without a key the producer always answers. `model` is the name that
+    /// the caller is told.
+    ///
+    /// # Errors
+    /// Those of the producer.
+    pub(super) async fn answer<F>(
+        &self,
+        caller: &Caller,
+        key: Option<CacheKey>,
+        model: String,
+        source: Source,
+        produce: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<ChatReply>
+    where
+        F: Future<Output = Result<Events>> + Send + 'static,
+    {
+        if source.listed {
+            caller.recorder.model(source.model);
+        }
+        let (events, cache_status) = self.cache.chat(key, caller.cache_control, produce).await?;
+        note(&caller.recorder, &cache_status, source.backend);
+        let events = RecordedEvents::new(events, &cache_status, caller.recorder.clone());
+        Ok(ChatReply { model, events: Box::pin(events), cache_status })
+    }
+}
