@@ -1,17 +1,17 @@
-# Simpleton in one image: the program, its engine and an embedding model, run by an unprivileged user.
+# Simpleton, its engine and an embedding model in one image, run by an unprivileged user.
 #
 #   docker build -t simpleton .
 #   docker run --name simpleton -p 127.0.0.1:8000:8000 -v simpleton:/data simpleton
 #   docker exec simpleton cat /data/api-key              prints the generated API key
 #
-# The four stages build with the same scripts as "make run"; only the last one is published.
+# The first three stages build with the same scripts as "make run"; only the last one is published.
 
 FROM debian:bookworm-slim AS engine
 WORKDIR /src
 COPY scripts/common.sh scripts/packages.sh scripts/engine.sh scripts/
 RUN scripts/packages.sh engine && rm -rf /var/lib/apt/lists/*
 COPY scripts/requirements scripts/requirements
-# PORTABLE: build for any machine (on x86-64, any with AVX2), not just this one.
+# PORTABLE: build for any machine (on x86-64, any with AVX2), not only this one.
 RUN PORTABLE=1 DATA_DIR=/built XDG_CACHE_HOME=/cache scripts/engine.sh
 
 FROM rust:1.95-slim-bookworm AS program

@@ -1,4 +1,4 @@
-# The commands of this project. Each one is a script in scripts/, which says what it does while it does it.
+# The commands of this project. Each one runs a script in scripts/.
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check fuzz bench profile

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# make bench: builds what is measured and runs benches/. Figures are ratios within one run (against nginx and the
-# bare engine on this machine), so they can be compared between machines; close other programs while it runs.
+# make bench: builds Simpleton and its engine, and runs the benchmarks in benches/. Results are relative to nginx and to
+# llama-server on the same machine, so that machines can be compared. Close other programs while it runs.
 # usage: scripts/bench.sh [arguments of "cargo bench"]
-# SIMPLETON=whole path of another program to measure (default: the one that is built here)
+# SIMPLETON=absolute path of another program to measure (default: the one built here)
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 steps 4

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make check: everything that can be said about the code without running it. Stops at the first thing that is wrong.
+# make check: all static checks. Stops at the first failure.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 steps 9
@@ -10,7 +10,7 @@ step "Prerequisites"
 scripts/packages.sh check
 need_rust
 if has rustup; then
-  # A minimal toolchain comes without these two.
+  # rustup's minimal profile lacks these two.
   { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1 || rustup component add rustfmt clippy
 fi
 scripts/tools.sh deny
@@ -21,22 +21,22 @@ cargo fmt --check || fail "the code is not formatted." "Run: cargo fmt"
 step_done
 
 step "Lints: cargo clippy, warnings denied"
-cargo clippy --all-targets --locked --quiet -- -D warnings || fail "clippy found something; see above."
+cargo clippy --all-targets --locked --quiet -- -D warnings || fail "clippy reported warnings or errors; see above."
 step_done
 
 step "Dependencies: licenses, sources, banned and vulnerable crates"
 cargo deny --log-level error --locked check bans licenses sources ||
-  fail "a dependency breaks deny.toml; see above."
+  fail "a dependency violates deny.toml; see above."
 if timeout 120 cargo deny --log-level off fetch db >/dev/null 2>&1 </dev/null; then
   cargo deny --log-level error --locked check --disable-fetch advisories ||
     fail "a dependency has a known vulnerability; see above." "Update it: cargo update -p NAME"
 else
-  say "      Known vulnerabilities: NOT checked, because their database (RustSec, on GitHub) cannot be reached."
+  say "      Known vulnerabilities: NOT checked, because the RustSec database on GitHub could not be downloaded."
 fi
 step_done
 
 step "Documentation: cargo doc, warnings denied"
-RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --quiet || fail "the documentation has mistakes; see above."
+RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --quiet || fail "the documentation has errors; see above."
 step_done
 
 step "Scripts: shellcheck"
@@ -45,7 +45,7 @@ for script in "${scripts[@]}"; do
   bash -n "$script" || fail "$script is not valid bash."
 done
 if has shellcheck; then
-  shellcheck "${scripts[@]}" || fail "shellcheck found something; see above."
+  shellcheck "${scripts[@]}" || fail "shellcheck reported problems; see above."
   step_done
 else
   step_done "syntax only: shellcheck is not installed"
@@ -53,7 +53,7 @@ fi
 
 step "docker-compose.yml: docker compose config"
 if compose version >/dev/null 2>&1; then
-  # As on a fresh clone: the file alone in a folder, without .env.
+  # In a directory without .env, as in a fresh clone.
   fresh="$(mktemp -d)"
   trap 'rm -rf "$fresh"' EXIT
   cp docker-compose.yml "$fresh"
@@ -65,12 +65,12 @@ fi
 
 step "deploy/simpleton.service: systemd-analyze verify"
 if has systemd-analyze; then
-  # It wants the program to exist where the unit says; any program will do for reading the rest.
+  # systemd-analyze fails if the program in ExecStart does not exist.
   folder="$(mktemp -d)"
   trap 'rm -rf "${fresh:-}" "$folder"' EXIT
   sed 's|^ExecStart=[^ ]*|ExecStart=/bin/true|' deploy/simpleton.service >"$folder/simpleton.service"
   complaints="$(systemd-analyze verify --man=no "$folder/simpleton.service" 2>&1 | grep -F simpleton.service || true)"
-  [[ -z "$complaints" ]] || fail "the unit has mistakes:" "$complaints"
+  [[ -z "$complaints" ]] || fail "the unit has errors:" "$complaints"
   step_done
 else
   step_done "skipped: systemd-analyze is not installed"
@@ -79,7 +79,7 @@ fi
 step "deploy/: promtool check and test"
 if has promtool; then
   (cd deploy && promtool check config prometheus.yml && promtool check rules --lint-fatal alerts.yml && promtool test rules alerts.test.yml) >/dev/null ||
-    fail "Prometheus' configuration, a rule or its test is wrong; see above."
+    fail "Prometheus' configuration or alerting rules are invalid, or a test of the rules failed; see above."
   step_done
 else
   step_done "skipped: promtool is not installed"

@@ -1,19 +1,19 @@
-# Sourced by every script here: where things are, named steps with their time, and stopping with a reason.
-# It must not know what is being built; versions and hashes stand in the script that uses them.
+# Sourced by every script here: paths, settings, numbered steps with their duration, and error messages.
+# Versions and hashes belong in the script that uses them.
 # shellcheck shell=bash
 set -euo pipefail
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$ROOT"
 
-# rustup's folder is on PATH only in shells started after its installation.
+# rustup adds its directory to PATH only for shells started after its installation.
 if ! command -v cargo >/dev/null && [[ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]]; then
   PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
 fi
 
 say() { printf '%s\n' "$*" >&2; }
 
-# fail MESSAGE [WHAT TO DO NEXT …]: the last line a person reads, so it must tell what to do.
+# fail MESSAGE [WHAT TO DO …]: prints why the script stops and how to go on, and exits.
 fail() {
   say ""
   say "Stopped: $1"
@@ -23,7 +23,7 @@ fail() {
   exit 1
 }
 
-# setting NAME: its value from the environment, else from .env, as the program itself looks them up.
+# setting NAME: prints a setting's value from the environment, or else from .env, as Simpleton does.
 setting() {
   local value="${!1-}"
   if [[ -z "$value" && -f "$ROOT/.env" ]]; then
@@ -32,8 +32,9 @@ setting() {
   printf '%s' "$value"
 }
 
-# dot_env NAME: the value of its last line in the .env on standard input, by the rules of src/config/dot_env.rs:
-# nothing is substituted, and in double quotes a backslash frees a quote, a backslash and a dollar sign.
+# dot_env NAME: prints a setting's value from the .env on standard input, by the rules of src/config/dot_env.rs: the
+# last assignment counts, variables are not expanded, and a backslash in double quotes escapes quotes, backslashes
+# and dollar signs.
 dot_env() {
   local line raw value="" assignment single double
   assignment="^[[:space:]]*(export[[:space:]]+)?$1[[:space:]]*=(.*)$"
@@ -54,7 +55,7 @@ dot_env() {
   printf '%s' "$value"
 }
 
-# at_home PATH: a leading ~ is the home folder, which a shell puts there and .env does not.
+# at_home PATH: expands a leading ~, which values in .env may have.
 at_home() { if [[ "$1" == \~ || "$1" == \~/* ]]; then printf '%s' "$HOME${1:1}"; else printf '%s' "$1"; fi; }
 
 data_dir() {
@@ -63,42 +64,42 @@ data_dir() {
   printf '%s' "${dir:-${XDG_DATA_HOME:-$HOME/.local/share}/simpleton}"
 }
 
-# make_data_dir: for its owner only, as the program itself makes it.
+# make_data_dir: creates the data directory, accessible only to its owner, as Simpleton does.
 make_data_dir() { (umask 077 && mkdir -p "$(data_dir)"); }
 
 cache_dir() { printf '%s' "${XDG_CACHE_HOME:-$HOME/.cache}/simpleton"; }
 
-# steps N: how many steps this script has. Called from another script's step, its own are numbered [2.1], [2.2] …
+# steps N: sets the number of this script's steps. If another script runs this one, they are numbered [2.1], [2.2] …
 STEP=0
 STEPS=0
 OUTER="${OUTER:-}"
 step_began=0
 steps() { STEPS=$1; }
 
-# step TITLE: names what begins now.
+# step TITLE: prints the title of the step that starts.
 step() {
   STEP=$((STEP + 1))
   step_began=$SECONDS
   if [[ -n "$OUTER" ]]; then say "  [$OUTER.$STEP] $1"; else say "[$STEP/$STEPS] $1"; fi
 }
 
-# inner COMMAND…: runs another script as a part of the present step.
+# inner COMMAND…: runs another script as part of the current step.
 inner() { OUTER="$STEP" "$@"; }
 
-# step_done [NOTE]: closes it with the time it took.
+# step_done [NOTE]: prints how long the step took.
 step_done() { say "      ${1:-done} ($(elapsed $((SECONDS - step_began))))"; }
 
 elapsed() { if (($1 >= 60)); then printf '%dm%02ds' $(($1 / 60)) $(($1 % 60)); else printf '%ds' "$1"; fi; }
 
-# at_least HAVE WANTED: is the version HAVE not older than WANTED?
+# at_least HAVE WANTED: succeeds if version HAVE is at least WANTED.
 at_least() { [[ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" == "$2" ]]; }
 
-# compose ARGS…: Docker Compose, as Docker's plugin or as the program of its own that Debian packages.
+# compose ARGS…: runs Docker Compose, as Docker's plugin or as Debian's separate program.
 compose() {
   if docker compose version >/dev/null 2>&1; then docker compose "$@"; else docker-compose "$@"; fi
 }
 
-# need_rust: a toolchain not older than Cargo.toml asks for.
+# need_rust: stops unless Rust is installed in the version that Cargo.toml requires.
 need_rust() {
   local wanted have
   wanted="$(sed -nE 's/^rust-version *= *"([0-9.]+)".*/\1/p' Cargo.toml)"
@@ -110,18 +111,18 @@ need_rust() {
     fail "Rust $have is too old; $wanted or newer is needed." "With rustup: rustup update stable. Without: https://rustup.rs"
 }
 
-# to_build: the sets of packages (scripts/packages.sh) that the engine and the embedding model still need. A machine
-# that has both, or gets its models elsewhere, needs neither cmake nor Python.
+# to_build: prints the sets of packages (scripts/packages.sh) for building the engine and the embedding model, without
+# those that are built already and no longer need cmake or Python.
 to_build() {
   scripts/engine.sh --check || echo engine
   scripts/embedding-model.sh --check || echo embedding
 }
 
-# make_venv FOLDER: a throwaway Python environment, so that nothing is installed for the user or the system.
+# make_venv FOLDER: creates a temporary Python environment, so that nothing is installed for the user or the system.
 make_venv() {
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
     fail "Python 3.10 or newer is needed; python3 is $(python3 --version 2>&1 || echo missing)." \
       "Install it, or put a newer python3 first on PATH, and run this again."
   python3 -m venv "$1" >&2 ||
-    fail "python3 cannot make a virtual environment." "On Debian and Ubuntu: sudo apt-get install python3-venv"
+    fail "python3 could not create a virtual environment." "On Debian and Ubuntu: sudo apt-get install python3-venv"
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Converts all-MiniLM-L6-v2 (safetensors) into a GGUF that llama-server loads with --embedding --pooling mean.
 
-Reads config.json, vocab.txt and model.safetensors from a folder or from a wheel or zip that holds them.
-It knows this one model (BERT, WordPiece, mean pooling) and refuses what does not look like it. Checked against a
-float64 reference on 15 texts: cosine at least 0.999997 in f16 and 0.9988 in q8_0, token ids equal on all of them.
+Reads config.json, vocab.txt and model.safetensors from a directory, wheel or zip file.
+Supports only this model (BERT, WordPiece, mean pooling) and rejects others. Verified against a float64 reference on
+15 texts: cosine similarity at least 0.999997 in f16 and 0.9988 in q8_0, identical token ids.
 """
 
 import argparse
@@ -46,7 +46,7 @@ LAYER_TENSORS = {
 
 
 class ConversionError(Exception):
-    """The source is not the model that this script knows; the message says in what."""
+    """The source is not the supported model; the message says how it differs."""
 
 
 def main() -> int:
@@ -83,7 +83,7 @@ def zip_reader(archive: Path):
     def read(name: str) -> bytes:
         with zipfile.ZipFile(archive) as files:
             found = [entry for entry in files.namelist() if entry.split("/")[-1] == name]
-            # The model's own config.json, not that of a pooling module in a folder below.
+            # The model's config.json, not that of a pooling module in a subdirectory.
             if not found:
                 raise ConversionError(f"holds no {name}")
             return files.read(min(found, key=lambda entry: entry.count("/")))
@@ -122,7 +122,7 @@ def add_tokenizer(writer: gguf.GGUFWriter, config: dict, vocabulary: list[str]) 
         raise ConversionError(f"vocab.txt lacks {', '.join(missing)}")
     ids = {token: vocabulary.index(token) for token in SPECIAL_TOKENS}
 
-    # llama.cpp marks where a word starts (U+2581); WordPiece marks what continues one ("##").
+    # llama.cpp marks the start of a word (U+2581); WordPiece marks its continuation ("##").
     tokens, types = [], []
     for token in vocabulary:
         if token in ids:
@@ -152,7 +152,7 @@ def add_tensors(writer: gguf.GGUFWriter, kind: str, config: dict, weights: dict[
     missing = sorted(set(names) - set(weights))
     if missing:
         raise ConversionError(f"model.safetensors lacks {len(missing)} tensors, the first is {missing[0]}")
-    # What is left over (the pooler, position ids) has no part in mean pooling.
+    # The remaining tensors (pooler, position ids) are not used for mean pooling.
     for source_name in sorted(names):
         name = names[source_name]
         tensor = weights[source_name].astype(np.float32)

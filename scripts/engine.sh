@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds the engine, llama.cpp's llama-server, from the llama.cpp source inside the PyPI source package
-# llama-cpp-python, pinned by version and hash, and installs it into the data folder. Done once per version.
-# usage: scripts/engine.sh [--check]     --check builds nothing and only says by its exit code whether it is there
-# PORTABLE=1 builds for any x86-64 CPU with AVX2 instead of this machine's own; JOBS=N sets the parallel jobs.
+# Builds the engine, llama.cpp's llama-server, and installs it in the data directory. The llama.cpp source comes from
+# the PyPI source package llama-cpp-python, pinned by version and hash. Does nothing if this version is installed.
+# usage: scripts/engine.sh [--check]     --check only succeeds if the engine is installed
+# PORTABLE=1 builds for any x86-64 CPU with AVX2 instead of this machine's CPU; JOBS=N sets the number of parallel jobs.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 PIN="$(sed -nE 's/^(llama-cpp-python==[^ ]+).*/\1/p' scripts/requirements/engine-source.txt)"
@@ -13,13 +13,13 @@ STAMP="$PIN $KIND"
 TARGET="$(data_dir)/engine"
 WORK="$(cache_dir)/engine-${PIN#*==}-$KIND"
 
-# A binary brought from another machine may use instructions that this CPU lacks, so it has to run as well.
+# Also runs the binary: one copied from another machine may use instructions that this CPU lacks.
 is_built() {
   [[ "$(cat "$TARGET/llama-server.version" 2>/dev/null)" == "$STAMP" ]] &&
     "$TARGET/llama-server" --version >/dev/null 2>&1
 }
 
-# The compiler needs about 1.5 GB for each job at its worst.
+# The compiler needs up to about 1.5 GB per job.
 jobs_that_fit() {
   local cpus memory limit
   cpus="$(nproc)"
@@ -38,13 +38,13 @@ fetch_source() {
   rm -rf "$venv" "$WORK/sdist"
   make_venv "$venv"
   local pip=("$venv/bin/python" -m pip -q --disable-pip-version-check)
-  # pip asks every source package for its metadata, which needs this build tool; its own hashes are pinned too.
+  # pip builds the metadata of source packages, which needs these build tools; their hashes are pinned, too.
   if ! "${pip[@]}" install --only-binary :all: --require-hashes -r scripts/requirements/engine-source-tools.txt >&2 ||
     ! "${pip[@]}" download --no-deps --no-build-isolation --no-binary llama-cpp-python --require-hashes \
       --dest "$WORK/sdist" -r scripts/requirements/engine-source.txt >&2; then
-    fail "the engine's source ($PIN) could not be fetched with pip." \
-      "Check that pip reaches its package index (pip config list), then run this again." \
-      "Or point LLAMA_SERVER at a llama-server you have, or OLLAMA_BASE_URL at an Ollama server."
+    fail "pip could not download the engine's source ($PIN)." \
+      "Check that pip can reach its package index (pip config list), then run this again." \
+      "Or set LLAMA_SERVER to the path of a llama-server, or OLLAMA_BASE_URL to an Ollama server."
   fi
   rm -rf "$WORK/unpacked"
   mkdir -p "$WORK/unpacked"
@@ -58,20 +58,20 @@ configure() {
   if command -v ninja >/dev/null; then generator=(-G Ninja); fi
   local native=ON
   [[ "$KIND" == native ]] || native=OFF
-  # OpenMP is off because its spinning threads collapse when the cores are shared with anything else.
+  # Without OpenMP, whose spinning threads become very slow when other processes compete for the cores.
   cmake -S "$WORK/llama.cpp" -B "$WORK/build" ${generator[@]+"${generator[@]}"} -DCMAKE_BUILD_TYPE=Release \
     -DBUILD_SHARED_LIBS=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF \
     -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF \
     -DGGML_OPENMP=OFF -DGGML_NATIVE="$native" >"$WORK/configure.log" 2>&1 || {
     tail -n 20 "$WORK/configure.log" >&2
-    fail "cmake could not configure the engine; its last lines are above, all of them in $WORK/configure.log."
+    fail "cmake could not configure the engine; the end of its log is above, all of it in $WORK/configure.log."
   }
 }
 
 compile() {
   cmake --build "$WORK/build" --target llama-server --parallel "$jobs" >&2 ||
     fail "the engine did not compile; the first error is above." \
-      "When the compiler was killed, memory ran out: run this again with JOBS=1 (it goes on where it stopped)."
+      "If the compiler was killed, memory ran out: run this again with JOBS=1. It continues where it stopped."
 }
 
 install() {
@@ -80,7 +80,7 @@ install() {
   make_data_dir
   mkdir -p "$TARGET"
   cp "$WORK/llama.cpp/LICENSE" "$TARGET/LICENSE.llama.cpp"
-  # Stripped and moved into place whole: a running server never sees half a file, nor a stamp without its binary.
+  # Renamed into place, so that a running server never sees a partial file, nor a version stamp without its binary.
   strip -o "$TARGET/llama-server.new" "$built" || cp "$built" "$TARGET/llama-server.new"
   rm -f "$TARGET/llama-server.version"
   mv -f "$TARGET/llama-server.new" "$TARGET/llama-server"
@@ -103,10 +103,10 @@ fi
 
 jobs="${JOBS:-$(jobs_that_fit)}"
 steps 3
-step "Fetching the engine's source ($PIN, 77 MB) …"
+step "Downloading the engine's source ($PIN, 77 MB) …"
 fetch_source
 step_done
-step "Building the engine from llama.cpp, once: 6 to 15 minutes on 2 cores, $jobs at a time here …"
+step "Building the engine from llama.cpp, once: 6 to 15 minutes on 2 cores, here with $jobs parallel jobs …"
 configure
 compile
 step_done

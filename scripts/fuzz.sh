@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# make fuzz: throws damaged pictures at the decoder, beginning with those in fuzz/corpus, and stops at the first that
-# is neither decoded nor refused. libFuzzer is linked in and driven directly: cargo-fuzz would want a nightly compiler
-# for its sanitizers, which safe Rust has little use for, and minutes to install.
+# make fuzz: feeds damaged images to the decoder, starting with those in fuzz/corpus, and stops at the first crash or
+# timeout. Uses libFuzzer directly, because cargo-fuzz takes minutes to install and needs a nightly compiler for its
+# sanitizers, which find little in safe Rust.
 # usage: scripts/fuzz.sh [SECONDS]
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -11,7 +11,7 @@ steps 2
 step "The fuzz target, instrumented"
 need_rust
 host="$(rustc -vV | sed -n 's/^host: //p')"
-# What "cargo fuzz build --sanitizer none" passes. With --target, build scripts are left as they are.
+# The flags of "cargo fuzz build --sanitizer none". With --target, they do not apply to build scripts.
 RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1" \
@@ -20,14 +20,14 @@ RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-
 step_done
 
 step "Fuzzing for $seconds s"
-# New inputs that reach new code go to the first folder; the committed ones stay as they are.
+# libFuzzer saves inputs that reach new code in the first directory; the committed corpus stays unchanged.
 found="$(mktemp -d)"
 trap 'rm -rf "$found"' EXIT
 fuzz/target/"$host"/release/pictures "$found" fuzz/corpus -max_total_time="$seconds" -max_len=8192 -timeout=20 \
   -rss_limit_mb=1024 -artifact_prefix=fuzz/found- -print_final_stats=1 2>"$found.log" || {
   tail -n 40 "$found.log" >&2
   fail "the decoder failed on an input: fuzz/found-…" \
-    "Add it to fuzz/corpus, mend the decoder, and run this again."
+    "Add it to fuzz/corpus, fix the decoder, and run this again."
 }
 grep -E 'stat::(number_of_executed_units|peak_rss_mb)|cov:' "$found.log" | tail -n 3 >&2
 rm -f "$found.log"

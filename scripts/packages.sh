@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Checks what a set of commands needs from the system, and installs what is missing with apt-get, as root or by
-# a sudo that asks no password; where that cannot be done it says what to install and stops.
+# Installs the missing system packages of one or more sets with apt-get, as root or with passwordless sudo. If it
+# cannot, it lists the missing packages and stops.
 # usage: scripts/packages.sh SET …     sets: rust engine embedding run test check bench profile
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 required=() reasons=() wished=()
 
-# need PACKAGE REASON COMMAND…: the Debian package, and a command that succeeds when it is there.
+# need PACKAGE REASON COMMAND…: requires a Debian package; COMMAND succeeds if it is installed.
 need() {
   if ! "${@:3}" >/dev/null 2>&1 </dev/null; then
     required+=("$1")
@@ -14,7 +14,7 @@ need() {
   fi
 }
 
-# wish: as need, but the caller can go on without it and says itself what it then leaves out.
+# wish PACKAGE REASON COMMAND…: as need, but optional; the caller reports what it skips without the package.
 wish() {
   "${@:3}" >/dev/null 2>&1 </dev/null || wished+=("$1")
 }
@@ -41,13 +41,13 @@ look() {
       ;;
     test)
       look run
-      need redis-server "Redis, which the cache is tested with" redis-server --version
+      need redis-server "Redis, for tests of the cache" redis-server --version
       need redis-tools "redis-cli" redis-cli --version
       need openssl "openssl, for Redis over TLS" openssl version
-      need tesseract-ocr "Tesseract, which reads pictures in tests" tesseract --version
-      need fonts-dejavu-core "the DejaVu fonts, which tests draw words in" \
+      need tesseract-ocr "Tesseract, for tests of OCR" tesseract --version
+      need fonts-dejavu-core "the DejaVu fonts, which tests draw text with" \
         test -f /usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf
-      need prometheus "Prometheus, which scrapes our metrics" prometheus --version
+      need prometheus "Prometheus, for tests of the metrics" prometheus --version
       wish docker-compose "docker compose" compose version
       ;;
     check)
@@ -59,14 +59,14 @@ look() {
       ;;
     bench)
       look rust
-      need nginx-light "nginx, which the benchmark compares with" nginx -v
-      need redis-server "Redis, which the cache is measured with" redis-server --version
+      need nginx-light "nginx, which benchmarks compare with" nginx -v
+      need redis-server "Redis, for benchmarks of the cache" redis-server --version
       ;;
     profile)
-      need llvm-19 "llvm-profdata of LLVM 19, which merges what was counted" llvm-profdata-19 --version
+      need llvm-19 "llvm-profdata of LLVM 19, which merges profiles" llvm-profdata-19 --version
       ;;
     *)
-      fail "scripts/packages.sh knows no set \"$1\"." "Sets: rust engine embedding run test check bench profile."
+      fail "there is no package set \"$1\"." "Sets: rust engine embedding run test check bench profile."
       ;;
   esac
 }
@@ -77,7 +77,7 @@ look_all() {
   for set in "${sets[@]}"; do look "$set"; done
 }
 
-# Fails when apt-get is missing or may not be used by this user.
+# apt ARGS…: runs apt-get; fails if it is missing or this user may not run it.
 apt() {
   command -v apt-get >/dev/null || return 1
   local as=()
@@ -90,12 +90,12 @@ apt() {
 
 install() {
   say "      Installing with apt-get: $*"
-  # The lists of a new machine are empty or old, and then the first try fails.
+  # The first attempt fails if the package lists are missing or outdated.
   apt install --no-install-recommends "$@" || { apt update && apt install --no-install-recommends "$@"; }
 }
 
 sets=("$@")
-((${#sets[@]} > 0)) || fail "No set named." "Example: scripts/packages.sh run"
+((${#sets[@]} > 0)) || fail "no package set given." "Example: scripts/packages.sh run"
 
 look_all
 if ((${#required[@]} > 0)); then

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# make profile: records what requests go through, for who packages Simpleton: builds it so that it counts, has the
-# benchmarks ask it, and puts the counts into target/release.profdata, which scripts/release.sh uses from then on
-# with the same compiler and crates. Pictures are left out: a decoder's loops would make all else look as if it
-# were never needed.
+# make profile: records a profile for profile-guided release builds, for packaging. Builds an instrumented Simpleton,
+# runs the benchmarks with it, and writes target/release.profdata, which scripts/release.sh uses as long as the compiler
+# and the dependencies stay the same. Benchmarks of images are left out, because a decoder's loops would make all other
+# code look rarely used.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 steps 4
 
-# merger: an llvm-profdata that reads what this compiler writes. The one of rustup's llvm-tools does; Debian's of
-# LLVM 19 has the same format.
+# merger: prints the path of an llvm-profdata that reads this compiler's profiles: rustup's llvm-tools, or Debian's LLVM
+# 19, which uses the same format.
 merger() {
   local found
   for found in "$(rustc --print target-libdir)/../bin/llvm-profdata" llvm-profdata-19; do
@@ -23,14 +23,14 @@ merger >/dev/null || { command -v rustup && rustup component add llvm-tools; } >
 profdata="$(merger)" || fail "llvm-profdata is not installed." "With rustup: rustup component add llvm-tools"
 step_done
 
-# In a folder of its own, so that the next release build does not begin from nothing.
+# A separate target directory, so that the next release build does not start from scratch.
 export SIMPLETON="$ROOT/target/profile/release/simpleton"
 counts="$ROOT/target/profile/counts"
 
 step "Simpleton, instrumented (about 10 minutes on 2 cores, the first time)"
 CARGO_TARGET_DIR=target/profile cargo --config "target.'cfg(all())'.rustflags=['-Cprofile-generate=$counts']" \
   build --release --locked || fail "Simpleton did not compile; the first error is above."
-# What is built with it runs while building, and counts, too; so did the last recording.
+# Removes the counts of build scripts, which are instrumented, too, and of earlier recordings.
 rm -rf "$counts"
 step_done
 
@@ -39,7 +39,7 @@ inner scripts/bench.sh --bench overhead --bench cache --bench engine -- latency 
 step_done
 
 step "target/release.profdata"
-# Functions that were never called are left out, and not taken for ones that do not matter.
+# --sparse leaves out functions that were never called, instead of marking them as cold.
 "$profdata" merge --sparse --output target/release.profdata "$counts" ||
   fail "$profdata could not read the recorded profile." "With rustup: rustup component add llvm-tools"
 scripts/release.sh stamp >target/release.profdata.for

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The release build, and the benchmarks of it: cargo, which is told what a request goes through when "make profile"
-# has recorded it here for this compiler and these crates (docs/adr/0019 says what that brings).
+# Builds or benchmarks the release build, with profile-guided optimization if "make profile" has recorded a profile for
+# this compiler and these dependencies (docs/adr/0019).
 # usage: scripts/release.sh build|bench [arguments of cargo] | stamp
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-# stamp: what the names of functions depend on, without which the record says nothing: crates and compiler.
+# stamp: prints what the function names in a profile depend on: a hash of the dependencies, and the compiler's version.
 stamp() { sed '/^#/d' Cargo.toml Cargo.lock | sha256sum | cut -d ' ' -f 1 && rustc --version; }
 
 case "${1-}" in
@@ -14,11 +14,11 @@ case "${1-}" in
     ;;
   build) set -- build --release "${@:2}" ;;
   bench) ;;
-  *) fail "scripts/release.sh knows no \"${1-}\"." "Known: build bench stamp." ;;
+  *) fail "scripts/release.sh has no command \"${1-}\"." "Commands: build bench stamp." ;;
 esac
 options=()
 if [[ "$(stamp)" == "$(cat target/release.profdata.for 2>/dev/null)" ]]; then
-  # Beside what a user's own configuration says for this system, where build.rustflags would give way to it.
+  # Adds to target.*.rustflags in a user's configuration; build.rustflags would be ignored if those are set.
   options=(--config "target.'cfg(all())'.rustflags=['-Cprofile-use=$ROOT/target/release.profdata', '-Cllvm-args=-no-pgo-warn-mismatch']")
 fi
 exec cargo "${options[@]}" "$1" --locked "${@:2}"

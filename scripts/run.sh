@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# make run: from a fresh clone to a running server. Every step first looks whether it is done already, so the
-# first run takes 15 to 25 minutes on 2 cores and the next ones seconds.
+# make run: from a fresh clone to a running server. Steps that are done already are skipped: the first run takes 15 to
+# 25 minutes on 2 cores, later ones take seconds.
 # usage: scripts/run.sh [arguments of "simpleton serve"]
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 steps 4
 
-# An Ollama server takes the place of the engine and its models; a llama-server of the user's own that of the engine.
+# An Ollama server replaces the engine and its models; the user's own llama-server replaces the engine.
 ollama="$(setting OLLAMA_BASE_URL)"
 llama_server="$(setting LLAMA_SERVER)"
 
@@ -26,7 +26,7 @@ step "The engine: llama.cpp's llama-server"
 if [[ -n "$ollama" ]]; then
   step_done "not needed: models come from OLLAMA_BASE_URL"
 elif [[ -n "$llama_server" ]]; then
-  step_done "not needed: LLAMA_SERVER names one"
+  step_done "not needed: LLAMA_SERVER is set"
 else
   inner scripts/engine.sh
   step_done

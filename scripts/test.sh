@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make test: installs what the tests need (nextest, the engine, the embedding model) and runs all of them.
+# make test: installs what the tests need (nextest, the engine, the embedding model) and runs the tests.
 # usage: scripts/test.sh [arguments of "cargo nextest run", such as part of a test's name]
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -20,14 +20,14 @@ step "The embedding model, converted"
 inner scripts/embedding-model.sh --convert-only
 step_done
 
-# Tests have data folders of their own; these two say where the real engine and model are.
+# Tests use their own data directories; these are the paths of the real engine and model.
 SIMPLETON_TEST_ENGINE="$(data_dir)/engine/llama-server"
 SIMPLETON_TEST_EMBEDDING="$(data_dir)/downloads/all-minilm-l6-v2-f16.gguf"
 export SIMPLETON_TEST_ENGINE SIMPLETON_TEST_EMBEDDING
 
 step "Tests: cargo nextest run"
-cargo nextest run --locked "$@" || fail "tests failed; the summary above names them." \
-  "One alone, with its output: make test ARGS=\"NAME --no-capture\""
+cargo nextest run --locked "$@" || fail "tests failed; the summary above lists them." \
+  "To run one test and see its output: make test ARGS=\"NAME --no-capture\""
 step_done
 
 if [[ -z "${CI:-}" ]]; then
