@@ -185,7 +185,7 @@ impl Store for Sqlite {
             // What leaves memory is still in the file.
             stats.evictions = disk.disk_status.evictions.load(Ordering::Relaxed);
             stats.errors = disk.disk_status.errors.load(Ordering::Relaxed);
-            stats.stored_bytes = disk.file.sqlite.bytes().await;
+            stats.stored_bytes = disk.file.sqlite.file.bytes().await;
             disk.disk_status.health().words().clone_into(&mut stats.status);
         }
         stats

@@ -12,6 +12,7 @@ use crate::{
     engine::locate,
     error::{Error, Kind, Result},
     model_store::ModelStore,
+    store::History,
     tesseract::{OcrEngine, Tesseract},
     types::Model,
     value_parser::authority,
@@ -23,6 +24,7 @@ pub(super) fn run(config: &Config) -> Result<()> {
     let mut report = Report::default();
     report.note("data directory", data_directory(config));
     runtime()?.block_on(async {
+        report.note("statistics", History::describe(&config.history, &config.server.data_dir).await);
         report.note("address", address(config).await);
         if config.ocr.ocr_engine == OcrEngine::Tesseract {
             report.note("OCR", ocr(config).await);

@@ -27,7 +27,8 @@ use self::{
     writer::{Found, Job, Writer},
 };
 use crate::{
-    sqlite::{Fault, SqliteFile},
+    error::{Error, Kind, Result},
+    sqlite::Database,
     telemetry::aggregates::{Aggregates, Aggregator, FailureRecord, Minute},
     value_parser::{hours, path},
 };
@@ -70,7 +71,7 @@ pub struct History {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// Why it cannot be used now; none when it can.
-    pub trouble: Option<&'static str>,
+    pub trouble: Option<String>,
     /// Attempts that failed, since the start.
     pub errors: u64,
     /// On disk.
@@ -98,11 +99,16 @@ impl<T> Covered<T> {
 impl History {
     /// Returns at once: the file is opened behind the scenes. Must be called within a tokio runtime.
     pub fn open(settings: &Settings, data_dir: &Path, aggregator: Arc<Aggregator>) -> Self {
-        Self::over(tables::file(settings.file(data_dir)), None, settings.metrics_retention_hours, aggregator)
+        Self::over(
+            tables::database(settings.file(data_dir)),
+            None,
+            settings.metrics_retention_hours,
+            aggregator,
+        )
     }
 
     fn over(
-        file: SqliteFile,
+        database: Database,
         connection: Option<SqliteConnection>,
         retention_hours: u64,
         aggregator: Arc<Aggregator>,
@@ -110,15 +116,34 @@ impl History {
         let (sender, jobs) = mpsc::channel(64);
         let standing = Arc::<Mutex<Standing>>::default();
         let writer = Writer {
-            file,
+            database,
             retention_hours,
             aggregator: Arc::clone(&aggregator),
             standing: Arc::clone(&standing),
             connection,
+            damaged: None,
             next_upkeep: Instant::now(),
         };
         tokio::spawn(writer.run(jobs));
         Self { aggregator, retention_hours, jobs: sender, standing }
+    }
+
+    /// Describes the file without changing it, also while no server runs.
+    ///
+    /// # Errors
+    /// `Setup`, with what to do, when the file cannot be used.
+    pub async fn describe(settings: &Settings, data_dir: &Path) -> Result<String> {
+        let database = tables::database(settings.file(data_dir));
+        let known = database.migrations.len();
+        match database.look().await {
+            Ok(0) => Ok("no statistics yet".to_owned()),
+            Ok(found) if found < known => Ok(format!("file version {found}, upgraded at the next start")),
+            Ok(found) => Ok(format!("file version {found}")),
+            Err(error) => {
+                let what = database.explain(&error, "statistics are kept in memory only").await;
+                Err(Error::new(Kind::Setup, what).with_source(error))
+            }
+        }
     }
 
     pub fn retention_hours(&self) -> u64 {
@@ -224,7 +249,11 @@ impl History {
         };
         let answered = timeout(PATIENCE, asked).await;
         if answered.is_err() {
-            note(&self.standing, Some("the disk does not answer: figures are those in memory"), None);
+            note(
+                &self.standing,
+                Some("the disk does not respond: statistics are those in memory".to_owned()),
+                None,
+            );
         }
         answered.ok().flatten()
     }
@@ -235,24 +264,17 @@ fn lock(standing: &Mutex<Standing>) -> std::sync::MutexGuard<'_, Standing> {
 }
 
 /// Notes how the file is, and says so once when that is news.
-fn note(standing: &Mutex<Standing>, trouble: Option<&'static str>, error: Option<&sqlx::Error>) {
+fn note(standing: &Mutex<Standing>, trouble: Option<String>, error: Option<&sqlx::Error>) {
     let mut standing = lock(standing);
     standing.errors += u64::from(error.is_some());
-    if std::mem::replace(&mut standing.trouble, trouble) == trouble {
+    if standing.trouble == trouble {
         return;
     }
+    standing.trouble.clone_from(&trouble);
     match (trouble, error) {
-        (None, _) => tracing::info!("figures can be written again"),
-        (Some(trouble), Some(error)) => tracing::warn!(%error, "figures: {trouble}"),
-        (Some(trouble), None) => tracing::warn!("figures: {trouble}"),
-    }
-}
-
-fn trouble(fault: Fault) -> &'static str {
-    match fault {
-        Fault::Full => "the disk is full: new figures are in memory only",
-        Fault::Damaged => "the file is damaged and cannot be replaced: new figures are in memory only",
-        Fault::Refused => "the file cannot be written to: new figures are in memory only",
+        (None, _) => tracing::info!("statistics can be written again"),
+        (Some(trouble), Some(error)) => tracing::warn!(%error, "statistics: {trouble}"),
+        (Some(trouble), None) => tracing::warn!("statistics: {trouble}"),
     }
 }
 

@@ -37,7 +37,11 @@ const LAYERS: &[Layer] = &[
                 "the request that a task works for, and its place in a trace: named by log lines and calls of a backend",
                 &[],
             ),
-            module("sqlite", "SQLite files that can be lost", &["files"]),
+            module(
+                "sqlite",
+                "SQLite files: disposable ones, and databases with migrations that must not be lost",
+                &["files"],
+            ),
             module("value_parser", "how settings are read", &[]),
         ],
     },

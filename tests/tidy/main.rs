@@ -31,7 +31,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("multer", &["src/http/extract/multipart.rs"]),
     ("jsonschema", &["src/json_schema/"]),
     ("regex_syntax", &["src/json_schema/"]),
-    ("sqlx", &["src/cache/sqlite", "src/sqlite.rs", "src/store/"]),
+    ("sqlx", &["src/cache/sqlite", "src/sqlite/", "src/store/"]),
     ("moka", &["src/cache/memory.rs"]),
     ("fastbloom", &["src/cache/sqlite/filter.rs"]),
     ("redis", &["src/cache/redis"]),

@@ -8,7 +8,7 @@ use super::{
     database::{Contents, Database, SCHEMA, contents, pragma},
     readers::Readers,
 };
-use crate::sqlite::{Fault, SqliteFile, close_unless_ok};
+use crate::sqlite::{Disposable, Fault, SqliteFile, close_unless_ok};
 
 const NAME: &str = "responses.db";
 
@@ -24,7 +24,7 @@ const MOST_LOG_BYTES: u64 = 4 << 20;
 const MEMORY_KILOBYTES: u32 = 2000;
 
 pub(super) struct DatabaseFile {
-    pub(super) sqlite: SqliteFile,
+    pub(super) sqlite: Disposable,
     disk_bytes: u64,
 }
 
@@ -36,13 +36,12 @@ pub(super) struct Opened {
 impl DatabaseFile {
     pub(super) fn new(folder: &Path, disk_bytes: u64) -> Self {
         let disk_bytes = disk_bytes.max(LEAST_DISK_BYTES);
-        let sqlite = SqliteFile {
+        let file = SqliteFile {
             path: folder.join(NAME),
-            schema: SCHEMA,
-            version: VERSION,
             log_bytes: (disk_bytes / 8).min(MOST_LOG_BYTES),
             memory_kilobytes: MEMORY_KILOBYTES,
         };
+        let sqlite = Disposable { file, schema: SCHEMA, version: VERSION };
         Self { sqlite, disk_bytes }
     }
 
@@ -63,7 +62,7 @@ impl DatabaseFile {
 
     /// The most bytes of one batch: the log holds every page that it touches.
     pub(super) fn batch_bytes(&self) -> u64 {
-        self.sqlite.log_bytes / 2
+        self.sqlite.file.log_bytes / 2
     }
 
     /// An entry over this would push out too many others; it is kept in memory only.
@@ -79,10 +78,10 @@ impl DatabaseFile {
         };
         let counts = counts.await;
         let (writing, (contents, page_bytes)) = close_unless_ok(writing, counts).await?;
-        let readers = Arc::new(Readers::new(self.sqlite.options().read_only(true)));
+        let readers = Arc::new(Readers::new(self.sqlite.file.options().read_only(true)));
         // Twice the log: a batch may be written to it before it is copied back.
-        let most_pages = self.disk_bytes.saturating_sub(2 * self.sqlite.log_bytes) / page_bytes;
-        let file = self.sqlite.clone();
+        let most_pages = self.disk_bytes.saturating_sub(2 * self.sqlite.file.log_bytes) / page_bytes;
+        let file = self.sqlite.file.clone();
         Ok(Opened { database: Database { writing, readers, file, most_pages, page_bytes }, contents })
     }
 }

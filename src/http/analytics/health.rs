@@ -44,7 +44,7 @@ struct StorageBody {
     status: &'static str,
     /// Reason for the problem.
     #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'static str>,
+    detail: Option<String>,
     /// Number of failed reads and writes since the server started.
     errors: u64,
     /// On disk.

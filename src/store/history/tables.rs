@@ -2,39 +2,19 @@
 
 use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
-use sqlx::{Connection, FromRow, Row, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{FromRow, Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::minute_of;
 use crate::{
-    sqlite::SqliteFile,
+    sqlite::{Database, SqliteFile, begin},
     telemetry::aggregates::{Aggregates, FailureRecord, Minute, MinuteRow},
 };
 
-/// `minute.start` and `hour.start` are minutes since 1970. `minute.id` is that of the part, so that
-/// to write one again replaces it. `folded` minutes are in the row of their hour, too.
-const SCHEMA: &str = "
-    CREATE TABLE minute (
-        id INTEGER PRIMARY KEY,
-        start INTEGER NOT NULL,
-        folded INTEGER NOT NULL DEFAULT 0,
-        figures BLOB NOT NULL
-    ) STRICT;
-    CREATE INDEX minute_by_start ON minute (start);
-    CREATE INDEX minute_not_folded ON minute (start) WHERE folded = 0;
-    CREATE TABLE hour (start INTEGER PRIMARY KEY, figures BLOB NOT NULL) STRICT;
-    CREATE TABLE failure (
-        id INTEGER PRIMARY KEY,
-        at_ms INTEGER NOT NULL,
-        request_id TEXT NOT NULL,
-        method TEXT NOT NULL,
-        path TEXT NOT NULL,
-        status INTEGER NOT NULL,
-        kind TEXT NOT NULL,
-        message TEXT NOT NULL,
-        stranger INTEGER NOT NULL
-    ) STRICT;
-    CREATE INDEX failure_by_stranger ON failure (stranger, id);
-";
+/// Files are never changed once they have been released: old files have had them as they were.
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/history/0001-minutes-hours-failures.sql"),
+    include_str!("../migrations/history/0002-plain-names.sql"),
+];
 
 pub(super) const MINUTES_OF_A_DAY: u64 = 1440;
 const DAY: Minute = 1440;
@@ -50,8 +30,9 @@ const REFUSALS: i64 = 1_000;
 /// Pages that may lie idle in the file; they are used again.
 const FREE_PAGES: i64 = 256;
 
-pub(super) fn file(path: PathBuf) -> SqliteFile {
-    SqliteFile { path, schema: SCHEMA, version: 1, log_bytes: 4 << 20, memory_kilobytes: 256 }
+pub(super) fn database(path: PathBuf) -> Database {
+    let file = SqliteFile { path, log_bytes: 4 << 20, memory_kilobytes: 256 };
+    Database { file, migrations: MIGRATIONS }
 }
 
 /// Which rows make up a time: minutes before `edge`, whole hours from there on. What lies up to a
@@ -108,9 +89,9 @@ pub(super) async fn aggregates(
     span: Span,
 ) -> sqlx::Result<Vec<FiguresRow>> {
     sqlx::query_as(
-        "SELECT id, start, figures FROM minute WHERE start >= ?1 AND start < ?2 AND start <= ?3
-         UNION ALL SELECT 0, start, figures FROM hour WHERE start >= ?2 AND start <= ?3
-         UNION ALL SELECT id, start, figures FROM minute WHERE folded = 0 AND start >= ?2 AND start <= ?3",
+        "SELECT id, start, aggregates FROM minute WHERE start >= ?1 AND start < ?2 AND start <= ?3
+         UNION ALL SELECT 0, start, aggregates FROM hour WHERE start >= ?2 AND start <= ?3
+         UNION ALL SELECT id, start, aggregates FROM minute WHERE folded = 0 AND start >= ?2 AND start <= ?3",
     )
     .bind(span.from)
     .bind(span.edge)
@@ -133,11 +114,11 @@ pub(super) async fn write(
     parts: &[Arc<MinuteRow>],
     failures: &[FailureRecord],
 ) -> sqlx::Result<()> {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = begin(connection, MIGRATIONS).await?;
     for part in parts {
         sqlx::query(
-            "INSERT INTO minute (id, start, figures) VALUES (?1, ?2, ?3)
-             ON CONFLICT (id) DO UPDATE SET figures = excluded.figures",
+            "INSERT INTO minute (id, start, aggregates) VALUES (?1, ?2, ?3)
+             ON CONFLICT (id) DO UPDATE SET aggregates = excluded.aggregates",
         )
         .bind(part.id)
         .bind(part.minute)
@@ -147,7 +128,7 @@ pub(super) async fn write(
     }
     for failure in failures {
         sqlx::query(
-            "INSERT INTO failure (at_ms, request_id, method, path, status, kind, message, stranger)
+            "INSERT INTO failure (at_ms, request_id, method, path, status, kind, message, unauthenticated)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )
         .bind(failure.at_ms)
@@ -171,8 +152,8 @@ pub(super) async fn failures(
     unauthenticated: bool,
 ) -> sqlx::Result<Vec<FailureRecord>> {
     let rows = sqlx::query(
-        "SELECT at_ms, request_id, method, path, status, kind, message, stranger FROM failure
-         WHERE stranger <= ?2 ORDER BY id DESC LIMIT ?1",
+        "SELECT at_ms, request_id, method, path, status, kind, message, unauthenticated FROM failure
+         WHERE unauthenticated <= ?2 ORDER BY id DESC LIMIT ?1",
     )
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .bind(unauthenticated)
@@ -198,7 +179,7 @@ pub(super) async fn fold(connection: &mut SqliteConnection, now: SystemTime) -> 
     let settled = minute_of(now) - SETTLED;
     let before = settled - settled.rem_euclid(HOUR);
     loop {
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = begin(connection, MIGRATIONS).await?;
         let first: Option<Minute> =
             sqlx::query_scalar("SELECT min(start) FROM minute WHERE folded = 0 AND start < ?1")
                 .bind(before)
@@ -207,21 +188,24 @@ pub(super) async fn fold(connection: &mut SqliteConnection, now: SystemTime) -> 
         let Some(first) = first else { return Ok(()) };
         let start = first - first.rem_euclid(HOUR);
         let rows: Vec<Vec<u8>> = sqlx::query_scalar(
-            "SELECT figures FROM hour WHERE start = ?1
-             UNION ALL SELECT figures FROM minute WHERE folded = 0 AND start >= ?1 AND start < ?1 + 60",
+            "SELECT aggregates FROM hour WHERE start = ?1
+             UNION ALL SELECT aggregates FROM minute WHERE folded = 0 AND start >= ?1 AND start < ?1 + 60",
         )
         .bind(start)
         .fetch_all(&mut *transaction)
         .await?;
         let mut sum = Aggregates::default();
         for row in rows {
-            let aggregates = Aggregates::from_bytes(&row)
-                .ok_or_else(|| sqlx::Error::Decode("a row has invalid statistics".into()))?;
+            // Damage that SQLite does not see costs this row, and not the others.
+            let Some(aggregates) = Aggregates::from_bytes(&row) else {
+                tracing::warn!(minute = start, "a row of statistics cannot be read and counts as empty");
+                continue;
+            };
             sum.merge(&aggregates);
         }
         sqlx::query(
-            "INSERT INTO hour (start, figures) VALUES (?1, ?2)
-                     ON CONFLICT (start) DO UPDATE SET figures = excluded.figures",
+            "INSERT INTO hour (start, aggregates) VALUES (?1, ?2)
+                     ON CONFLICT (start) DO UPDATE SET aggregates = excluded.aggregates",
         )
         .bind(start)
         .bind(sum.to_bytes())
@@ -247,24 +231,26 @@ pub(super) async fn expire(
     let hours = now.saturating_sub(kept).saturating_sub(HOUR);
     // A minute that is not folded yet is the only one to know.
     let minutes = (now - DAY - HOUR).max(hours);
+    let mut transaction = begin(connection, MIGRATIONS).await?;
     for (sql, before) in [
         ("DELETE FROM minute WHERE start < ?1 AND folded = 1", minutes),
         ("DELETE FROM minute WHERE start < ?1", hours),
         ("DELETE FROM hour WHERE start < ?1", hours),
         ("DELETE FROM failure WHERE at_ms < ?1 * 60000", hours),
     ] {
-        sqlx::query(sql).bind(before).execute(&mut *connection).await?;
+        sqlx::query(sql).bind(before).execute(&mut *transaction).await?;
     }
     for (unauthenticated, most) in [(false, FAILURES), (true, REFUSALS)] {
         sqlx::query(
-            "DELETE FROM failure WHERE stranger = ?1 AND id <=
-             (SELECT id FROM failure WHERE stranger = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+            "DELETE FROM failure WHERE unauthenticated = ?1 AND id <=
+             (SELECT id FROM failure WHERE unauthenticated = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
         )
         .bind(unauthenticated)
         .bind(most)
-        .execute(&mut *connection)
+        .execute(&mut *transaction)
         .await?;
     }
+    transaction.commit().await?;
     // What has been removed is given back, when it is worth it.
     let free: i64 = sqlx::query_scalar("PRAGMA freelist_count").fetch_one(&mut *connection).await?;
     if free > FREE_PAGES {

@@ -1,6 +1,7 @@
 //! Figures over time against real files, with a clock of our own.
 
 mod faults;
+mod upgrade;
 
 use std::{
     fs,
@@ -63,7 +64,7 @@ struct Server {
 impl Server {
     fn start(folder: &TempDir, clock: &TestClock) -> Self {
         let aggregator = clock.aggregator();
-        let file = tables::file(folder.path().join("state").join("history.db"));
+        let file = tables::database(folder.path().join("state").join("history.db"));
         let history = History::over(file, None, RETENTION_HOURS, Arc::clone(&aggregator));
         Self { clock: clock.clone(), aggregator, history }
     }
@@ -185,7 +186,7 @@ async fn servers_that_share_a_file_add_up() {
 
 /// Writes minutes as the server would have, without waiting for them to pass.
 async fn minutes(folder: &TempDir, clock: &TestClock, count: u64) -> SqliteConnection {
-    let file = tables::file(folder.path().join("history.db"));
+    let file = tables::database(folder.path().join("history.db"));
     let mut connection = file.open().await.expect("a file");
     for _ in 0..count {
         let aggregator = clock.aggregator();

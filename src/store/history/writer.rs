@@ -16,10 +16,9 @@ use tokio::{
 use super::{
     Standing, lock, note,
     tables::{self, FiguresRow, Span},
-    trouble,
 };
 use crate::{
-    sqlite::{Fault, SqliteFile},
+    sqlite::{Database, Fault, FileState},
     telemetry::aggregates::{Aggregates, Aggregator, FailureRecord, Minute, MinuteRow},
 };
 
@@ -65,11 +64,13 @@ impl Found {
 }
 
 pub(super) struct Writer {
-    pub(super) file: SqliteFile,
+    pub(super) database: Database,
     pub(super) retention_hours: u64,
     pub(super) aggregator: Arc<Aggregator>,
     pub(super) standing: Arc<Mutex<Standing>>,
     pub(super) connection: Option<SqliteConnection>,
+    /// Of a file that is damaged: nothing is done with it until somebody has changed it.
+    pub(super) damaged: Option<FileState>,
     pub(super) next_upkeep: Instant,
 }
 
@@ -169,24 +170,28 @@ impl Writer {
         if let Err(error) = kept.await {
             self.failed(&error).await;
         }
-        lock(&self.standing).bytes = self.file.bytes().await;
+        lock(&self.standing).bytes = self.database.file.bytes().await;
     }
 
     async fn open(&mut self) -> sqlx::Result<()> {
         if self.connection.is_none() {
-            self.connection = Some(self.file.open().await?);
+            if self.damaged.is_some() && self.database.file.state().await == self.damaged {
+                return Err(sqlx::Error::Decode("nothing has been done about the damage".into()));
+            }
+            self.connection = Some(self.database.open().await?);
+            self.damaged = None;
             self.next_upkeep = Instant::now();
         }
         Ok(())
     }
 
-    /// Whatever it was, the next attempt begins with a new connection, and with a new file when this
-    /// one is damaged.
+    /// Whatever it was, the next attempt begins with a new connection. The file is never replaced.
     async fn failed(&mut self, error: &sqlx::Error) {
         self.close().await;
-        let fault = Fault::of(error);
-        let replaced = fault == Fault::Damaged && self.file.set_aside(error).await.is_ok();
-        let trouble = if replaced { "the file was damaged; a new one was created" } else { trouble(fault) };
+        if Fault::of(error) == Fault::Damaged {
+            self.damaged = self.database.file.state().await;
+        }
+        let trouble = self.database.explain(error, "new statistics are in memory only").await;
         note(&self.standing, Some(trouble), Some(error));
     }
 
