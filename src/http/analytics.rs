@@ -14,7 +14,10 @@ use std::{ops::RangeInclusive, time::SystemTime};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
+};
 
 use crate::{
     error::{Error, Result},
@@ -63,6 +66,11 @@ fn one_of<'a>(name: &str, given: &str, words: impl IntoIterator<Item = &'a str>)
         .copied()
         .find(|word| *word == given)
         .ok_or_else(|| Error::field(format!("/{name}"), format!("must be one of {}", words.join(", "))))
+}
+
+/// OpenAPI schema of one of a closed set of words.
+fn words<const N: usize>(words: [&'static str; N]) -> RefOr<Schema> {
+    Schema::Object(ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build()).into()
 }
 
 fn rfc3339(at: SystemTime) -> String {

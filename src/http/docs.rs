@@ -15,8 +15,9 @@ use axum::{
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        Components, Content, Info, License, OpenApi, PathItem, Paths, Ref, RefOr, ResponseBuilder,
+        Components, Content, Info, License, OpenApi, PathItem, Paths, Ref, RefOr, ResponseBuilder, Schema,
         path::{Operation, Parameter, ParameterIn},
+        schema::{SchemaType, Type},
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
@@ -40,6 +41,7 @@ fn document() -> OpenApi {
                 operation.security =
                     Some(["key", "bearer"].map(|name| SecurityRequirement::new(name, [""; 0])).to_vec());
             }
+            operation.parameters.iter_mut().flatten().for_each(forbid_null);
             describe_responses(operation, route.errors);
         }
         paths.paths.insert(route.template.to_owned(), operations);
@@ -56,6 +58,17 @@ fn document() -> OpenApi {
 fn operations_of(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
     let methods = [("get", &mut item.get), ("post", &mut item.post), ("delete", &mut item.delete)];
     methods.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// A query has no null: an absent parameter is left out.
+fn forbid_null(parameter: &mut RefOr<Parameter>) {
+    if let RefOr::T(parameter) = parameter
+        && let Some(RefOr::T(Schema::Object(object))) = &mut parameter.schema
+        && let SchemaType::Array(types) = &object.schema_type
+    {
+        let first = types.iter().find(|of| **of != Type::Null).cloned();
+        object.schema_type = first.map_or(SchemaType::AnyValue, SchemaType::Type);
+    }
 }
 
 /// Method and path in words, such as `post_inference_chat`: no two operations share both.

@@ -86,3 +86,46 @@ async fn replies_and_requests_fit_the_document() {
     let schema = reply_schema(&document, "post", "/inference/chat", "default", "application/problem+json");
     assert_fits(&document, schema, &refusal, "a refusal");
 }
+
+/// What "Try it out" in `/docs` sends as it stands.
+#[tokio::test]
+async fn the_examples_of_the_document_are_answered() {
+    let server = start().await;
+    let vectors = json!({"embeddings": [[0.5], [0.5]], "total_duration": 42});
+    server.ollama.on("/api/embed", Script::ok(vec![Step::Send(vectors.to_string())]));
+    let document: Value = body(server.get("/openapi.json").send().await.unwrap()).await;
+    let mut executed = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let request = match (method.as_str(), &operation["requestBody"]["content"]["application/json"]) {
+                ("post", Value::Null) => continue,
+                ("post", content) => server.post(path, &content["example"]),
+                ("get", _) => server.get(path).header("x-api-key", KEY),
+                ("delete", _) => server.client.delete(server.url(path)).header("x-api-key", KEY),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(request.send().await.unwrap().status(), 200, "{method} {path}");
+            executed += 1;
+        }
+    }
+    assert!(executed > 20, "{executed}");
+}
+
+#[tokio::test]
+async fn each_operation_has_an_id_of_its_own_and_all_references_lead_somewhere() {
+    let server = start().await;
+    let document: Value = body(server.get("/openapi.json").send().await.unwrap()).await;
+    let paths = document["paths"].as_object().unwrap().values();
+    let mut ids: Vec<&str> = paths
+        .flat_map(|item| item.as_object().unwrap().values())
+        .map(|operation| operation["operationId"].as_str().unwrap())
+        .collect();
+    let all = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), all);
+    for reference in document.to_string().split(r##""$ref":"#"##).skip(1) {
+        let pointer = reference.split('"').next().unwrap();
+        assert!(document.pointer(pointer).is_some(), "{pointer}");
+    }
+}

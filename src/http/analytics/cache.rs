@@ -4,9 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
-use super::one_of;
+use super::{one_of, words};
 use crate::{
     app::CacheReport,
     cache::EntryType,
@@ -54,7 +57,8 @@ struct TypeBody {
 
 #[derive(Deserialize, IntoParams)]
 pub(in crate::http) struct ClearQuery {
-    /// Type of entries to clear: `embedding`, `inference`, `chat` or `vision`. Defaults to all.
+    /// Type of entries to clear. Defaults to all.
+    #[param(schema_with = types)]
     prefix: Option<String>,
 }
 
@@ -84,6 +88,10 @@ pub(in crate::http) async fn clear_cache(
     let deleted = state.app.cache.clear(entry_type).await?;
     let what = entry_type.map_or("all", EntryType::as_str);
     Ok(Json(ClearReply { status: "success", message: format!("Cleared {what} entries."), deleted }))
+}
+
+fn types() -> RefOr<Schema> {
+    words(EntryType::ALL.map(EntryType::as_str))
 }
 
 /// A prefix is a text, not a pattern.

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
-use super::{PeriodBody, one_of, since_minutes, within};
+use super::{PeriodBody, one_of, since_minutes, within, words};
 use crate::{
     error::{self, Error},
     http::{
@@ -52,10 +55,8 @@ const METRICS: [(&str, Read); 15] = [
 
 #[derive(Deserialize, IntoParams)]
 pub(in crate::http) struct SeriesQuery {
-    /// Statistic to return: `requests`, `errors`, `error_rate`, `avg_response_time`, `p50_response_time`,
-    /// `p95_response_time`, `p99_response_time`, `prompt_tokens`, `completion_tokens`,
-    /// `p50_time_to_first_token`, `p95_time_to_first_token`, `cache_hits`, `cache_misses`,
-    /// `cache_hit_rate` or `unauthenticated`. Defaults to `requests`.
+    /// Statistic to return. Defaults to `requests`.
+    #[param(schema_with = metrics)]
     #[serde(default, deserialize_with = "filled")]
     metric: Option<String>,
     /// Length of the period in minutes, up to now; limited by the retention time. Defaults to 60.
@@ -105,6 +106,10 @@ pub(in crate::http) async fn series(
         value: read.and_then(|read| read(aggregates)),
     });
     Ok(Json(SeriesReply { status: "success", metric, period, step, points: points.collect() }))
+}
+
+fn metrics() -> RefOr<Schema> {
+    words(METRICS.map(|(name, _)| name))
 }
 
 fn step(given: Option<&str>, since: u64) -> error::Result<u64> {

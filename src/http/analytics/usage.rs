@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
-use super::{PeriodBody, one_of, since_minutes};
+use super::{PeriodBody, one_of, since_minutes, words};
 use crate::{
     http::{
         HttpState,
@@ -23,6 +26,7 @@ pub(in crate::http) struct UsageQuery {
     #[param(value_type = Option<u64>, minimum = 1)]
     since_minutes: Option<String>,
     /// Group by `key` (default), `model` or `endpoint`.
+    #[param(schema_with = groups)]
     #[serde(default, deserialize_with = "filled")]
     by: Option<String>,
 }
@@ -53,6 +57,13 @@ struct UsageBody {
     bytes_out: Option<u64>,
 }
 
+/// Groups that usage can be requested by.
+const GROUPS: [&str; 3] = ["key", "model", "endpoint"];
+
+fn groups() -> RefOr<Schema> {
+    words(GROUPS)
+}
+
 /// Get usage by key, model or endpoint
 #[utoipa::path(get, path = "/analytics/usage", tag = "Analytics", params(UsageQuery),
     responses((status = 200, body = UsageReply)))]
@@ -60,7 +71,7 @@ pub(in crate::http) async fn usage(
     State(state): State<Arc<HttpState>>,
     Query(query): Query<UsageQuery>,
 ) -> Result<Json<UsageReply>> {
-    let by = one_of("by", query.by.as_deref().unwrap_or("key"), ["key", "model", "endpoint"])?;
+    let by = one_of("by", query.by.as_deref().unwrap_or("key"), GROUPS)?;
     let since = since_minutes(&state.app.history, query.since_minutes.as_deref(), u64::MAX)?;
     let covered = state.app.history.aggregates(since).await;
     let mut usage = match by {

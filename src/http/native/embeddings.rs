@@ -9,7 +9,10 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
 use super::schemas;
 use crate::{
@@ -44,6 +47,19 @@ pub(in crate::http) struct EmbedBody {
     model: Option<String>,
 }
 
+/// A list of texts to embed.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(in crate::http) struct BatchBody(Vec<String>);
+
+impl PartialSchema for BatchBody {
+    fn schema() -> RefOr<Schema> {
+        schemas::texts()
+    }
+}
+
+impl ToSchema for BatchBody {}
+
 #[derive(Deserialize, IntoParams)]
 pub(in crate::http) struct BatchQuery {
     /// Defaults to the server's default embedding model.
@@ -69,7 +85,8 @@ pub(in crate::http) struct EmbedReplyBody {
 }
 
 /// Create embeddings
-#[utoipa::path(post, path = "/embeddings/", tag = "Embeddings", request_body = EmbedBody,
+#[utoipa::path(post, path = "/embeddings/", tag = "Embeddings",
+    request_body(content = EmbedBody, example = json!({"input": ["Hello world", "Good morning"]})),
     responses((status = 200, body = EmbedReplyBody)))]
 pub(in crate::http) async fn embed(
     State(state): State<Arc<HttpState>>,
@@ -86,13 +103,14 @@ pub(in crate::http) async fn embed(
 }
 
 /// Create embeddings for a list of texts
-#[utoipa::path(post, path = "/embeddings/batch", tag = "Embeddings", params(BatchQuery), request_body = Vec<String>,
+#[utoipa::path(post, path = "/embeddings/batch", tag = "Embeddings", params(BatchQuery),
+    request_body(content = BatchBody, example = json!(["Hello world", "Good morning"])),
     responses((status = 200, body = EmbedReplyBody)))]
 pub(in crate::http) async fn batch(
     State(state): State<Arc<HttpState>>,
     caller: Caller,
     Query(query): Query<BatchQuery>,
-    Json(texts, _room): Json<Vec<String>>,
+    Json(BatchBody(texts), _room): Json<BatchBody>,
 ) -> Result<Response> {
     let mut fields = Fields::default();
     let truncate = fields.truth("/truncate", query.truncate.as_deref()).unwrap_or(false);

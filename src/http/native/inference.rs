@@ -117,7 +117,7 @@ body! {
         /// Send the prompt unchanged, without the model's chat template.
         raw: Option<bool>,
         /// Base64, with or without a `data:` URI prefix.
-        #[schema(value_type = Option<Vec<String>>)]
+        #[schema(value_type = Option<Vec<String>>, max_items = 64)]
         images: Option<Vec<EncodedImage>>,
     }
 }
@@ -129,13 +129,14 @@ body! {
         #[schema(value_type = Vec<MessageBody>)]
         messages: Vec<Object<MessageBody>>,
         /// Up to 128 tools.
-        #[schema(value_type = Option<Vec<ToolBody>>)]
+        #[schema(value_type = Option<Vec<ToolBody>>, max_items = 128)]
         tools: Option<Vec<Object<ToolBody>>>,
     }
 }
 
 /// Generate a completion
-#[utoipa::path(post, path = "/inference/generate", tag = "Inference", request_body = GenerateBody,
+#[utoipa::path(post, path = "/inference/generate", tag = "Inference",
+    request_body(content = GenerateBody, example = json!({"prompt": "What is the capital of France?"})),
     responses((status = 200, content((GenerateReply = "application/json"), (GenerateEvent = "text/event-stream")))))]
 pub(in crate::http) async fn generate(
     State(state): State<Arc<HttpState>>,
@@ -150,7 +151,8 @@ pub(in crate::http) async fn generate(
 }
 
 /// Create a chat completion
-#[utoipa::path(post, path = "/inference/chat", tag = "Inference", request_body = ChatBody,
+#[utoipa::path(post, path = "/inference/chat", tag = "Inference",
+    request_body(content = ChatBody, example = json!({"messages": [{"role": "user", "content": "What is the capital of France?"}]})),
     responses((status = 200, content((ChatReplyBody = "application/json"), (ChatReplyEvent = "text/event-stream")))))]
 pub(in crate::http) async fn chat(
     State(state): State<Arc<HttpState>>,

@@ -24,7 +24,7 @@ pub(in crate::http) struct MessageBody {
     /// A text, or a list of parts.
     content: Option<Content>,
     /// Base64, with or without a `data:` URI prefix.
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Option<Vec<String>>, max_items = 64)]
     images: Option<Vec<EncodedImage>>,
     /// Reasoning from an earlier response. Models do not see it again.
     #[serde(rename = "thinking")]

@@ -20,12 +20,12 @@ pub(super) fn format() -> RefOr<Schema> {
 
 /// One or several stop sequences.
 pub(super) fn stop() -> RefOr<Schema> {
-    texts(0, 16, Some(512))
+    one_or_many(0, 16, Some(512))
 }
 
 /// One or several texts to embed.
 pub(super) fn input() -> RefOr<Schema> {
-    texts(1, 2048, None)
+    one_or_many(1, 2048, None)
 }
 
 /// Arguments of a call: an object, or one written as a string.
@@ -33,10 +33,21 @@ pub(super) fn arguments() -> RefOr<Schema> {
     either([object(Type::String), object(Type::Object)])
 }
 
-fn texts(least: usize, most: usize, bytes: Option<usize>) -> RefOr<Schema> {
-    let text = || string().min_length(Some(1)).max_length(bytes);
-    let list = ArrayBuilder::new().items(text()).min_items(Some(least)).max_items(Some(most));
-    either([text().build().into(), list.build().into()])
+/// A list of texts to embed.
+pub(super) fn texts() -> RefOr<Schema> {
+    Schema::Array(list(1, 2048, None).build()).into()
+}
+
+fn one_or_many(least: usize, most: usize, bytes: Option<usize>) -> RefOr<Schema> {
+    either([text(bytes).build().into(), list(least, most, bytes).build().into()])
+}
+
+fn list(least: usize, most: usize, bytes: Option<usize>) -> ArrayBuilder {
+    ArrayBuilder::new().items(text(bytes)).min_items(Some(least)).max_items(Some(most))
+}
+
+fn text(bytes: Option<usize>) -> ObjectBuilder {
+    string().min_length(Some(1)).max_length(bytes)
 }
 
 pub(super) fn either(schemas: [Schema; 2]) -> RefOr<Schema> {

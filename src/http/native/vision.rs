@@ -26,6 +26,8 @@ use crate::{
 
 /// The brief's.
 const DEFAULT_TEMPERATURE: f32 = 0.7;
+/// Red square of 16 by 16 pixels, as a PNG in base64.
+const EXAMPLE_IMAGE: &str = "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAFklEQVR42mP4z8BAEmIY1TCqYfhqAACQ+f8B8u7oVwAAAABJRU5ErkJggg==";
 const DEFAULT_PROMPT: &str = "Describe this image";
 
 #[derive(Deserialize, ToSchema)]
@@ -120,7 +122,8 @@ pub(in crate::http) struct OcrReply {
 }
 
 /// Answer a question about an image
-#[utoipa::path(post, path = "/vision/analyze", tag = "Vision", request_body = AnalyzeBody,
+#[utoipa::path(post, path = "/vision/analyze", tag = "Vision", 
+    request_body(content = AnalyzeBody, example = json!({"image": EXAMPLE_IMAGE, "prompt": "What color is this image?"})),
     responses((status = 200, content((GenerateReply = "application/json"), (GenerateEvent = "text/event-stream")))))]
 pub(in crate::http) async fn analyze(
     State(state): State<Arc<HttpState>>,
@@ -159,7 +162,8 @@ pub(in crate::http) async fn upload(
 }
 
 /// Caption an image
-#[utoipa::path(post, path = "/vision/caption", tag = "Vision", request_body = CaptionBody,
+#[utoipa::path(post, path = "/vision/caption", tag = "Vision", 
+    request_body(content = CaptionBody, example = json!({"image": EXAMPLE_IMAGE})),
     responses((status = 200, body = CaptionReply)))]
 pub(in crate::http) async fn caption(
     State(state): State<Arc<HttpState>>,
@@ -176,7 +180,8 @@ pub(in crate::http) async fn caption(
 }
 
 /// Extract text from an image
-#[utoipa::path(post, path = "/vision/ocr", tag = "Vision", request_body = OcrBody,
+#[utoipa::path(post, path = "/vision/ocr", tag = "Vision", 
+    request_body(content = OcrBody, example = json!({"image": EXAMPLE_IMAGE})),
     responses((status = 200, body = OcrReply)))]
 pub(in crate::http) async fn ocr(
     State(state): State<Arc<HttpState>>,
