@@ -1,5 +1,5 @@
-//! The one outgoing HTTP client: connection pools, timeouts and unix sockets. It knows nothing of
-//! what is said over it; a status is the caller's to judge.
+//! The only outgoing HTTP client: connection pools, timeouts and unix sockets. Callers interpret the status
+//! and the body.
 
 mod connection;
 mod message;
@@ -45,9 +45,9 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     pub connect: Duration,
-    /// From the request to the response's headers.
+    /// Time from the request to the response's headers.
     pub first_byte: Duration,
-    /// Between two parts of the body.
+    /// Time between two parts of the body.
     pub idle: Duration,
 }
 
@@ -61,12 +61,12 @@ impl From<&Settings> for Timeouts {
     }
 }
 
-/// Where a client's requests go.
+/// Destination of a client's requests.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// `http://host:port/base`; a user and password in it are sent and never shown.
+    /// `http://host:port/base`; a user name and password in it are sent, but never shown.
     Url(String),
-    /// One address, asked as it is, with its query; paths are empty.
+    /// One URL, requested unchanged, with its query; paths are empty.
     Endpoint(String),
     /// A unix socket that speaks HTTP.
     Unix(PathBuf),
@@ -77,7 +77,7 @@ pub enum Target {
 pub struct Client {
     way: Way,
     base: String,
-    /// Where the server is, and the proxy on the way, without passwords: for the log.
+    /// Address of the server and of a proxy, without passwords, for the log.
     place: String,
     is_proxied: bool,
     timeouts: Timeouts,
@@ -85,10 +85,10 @@ pub struct Client {
     peer: &'static str,
 }
 
-/// How a server is reached.
+/// Transport to a server.
 #[derive(Clone)]
 enum Way {
-    /// Plain HTTP straight to it, as with nearly every backend: the way that costs least.
+    /// Plain HTTP without a proxy, as with nearly every backend; the fastest.
     Direct(Pool),
     /// TLS, a proxy, a password in the URL.
     Full(reqwest::Client),
@@ -123,8 +123,8 @@ impl Client {
         Ok(Self { way, base, place: origin(&url) + &through, is_proxied, timeouts, peer })
     }
 
-    /// Sends a request, with a JSON body when there is one, and waits for the response's headers.
-    /// Whatever the status is, it is an `Ok`. Dropping the future or the response aborts the call.
+    /// Sends a request, with an optional JSON body, and waits for the response's headers. Returns `Ok` for
+    /// every status. Dropping the future or the response aborts the call.
     ///
     /// # Errors
     /// `Unavailable` when no connection can be made, `GatewayTimeout` when the headers do not come
@@ -242,7 +242,7 @@ impl<E: std::error::Error + 'static> std::error::Error for At<E> {
     }
 }
 
-/// The headers are here, the body is still to come.
+/// Response whose headers have arrived, but not its body.
 pub struct Response {
     inner: Inner,
     is_proxied: bool,
@@ -271,7 +271,7 @@ impl Response {
         self.peer
     }
 
-    /// Hint for a refusal that a proxy may have made.
+    /// Hint for an error response that may come from a proxy.
     pub fn through_proxy(&self) -> &'static str {
         if self.is_proxied { THROUGH_PROXY } else { "" }
     }
@@ -280,7 +280,7 @@ impl Response {
         self.idle
     }
 
-    /// The next part of the body as it arrives, `None` at its proper end. Has no timeout of its own.
+    /// Returns the next part of the body, `None` at its proper end. Has no timeout of its own.
     ///
     /// # Errors
     /// `BadGateway` when the connection breaks before the end.
@@ -293,7 +293,7 @@ impl Response {
         }
     }
 
-    /// For who has read all that matters of the body, so that the connection can be used again.
+    /// Returns the connection to the pool once the caller has read all that it needs of the body.
     pub fn finish(self) {
         // reqwest sees to it itself.
         if let Inner::Direct(answer) = self.inner {
@@ -306,10 +306,10 @@ impl Response {
             .with_source(source)
     }
 
-    /// The whole body, at most `limit` bytes.
+    /// Returns the whole body, at most `limit` bytes.
     ///
     /// # Errors
-    /// `BadGateway` when it is longer or breaks off, `GatewayTimeout` when it pauses for too long.
+    /// `BadGateway` when it is longer or cut off, `GatewayTimeout` when it pauses for too long.
     pub async fn bytes(mut self, limit: usize) -> Result<Bytes> {
         let mut whole = BytesMut::new();
         loop {
@@ -325,7 +325,7 @@ impl Response {
         }
     }
 
-    /// The body's beginning, at most `limit` bytes, or as much as comes: what else a refusal says.
+    /// Returns the beginning of an error response's body, at most `limit` bytes, or as much as arrives.
     pub async fn beginning(mut self, limit: usize) -> Bytes {
         let mut beginning = BytesMut::new();
         while beginning.len() < limit

@@ -30,14 +30,14 @@ use crate::{
     model_store::Entry,
 };
 
-/// How long a child may take to end by itself. It has nothing to save, and while a client was still
-/// connected llama-server was seen to go on for half a minute.
+/// Time a child may take to exit by itself. It has nothing to save, and llama-server has been seen to run on
+/// for half a minute while a client was still connected.
 const TERMINATE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The steps between two questions whether the model is loaded.
+/// Pauses between two checks of whether the model is loaded.
 const FIRST_POLL: Duration = Duration::from_millis(10);
 const LAST_POLL: Duration = Duration::from_millis(250);
-/// A dead child is seen by its exit and one that hangs by `watch`. These only bound one request: on a slow
-/// machine a long prompt or 2048 texts may well take many minutes.
+/// Timeouts of a single request. They are long, because a long prompt or 2048 texts may take many minutes on
+/// a slow machine; `watch` detects a child that hangs.
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(5),
     first_byte: Duration::from_secs(1800),
@@ -138,7 +138,7 @@ impl Process {
         Ok(Self { child, client, log, readers, spec })
     }
 
-    /// Returns when the model is loaded and requests are taken.
+    /// Returns when the model is loaded and the child accepts requests.
     pub(super) async fn ready(&mut self, limit: Duration) -> Result<(), Failure> {
         let deadline = Instant::now() + limit;
         let mut pause = FIRST_POLL;
@@ -159,7 +159,7 @@ impl Process {
         }
     }
 
-    /// Returns when the process has ended without having been told to.
+    /// Returns when the process has exited without having been asked to.
     pub(super) async fn ended(&mut self) -> Failure {
         let status = self.child.wait().await.ok();
         self.finish_log().await;
@@ -167,7 +167,7 @@ impl Process {
         Failure::new(Kind::BadGateway, message, exit_text(status)).with_last_lines(self.log.take())
     }
 
-    /// Why a process is ended that has outgrown its limits, hangs or computes for one request alone.
+    /// Reason for killing a process that exceeds its limits, hangs or is blocked by one request.
     pub(super) fn offends(&self, fault: Fault) -> Failure {
         let name = &self.spec.entry.name;
         let (done, to_suspect) = match fault {
@@ -199,7 +199,7 @@ impl Process {
             .with_last_lines(self.log.take())
     }
 
-    /// Why a process is ended that would not load its model.
+    /// Reason for killing a process that does not load its model.
     pub(super) fn does_not_load(&self, fault: Fault) -> Failure {
         let name = &self.spec.entry.name;
         let done = match fault {
@@ -216,7 +216,7 @@ impl Process {
         Failure::new(Kind::BadGateway, message, "").with_last_lines(self.log.take())
     }
 
-    /// Asks the process to end, makes it end, and reaps it.
+    /// Terminates the process, kills it if necessary, and reaps it.
     pub(super) async fn terminate(mut self) {
         if let Some(pid) = self.pid().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
             // It may have ended on its own just now; waiting shows that.
@@ -228,13 +228,13 @@ impl Process {
         }
     }
 
-    /// Ends a process that would not listen.
+    /// Kills a process that did not terminate.
     pub(super) async fn kill(mut self) {
         // Fails only when it has ended, and then there is nothing left to do.
         let _ = self.child.kill().await;
     }
 
-    /// `None` once it has been reaped.
+    /// Process id; `None` once the process has been reaped.
     pub(super) fn pid(&self) -> Option<u32> {
         self.child.id()
     }
@@ -259,7 +259,7 @@ impl Process {
         Failure::new(Kind::GatewayTimeout, message, "").with_last_lines(self.log.take())
     }
 
-    /// The process is gone, but its last lines may still be in the pipe.
+    /// Reads the process's last lines, which may still be in the pipe after its exit.
     async fn finish_log(&mut self) {
         let all = async { while self.readers.join_next().await.is_some() {} };
         // A grandchild could hold the pipe open for ever.
@@ -293,8 +293,8 @@ async fn read_log(output: impl AsyncRead + Unpin, log: Arc<LogTail>, model: Stri
     }
 }
 
-/// Leaves a child only what it needs: LLAMA_ARG_* would change its command line, and keys and
-/// tokens are none of its business.
+/// Removes environment variables that a child does not need: LLAMA_ARG_* would change its settings, and
+/// others may be secrets.
 pub(super) fn scrub_environment(command: &mut Command) {
     const NAMES: [&str; 8] =
         ["PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"];

@@ -1,5 +1,5 @@
-//! The life of one child, told by one task from beginning to end. Nobody else holds the process, so
-//! there is no state of it that is not in these lines.
+//! Life cycle of one child, run by one task from start to exit. Only this task owns the process, so all of
+//! its state is here.
 
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -36,24 +36,24 @@ struct StartRequest {
     state: watch::Sender<ChildState>,
 }
 
-/// State of a model's child as a request finds it.
+/// State of a model's child when a request arrives.
 pub(super) enum Standing {
     Starting,
-    /// Ready, and may not be unloaded before the lease ends.
+    /// Ready; not unloaded before the lease ends.
     Leased(Running),
-    /// Draining: takes no more requests, until then at most.
+    /// Draining: accepts no more requests, at most until this time.
     Going(Option<Instant>),
 }
 
-/// How a life ended that was not ended on purpose.
+/// Unplanned exit of a child.
 struct Death {
     failure: Failure,
-    /// How long the child had been running; `None` when it was never started.
+    /// Time for which the child had been running; `None` if it was never started.
     ran: Option<Duration>,
 }
 
-/// Counts a lease when the model's child is ready, and starts a child when there is none. The only
-/// place that does so.
+/// Counts a lease if the model's child is ready, and starts a child if there is none. The only place that
+/// does either.
 pub(super) fn lease_or_start(
     shared: &Arc<Shared>,
     key: &Key,
@@ -143,7 +143,7 @@ async fn run(shared: &Shared, request: &StartRequest, starts: &Arc<Starts>) -> R
     serve(shared, request, process, starts).await
 }
 
-/// Waits until the model is loaded; `None` when it is not wanted any more.
+/// Waits until the model is loaded; `None` if it is no longer needed.
 async fn load(
     shared: &Shared,
     request: &StartRequest,
@@ -172,7 +172,7 @@ async fn load(
     Err(Death { failure, ran: Some(Duration::ZERO) })
 }
 
-/// Lets the child be used until it ends, by itself, because it is told to, or because it has to be.
+/// Serves requests until the child exits, is stopped, or has to be killed.
 async fn serve(
     shared: &Shared,
     request: &StartRequest,
@@ -217,7 +217,8 @@ async fn serve(
     Err(Death { failure, ran: Some(began.elapsed()) })
 }
 
-/// Logged here, since it may have had no request that could report it; and its last lines nowhere else.
+/// Logs an exit here, because there may be no request that could report it; the last lines are logged nowhere
+/// else.
 fn report(request: &StartRequest, failure: &mut Failure) {
     let (model, role) = (&request.entry.name, request.key.role());
     let last_lines = std::mem::take(&mut failure.last_lines);
@@ -228,7 +229,7 @@ fn report(request: &StartRequest, failure: &mut Failure) {
     }
 }
 
-/// Whether the model's files are what they should be. The hash ends soon after the order's stop.
+/// Verifies the model's files. Stops hashing soon after the start request is canceled.
 async fn verify(shared: &Shared, request: &StartRequest) -> Result<(), Failure> {
     let (model_store, entry, stop) =
         (shared.model_store.clone(), Arc::clone(&request.entry), request.stop.clone());

@@ -1,4 +1,4 @@
-//! Where llama-server is.
+//! Search for llama-server.
 
 use std::{
     env,
@@ -16,11 +16,11 @@ const PROGRAM: &str = "llama-server";
 /// Timeout for `--version`, which prints two lines; a program that takes longer is not llama-server.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A llama-server that answers.
+/// A llama-server that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
     pub path: PathBuf,
-    /// As it names itself: `0.5.0-dev (build 1, commit 0c1e570)`.
+    /// Version that it reports: `0.5.0-dev (build 1, commit 0c1e570)`.
     pub version: String,
 }
 
@@ -34,7 +34,7 @@ pub async fn locate(settings: &Settings, data_dir: &Path) -> Result<Located> {
     Ok(Located { path, version })
 }
 
-/// The first that is there; a path that the operator named is not replaced by another.
+/// The first one that exists. A path from the settings is never replaced by another.
 pub(super) fn find(settings: &Settings, data_dir: &Path) -> Result<PathBuf> {
     if let Some(named) = &settings.llama_server {
         return if named.is_file() {

@@ -1,9 +1,9 @@
-//! The embedded engine: runs llama.cpp's `llama-server`, one child process for each loaded model
-//! and role, behind a private unix socket. It decides when a child starts, who may talk to it, and
-//! when it has to go; what is said over the socket is `backend/`'s business.
+//! The embedded engine: runs llama.cpp's `llama-server`, one child process per loaded model and role, each
+//! behind a private unix socket. Decides when a child starts, which requests may use it, and when it is
+//! unloaded; `backend/` sends the requests.
 //!
-//! A child and not a library, because ordinary mistakes abort llama.cpp: a dead child costs its own
-//! requests a 502, and unloading gives all its memory back.
+//! A child process and not a library, because ordinary mistakes abort llama.cpp: a crash fails only the
+//! child's own requests, and unloading returns all of its memory.
 
 mod admission;
 mod child;

@@ -1,4 +1,4 @@
-//! The engine itself: which models are loaded, who may use them, and when they go.
+//! The engine itself: which models are loaded, which requests may use them, and when they are unloaded.
 
 use std::{
     fmt,
@@ -32,7 +32,7 @@ use crate::{
     types::KeepAlive,
 };
 
-/// Runs the children. Dropping it ends them soon; `stop` returns when they have ended.
+/// Runs the children. Dropping it stops them soon; `stop` returns when they have exited.
 pub struct Engine {
     shared: Arc<Shared>,
 }
@@ -40,14 +40,14 @@ pub struct Engine {
 /// A loaded model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
-    /// The name it was first asked for by; others may share its weights.
+    /// Name in the first request for it; other names may share its weights.
     pub name: String,
     /// sha256 of the weights.
     pub digest: String,
     pub role: Role,
     pub slots: usize,
     pub slots_busy: usize,
-    /// Requests that wait for a slot.
+    /// Requests waiting for a slot.
     pub waiting: usize,
     /// An estimate.
     pub memory_bytes: u64,
@@ -55,32 +55,32 @@ pub struct Loaded {
     pub since: Timestamp,
 }
 
-/// How the engine stands at one moment.
+/// State of the engine at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     /// The models that are ready, by name.
     pub loaded: Vec<Loaded>,
-    /// Requests in line for a slot, also of models that are still being loaded.
+    /// Requests waiting for a slot, including those of models that are being loaded.
     pub waiting: usize,
-    /// Models that are left alone for a while because their process keeps ending.
+    /// Models that are not started for a while because their process keeps crashing.
     pub backing_off: usize,
-    /// A model whose process answers nobody now.
+    /// A model whose process is not responding.
     pub held_up: Option<String>,
-    /// The model whose process has crashed most often in a row of late, and how often.
+    /// The model with the most recent crashes in a row, and their number.
     pub crash_loop: Option<(String, u32)>,
 }
 
 impl Engine {
-    /// Tokens that a request to this model may take, prompt and answer together.
+    /// Tokens that a request to this model may use, prompt and answer together.
     pub fn context(&self, entry: &Entry) -> u32 {
         self.shared.settings.context_per_slot(entry)
     }
 
-    /// Must be called within a tokio runtime. Whether llama-server is there is seen when a model is
-    /// loaded, so that a server without it still does everything else.
+    /// Must be called within a tokio runtime. llama-server is looked for only when a model is loaded, so that
+    /// a server without it still does everything else.
     ///
     /// # Errors
-    /// `Setup` when there can be no private folder for the sockets.
+    /// `Setup` when no private folder for the sockets can be created.
     pub fn new(settings: Settings, data_dir: &Path, model_store: ModelStore) -> Result<Self> {
         let (changed, changes) = watch::channel(());
         let shared = Arc::new(Shared {
@@ -103,9 +103,9 @@ impl Engine {
         Ok(Self { shared })
     }
 
-    /// Loads the model when it is not loaded, waits for a free slot and takes it. Concurrent first
-    /// users share one start, which goes on even when they leave. Dropping the future leaves the
-    /// line. `keep_alive` counts from the end of the lease.
+    /// Loads the model if necessary, waits for a free slot and takes it. Concurrent first requests share one
+    /// start, which continues even if they are canceled. Dropping the future leaves the queue. `keep_alive`
+    /// counts from the end of the lease.
     ///
     /// # Errors
     /// `Busy` when too many wait already. `Unavailable` when there is no room because all loaded
@@ -129,12 +129,12 @@ impl Engine {
     }
 
     /// # Errors
-    /// `Invalid` when a child has died of this request twice of late.
+    /// `Invalid` when this request has recently killed a child twice.
     pub fn check(&self, request: &Fingerprint) -> Result<()> {
         self.shared.refusals.check(request, Instant::now())
     }
 
-    /// Ends a model's children as soon as nobody uses them, unless a later request keeps it for longer.
+    /// Stops a model's children as soon as they are unused, unless a later request extends their keep-alive.
     pub fn unload(&self, entry: &Entry) {
         let mut table = self.shared.table();
         for role in [Role::Chat, Role::Embed] {
@@ -173,7 +173,7 @@ impl Engine {
         }
     }
 
-    /// Where llama-server is, and its version. Cheap, as the same program is asked only once.
+    /// Path and version of llama-server. Cheap, because the version of a program is read only once.
     ///
     /// # Errors
     /// `Setup`, saying what to do, when there is none or it does not run.
@@ -199,8 +199,8 @@ impl Engine {
         })?
     }
 
-    /// Ends all children, and with them the requests they are at. None is left when this returns,
-    /// and none is started any more.
+    /// Stops all children, and with them their requests. When this returns, none is running, and no more are
+    /// started.
     pub async fn stop(&self) {
         self.shared.shutdown.cancel();
         self.shared.tasks.close();
@@ -236,7 +236,7 @@ fn describe(key: &Key, model_slot: &ModelSlot) -> Option<Loaded> {
     })
 }
 
-/// Ends children that have been idle for as long as they may. One task for the whole engine.
+/// Stops children whose keep-alive has expired. One task for the whole engine.
 async fn unload_idle(shared: Arc<Shared>, mut changes: watch::Receiver<()>) {
     loop {
         let next = shared.table().values().filter_map(ModelSlot::idle_until).min();

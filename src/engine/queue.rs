@@ -1,4 +1,4 @@
-//! The slots of one model and the bounded line before them. First come, first served.
+//! Slots of one model, and the bounded queue for them. First come, first served.
 
 use std::{
     sync::{
@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{Error, Kind, Result};
 
-/// Answers take seconds, so that is when a slot may be free.
+/// Time after which a slot may be free, since answers take seconds.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 pub(super) struct Queue {
@@ -27,10 +27,10 @@ impl Queue {
         Self { slots: Arc::new(Semaphore::new(slot_count)), slot_count, waiting: AtomicUsize::new(0), limit }
     }
 
-    /// A slot, held as long as the permit. Dropping the future leaves the line.
+    /// Waits for a slot, which is held as long as the permit. Dropping the future leaves the queue.
     ///
     /// # Errors
-    /// `Busy` when the line is full.
+    /// `Busy` when the queue is full.
     pub(super) async fn enter(&self, model: &str) -> Result<OwnedSemaphorePermit> {
         if let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
             return Ok(permit);

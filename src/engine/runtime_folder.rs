@@ -1,5 +1,5 @@
-//! The private folder for the children's sockets. A unix socket's path may hold 107 bytes, so it is
-//! a short one of its own and not under the data folder, which may lie anywhere.
+//! Private folder for the children's sockets. It has a short path outside of the data folder, whose path may
+//! be long, because a unix socket's path is limited to 107 bytes.
 
 use std::{
     env, fs, io,
@@ -23,11 +23,11 @@ pub(super) struct RuntimeFolder {
 }
 
 impl RuntimeFolder {
-    /// One folder for each data folder. The data folder is locked by one server at a time, so
-    /// whatever lies in here was left by one that is gone, and is removed.
+    /// Opens the folder that belongs to a data folder, and empties it: the data folder is locked by one
+    /// server at a time, so its content is left over from an earlier one.
     ///
     /// # Errors
-    /// `Setup` when no such folder can be made or it belongs to somebody else.
+    /// `Setup` when the folder cannot be created or belongs to another user.
     pub(super) fn open(data_dir: &Path) -> Result<Self> {
         let identity = data_dir.canonicalize().unwrap_or_else(|_| data_dir.to_owned());
         let hash = Sha256::digest(identity.as_os_str().as_encoded_bytes());
@@ -55,11 +55,11 @@ impl RuntimeFolder {
         })
     }
 
-    /// A path for a new socket; llama-server takes it for one by its `.sock`.
+    /// Path for a new socket; llama-server recognizes one by its ending `.sock`.
     ///
     /// # Errors
-    /// When the folder is gone, as whatever nobody touches for days in a temporary folder may be, and
-    /// cannot be made again.
+    /// When the folder is gone, as unused files in a temporary folder are removed after days, and cannot be
+    /// created again.
     pub(super) fn socket(&self) -> io::Result<PathBuf> {
         if fs::symlink_metadata(&self.path).is_err() {
             claim(&self.path)?;
@@ -75,7 +75,7 @@ impl Drop for RuntimeFolder {
     }
 }
 
-/// Makes the folder, or takes over an earlier one of ours, and empties it.
+/// Creates the folder, or takes over an earlier one of ours, and empties it.
 fn claim(path: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => return Ok(()),

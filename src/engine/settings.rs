@@ -70,7 +70,7 @@ impl Settings {
         u64::from(self.context_per_slot(entry)) * u64::from(self.engine_parallel)
     }
 
-    /// Tokens of one slot. A header without a context length says nothing, so the setting stands.
+    /// Tokens of one slot. The setting applies if the header has no context length.
     pub(super) fn context_per_slot(&self, entry: &Entry) -> u32 {
         match u32::try_from(entry.architecture.context_length) {
             Ok(0) | Err(_) => self.engine_context,
@@ -79,7 +79,8 @@ impl Settings {
     }
 }
 
-/// Cores that we may run on. Two threads on one core make llama.cpp slower, so siblings count once.
+/// Physical cores available to this process. Hyperthreads are not counted, because two threads on one core
+/// make llama.cpp slower.
 fn cores() -> u32 {
     let allowed = thread::available_parallelism().map_or(1, usize::from);
     let physical = physical_cores(Path::new("/sys/devices/system/cpu")).unwrap_or(allowed);

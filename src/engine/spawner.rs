@@ -1,6 +1,6 @@
-//! The thread that starts children. Linux sends a child its parent-death signal when the *thread*
-//! that forked it ends, and tokio's threads come and go; this one lives as long as the engine. So a
-//! child never outlives its engine, not even after `kill -9` of the server.
+//! Thread that starts the children. Linux sends a child its parent-death signal when the *thread* that forked
+//! it exits. Tokio's threads come and go; this one lives as long as the engine, so that no child outlives the
+//! engine, even after `kill -9` of the server.
 
 use std::{io, sync::mpsc, thread};
 

@@ -1,4 +1,4 @@
-//! State that the engine's tasks share: which models there are, and how each of them is.
+//! State shared by the engine's tasks: the models, and the state of each.
 
 use std::{
     collections::HashMap,
@@ -33,15 +33,17 @@ pub(super) struct Shared {
     pub(super) folder: RuntimeFolder,
     pub(super) spawner: Spawner,
     pub(super) refusals: Refusals,
-    /// Never locked across an await. Entries stay: there are no more than installed models.
+    /// Never locked across an await. Entries are never removed; there are no more of them than installed
+    /// models.
     pub(super) table: Mutex<Table>,
     /// Notified after every change that may let a waiting task continue.
     pub(super) changed: watch::Sender<()>,
     pub(super) shutdown: CancellationToken,
     pub(super) tasks: TaskTracker,
-    /// Where children live: the runtime of the request that starts one may end before they do.
+    /// Runtime of the children's tasks, because the runtime of the request that starts a child may end
+    /// earlier.
     pub(super) runtime: Handle,
-    /// The program that was found last, and when it was written.
+    /// The program that was found last, and its modification time.
     pub(super) located: Mutex<Option<(Located, SystemTime)>>,
     pub(super) locating: tokio::sync::Mutex<()>,
 }
@@ -55,7 +57,7 @@ impl Shared {
         self.located.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns what is known of the program as it was written then.
+    /// Returns the remembered program if its modification time is the same.
     pub(super) fn remembered(&self, path: &Path, written: SystemTime) -> Option<Located> {
         let located = self.located();
         let (located, at) = located.as_ref()?;

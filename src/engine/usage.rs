@@ -1,5 +1,5 @@
-//! Resource use of a child as the system reports it: the memory that only it holds, and its processor time. Other
-//! systems than Linux tell nothing, so that no limit on either holds there.
+//! Resource use of a child: its private memory and its processor time. Only Linux reports them, so the limits
+//! on them apply only there.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -9,18 +9,18 @@ const STACK: u64 = 8 << 20;
 /// Bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Memory {
-    /// Held by this process alone: neither the weights that are mapped from their file nor its code, both of
-    /// which the system can take away and read again.
+    /// Private memory. Excludes weights mapped from their file and code, which the system can evict and read
+    /// again.
     pub(super) held: u64,
     /// Bytes reserved but not held yet, such as compute buffers.
     pub(super) reserved: u64,
-    /// Held and mapped.
+    /// Private and mapped memory.
     pub(super) resident: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct ProcessorTime {
-    /// Of the thread that serves all requests: llama-server's first one.
+    /// Processor time of the thread that serves all requests, llama-server's main thread.
     pub(super) first_thread: Duration,
     pub(super) all_threads: Duration,
 }
@@ -48,7 +48,7 @@ pub(super) fn processor_time(pid: u32) -> Option<ProcessorTime> {
     })
 }
 
-/// Has the system end this process before its parent when memory runs out.
+/// Makes the system kill this process before its parent when memory runs out.
 pub(super) fn goes_first(pid: u32) {
     let own = read_number(Path::new("/proc/self/oom_score_adj")).unwrap_or(0);
     let score = own.saturating_add(500).min(1000);

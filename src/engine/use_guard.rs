@@ -1,4 +1,4 @@
-//! Users of a model, including those that wait for it.
+//! Users of a model, including those waiting for it.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use super::{
 };
 use crate::types::KeepAlive;
 
-/// A long prompt must not keep those waiting that are asked again, too.
+/// Limits the wait of retried requests for a long prompt that is retried, too.
 const PROBATION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Counts one user of a model, from asking for it to the end of the lease.
+/// Counts one user of a model, from the request for a lease to its end.
 pub(super) struct UseGuard {
     pub(super) shared: Arc<Shared>,
     pub(super) key: Key,
@@ -38,12 +38,12 @@ impl UseGuard {
         (Self { shared: Arc::clone(shared), key: key.clone(), leased: false }, queue)
     }
 
-    /// Counts it among those who are at the child; `lease_or_start` has done so at the child.
+    /// Marks it as using the child; `lease_or_start` has already counted it there.
     pub(super) fn lease(&mut self) {
         self.leased = true;
     }
 
-    /// Its child is gone.
+    /// Records that its child is gone.
     pub(super) fn release(&mut self) {
         if let Some(model_slot) = self.shared.table().get_mut(&self.key) {
             model_slot.leases -= usize::from(self.leased);
@@ -52,14 +52,14 @@ impl UseGuard {
         self.shared.changed.send_replace(());
     }
 
-    /// Waits until no other request is on probation, for a while at most.
+    /// Waits until no other request is on probation, up to a limit.
     pub(super) async fn probation(&self) -> Option<OwnedMutexGuard<()>> {
         let probation =
             self.shared.table().get(&self.key).map(|model_slot| Arc::clone(&model_slot.probation))?;
         timeout(PROBATION_TIMEOUT, probation.lock_owned()).await.ok()
     }
 
-    /// Sets the keep-alive; a request that was refused a slot has no say in it.
+    /// Sets the keep-alive; requests that were refused a slot do not change it.
     pub(super) fn granted(&self, keep_alive: KeepAlive) {
         if let Some(model_slot) = self.shared.table().get_mut(&self.key) {
             model_slot.keep_alive = keep_alive;

@@ -1,5 +1,5 @@
-//! The fence round a child: limits on the memory it holds and on how long one request may hold up all
-//! others. What is over a limit is ended; see docs/adr/0022 for how a busy child is told from one that hangs.
+//! Watchdog of a child: limits its memory, and how long one request may block all others. A child over a
+//! limit is killed; docs/adr/0022 describes how a busy child is told from one that hangs.
 
 use std::{
     pin::Pin,

@@ -1,5 +1,5 @@
 //! HTTP/1.1 as bytes (RFC 9112), without I/O: the head of a request, and the head and the body of its
-//! answer. Heads and the sizes of chunks are httparse's to understand, as they are hyper's.
+//! response. httparse parses heads and chunk sizes, as it does in hyper.
 
 use std::io;
 

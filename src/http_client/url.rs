@@ -1,12 +1,12 @@
-//! The URLs in settings: what is wrong with one is said when the server starts.
+//! URLs in settings, checked when the server starts.
 
 use std::net::IpAddr;
 
 use reqwest::Url;
 
-/// Checks the URL of a server, for settings: an http(s) URL with a host, without blanks around it and
-/// its last slash. `example` is such a URL, and `own_path` what the server's own API begins with, which
-/// is added to each request.
+/// Parses the URL of a server in a setting: an http(s) URL with a host; surrounding spaces and the final
+/// slash are removed. `example` is a valid URL, and `own_path` the prefix of the server's API, which is added
+/// to each request.
 ///
 /// # Errors
 /// Parses a value; the error says what is accepted and what is wrong.
@@ -28,8 +28,8 @@ pub fn server_url(
     }
 }
 
-/// Checks the URL of one address, for settings: an http(s) URL with a host, as it is without the blanks
-/// around it.
+/// Parses the URL of one resource in a setting: an http(s) URL with a host, unchanged except for surrounding
+/// spaces.
 ///
 /// # Errors
 /// Parses a value; the error says what is accepted and what is wrong.

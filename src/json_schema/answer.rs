@@ -1,4 +1,4 @@
-//! Whether a finished answer is what its schema asks for.
+//! Validation of a finished answer against its schema.
 
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
@@ -11,7 +11,7 @@ const MAX_CHECKS: f64 = 1e6;
 /// Ways through a pattern that are tried for one text.
 const MAX_TRIES: usize = 10_000;
 
-/// A schema, ready to check with.
+/// Compiled schema.
 #[derive(Debug)]
 pub(super) struct Rules {
     validator: Validator,

@@ -1,5 +1,5 @@
-//! Cost of a `Shape` in llama.cpp, for which every other request waits meanwhile: rules to make, and alternatives
-//! to try for each token. And whether a value of it ever ends.
+//! Cost of a `Shape` in llama.cpp, which delays every other request: rules to compile, and alternatives to
+//! try for each token. Also whether a value can be finite.
 
 use super::{
     check::MAX_ITEMS,

@@ -1,5 +1,5 @@
-//! JSON as a tree in which an object's names stay in their order: a model that answers in the shape of a
-//! schema answers in the schema's order.
+//! JSON tree that keeps the order of an object's names, because structured output follows the order of its
+//! schema.
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};

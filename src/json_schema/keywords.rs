@@ -1,4 +1,4 @@
-//! Which keywords of a schema hold other schemas, and whether these are about the same value.
+//! Keywords of a schema that contain other schemas, and whether these apply to the same value.
 
 use super::json::{Json, Object, segment};
 

@@ -1,4 +1,4 @@
-//! From a schema to its `Shape`.
+//! Conversion of a schema to its `Shape`.
 
 use std::collections::HashMap;
 

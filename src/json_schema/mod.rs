@@ -1,9 +1,9 @@
-//! JSON Schemas of callers, for answers (`format`) and for the arguments of tools. llama.cpp makes rules of them
-//! that bind the model; some take it for ever, and others it passes over in silence. So a schema is checked here
-//! before a backend sees it, the backend is given one that it enforces, and the finished answer is checked by the
-//! caller's own.
+//! Callers' JSON Schemas, for answers (`format`) and for the arguments of tools. llama.cpp compiles them to a
+//! grammar that constrains the model; some take it forever, and some keywords it ignores without an error. So
+//! a schema is checked before a backend gets it, the backend gets a version that it can enforce, and the
+//! finished answer is validated against the caller's own schema.
 //!
-//! Nothing here asks anybody anything: what a request is refused for can be told from the request alone.
+//! Nothing here depends on a backend: whether a request is rejected depends on the request alone.
 
 mod answer;
 mod bounds;
@@ -33,14 +33,13 @@ use crate::{
     types::{ChatRequest, Format, JsonText, Tool},
 };
 
-/// Lists and objects inside one another.
+/// Maximum nesting of lists and objects.
 const MAX_DEPTH: usize = 64;
 const MAX_BYTES: usize = 64_000;
 const MAX_TOOLS: usize = 128;
 const MAX_TOOL_NAME: usize = 128;
 
-/// Puts what a backend enforces in the place of a request's schemas, and returns what its answer has to be checked
-/// by.
+/// Replaces a request's schemas with what a backend can enforce, and returns the checks for its answer.
 ///
 /// # Errors
 /// `Invalid`, with the pointer to each fault of a schema.

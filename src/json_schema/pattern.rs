@@ -1,6 +1,6 @@
-//! Regular expressions as JSON Schema has them (ECMA 262), and as llama.cpp makes rules of them: whole answers
-//! only, no `\d`, nothing repeated but classes and groups, and within JSON's quotation marks, where a dot would
-//! let the closing one in.
+//! Regular expressions of JSON Schema (ECMA 262), converted to what llama.cpp supports: they match whole
+//! strings, have no `\d`, repeat only classes and groups, and apply inside JSON's quotation marks, where a
+//! dot would match the closing one.
 
 use regex_syntax::{
     ParserBuilder,

@@ -1,5 +1,5 @@
-//! Schema reduced to what llama.cpp understands: a value is one of some alternatives, each of one
-//! type. It may allow more than the schema, since a finished answer is checked by that.
+//! Schema reduced to what llama.cpp supports: alternatives, each of one type. It may allow more than the
+//! schema, since a finished answer is validated against the schema.
 
 use indexmap::IndexMap;
 

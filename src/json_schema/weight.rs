@@ -1,5 +1,5 @@
-//! Cost of compiling a schema and checking an answer by it, with every reference followed: small texts
-//! can stand for schemas without end.
+//! Cost of compiling a schema and validating an answer against it, with every reference followed, because a
+//! short schema can expand without limit.
 
 use std::collections::HashMap;
 

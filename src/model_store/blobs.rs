@@ -1,5 +1,5 @@
-//! Files on their way into the library. Nothing gets its final name before it is complete and on
-//! the disk, so that neither a crash nor a full disk leaves a model that looks whole.
+//! Files that are being added to the model store. A file gets its final name only when it is complete and
+//! synced to disk, so that neither a crash nor a full disk leaves a partial model.
 
 use std::{
     fs::{self, File},
@@ -26,7 +26,7 @@ const LINKED: &str = ".linked-";
 /// No import takes that long between two writes.
 const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A complete file in the blobs folder that has no name yet. Dropping it removes it.
+/// A complete file in the blobs folder without its final name. Dropping it removes it.
 #[derive(Debug)]
 pub(super) struct Staged {
     path: TempPath,
@@ -36,8 +36,8 @@ pub(super) struct Staged {
 }
 
 impl Staged {
-    /// A file from elsewhere: linked where that is possible, since a second copy of a model takes
-    /// gigabytes, else copied. `seen` is told of the bytes as they are read.
+    /// Adds a file from elsewhere: links it if possible, since a copy of a model takes gigabytes, or else
+    /// copies it. `seen` is called with the bytes as they are read.
     pub(super) fn file(blobs: &Path, source: &Path, seen: &mut dyn FnMut(u64)) -> Result<Self> {
         let unreadable = |error: io::Error| {
             Error::new(Kind::Invalid, "The GGUF file cannot be read.").with_source(at(source, &error))

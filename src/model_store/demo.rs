@@ -1,5 +1,5 @@
-//! The demo model, which is inside the program (`models/README.md` says what it is). A module of
-//! its own, because 10 MB of constants are not to be compiled with anything that changes.
+//! The demo model, which is compiled into the program (see `models/README.md`). A separate module for its 10 MB of
+//! constants.
 
 use std::{fs, io::Cursor, path::Path, sync::Arc};
 
@@ -32,13 +32,13 @@ static PROJECTOR: Part = Part {
 struct Part {
     media_type: &'static str,
     bytes: &'static [u8],
-    /// Written down, because to hash 10 MB at every start would be a waste. A test checks it.
+    /// A constant, to save hashing 10 MB at every start. A test checks it.
     digest: &'static str,
 }
 
 impl ModelStore {
-    /// Makes the demo model present as `simpleton-demo:latest`, in our own folder. Writes only what is missing or of
-    /// another version of this program, and does not hash what is there.
+    /// Installs the demo model as `simpleton-demo:latest` in our own folder. Writes only files that are
+    /// missing or from another version of this program, and does not hash existing ones.
     ///
     /// # Errors
     /// `Setup` when the models folder cannot be written to or the disk is full.

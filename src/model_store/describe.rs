@@ -49,7 +49,7 @@ pub(super) fn architecture(header: &Header) -> Result<Architecture, Fault> {
     })
 }
 
-/// Names of llama.cpp's tokenizers that make tokens of every byte: `tokenizer_model` in `llama-vocab.cpp`.
+/// Names of llama.cpp's tokenizers that cover every byte: `tokenizer_model` in `llama-vocab.cpp`.
 const WHOLE_TOKENIZERS: [&str; 4] = ["llama", "gpt2", "gemma4", "rwkv"];
 
 /// A vocabulary writes a byte as a character of up to two bytes and a blank as one of three, so that a token is no

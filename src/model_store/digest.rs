@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 
 const HEX_LEN: usize = 64;
 
-/// A sha256 digest as 64 lowercase hexadecimal digits, so that it can be a file's name without
-/// leaving its folder. In a manifest it is written `sha256:…`.
+/// A sha256 digest as 64 lowercase hexadecimal digits, which is safe as a file name. In a manifest it is
+/// written `sha256:…`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub(super) struct Digest(String);
@@ -58,7 +58,7 @@ impl Digest {
         format!("sha256-{}", self.0)
     }
 
-    /// Every digest that is mentioned in a text, whatever else the text is.
+    /// Returns every digest in a text, whatever the text's format.
     pub(super) fn mentioned_in(bytes: &[u8]) -> impl Iterator<Item = Self> {
         let text = String::from_utf8_lossy(bytes).into_owned();
         let at: Vec<usize> = text.match_indices("sha256").map(|(at, _)| at).collect();

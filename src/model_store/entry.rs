@@ -1,10 +1,10 @@
-//! One installed model: what it is and where its files lie.
+//! One installed model, and the paths of its files.
 
 use std::{path::PathBuf, sync::Arc};
 
 use crate::types::{ControlTokens, Model, ModelName};
 
-/// One installed model. Its files were there when it was listed.
+/// One installed model. Its files existed when it was listed.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub name: ModelName,
@@ -30,12 +30,12 @@ pub struct Architecture {
     /// Tokens the model was trained for.
     pub context_length: u64,
     pub block_count: u64,
-    /// Bytes that the keys and values of one token take in all layers, at 16 bits each.
+    /// Bytes in the KV cache for one token, in all layers, at 16 bits per value.
     pub kv_bytes_per_token: u64,
-    /// Bytes that one token stands for at most; `None` when it may stand for any number, as where a tokenizer
-    /// leaves out blanks or words that it does not know.
+    /// Maximum number of bytes that one token represents; `None` if there is none, because the tokenizer
+    /// drops spaces or unknown words.
     pub longest_token: Option<u64>,
-    /// Whether it only embeds: an encoder such as BERT, or a pooling type is set.
+    /// Whether it is an embedding model: an encoder such as BERT, or one with a pooling type.
     pub embedding_only: bool,
     pub has_chat_template: bool,
 }

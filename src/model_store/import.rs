@@ -1,4 +1,4 @@
-//! Taking a GGUF file into the library.
+//! Import of a GGUF file into the model store.
 
 use std::{fs, io, path::Path, sync::Arc};
 
@@ -23,16 +23,16 @@ use crate::{
 pub struct Import<'a> {
     pub name: &'a ModelName,
     pub gguf: &'a Path,
-    /// The projector that lets the model see.
+    /// Projector of a vision model.
     pub projector: Option<&'a Path>,
-    /// Whether a model that has the name already gives way.
+    /// Whether to replace a model that has the same name.
     pub replace: bool,
 }
 
 impl ModelStore {
-    /// Takes a GGUF file, and the projector that belongs to it, into the library. The files are linked where
-    /// the disk allows it and must not be changed afterwards. `progress` is told how many bytes of all have
-    /// been read.
+    /// Imports a GGUF file, with its projector if it has one. The files are linked if the file system
+    /// supports it, and must not be changed afterwards. `progress` is called with the number of bytes read
+    /// and the total.
     ///
     /// # Errors
     /// `Invalid` when the name is taken, or a file cannot be read or is not what it should be; `Setup` when

@@ -25,8 +25,8 @@ use crate::{
 /// Mark of an image in a prompt of llama-server's; newer ones make one up at each start.
 const MEDIA_MARK: &str = "<__media__>";
 
-/// Contents of one manifest and the files it names. Failures are not remembered: they are
-/// few, and reading them again finds out when they are mended.
+/// Contents of one manifest and its files. Failures are not cached: they are rare, and reading the files
+/// again detects when they are repaired.
 #[derive(Debug)]
 pub(super) struct Loaded {
     /// The manifest's and the GGUF files'.

@@ -1,4 +1,4 @@
-//! Ollama's manifests: which blobs make up a model, and where the manifest of a model lies.
+//! Ollama's manifests: the list of a model's blobs, and the path of a model's manifest.
 
 use std::{
     fs, io,
@@ -19,8 +19,8 @@ pub(super) const MODEL: &str = "application/vnd.ollama.image.model";
 pub(super) const PROJECTOR: &str = "application/vnd.ollama.image.projector";
 pub(super) const ADAPTER: &str = "application/vnd.ollama.image.adapter";
 
-/// A manifest as it is in the file. Layers of other types (template, params, license …) are
-/// Ollama's own affair: the engine takes its template from the GGUF file.
+/// A manifest as it is in the file. Layers of other types (template, params, license …) are not used: the
+/// engine takes its template from the GGUF file.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Manifest {

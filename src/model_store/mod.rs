@@ -1,8 +1,8 @@
-//! Models on disk, in Ollama's own layout: `manifests/<host>/<namespace>/<name>/<tag>` says which
-//! files in `blobs/` make up a model. A folder that Ollama filled serves here, and the reverse.
+//! Models on disk, in Ollama's layout: `manifests/<host>/<namespace>/<name>/<tag>` lists the files in
+//! `blobs/` that make up a model. Either program can use the other's folder.
 //!
-//! Everything in here blocks on the disk: call it where blocking is allowed. It knows nothing of
-//! running a model.
+//! All functions block on disk access, so call them where blocking is allowed. Running models is not part of
+//! this module.
 
 mod blobs;
 mod demo;
@@ -51,7 +51,7 @@ pub struct Settings {
     pub models_dir: Option<PathBuf>,
 }
 
-/// Folders with models. Cheap to clone; all clones share what they remember about the files.
+/// Folders with models. Cheap to clone; all clones share one cache of the files' contents.
 #[derive(Clone, Debug)]
 pub struct ModelStore(Arc<Inner>);
 
@@ -59,27 +59,26 @@ pub struct ModelStore(Arc<Inner>);
 struct Inner {
     /// In the data folder; the demo model is here.
     own: PathBuf,
-    /// The one that the operator names; what is imported goes there. It may be somebody else's.
+    /// The folder from the settings, to which models are imported. It may belong to another program.
     named: Option<PathBuf>,
     /// Loaded manifests by path.
     loaded: Mutex<HashMap<PathBuf, load::Loaded>>,
-    /// The last complaint about each path, so that each is logged once.
+    /// Last problem with each path, so that each is logged once.
     complaints: Mutex<HashMap<PathBuf, String>>,
     /// Files hashed in this process, by path.
     hashed: Mutex<HashMap<PathBuf, verify::Hashed>>,
 }
 
 impl ModelStore {
-    /// Opens a folder of our own, and creates it when it is missing.
+    /// Opens our own folder, and creates it if it is missing.
     ///
     /// # Errors
-    /// `Setup` when there is no such folder and it cannot be created.
+    /// `Setup` when the folder does not exist and cannot be created.
     pub fn open(own: PathBuf) -> Result<Self> {
         Self::over(own, None)
     }
 
-    /// Opens what the settings name: the folder in the data folder, and `MODELS_DIR`, which is only looked
-    /// at. Without the latter the former serves alone.
+    /// Opens the folder in the data folder and, if it is set, `MODELS_DIR`, which is not created or changed.
     ///
     /// # Errors
     /// `Setup` when our own cannot be created or `MODELS_DIR` cannot be read.
@@ -110,13 +109,13 @@ impl ModelStore {
         })))
     }
 
-    /// The folders in which models are looked for, the one that new ones go to first.
+    /// Folders that are searched for models, starting with the one that models are imported to.
     pub fn folders(&self) -> impl Iterator<Item = &Path> {
         self.0.named.iter().chain([&self.0.own]).map(PathBuf::as_path)
     }
 
-    /// All models, by name. Only what has changed since the last call is read again. A model that
-    /// cannot be used is left out and logged once.
+    /// Lists all models by name. Reads only files that have changed since the last call. A model that cannot
+    /// be used is left out and logged once.
     ///
     /// # Errors
     /// `Setup` when the folder itself cannot be read.
@@ -161,10 +160,10 @@ impl ModelStore {
         Ok(())
     }
 
-    /// The model of this name and tag, in any case, `None` when it is not installed.
+    /// Returns the model with this name and tag, ignoring case; `None` if it is not installed.
     ///
     /// # Errors
-    /// `Setup` when it is installed but damaged, incomplete or of a sort that the engine cannot run.
+    /// `Setup` when it is installed, but damaged, incomplete or not supported by the engine.
     pub fn find(&self, name: &ModelName) -> Result<Option<Arc<Entry>>> {
         for folder in self.folders() {
             let name = manifest::installed(folder, name);

@@ -1,4 +1,4 @@
-//! Removing a model, and the files that no other model needs.
+//! Removal of a model, and of the files that no other model uses.
 
 use std::{collections::HashSet, fs, io, path::Path};
 

@@ -1,5 +1,5 @@
-//! Whether a model's files are what they were when they were pulled. The engine does not notice:
-//! llama.cpp loads a damaged projector and answers nonsense.
+//! Verification of a model's files against their digests. The engine does not detect damage: llama.cpp loads
+//! a damaged projector and answers nonsense.
 
 use std::{
     fs::File,
@@ -28,9 +28,9 @@ pub(super) struct Hashed {
 }
 
 impl ModelStore {
-    /// Checks the structure and the sha256 of the model's files. To hash takes about two seconds
-    /// for each GB; each file is hashed once in the life of the process, and again when its size or
-    /// time has changed. It gives up soon after `stop`.
+    /// Checks the structure and the sha256 of the model's files. Hashing takes about two seconds per GB; each
+    /// file is hashed once per process, and again if its size or modification time has changed. Returns soon
+    /// after `stop`.
     ///
     /// # Errors
     /// `Setup` when a file is missing or damaged. `Unavailable` when it was stopped.

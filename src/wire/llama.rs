@@ -16,7 +16,7 @@ use crate::{
     types::{ChatEvent, ChatRequest, Done, FinishReason, Message, Think, Usage},
 };
 
-/// `POST /completion`: goes on with tokens, and text after them, as they are.
+/// `POST /completion`: continues tokens, and text after them, unchanged.
 #[derive(Serialize)]
 pub struct CompletionBody<'a> {
     prompt: Vec<Piece<'a>>,
@@ -48,7 +48,7 @@ enum Piece<'a> {
     Text(&'a str),
 }
 
-/// Takes the events of one streamed `/completion` in.
+/// Parser of the events of one streamed `/completion`.
 #[derive(Default)]
 pub struct CompletionParser(Option<Done>);
 
@@ -108,12 +108,12 @@ pub struct TemplateBody<'a> {
 }
 
 impl<'a> TemplateBody<'a> {
-    /// The text up to where the assistant is to speak.
+    /// Text up to the start of the assistant's turn.
     pub fn open(messages: &'a [Message], think: Option<Think>) -> Self {
         Self::new(messages, true, think)
     }
 
-    /// The text of turns that are over.
+    /// Text of the finished turns.
     pub fn closed(messages: &'a [Message]) -> Self {
         Self::new(messages, false, None)
     }
@@ -136,9 +136,9 @@ pub struct TemplateReply {
 #[derive(Serialize)]
 pub struct TokenizeBody<'a> {
     pub content: &'a str,
-    /// Adds the tokens that every prompt of this model begins and ends with.
+    /// Adds the tokens that start and end every prompt of this model.
     pub add_special: bool,
-    /// Reads `<|im_end|>` and its like as the one token it stands for.
+    /// Reads control tokens such as `<|im_end|>` as one token.
     pub parse_special: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Vendors' JSON and the framing it travels in, each format once: what `http/` serves and
-//! `backend/` speaks. Pure: bytes and text in, values out.
+//! Vendors' JSON and its framing, each format defined once, for `http/` and `backend/`. Pure: bytes and text
+//! in, values out.
 
 pub mod foreign;
 pub mod llama;
@@ -17,52 +17,50 @@ use crate::{
     types::{ChatEvent, Done},
 };
 
-/// Cuts a byte stream, arriving in pieces of any size, into whole frames, where they lie.
+/// Splits a byte stream that arrives in pieces of any size into frames, in place.
 pub trait Framing: Send {
-    /// Takes the next piece of the stream.
+    /// Appends the next piece of the stream.
     fn push(&mut self, piece: &[u8]);
 
-    /// Goes on to the next whole frame; false until more has been pushed.
+    /// Advances to the next complete frame; false if more input is needed.
     ///
     /// # Errors
-    /// `BadGateway` when one frame is longer than `MAX_FRAME`.
+    /// `BadGateway` when a frame is longer than `MAX_FRAME`.
     fn advance(&mut self) -> Result<bool>;
 
-    /// Goes on to what is left when the stream has ended properly; false when that is nothing.
+    /// Advances to the remaining input after a proper end of the stream; false if there is none.
     fn end(&mut self) -> bool;
 
-    /// The frame that was gone on to.
+    /// Returns the current frame.
     fn frame(&self) -> &[u8];
 }
 
-/// Makes the events of one streamed reply of its frames.
+/// Parser of the frames of one streamed reply into events.
 pub trait Parser: Default + Send {
-    /// Takes the next frame in and appends what it says to `out`. The end of the reply is not among
-    /// that: see `finish`.
+    /// Parses the next frame and appends its events to `out`, except for the end of the reply: see `finish`.
     ///
     /// # Errors
-    /// `BadGateway` when it is not of this protocol, or reports an error.
+    /// `BadGateway` when the frame does not follow the protocol or reports an error.
     fn take(&mut self, frame: &[u8], out: &mut Vec<ChatEvent>) -> Result<()>;
 
-    /// Whether nothing more comes, though the connection may still be open.
+    /// Whether the reply has ended, even if the connection is still open.
     fn is_closed(&self) -> bool;
 
-    /// The end of the reply; `None` when it was cut off before.
+    /// Returns the end of the reply; `None` if it was cut off.
     fn finish(self) -> Option<Done>;
 }
 
-/// A count of tokens, cut to what a reply can have: a backend that counts wrongly must not spoil the
-/// sums of all others.
+/// Token count, limited to a plausible number, so that a wrong count from a backend does not ruin the totals.
 fn tokens<'de, D: Deserializer<'de>>(count: D) -> Result<u64, D::Error> {
     or_default::<u64, D>(count).map(|count| count.min(u32::MAX.into()))
 }
 
-/// A text that is shown, also in terminals: without the characters that control one.
+/// Text that may be shown in a terminal, without control characters.
 fn printable<'de, D: Deserializer<'de>>(text: D) -> Result<String, D::Error> {
     String::deserialize(text).map(|text| text.replace(char::is_control, "\u{fffd}"))
 }
 
-/// The same of a text that may be absent.
+/// The same for an optional text.
 fn maybe_printable<'de, D: Deserializer<'de>>(text: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(text)?;
     Ok(text.map(|text| text.replace(char::is_control, "\u{fffd}")))
@@ -73,7 +71,7 @@ fn or_default<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(value: D
     Option::deserialize(value).map(Option::unwrap_or_default)
 }
 
-/// 16 MB: a peer that never ends its line must not fill our memory.
+/// 16 MB, so that an endless line does not fill the memory.
 pub const MAX_FRAME: usize = 16 * 1024 * 1024;
 
 fn too_long() -> Error {

@@ -1,6 +1,6 @@
-//! Spans in OTLP's JSON form, as `POST /v1/traces` takes them:
-//! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>. Ids are hexadecimal there,
-//! and 64-bit numbers are texts.
+//! Spans as OTLP/JSON, for `POST /v1/traces`:
+//! <https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>. Ids are hexadecimal, and 64-bit
+//! numbers are strings.
 
 use serde::{Serialize, Serializer};
 

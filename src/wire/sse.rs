@@ -7,7 +7,7 @@ use memchr::memchr2;
 use super::{Framing, MAX_FRAME, too_long};
 use crate::error::Result;
 
-/// Frames are the events' data; comments and events without data are passed over.
+/// Frames are the events' data; comments and events without data are skipped.
 #[derive(Default)]
 pub struct Events {
     buffer: BytesMut,

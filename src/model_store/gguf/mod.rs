@@ -1,6 +1,6 @@
-//! Reads the header of a GGUF file, versions 2 and 3, and checks that the file is long enough for
-//! every tensor it announces. It trusts nothing: counts, lengths and sizes are bounded before they
-//! are used, because llama.cpp aborts or reads nonsense on what is refused here.
+//! Reads the header of a GGUF file, versions 2 and 3, and checks that the file contains all tensors. Counts,
+//! lengths and sizes are checked before they are used, because llama.cpp aborts or computes nonsense with
+//! files that are rejected here.
 //!
 //! The format is described in `ggml/include/gguf.h` of llama.cpp and `docs/gguf.md` of ggml.
 
@@ -36,16 +36,16 @@ const MAX_KEY: u64 = 65_535;
 /// Alignment of a file without `general.alignment`.
 const DEFAULT_ALIGNMENT: u64 = 32;
 
-/// GGUF header, as far as it is of interest here.
+/// GGUF header, reduced to the values needed here.
 #[derive(Debug, Default)]
 pub(super) struct Header {
     values: HashMap<String, Value>,
     pub(super) has_chat_template: bool,
-    /// The chat template has a place for tools.
+    /// The chat template supports tools.
     pub(super) template_has_tools: bool,
-    /// The chat template speaks of thinking.
+    /// The chat template supports thinking.
     pub(super) template_has_thinking: bool,
-    /// The texts that the tokenizer reads as one mark.
+    /// Texts that the tokenizer reads as control tokens.
     pub(super) marks: Vec<String>,
     /// Bytes of the longest token of the vocabulary, as it is written there.
     pub(super) longest_token: Option<u64>,
@@ -60,8 +60,8 @@ enum Value {
     Text(String),
 }
 
-/// Why a file is refused. It reads as the end of a sentence about the file and never leaves
-/// `model_store/`, where it becomes an `Error` that names the model.
+/// Reason for rejecting a file, phrased as the end of a sentence about the file. Inside `model_store/` it
+/// becomes an `Error` that names the model.
 #[derive(Debug)]
 pub(super) enum Fault {
     NotGguf,
@@ -70,7 +70,7 @@ pub(super) enum Fault {
         missing: u64,
     },
     Header(&'static str),
-    /// The file is whole, but not one that can be used for this.
+    /// The file is complete, but cannot be used for this purpose.
     Unfit(&'static str),
     Io(io::Error),
 }

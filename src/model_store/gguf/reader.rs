@@ -1,5 +1,5 @@
-//! A position in a file of known length. Every step is checked against that length first, so that
-//! a number in the file can never make it allocate or loop beyond what is there.
+//! Reader with a position in a file of known length. Every step is checked against that length first, so that
+//! no number in the file can cause allocations or loops beyond it.
 
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
@@ -44,7 +44,7 @@ impl<R: Read + Seek> Reader<R> {
         self.bytes().map(u64::from_le_bytes)
     }
 
-    /// A text of at most `limit` bytes; what is not UTF-8 in it is replaced.
+    /// Reads a text of at most `limit` bytes, and replaces invalid UTF-8.
     pub(super) fn text(&mut self, limit: u64) -> Result<String, Fault> {
         let len = self.u64()?;
         if len > limit {
@@ -62,7 +62,7 @@ impl<R: Read + Seek> Reader<R> {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// A text, or nothing when it has more than `limit` bytes.
+    /// Reads a text; `None` if it has more than `limit` bytes.
     pub(super) fn text_up_to(&mut self, limit: u64) -> Result<Option<String>, Fault> {
         let len = self.u64()?;
         if len > limit {
@@ -71,7 +71,7 @@ impl<R: Read + Seek> Reader<R> {
         self.text_of(len).map(Some)
     }
 
-    /// Goes back, or on, to a place that was passed before.
+    /// Seeks to a position that was passed before.
     pub(super) fn go_to(&mut self, position: u64) -> Result<(), Fault> {
         self.input.seek(SeekFrom::Start(position))?;
         self.at = position;

@@ -1,4 +1,4 @@
-//! The list of tensors at the end of a header: how large each is and where its data ends.
+//! List of tensors at the end of a header: the size of each, and where its data ends.
 
 use std::io::{Read, Seek};
 

@@ -1,12 +1,12 @@
-//! The texts that a model's tokenizer reads as one mark and not as characters: the beginning of a turn,
-//! the end of an answer, an image.
+//! Control tokens in a model's vocabulary: texts that the tokenizer reads as one token, such as the start of
+//! a turn, the end of an answer, or an image.
 
 use std::io::{Read, Seek};
 
 use super::{ARRAY, Fault, MAX_KEPT_TEXT, TEXT, reader::Reader, skip_elements, skip_value};
 use crate::types::{MAX_CONTROL_TOKENS, MAX_TAKEN_FOR_CONTROL, TokenType, is_control_token};
 
-/// Where a file has its tokens, and of which sort those are that are no plain text.
+/// Position of the tokens in a file, and the types of those that are not plain text.
 #[derive(Debug, Default)]
 pub(super) struct Vocabulary {
     /// The place of the first text, and their number.

@@ -1,4 +1,4 @@
-//! Replies of an Ollama server, without its streams.
+//! Responses of an Ollama server, except for streams.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::{
     wire::{foreign::json_fault, maybe_printable, printable, tokens},
 };
 
-/// The body of a refusal.
+/// Body of an error response.
 #[derive(Deserialize)]
 pub struct ErrorBody {
     pub error: String,

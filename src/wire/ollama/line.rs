@@ -1,4 +1,4 @@
-//! The lines of a streamed answer.
+//! Lines of a streamed answer.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     wire::{Parser, foreign::loggable, or_default, tokens},
 };
 
-/// Takes the lines of one reply of `/api/chat` or `/api/generate` in.
+/// Parser of the lines of one reply of `/api/chat` or `/api/generate`.
 #[derive(Default)]
 pub struct LineParser {
     tool_calls_seen: bool,

@@ -1,5 +1,5 @@
-//! `POST /v1/embeddings`. Vectors are asked for in base64: a quarter of the bytes, exact, and read
-//! in a fraction of the time. A server that knows only numbers may answer with numbers.
+//! `POST /v1/embeddings`. Vectors are requested in base64, which is a quarter of the size, exact, and faster
+//! to parse. Servers without base64 may answer with numbers.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
-//! The OpenAI-compatible JSON: what llama-server, vLLM and OpenAI itself take and give
-//! (<https://platform.openai.com/docs/api-reference/chat>). Fields that only llama.cpp has are
-//! optional and marked so.
+//! OpenAI-compatible JSON, as llama-server, vLLM and OpenAI itself use it
+//! (<https://platform.openai.com/docs/api-reference/chat>). Fields that only llama.cpp has are optional and
+//! marked.
 
 mod embeddings;
 mod reply;
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// The body of a refusal, `{"error": {…}}`.
+/// Body of an error response, `{"error": {…}}`.
 #[derive(Deserialize)]
 pub struct ErrorBody {
     pub error: ErrorObject,
