@@ -15,6 +15,7 @@ mod metering;
 pub mod pictures;
 pub mod prompts;
 pub mod vision;
+mod webhooks;
 
 use std::sync::Arc;
 

@@ -114,11 +114,3 @@ impl Change {
         }
     }
 }
-
-impl Notification {
-    /// The same for every attempt to deliver this change, and different for every other change.
-    pub fn id(&self) -> String {
-        let Self { alert, change, .. } = self;
-        format!("{}-{}-{}", alert.kind.as_str(), alert.since.as_millisecond(), change.as_str())
-    }
-}

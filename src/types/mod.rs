@@ -7,6 +7,7 @@ mod chat;
 mod control_tokens;
 mod embed;
 mod entry_type;
+mod event;
 mod json_text;
 mod keep_alive;
 mod key_id;
@@ -26,6 +27,7 @@ pub use chat::{
 pub use control_tokens::ControlTokens;
 pub use embed::{EmbedReply, EmbedRequest};
 pub use entry_type::{EntryType, PerType};
+pub use event::Event;
 pub use json_text::JsonText;
 pub use keep_alive::KeepAlive;
 pub use key_id::KeyId;

@@ -8,7 +8,7 @@ use jiff::{Timestamp, Unit};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::types::{AlertKind, Change, Notification, Secret, Severity};
+use crate::types::{AlertKind, Change, Event, Notification, Secret, Severity};
 
 /// Format of a webhook's receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,9 +42,10 @@ pub struct Message {
 
 impl Message {
     /// `host` is the machine's name, for people with several.
-    pub fn new(format: Format, notification: &Notification, host: &str) -> Self {
+    pub fn new(format: Format, event: &Event, host: &str) -> Self {
+        let Event::Alert(notification) = event;
         match format {
-            Format::Json => json(&Event::new(notification, host)),
+            Format::Json => json(&AlertEvent::new(event, notification, host)),
             Format::Slack => json(&SlackMessage { text: slack_text(notification, host) }),
             Format::Alertmanager => json(&Group::new(notification, host)),
             Format::Ntfy => ntfy(notification, host),
@@ -143,14 +144,14 @@ fn slack_text(notification: &Notification, host: &str) -> String {
 }
 
 #[derive(Serialize)]
-struct Event<'a> {
+struct AlertEvent<'a> {
     r#type: &'static str,
     timestamp: Timestamp,
-    data: EventData<'a>,
+    data: AlertData<'a>,
 }
 
 #[derive(Serialize)]
-struct EventData<'a> {
+struct AlertData<'a> {
     id: String,
     alert: AlertKind,
     title: &'static str,
@@ -165,21 +166,18 @@ struct EventData<'a> {
     host: &'a str,
 }
 
-impl<'a> Event<'a> {
-    fn new(notification: &'a Notification, host: &'a str) -> Self {
+impl<'a> AlertEvent<'a> {
+    fn new(event: &Event, notification: &'a Notification, host: &'a str) -> Self {
         let Notification { alert, at, change } = notification;
         Self {
-            r#type: match change {
-                Change::Firing => "alert.firing",
-                Change::Resolved => "alert.resolved",
-            },
-            timestamp: *at,
-            data: EventData {
-                id: notification.id(),
+            r#type: event.name(),
+            timestamp: event.at(),
+            data: AlertData {
+                id: event.id(),
                 alert: alert.kind,
                 title: alert.kind.title(),
                 state: change.as_str(),
-                severity: alert.kind.severity().as_str(),
+                severity: event.severity().as_str(),
                 message: &alert.message,
                 value: alert.value,
                 threshold: alert.threshold,
@@ -303,7 +301,7 @@ mod tests {
     }
 
     fn body(format: Format, change: Change) -> Value {
-        serde_json::from_slice(&Message::new(format, &notification(change), "box").body).expect("JSON")
+        serde_json::from_slice(&Message::new(format, &notification(change).into(), "box").body).expect("JSON")
     }
 
     #[test]
@@ -335,7 +333,7 @@ mod tests {
 
     #[test]
     fn ntfy_gets_a_plain_text_and_headers() {
-        let message = Message::new(Format::Ntfy, &notification(Change::Firing), "box");
+        let message = Message::new(Format::Ntfy, &notification(Change::Firing).into(), "box");
         assert_eq!(message.body, b"20.0 % of 50 requests failed <&>.");
         let header = |name: &str| {
             let found = message.headers.iter().find(|(known, _)| *known == name);

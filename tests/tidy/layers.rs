@@ -57,7 +57,7 @@ const LAYERS: &[Layer] = &[
             ),
             module(
                 "types",
-                "our vocabulary, free of vendors: chat, embed, model, usage, secret, alert",
+                "our vocabulary, free of vendors: chat, embed, model, usage, secret, alert, event",
                 &["images"],
             ),
             module("wire", "vendors' JSON and the framing it travels in", &["types"]),
@@ -106,7 +106,7 @@ const LAYERS: &[Layer] = &[
         modules: &[
             module(
                 "app",
-                "`App`: the pipeline, models by name, images (how many are decoded at once), vision (what is asked about them), prompts, keys, health, alerts",
+                "`App`: the pipeline, models by name, images (how many are decoded at once), vision (what is asked about them), prompts, keys, health, alerts, webhooks",
                 &[],
             ),
             module("config", "puts every module's `Settings` together", &["app"]),

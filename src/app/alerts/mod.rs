@@ -1,10 +1,7 @@
-//! Alerts: a task looks at the service at regular intervals, whether or not anybody asks, and tells
-//! a webhook of each change once. `rules` says what is wrong, `state` when that becomes an alert
-//! and when it is over, `saved_state` what outlives a restart, `delivery` how news reaches a person.
+//! Alerts: a task looks at the service at regular intervals, and makes an event of each change, which goes to
+//! a webhook. `rules` says what is wrong, `state` when that becomes an alert and when it is over.
 
-mod delivery;
 mod rules;
-mod saved_state;
 mod signals;
 mod state;
 
@@ -16,6 +13,7 @@ use std::{
 
 use clap::Args;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::{
     sync::Notify,
     time::{Instant, MissedTickBehavior, interval},
@@ -25,17 +23,18 @@ use tokio_util::sync::CancellationToken;
 pub(super) use self::rules::CRASHES;
 pub use self::rules::WINDOW_MINUTES;
 use self::{
-    delivery::{Delivery, Pace, Receiver},
     rules::Signals,
-    saved_state::SavedState,
     state::{AlertState, Now, Policy},
 };
-use super::App;
+use super::{
+    App,
+    webhooks::{Delivery, Outbox, Pace, Receiver},
+};
 use crate::{
     error::Result,
     http_client::parse_endpoint,
     telemetry::metrics::Metrics,
-    types::{Alert, AlertKind, Change, Notification, Secret},
+    types::{Alert, AlertKind, Change, Event, Notification, Secret},
     value_parser::{fractional_seconds, number, seconds, whole, word},
     wire::webhook::Format,
 };
@@ -86,13 +85,19 @@ fn webhook_secret(text: &str) -> Result<Secret, String> {
     }
 }
 
+/// State that survives a restart, so that what fires does not fire anew.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Saved {
+    firing: Vec<Alert>,
+}
+
 /// Firing alerts, thresholds, and the queue to the webhook.
 pub struct Alerts {
     pub settings: Settings,
     data_dir: PathBuf,
-    saved_state: Arc<SavedState>,
+    outbox: Arc<Outbox<Saved>>,
     states: Mutex<[AlertState; AlertKind::ALL.len()]>,
-    delivery: Option<Delivery>,
+    delivery: Option<Delivery<Saved>>,
     metrics: Arc<Metrics>,
 }
 
@@ -106,8 +111,8 @@ impl Alerts {
     }
 
     fn at_pace(settings: Settings, data_dir: &Path, metrics: Arc<Metrics>, pace: Pace) -> Result<Self> {
-        let saved_state = Arc::new(SavedState::open(data_dir));
-        let firing = saved_state.kept().firing.clone();
+        let outbox = Arc::new(Outbox::<Saved>::open(data_dir.join("alerts.json")));
+        let firing = outbox.kept().source.firing.clone();
         let state = |kind| {
             let firing = firing.iter().find(|alert| alert.kind == kind).cloned();
             metrics.alerts.set_firing(kind, firing.is_some());
@@ -116,16 +121,16 @@ impl Alerts {
         let states = Mutex::new(AlertKind::ALL.map(state));
         let receiver = settings.alert_webhook_url.as_ref().map(|url| {
             let secret = settings.alert_webhook_secret.clone();
-            Receiver::new(url, settings.alert_webhook_format, secret, pace.patience)
+            Receiver::new("The alert webhook", url, settings.alert_webhook_format, secret, pace.patience)
         });
         let delivery = receiver.transpose()?.map(|receiver| Delivery {
-            saved_state: Arc::clone(&saved_state),
+            outbox: Arc::clone(&outbox),
             receiver,
             pace,
-            metrics: Arc::clone(&metrics),
+            metrics: Arc::clone(&metrics.alerts.deliveries),
             added: Notify::new(),
         });
-        Ok(Self { settings, data_dir: data_dir.to_owned(), saved_state, states, delivery, metrics })
+        Ok(Self { settings, data_dir: data_dir.to_owned(), outbox, states, delivery, metrics })
     }
 
     /// Returns the firing alerts, in the order of `AlertKind::ALL`.
@@ -154,9 +159,9 @@ impl Alerts {
             ticks.tick().await;
             let signals = Signals::gather(app, &self.data_dir).await;
             let now = Now { running: started.elapsed(), wall: Timestamp::now() };
-            let notifications = self.look(&signals, now);
-            if !notifications.is_empty() {
-                self.tell(notifications).await;
+            let changes = self.look(&signals, now);
+            if !changes.is_empty() {
+                self.tell(changes).await;
             }
         }
     }
@@ -166,26 +171,26 @@ impl Alerts {
         let kinds = AlertKind::ALL.into_iter().zip(states.iter_mut());
         kinds
             .filter_map(|(kind, state)| {
-                let notification = state.look(signals.measurement(kind, &self.settings), now)?;
-                self.metrics.alerts.set_firing(kind, notification.change == Change::Firing);
-                Some(notification)
+                let change = state.look(signals.measurement(kind, &self.settings), now)?;
+                self.metrics.alerts.set_firing(kind, change.change == Change::Firing);
+                Some(change)
             })
             .collect()
     }
 
-    async fn tell(&self, notifications: Vec<Notification>) {
-        for Notification { alert, change, .. } in &notifications {
+    async fn tell(&self, changes: Vec<Notification>) {
+        for Notification { alert, change, .. } in &changes {
             let kind = alert.kind.as_str();
             match change {
                 Change::Firing => tracing::warn!(alert = kind, "alert firing: {}", alert.message),
                 Change::Resolved => tracing::info!(alert = kind, "alert resolved: {}", alert.message),
             }
         }
-        self.saved_state.kept().firing = self.firing();
+        self.outbox.kept().source.firing = self.firing();
         if let Some(delivery) = &self.delivery {
-            delivery.add(notifications);
+            delivery.add(changes.into_iter().map(Event::from));
         }
-        self.saved_state.save().await;
+        self.outbox.save().await;
     }
 }
 

@@ -161,7 +161,7 @@ mod tests {
                 'f' => fine(),
                 _ => Measurement::Unknown,
             };
-            state.look(measurement, at(seconds)).map(|notification| (seconds, notification.change))
+            state.look(measurement, at(seconds)).map(|change| (seconds, change.change))
         };
         looks.chars().enumerate().filter_map(look).collect()
     }

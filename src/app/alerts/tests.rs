@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::*;
+use super::{super::webhooks::MOST_WAITING, *};
 
 impl Default for Settings {
     /// Default settings.
@@ -163,7 +163,7 @@ impl Fixture {
     }
 
     fn count(&self, outcome: &str) -> u64 {
-        let counts = &self.alerts.metrics.alerts;
+        let counts = &self.alerts.metrics.alerts.deliveries;
         let count = match outcome {
             "delivered" => &counts.delivered,
             "failed" => &counts.failed,
@@ -174,7 +174,7 @@ impl Fixture {
 
     async fn settled(&self) {
         let empty = async {
-            while !self.alerts.saved_state.kept().waiting.is_empty() {
+            while !self.alerts.outbox.kept().waiting.is_empty() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -256,8 +256,8 @@ async fn a_receiver_that_is_not_there_is_given_up_and_the_queue_stays_short() {
         fixture.look(true, round * 20).await;
         fixture.look(false, round * 20 + 10).await;
     }
-    assert!(fixture.alerts.saved_state.kept().waiting.len() <= saved_state::MOST_WAITING);
-    assert!(fixture.count("dropped") >= 120 - saved_state::MOST_WAITING as u64 - 1);
+    assert!(fixture.alerts.outbox.kept().waiting.len() <= MOST_WAITING);
+    assert!(fixture.count("dropped") >= 120 - MOST_WAITING as u64 - 1);
     let given_up = async {
         while fixture.count("failed") == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,6 +1,9 @@
 //! The metrics of alerts: which are firing, and what became of the notices about them.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+};
 
 use crate::{telemetry::text::Exposition, types::AlertKind};
 
@@ -8,9 +11,15 @@ use crate::{telemetry::text::Exposition, types::AlertKind};
 pub struct AlertMetrics {
     /// In the order of `AlertKind::ALL`.
     firing: [AtomicBool; AlertKind::ALL.len()],
-    /// Notices that the webhook has taken.
+    pub deliveries: Arc<DeliveryMetrics>,
+}
+
+/// Events for a webhook.
+#[derive(Default)]
+pub struct DeliveryMetrics {
+    /// Taken by the receiver.
     pub delivered: AtomicU64,
-    /// Refused by the webhook, or not taken for an hour.
+    /// Refused by the receiver, or not taken for an hour.
     pub failed: AtomicU64,
     /// Not even tried: too many were waiting.
     pub dropped: AtomicU64,
@@ -27,11 +36,10 @@ impl AlertMetrics {
             let firing = f64::from(u8::from(firing.load(Relaxed)));
             out.sample("simpleton_alert_firing", &[("alert", kind.as_str())], firing);
         }
+        let DeliveryMetrics { delivered, failed, dropped } = &*self.deliveries;
         let name = "simpleton_alert_notices_total";
         out.family(name, "counter", "Alert messages for the webhook, by outcome.");
-        for (outcome, count) in
-            [("delivered", &self.delivered), ("failed", &self.failed), ("dropped", &self.dropped)]
-        {
+        for (outcome, count) in [("delivered", delivered), ("failed", failed), ("dropped", dropped)] {
             out.sample(name, &[("outcome", outcome)], count.load(Relaxed) as f64);
         }
     }

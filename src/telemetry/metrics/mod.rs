@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use self::{alerts::AlertMetrics, llm::LlmMetrics, vision::VisionMetrics};
 pub use self::{
+    alerts::DeliveryMetrics,
     cache::CacheMetrics,
     gauges::{Gauges, ModelGauge},
     http::HttpMetrics,

@@ -1,5 +1,5 @@
-//! Notices on their way to the webhook: one after the other, in their order, each until the receiver
-//! has taken it, has refused it, or an hour is over. Nobody waits for this but this.
+//! Events on their way to the webhook: one after the other, in their order, each until the receiver
+//! has taken it, has refused it, or an hour is over. Nothing waits for this task.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -7,18 +7,19 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::saved_state::{MOST_WAITING, SavedState};
+use super::outbox::{MOST_WAITING, Outbox};
 use crate::{
     error::Result,
     http_client::{Client, HeaderMap, HeaderName, HeaderValue, Method, Target, Timeouts},
-    telemetry::metrics::Metrics,
-    types::{Notification, Secret},
+    telemetry::metrics::DeliveryMetrics,
+    types::{Event, Secret},
     value_parser::host_name,
     wire::webhook::{Format, Message},
 };
@@ -28,14 +29,14 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How attempts follow each other.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(in crate::app) struct Pace {
     /// A receiver has this long for each part of an answer.
-    pub(super) patience: Duration,
+    pub(in crate::app) patience: Duration,
     /// Before the second attempt; doubled before each later one.
-    pub(super) first: Duration,
-    pub(super) longest: Duration,
+    pub(in crate::app) first: Duration,
+    pub(in crate::app) longest: Duration,
     /// After the first attempt.
-    pub(super) give_up: Duration,
+    pub(in crate::app) give_up: Duration,
 }
 
 impl Default for Pace {
@@ -58,32 +59,33 @@ impl Pace {
     }
 }
 
-/// Where notices go, and in which form.
-pub(super) struct Receiver {
-    pub(super) client: Client,
-    pub(super) format: Format,
-    pub(super) secret: Option<Secret>,
-    pub(super) host: String,
+/// Receiver of events, and the form it takes them in.
+pub(in crate::app) struct Receiver {
+    pub(in crate::app) client: Client,
+    pub(in crate::app) format: Format,
+    pub(in crate::app) secret: Option<Secret>,
+    pub(in crate::app) host: String,
 }
 
 impl Receiver {
     /// # Errors
     /// `Setup` when the URL cannot be used.
-    pub(super) fn new(
+    pub(in crate::app) fn new(
+        name: &'static str,
         url: &Secret,
         format: Format,
         secret: Option<Secret>,
         patience: Duration,
     ) -> Result<Self> {
         let timeouts = Timeouts { connect: patience, first_byte: patience, idle: patience };
-        let client = Client::new("The alert webhook", Target::Endpoint(url.expose().to_owned()), timeouts)?;
+        let client = Client::new(name, Target::Endpoint(url.expose().to_owned()), timeouts)?;
         Ok(Self { client, format, secret, host: host_name() })
     }
 
-    async fn attempt(&self, notification: &Notification) -> Outcome {
-        let mut message = Message::new(self.format, notification, &self.host);
+    async fn attempt(&self, event: &Event) -> Outcome {
+        let mut message = Message::new(self.format, event, &self.host);
         if let Some(secret) = &self.secret {
-            message.sign(secret, &notification.id(), Timestamp::now());
+            message.sign(secret, &event.id(), Timestamp::now());
         }
         let headers: HeaderMap = message
             .headers
@@ -119,34 +121,34 @@ fn judge(status: u16) -> Outcome {
     }
 }
 
-/// The queue of notices; what is in it is kept in the ledger.
-pub(super) struct Delivery {
-    pub(super) saved_state: Arc<SavedState>,
-    pub(super) receiver: Receiver,
-    pub(super) pace: Pace,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) added: Notify,
+/// The queue of events, which the outbox keeps together with the state of their source.
+pub(in crate::app) struct Delivery<S> {
+    pub(in crate::app) outbox: Arc<Outbox<S>>,
+    pub(in crate::app) receiver: Receiver,
+    pub(in crate::app) pace: Pace,
+    pub(in crate::app) metrics: Arc<DeliveryMetrics>,
+    pub(in crate::app) added: Notify,
 }
 
-impl Delivery {
+impl<S: Serialize + DeserializeOwned + Default> Delivery<S> {
     /// Adds to the end of the queue. Never waits.
-    pub(super) fn add(&self, notifications: Vec<Notification>) {
-        let mut kept = self.saved_state.kept();
-        kept.waiting.extend(notifications);
+    pub(in crate::app) fn add(&self, events: impl IntoIterator<Item = Event>) {
+        let mut kept = self.outbox.kept();
+        kept.waiting.extend(events);
         while kept.waiting.len() > MOST_WAITING {
             kept.waiting.pop_front();
-            self.metrics.alerts.dropped.fetch_add(1, Relaxed);
+            self.metrics.dropped.fetch_add(1, Relaxed);
         }
         drop(kept);
         self.added.notify_one();
     }
 
     /// Delivers until `stop`. What is not delivered then is, after the next start.
-    pub(super) async fn run(&self, stop: &CancellationToken) {
+    pub(in crate::app) async fn run(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            let next = self.saved_state.kept().waiting.front().cloned();
+            let next = self.outbox.kept().waiting.front().cloned();
             match next {
-                Some(notification) => self.deliver(&notification, stop).await,
+                Some(event) => self.deliver(&event, stop).await,
                 None => {
                     stop.run_until_cancelled(self.added.notified()).await;
                 }
@@ -154,47 +156,42 @@ impl Delivery {
         }
     }
 
-    async fn deliver(&self, notification: &Notification, stop: &CancellationToken) {
+    async fn deliver(&self, event: &Event, stop: &CancellationToken) {
         let (began, mut attempts) = (Instant::now(), 0);
         loop {
             attempts += 1;
-            let (alert, change) = (notification.alert.kind.as_str(), notification.change.as_str());
+            let (name, id) = (event.name(), event.id());
             // An attempt that was cut short would have to be made again, and be one too many.
             let farewell = async {
                 stop.cancelled().await;
                 sleep(FAREWELL).await;
             };
             let outcome = tokio::select! {
-                outcome = self.receiver.attempt(notification) => outcome,
+                outcome = self.receiver.attempt(event) => outcome,
                 () = farewell => return,
             };
             match outcome {
                 Outcome::Taken => {
-                    self.metrics.alerts.delivered.fetch_add(1, Relaxed);
+                    self.metrics.delivered.fetch_add(1, Relaxed);
                     break;
                 }
                 Outcome::Refused(status) => {
-                    self.metrics.alerts.failed.fetch_add(1, Relaxed);
-                    tracing::warn!(alert, change, status, "the alert webhook refused a message");
+                    self.metrics.failed.fetch_add(1, Relaxed);
+                    tracing::warn!(event = name, id, status, "the webhook refused a message");
                     break;
                 }
                 Outcome::Failed(cause) if began.elapsed() >= self.pace.give_up => {
-                    self.metrics.alerts.failed.fetch_add(1, Relaxed);
-                    tracing::warn!(
-                        alert,
-                        change,
-                        attempts,
-                        "an alert message could not be delivered: {cause}"
-                    );
+                    self.metrics.failed.fetch_add(1, Relaxed);
+                    tracing::warn!(event = name, id, attempts, "a message could not be delivered: {cause}");
                     break;
                 }
                 Outcome::Failed(cause) => {
                     // Once, and not for each of many attempts.
                     if attempts == 1 {
                         tracing::warn!(
-                            alert,
-                            change,
-                            "an alert message is not delivered yet and will be sent again: {cause}"
+                            event = name,
+                            id,
+                            "a message is not delivered yet and will be sent again: {cause}"
                         );
                     }
                     let pause = sleep(self.pace.pause(attempts, chance()));
@@ -204,14 +201,14 @@ impl Delivery {
                 }
             }
         }
-        self.done(notification);
-        self.saved_state.save().await;
+        self.done(event);
+        self.outbox.save().await;
     }
 
-    fn done(&self, notification: &Notification) {
-        let mut kept = self.saved_state.kept();
+    fn done(&self, event: &Event) {
+        let mut kept = self.outbox.kept();
         // It may have had to make room meanwhile.
-        if kept.waiting.front() == Some(notification) {
+        if kept.waiting.front() == Some(event) {
             kept.waiting.pop_front();
         }
     }
