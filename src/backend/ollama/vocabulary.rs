@@ -85,7 +85,7 @@ impl Ollama {
                 tokens
             }
             Err(error) => {
-                tracing::warn!(model, "control tokens in prompts are not broken up: {}", error.chain());
+                tracing::warn!(model, "control tokens in prompts are not escaped: {}", error.chain());
                 *slot = Slot::Failed(Instant::now());
                 Arc::default()
             }
