@@ -76,7 +76,7 @@ impl FieldError {
         let Some(name) = self.pointer.strip_prefix('/') else { return self.detail.clone() };
         let first = name.split('/').next().unwrap_or_default();
         match first.bytes().all(|byte| byte.is_ascii_digit()) {
-            _ if name.is_empty() => format!("\"\" {}", self.detail),
+            _ if !is_plain(name) => format!("{name:?} {}", self.detail),
             // The body is a list.
             true => format!("item {name} {}", self.detail),
             false => format!("{name} {}", self.detail),
@@ -96,6 +96,12 @@ impl FieldError {
             (place, true) => format!("a field of {place} {detail}"),
         }
     }
+}
+
+/// Whether a reader sees where a name begins and ends without quotation marks.
+fn is_plain(name: &str) -> bool {
+    let is_word_character = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '$');
+    name.split('/').all(|part| !part.is_empty() && part.chars().all(is_word_character))
 }
 
 /// Cheap enough to clone: several requests may fail by one fault.
@@ -296,5 +302,23 @@ mod tests {
     fn a_field_is_called_by_its_name_and_an_item_of_a_list_by_its_number() {
         assert_eq!(Error::field("/input/3", "must not be empty").message(), "input/3 must not be empty.");
         assert_eq!(Error::field("/0", "must not be empty").message(), "item 0 must not be empty.");
+    }
+
+    #[test]
+    fn a_name_that_is_no_plain_word_is_quoted() {
+        for (pointer, name) in [
+            ("/stream", "stream"),
+            ("/format/$defs/x-y.z", "format/$defs/x-y.z"),
+            ("/größe", "größe"),
+            ("/stream  ", "\"stream  \""),
+            ("/messages/0/role\n", "\"messages/0/role\\n\""),
+            ("/messages/0/", "\"messages/0/\""),
+            ("/say \"hi\"", "\"say \\\"hi\\\"\""),
+            ("/max tokens", "\"max tokens\""),
+            ("/", "\"\""),
+        ] {
+            let error = Error::fields(vec![FieldError::unknown(pointer, "is unknown")]);
+            assert_eq!(error.message(), format!("{name} is unknown."));
+        }
     }
 }
