@@ -67,7 +67,7 @@ impl<'de> Deserialize<'de> for EncodedImage {
 fn decode(text: &str) -> Result<Vec<u8>, Refusal> {
     let text = text.trim_ascii();
     let payload = match scheme(text) {
-        Some("data") => text.split_once(',').map_or("", |(_, payload)| payload),
+        Some("data") => text.split_once(',').ok_or_else(Refusal::data_uri)?.1,
         Some(_) => return Err(Refusal::url()),
         None => text,
     };
@@ -149,6 +149,8 @@ mod tests {
             ("+/-_", Base64),
             ("é", Base64),
             ("data:image/png;base64,%2B", Base64),
+            ("data:", Base64),
+            ("data:x", Base64),
             ("http://example.com/a.png", Url),
             ("HTTPS://example.com", Url),
             ("file:///etc/passwd", Url),

@@ -65,6 +65,11 @@ impl Refusal {
         Self::new(RefusalReason::Base64, Kind::Malformed, "is not valid base64").with_source(source)
     }
 
+    pub(super) fn data_uri() -> Self {
+        let detail = "is not a base64 data URI; send data:image/png;base64, followed by the image as base64";
+        Self::new(RefusalReason::Base64, Kind::Malformed, detail)
+    }
+
     pub(super) fn empty() -> Self {
         let detail = "is empty; send a PNG, JPEG, GIF, WebP or BMP";
         Self::new(RefusalReason::Empty, Kind::Malformed, detail)

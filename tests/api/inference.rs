@@ -183,9 +183,15 @@ async fn parts_that_are_none_are_named() {
     let server = start().await;
     let cut = json!({"url": "data:image/png;base64,iVBORw0KGgo="});
     for (part, status, pointer) in [
-        (json!({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}), 422, "/image_url"),
+        (
+            json!({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}),
+            422,
+            "/image_url/url",
+        ),
+        (json!({"type": "image_url", "image_url": {"url": "data:x"}}), 400, "/image_url/url"),
+        (json!({"type": "image_url", "image_url": "data:x"}), 400, "/image_url"),
         (json!({"type": "image_url", "image_url": "http://127.0.0.1/a.png"}), 422, "/image_url"),
-        (json!({"type": "image_url", "image_url": cut}), 400, "/image_url"),
+        (json!({"type": "image_url", "image_url": cut}), 400, "/image_url/url"),
         (json!({"type": "image_url", "image_url": {"uri": "x"}}), 422, "/image_url/uri"),
         (json!({"type": "image_url", "image_url": {}}), 422, "/image_url/url"),
         (json!({"type": "image_url", "image_url": ["x"]}), 422, "/image_url"),

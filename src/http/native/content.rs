@@ -55,7 +55,11 @@ enum PartType {
 }
 
 /// `{"url": "data:…"}`, or what stands in it alone.
-struct ImageUrl(EncodedImage);
+struct ImageUrl {
+    image: EncodedImage,
+    /// Place of the image in its part.
+    place: &'static str,
+}
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -111,7 +115,8 @@ impl Content {
         let (mut texts, mut images) = (Vec::new(), Vec::new());
         for (index, Object(part)) in parts.into_iter().enumerate() {
             texts.extend(part.text);
-            let image = part.image_url.map(|ImageUrl(image)| (format!("{pointer}/{index}/image_url"), image));
+            let image =
+                part.image_url.map(|ImageUrl { image, place }| (format!("{pointer}/{index}/{place}"), image));
             images.extend(image);
         }
         (texts.join("\n"), images)
@@ -183,12 +188,12 @@ impl<'de> Deserialize<'de> for ImageUrl {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<ImageUrl, E> {
-                Ok(ImageUrl(EncodedImage::from_base64(text)))
+                Ok(ImageUrl { image: EncodedImage::from_base64(text), place: "image_url" })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<ImageUrl, A::Error> {
                 let ImageUrlBody { url, .. } = Deserialize::deserialize(MapAccessDeserializer::new(object))?;
-                Ok(ImageUrl(url))
+                Ok(ImageUrl { image: url, place: "image_url/url" })
             }
         }
         deserializer.deserialize_any(ImageUrlVisitor)
