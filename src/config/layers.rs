@@ -172,7 +172,8 @@ pub fn load(sources: &Sources) -> (Vec<Setting>, Result<Config, Vec<Problem>>) {
             let flag = arg.get_long().unwrap_or_default();
             let token = format!("--{flag}={}", setting.value.as_deref().unwrap_or_default());
             match bare().arg(arg).try_get_matches_from([&token]) {
-                Ok(_) if setting.is_exposed() => problems.push(exposed(&setting)),
+                // First, as another value would be exposed, too.
+                _ if setting.is_exposed() => problems.push(exposed(&setting)),
                 Ok(_) => accepted.push(token),
                 Err(error) => problems.push(Problem { setting: setting.clone(), accepted: reason(&error) }),
             }
@@ -191,8 +192,12 @@ pub fn load(sources: &Sources) -> (Vec<Setting>, Result<Config, Vec<Problem>>) {
 }
 
 fn exposed(setting: &Setting) -> Problem {
-    let accepted = "flags are visible to every user of this machine (ps), and this value may contain a secret; set it in the environment or in .env";
-    Problem { setting: setting.clone(), accepted: accepted.to_owned() }
+    let reason = match setting.secret {
+        true => "secrets have no flag, because flags are visible to every user of this machine (ps)",
+        false => "flags are visible to every user of this machine (ps), and this value may contain a secret",
+    };
+    let accepted = format!("{reason}; set it in the environment or in .env");
+    Problem { setting: setting.clone(), accepted }
 }
 
 /// The settings' flags on a command of ours, as text: they are checked by `load`, all together.
@@ -318,6 +323,15 @@ mod tests {
             of(name, value, Origin::Environment).expect(name);
         }
         of("REDIS_URL", "redis://host:6379", Origin::Flag).expect("there is no password in it");
+        let (settings, _) = load(&Sources::default());
+        for Setting { name, .. } in settings.iter().filter(|setting| setting.secret) {
+            // A value that would not be accepted from elsewhere either.
+            let told = of(name, "q", Origin::Flag).expect_err(name);
+            let start = format!("{name}=[redacted] (from flag): secrets have no flag, ");
+            assert!(told.starts_with(&start), "{told}");
+        }
+        let told = of("REDIS_URL", "redis://:secret@host:port", Origin::Flag).expect_err("a password");
+        assert!(told.contains("flags are visible") && !told.contains("secret@"), "{told}");
     }
 
     /// Every setting of a time is parsed by the parser that takes durations.
