@@ -8,7 +8,10 @@ use std::{
     path::Path,
 };
 
-use rustix::{fs::OFlags, io::Errno};
+use rustix::{
+    fs::{Access, OFlags, access},
+    io::Errno,
+};
 
 /// Makes a folder for its owner only, and those above it that are missing. One that is there stays as it is.
 pub fn private_folder(path: &Path) -> io::Result<()> {
@@ -34,6 +37,26 @@ pub fn ensure_private(path: &Path) -> io::Result<()> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Checks that a file can be written, or created with the folders above it; it changes nothing.
+///
+/// # Errors
+/// `InvalidInput` for what is no file, and what keeps the file from being written.
+pub fn check_writable(path: &Path) -> io::Result<()> {
+    let path = std::path::absolute(path)?;
+    match fs::metadata(&path) {
+        Ok(found) if !found.is_file() => return Err(no_file()),
+        Ok(_) => access(&path, Access::WRITE_OK)?,
+        Err(_) => {}
+    }
+    // SQLite makes its logs beside the file.
+    let mut folders = path.ancestors().skip(1);
+    let folder = folders.find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    if !folder.is_dir() {
+        return Err(ErrorKind::NotADirectory.into());
+    }
+    Ok(access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
 /// Opens a file of ours to read and write it, a new one for its owner only.

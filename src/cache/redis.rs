@@ -43,12 +43,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub use self::target::redis_url;
 use self::{
-    connection::{is_broken, with_timeout},
+    connection::{Connection, is_broken, with_timeout},
     connection_state::{ConnectionState, REQUEST_TIMEOUT, Session},
     format::{decode, name},
     keyspace::KeyspaceStats,
     local_copies::LocalCopies,
-    status::{Activity, describe},
+    status::{Activity, advice, describe},
     supervisor::Supervisor,
     target::Target,
     writes::Writes,
@@ -57,7 +57,10 @@ use super::{
     memory::entry_from_now,
     store::{CacheEntry, CacheKey, CacheStats, EntryType, Store},
 };
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    value_parser::without_password,
+};
 
 /// Keys asked for in one `MGET`: more would hold up the requests that share the connection.
 const KEYS_AT_ONCE: usize = 256;
@@ -67,6 +70,8 @@ const COUNT_TIME_SHARE: u32 = 20;
 const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the end waits for what is still to be written.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a check of the settings waits for Redis.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A store in a Redis or Valkey server, a cluster of them, or one that sentinels watch over.
 pub struct Redis {
@@ -127,6 +132,22 @@ impl Redis {
             counted: Mutex::new(None),
             tasks: Mutex::new(tasks),
         })
+    }
+
+    /// Connects to Redis once and returns its URL without passwords. Waits for 2 s at most.
+    ///
+    /// # Errors
+    /// `Setup` when Redis cannot be used.
+    pub async fn check(url: &str) -> Result<String> {
+        let target = Target::parse(url)?;
+        let shown = without_password(url);
+        match with_timeout(CHECK_TIMEOUT, Connection::open(&target, |_| {})).await {
+            Ok(_) => Ok(shown),
+            Err(error) => {
+                let message = format!("{} ({shown}); {}.", describe(&error), advice(&error));
+                Err(Error::new(Kind::Setup, message).with_source(error))
+            }
+        }
     }
 
     /// Whether requests are kept from Redis because it does not respond.

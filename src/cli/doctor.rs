@@ -7,6 +7,7 @@ use super::{say, serve::runtime};
 use crate::{
     app::health::{self, Part},
     backend::{self, Backend, ollama::Ollama},
+    cache::Redis,
     config::Config,
     data_dir::DataDir,
     engine::locate,
@@ -29,11 +30,14 @@ pub(super) fn run(config: &Config) -> Result<()> {
         if config.ocr.ocr_engine == OcrEngine::Tesseract {
             report.note("OCR", ocr(config).await);
         }
+        if let Some(url) = config.cache.redis_url.as_deref().filter(|_| config.cache.cache_enabled) {
+            report.note("Redis", Redis::check(url).await);
+        }
         match &config.ollama.ollama_base_url {
             Some(url) => ollama(url, config, &mut report).await,
             None => {
                 engine(config, &mut report).await;
-                report.note("models", models(config));
+                models(config, &mut report);
             }
         }
     });
@@ -136,8 +140,18 @@ async fn ocr(config: &Config) -> Result<String> {
     Ok(format!("{version}, languages: {}", tesseract.languages()))
 }
 
-fn models(config: &Config) -> Result<String> {
-    let model_store = ModelStore::configured(&config.model_store, &config.server.data_dir)?;
+fn models(config: &Config, report: &mut Report) {
+    let model_store = match ModelStore::configured(&config.model_store, &config.server.data_dir) {
+        Ok(model_store) => model_store,
+        Err(error) => return report.note("models", Err(error)),
+    };
+    if let Some(named) = model_store.check_named().transpose() {
+        report.note("MODELS_DIR", named.map(|path| path.display().to_string()));
+    }
+    report.note("models", installed(&model_store, config));
+}
+
+fn installed(model_store: &ModelStore, config: &Config) -> Result<String> {
     model_store.install_demo()?;
     let entries = model_store.list()?;
     for entry in &entries {

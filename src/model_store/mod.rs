@@ -88,7 +88,28 @@ impl ModelStore {
         if let Some(named) = &named {
             check_readable(named)?;
         }
-        Self::over(own, named)
+        let model_store = Self::over(own, named)?;
+        if let Err(error) = model_store.check_named() {
+            tracing::warn!("{error}");
+        }
+        Ok(model_store)
+    }
+
+    /// Path of `MODELS_DIR`, if it is set. It is not created when it is missing: it may be on a disk that
+    /// is not mounted yet.
+    ///
+    /// # Errors
+    /// `Setup` when it does not exist.
+    pub fn check_named(&self) -> Result<Option<&Path>> {
+        let named = self.0.named.as_deref();
+        let Some(missing) = named.filter(|named| !named.exists()) else { return Ok(named) };
+        let missing = missing.display();
+        Err(Error::new(
+            Kind::Setup,
+            format!(
+                "The models directory {missing} does not exist; correct MODELS_DIR, or mount or create the directory."
+            ),
+        ))
     }
 
     fn over(own: PathBuf, named: Option<PathBuf>) -> Result<Self> {
@@ -187,8 +208,8 @@ fn blobs_of(folder: &Path) -> PathBuf {
     folder.join("blobs")
 }
 
-/// A folder that does not exist yet is told of, and filled by the first import; one that cannot be read
-/// stops the start, for what was asked for is not there.
+/// Checks a directory unless it is missing. One that cannot be read stops the start, as models in it were
+/// asked for.
 fn check_readable(folder: &Path) -> Result<()> {
     let unreadable = |path: &Path, source: io::Error| {
         let path = path.display();
@@ -201,10 +222,7 @@ fn check_readable(folder: &Path) -> Result<()> {
         .with_source(source)
     };
     match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            tracing::warn!("The models folder {} (MODELS_DIR) does not exist.", folder.display());
-            return Ok(());
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(unreadable(folder, error)),
         Ok(_) => {}
     }

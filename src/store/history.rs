@@ -28,6 +28,7 @@ use self::{
 };
 use crate::{
     error::{Error, Kind, Result},
+    files::check_writable,
     sqlite::Database,
     telemetry::aggregates::{Aggregates, Aggregator, FailureRecord, Minute},
     value_parser::{hours, path},
@@ -133,7 +134,15 @@ impl History {
     /// # Errors
     /// `Setup`, with what to do, when the file cannot be used.
     pub async fn describe(settings: &Settings, data_dir: &Path) -> Result<String> {
-        let database = tables::database(settings.file(data_dir));
+        let file = settings.file(data_dir);
+        check_writable(&file).map_err(|source| {
+            let message = format!(
+                "{} cannot be written; correct its permissions, or set METRICS_FILE to another file.",
+                file.display()
+            );
+            Error::new(Kind::Setup, message).with_source(source)
+        })?;
+        let database = tables::database(file);
         let known = database.migrations.len();
         match database.look().await {
             Ok(0) => Ok("no statistics yet".to_owned()),

@@ -5,6 +5,8 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use tempfile::TempDir;
+
 use crate::{
     harness::{Running, run, simpleton},
     llama_server::llama_server,
@@ -22,6 +24,69 @@ fn the_doctor_says_what_is_amiss_and_what_to_do() {
     command.env("LLAMA_SERVER", llama_server());
     let (ok, found, _) = run(&mut command);
     assert!(ok, "{found}");
+}
+
+/// `simpleton doctor` with one more setting: whether it is content, and its lines.
+fn doctor(folder: &TempDir, name: &str, value: &str) -> (bool, String) {
+    let mut command = simpleton(folder);
+    command.arg("doctor").env("PORT", "0").env("DATA_DIR", folder.path().join("data"));
+    let (ok, found, _) = run(command.env("LLAMA_SERVER", llama_server()).env(name, value));
+    (ok, found)
+}
+
+#[test]
+fn the_doctor_tries_redis_and_shows_no_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ok, found) = doctor(&folder, "REDIS_URL", "redis://me:hunter2@127.0.0.1:1/0");
+    let line = "error  Redis          Redis cannot be reached (redis://[redacted]@127.0.0.1:1/0); start it, or correct REDIS_URL: ";
+    assert!(!ok && found.contains(line) && found.contains("Connection refused"), "{found}");
+    assert!(!found.contains("hunter2"), "{found}");
+    // It accepts connections and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", silent.local_addr().unwrap());
+    let (ok, found) = doctor(&folder, "REDIS_URL", &url);
+    assert!(!ok && found.contains(&format!("Redis did not respond in time ({url}); ")), "{found}");
+    let mut command = simpleton(&folder);
+    command.arg("doctor").env("PORT", "0").env("LLAMA_SERVER", llama_server());
+    let (ok, found, _) = run(command.env("REDIS_URL", &url).env("CACHE_ENABLED", "false"));
+    assert!(ok && !found.contains("Redis"), "{found}");
+}
+
+#[test]
+fn the_doctor_looks_at_the_file_of_the_statistics() {
+    let folder = tempfile::tempdir().unwrap();
+    let in_file = folder.path().join("file/history.db");
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    for path in [in_file.as_path(), folder.path()] {
+        let path = path.to_str().unwrap();
+        let (ok, found) = doctor(&folder, "METRICS_FILE", path);
+        let line = format!("error  statistics     {path} cannot be written; ");
+        assert!(!ok && found.contains(&line), "{found}");
+    }
+    let (ok, found) = doctor(&folder, "METRICS_FILE", "new/history.db");
+    assert!(ok && found.contains("ok     statistics     no statistics yet"), "{found}");
+    assert!(!folder.path().join("new").exists());
+}
+
+/// The directory may be on a disk that is not mounted, which a new directory would hide.
+#[test]
+fn a_models_directory_that_is_missing_is_named_and_not_created() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing").display().to_string();
+    let problem = format!(
+        "The models directory {missing} does not exist; correct MODELS_DIR, or mount or create the directory."
+    );
+    let (ok, found) = doctor(&folder, "MODELS_DIR", &missing);
+    assert!(!ok && found.contains(&format!("error  MODELS_DIR     {problem}")), "{found}");
+    assert!(found.contains("ok     models         simpleton-demo"), "{found}");
+    // Nothing listens on an address that is not this machine's: the start ends by itself.
+    let mut command = simpleton(&folder);
+    command.arg("serve").env("HOST", "192.0.2.1").env("MODELS_DIR", &missing);
+    let (_, _, log) = run(command.env("LLAMA_SERVER", llama_server()));
+    assert!(log.contains("WARN") && log.contains(&problem), "{log}");
+    assert!(!folder.path().join("missing").exists());
+    let (ok, found) = doctor(&folder, "MODELS_DIR", folder.path().to_str().unwrap());
+    assert!(ok && found.contains("ok     MODELS_DIR     "), "{found}");
 }
 
 /// Output of a server on a free port at its start, until it is killed.

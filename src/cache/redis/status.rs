@@ -70,3 +70,19 @@ pub(super) fn describe(error: &RedisError) -> &'static str {
         _ => "Redis cannot be reached",
     }
 }
+
+/// Advice for an error of connecting.
+pub(super) fn advice(error: &RedisError) -> &'static str {
+    match (error.kind(), error.code()) {
+        (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS" | "NOAUTH")) => {
+            "set the user and password in REDIS_URL"
+        }
+        (ErrorKind::RESP3NotSupported, _) => "upgrade it, or set REDIS_URL to another server",
+        (ErrorKind::MasterNameNotFoundBySentinel, _) => "correct the name in REDIS_URL",
+        (ErrorKind::Server(ServerErrorKind::NoPerm), _) => "grant them, or set another user in REDIS_URL",
+        (ErrorKind::Server(_) | ErrorKind::Extension, _) => {
+            "check its log, or set REDIS_URL to another server"
+        }
+        _ => "start it, or correct REDIS_URL",
+    }
+}
