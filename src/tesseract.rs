@@ -59,8 +59,8 @@ fn languages(text: &str) -> Result<String, String> {
 const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 /// A full page takes a few seconds.
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long a picture may wait for others.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Timeout for waiting until other images have been read.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub struct Tesseract {
     program: PathBuf,
@@ -115,7 +115,7 @@ impl Tesseract {
     /// `Setup` when it is not installed, `Busy` when too many others wait, `GatewayTimeout` and
     /// `BadGateway` when it takes too long or fails.
     pub async fn read(&self, image: &Image) -> Result<String> {
-        let room = timeout(PATIENCE, self.room.acquire()).await;
+        let room = timeout(QUEUE_TIMEOUT, self.room.acquire()).await;
         let _room = room.map_err(|_| {
             Error::new(Kind::Busy, "Too many images are being read; try again later.")
                 .retry_after(Duration::from_secs(5))

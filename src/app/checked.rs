@@ -16,14 +16,14 @@ use crate::{
 };
 
 /// Bytes of schemas that are worth a thread of their own.
-const LARGE: usize = 8 * 1024;
+const LARGE_BYTES: usize = 8 * 1024;
 
 /// The request as a backend enforces it, and what its answer has to be checked by.
 pub(super) async fn prepare(mut request: ChatRequest) -> Result<(ChatRequest, Checks)> {
     let format = if let Format::Schema(schema) = &request.format { schema.get().len() } else { 0 };
     let size = request.tools.iter().map(|tool| tool.parameters.get().len()).sum::<usize>() + format;
     let prepare = move || json_schema::prepare(&mut request).map(|checks| (request, checks));
-    if size < LARGE {
+    if size < LARGE_BYTES {
         return prepare();
     }
     spawn_blocking(prepare)

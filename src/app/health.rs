@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{App, alerts::CRASHES, catalog};
+use super::{App, alerts::CRASH_LOOP_FROM, catalog};
 use crate::{
     backend::Profile,
     error::{Error, Kind, Result},
     types::{Capability, Model},
 };
 
-/// A check never waits longer: liveness must not depend on a slow backend.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Timeout for a check: liveness must not depend on a slow backend.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// From the best to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,7 +91,7 @@ impl Health {
 impl App {
     /// Looks at every part, for at most one second.
     pub async fn health(&self) -> Health {
-        self.health_within(PATIENCE).await
+        self.health_within(CHECK_TIMEOUT).await
     }
 
     /// The same with another limit.
@@ -143,7 +143,7 @@ impl App {
             (Some(model), _) => {
                 format!("One request is blocking {model}; others wait until its process is restarted.")
             }
-            (None, Some((model, crashes))) if crashes >= CRASHES => format!(
+            (None, Some((model, crashes))) if crashes >= CRASH_LOOP_FROM => format!(
                 "The process of {model} has crashed {crashes} times in a row; see the log for its last output."
             ),
             _ => return None,

@@ -13,8 +13,8 @@ use crate::{
 };
 
 /// Characters of a key: what is shorter can be guessed, and a head has no room for what is longer.
-const LEAST_LENGTH: usize = 8;
-const MOST_LENGTH: usize = 256;
+const MIN_LENGTH: usize = 8;
+const MAX_LENGTH: usize = 256;
 
 /// Far more than a key takes.
 const MAX_FILE_BYTES: u64 = 4096;
@@ -25,12 +25,10 @@ const MAX_FILE_BYTES: u64 = 4096;
 /// Parses a value; the error says what is accepted.
 pub fn api_key(text: &str) -> Result<Secret, String> {
     let key = text.trim();
-    if (LEAST_LENGTH..=MOST_LENGTH).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if (MIN_LENGTH..=MAX_LENGTH).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(Secret::new(key));
     }
-    Err(format!(
-        "must be keys of {LEAST_LENGTH} to {MOST_LENGTH} visible ASCII characters, separated by commas"
-    ))
+    Err(format!("must be keys of {MIN_LENGTH} to {MAX_LENGTH} visible ASCII characters, separated by commas"))
 }
 
 /// All keys that open the API, kept as hashes so that comparing them takes the same time whatever is
@@ -115,7 +113,7 @@ fn unfit(path: &Path) -> Error {
     Error::new(
         Kind::Setup,
         format!(
-            "{path} does not contain a valid API key: write one of {LEAST_LENGTH} to {MOST_LENGTH} visible ASCII characters to it, or remove the file to have a new key generated."
+            "{path} does not contain a valid API key: write one of {MIN_LENGTH} to {MAX_LENGTH} visible ASCII characters to it, or remove the file to have a new key generated."
         ),
     )
 }

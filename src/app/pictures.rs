@@ -52,8 +52,8 @@ pub struct Pictures {
     metrics: Arc<Metrics>,
 }
 
-/// A picture that takes longer is still one that is wanted, but its caller is told to come back.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Timeout for waiting until others are decoded; then the caller gets a 429.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Pictures {
     pub fn new(settings: &Settings, metrics: Arc<Metrics>) -> Self {
@@ -81,7 +81,7 @@ impl Pictures {
             spawn_blocking(move || encoded.into_bytes().and_then(|bytes| ImageFile::open(bytes, &limits)));
         let file = self.outcome(file.await, pointer)?;
         let permits = thousands(file.pixels()).clamp(self.least, self.permits);
-        let waiting = tokio::time::timeout(PATIENCE, Arc::clone(&self.room).acquire_many_owned(permits));
+        let waiting = tokio::time::timeout(QUEUE_TIMEOUT, Arc::clone(&self.room).acquire_many_owned(permits));
         let room = waiting.await.map_err(|_| busy())?;
         let metrics = Arc::clone(&self.metrics);
         let image = spawn_blocking(move || {

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Bytes from which on it takes milliseconds to write them as JSON, or to read them from it.
-const LARGE: usize = 256 * 1024;
+const LARGE_BYTES: usize = 256 * 1024;
 
 /// The events of one reply as they arrive, ending with `ChatEvent::Done` or with an error. Dropping
 /// it aborts the work behind it and frees what it holds.

@@ -19,7 +19,7 @@ use futures_util::{StreamExt, stream};
 use serde::de::DeserializeOwned;
 
 use self::vocabulary::Vocabularies;
-use super::{Backend, ChatStream, LARGE, Profile, plain_text, replies::events, to_json, work};
+use super::{Backend, ChatStream, LARGE_BYTES, Profile, plain_text, replies::events, to_json, work};
 use crate::{
     error::{Error, Kind, Result},
     http_client::{Client, Method, Response, Target, Timeouts, server_url},
@@ -102,13 +102,13 @@ impl Ollama {
 
     async fn post(&self, path: &str, model: &str, body: Vec<u8>) -> Result<Response> {
         let response = self.client.send(Method::POST, path, Some(body)).await?;
-        if response.is_success() { Ok(response) } else { Err(refusal(told(response).await, model)) }
+        if response.is_success() { Ok(response) } else { Err(refusal(read_refusal(response).await, model)) }
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let response = self.client.send(Method::GET, path, None).await?;
         if !response.is_success() {
-            return Err(refusal(told(response).await, ""));
+            return Err(refusal(read_refusal(response).await, ""));
         }
         read(&response.bytes(MAX_ANSWER).await?)
     }
@@ -162,7 +162,7 @@ impl Backend for Ollama {
             Prompt::Completion(Completion { raw: true, .. }) => Arc::default(),
             _ => self.control_tokens(&model).await,
         };
-        let body = work(request.size() > LARGE, move || {
+        let body = work(request.size() > LARGE_BYTES, move || {
             plain_text::chat(&mut request, &IMAGE_MARKS);
             plain_text::chat(&mut request, &tokens);
             write(&request)
@@ -235,7 +235,7 @@ struct Refused {
     through_proxy: &'static str,
 }
 
-async fn told(response: Response) -> Refused {
+async fn read_refusal(response: Response) -> Refused {
     let (status, through_proxy) = (response.status(), response.through_proxy());
     let body = response.beginning(64 * 1024).await;
     match serde_json::from_slice(&body) {

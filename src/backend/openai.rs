@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::{Stream, TryStreamExt};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{LARGE, place::Place, replies, to_json, work};
+use super::{LARGE_BYTES, place::Place, replies, to_json, work};
 use crate::{
     error::{Error, Kind, Result},
     http_client::{Client, Method, Response},
@@ -24,8 +24,8 @@ use crate::{
 const SMALL_BODY: usize = 8_000_000;
 /// A vector of 8192 numbers takes 44 kB in base64 and up to 180 kB as text.
 const BYTES_PER_EMBEDDING: usize = 200_000;
-/// How soon a server that is loading its model is worth asking again.
-const LOADING: Duration = Duration::from_secs(2);
+/// Retry-After while a server loads its model.
+const RETRY_AFTER_LOADING: Duration = Duration::from_secs(2);
 
 /// Posts a request; `place` is the field of the caller's request that holds the prompt.
 ///
@@ -76,7 +76,7 @@ pub(super) async fn embed(client: &Client, input: &[EmbedInput], place: Place<'_
     let count = input.len();
     let response = post(client, "/v1/embeddings", body, place).await?;
     let answer = response.bytes(SMALL_BODY + count * BYTES_PER_EMBEDDING).await?;
-    work(answer.len() > LARGE, move || parse_embeddings(&answer, count)).await
+    work(answer.len() > LARGE_BYTES, move || parse_embeddings(&answer, count)).await
 }
 
 /// Servers that do not measure get what we can see: the time to the first event, and the rest.
@@ -120,7 +120,7 @@ async fn refusal(response: Response, place: Place<'_>) -> Error {
     };
     let refused = Error::new(kind, message).with_source(loggable(&error.message));
     match status {
-        429 | 503 => refused.retry_after(LOADING),
+        429 | 503 => refused.retry_after(RETRY_AFTER_LOADING),
         _ => refused,
     }
 }

@@ -34,7 +34,7 @@ use tokio::{
 };
 
 use self::{
-    disk_status::{DiskStatus, Health, PATIENCE},
+    disk_status::{DiskStatus, Health, READ_TIMEOUT},
     file::{DatabaseFile, Opened},
     rows::Found,
     writer::{Clear, Job, Writer},
@@ -49,10 +49,10 @@ use crate::{
 };
 
 /// How long a clear waits for the disk, which first has to take what is queued.
-const CLEAR_PATIENCE: Duration = Duration::from_secs(60);
+const CLEAR_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a stop waits for the queue to be written.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The embedded store.
 pub struct Sqlite {
@@ -162,7 +162,7 @@ impl Store for Sqlite {
         let (reply, cleared) = oneshot::channel();
         // Without a writer the reply is dropped, which is reported below.
         let _ = disk.jobs.send(Job::Clear(Clear { entry_type, from_memory, reply }));
-        let removed = timeout(CLEAR_PATIENCE, cleared).await.map_err(|error| unsure(error.into()))?;
+        let removed = timeout(CLEAR_TIMEOUT, cleared).await.map_err(|error| unsure(error.into()))?;
         let removed = removed.map_err(|error| unsure(error.into()))?;
         drop(clearing);
         removed.map_err(|error| unsure(error.into()))
@@ -196,7 +196,7 @@ impl Store for Sqlite {
         let (done, stopped) = oneshot::channel();
         // A writer that has already stopped drops the sender, and there is nothing to wait for.
         let _ = disk.jobs.send(Job::Stop(done));
-        if timeout(STOP_PATIENCE, stopped).await.is_err() {
+        if timeout(STOP_TIMEOUT, stopped).await.is_err() {
             tracing::warn!(
                 queued_bytes = disk.disk_status.queued_bytes.load(Ordering::Relaxed),
                 "the cache could not be written in time; the newest entries are lost"
@@ -236,7 +236,7 @@ impl Disk {
         if keys.is_empty() {
             return HashMap::new();
         }
-        match timeout(PATIENCE, opening.readers.read(&keys)).await {
+        match timeout(READ_TIMEOUT, opening.readers.read(&keys)).await {
             Ok(Ok(found)) => {
                 self.disk_status.read_again();
                 self.sort(found)

@@ -79,7 +79,7 @@ pub fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&told(&error)),
+        Err(error) => fail(&terminal_message(&error)),
     }
 }
 
@@ -108,8 +108,8 @@ fn sources(matches: &ArgMatches) -> Result<Sources, String> {
     Sources::gather(flags, Path::new("."))
 }
 
-/// The sentence for the person at the terminal, and what is behind it.
-fn told(error: &Error) -> String {
+/// Message for the terminal: the error and its causes.
+fn terminal_message(error: &Error) -> String {
     match error.causes() {
         Some(cause) => format!("{}\n  ({cause})", error.message()),
         None => error.message().to_owned(),

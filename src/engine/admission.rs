@@ -10,9 +10,10 @@ use super::{
 };
 use crate::error::Kind;
 
-/// How long a model waits for another to become idle by itself, and how long in all.
-const POLITENESS: Duration = Duration::from_secs(2);
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time for which a model waits for another to become idle.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Timeout for making room, the time for idle models included.
+const ADMISSION_TIMEOUT: Duration = Duration::from_secs(10);
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Waits until the child `key` may start; its memory is reserved then. Idle models are unloaded for
@@ -25,11 +26,11 @@ pub(super) async fn admit(shared: &Shared, key: &Key) -> Result<(), Failure> {
         if shared.reserve(key) {
             return Ok(());
         }
-        let patient = began.elapsed() < POLITENESS;
-        if !patient && shared.make_one_give_way(began + PATIENCE) {
+        let patient = began.elapsed() < IDLE_TIMEOUT;
+        if !patient && shared.make_one_give_way(began + ADMISSION_TIMEOUT) {
             continue;
         }
-        let next = began + if patient { POLITENESS } else { PATIENCE };
+        let next = began + if patient { IDLE_TIMEOUT } else { ADMISSION_TIMEOUT };
         if timeout_at(next, changed.changed()).await.is_err() && !patient {
             return Err(Failure::new(
                 Kind::Unavailable,

@@ -26,8 +26,8 @@ use crate::{
     model_store::Entry,
 };
 
-/// How long the news of a child's death may take after its connection broke.
-const NEWS: Duration = Duration::from_secs(1);
+/// Timeout for learning that a child has ended, after its connection broke.
+const POST_MORTEM_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One slot of a loaded model.
 pub struct Lease {
@@ -163,7 +163,8 @@ impl Lease {
     /// within a second.
     pub async fn post_mortem(&self) -> Option<Death> {
         let mut state = self.state.clone();
-        let ended = timeout(NEWS, state.wait_for(|state| matches!(state, ChildState::Ended(_)))).await;
+        let ended =
+            timeout(POST_MORTEM_TIMEOUT, state.wait_for(|state| matches!(state, ChildState::Ended(_)))).await;
         let ChildState::Ended(Some(failure)) = ended.ok()?.ok()?.clone() else { return None };
         Some(match failure.suspect() {
             Some(Suspicion::One(suspect)) if self.begun.iter().any(|begun| begun.is(suspect)) => {

@@ -10,7 +10,7 @@ use std::{
 
 use crate::wire::foreign::without_paths;
 
-const KEPT: usize = 20;
+const LINE_LIMIT: usize = 20;
 
 /// Beginnings of lines that say why a process gives up and hold nothing of a request. With a stamp: those of
 /// ggml, which sees only numbers, and of the parts of llama.cpp that compute.
@@ -60,7 +60,7 @@ impl LogTail {
         if lines.serves && !is_harmless(&line) {
             return false;
         }
-        if lines.kept.len() == KEPT {
+        if lines.kept.len() == LINE_LIMIT {
             lines.kept.pop_front();
         }
         lines.kept.push_back(line);

@@ -10,7 +10,7 @@ const MB: u64 = 1_000_000;
 
 /// llama-server itself with its compute buffers. Small models (5 to 46 MB of files) were measured at
 /// 40 to 75 MB above their files.
-const FIXED: u64 = 128 * MB;
+const FIXED_BYTES: u64 = 128 * MB;
 
 /// Bytes that a child for this model will take.
 pub(super) fn estimate(entry: &Entry, role: Role, settings: &Settings) -> u64 {
@@ -26,7 +26,7 @@ pub(super) fn estimate(entry: &Entry, role: Role, settings: &Settings) -> u64 {
         _ => entry.architecture.kv_bytes_per_token.saturating_mul(tokens),
     };
     // Compute buffers grow with the model: a twentieth covers what was seen.
-    files.saturating_add(files / 20).saturating_add(keys_and_values).saturating_add(FIXED)
+    files.saturating_add(files / 20).saturating_add(keys_and_values).saturating_add(FIXED_BYTES)
 }
 
 /// Bytes that a child may hold while it loads its model. Compute buffers differ too much between models to be

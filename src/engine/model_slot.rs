@@ -25,12 +25,12 @@ use crate::{
     types::KeepAlive,
 };
 
-/// A child that ran this long had got over what crashed it before.
-const STABLE: Duration = Duration::from_secs(60);
-/// A crash that nobody has repeated for this long is no loop any more.
-const REMEMBERED: Duration = Duration::from_secs(300);
-/// Deaths in a row that requests may be at fault for.
-const EXCUSED: u32 = 3;
+/// Running time after which a child no longer counts as crashing in a row.
+const STABLE_AFTER: Duration = Duration::from_secs(60);
+/// Time after its last crash for which a model counts as crashing in a loop.
+const CRASH_WINDOW: Duration = Duration::from_secs(300);
+/// Deaths in a row that are blamed on requests, not on the model.
+const EXCUSED_LIMIT: u32 = 3;
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
 /// Key of a child: requests with the same one share it.
@@ -99,7 +99,7 @@ impl ModelSlot {
             self.suspected = 0;
         }
         self.suspected += u32::from(suspect.is_some());
-        suspect.is_some() && self.suspected <= EXCUSED
+        suspect.is_some() && self.suspected <= EXCUSED_LIMIT
     }
 
     /// When an idle child has to go; `None` while it is used, or is to stay.
@@ -256,14 +256,14 @@ impl Crashes {
     /// `ran` is how long the child had been running, zero when it did not even start.
     pub(super) fn record(&mut self, name: &str, failure: Failure, ran: Duration) {
         name.clone_into(&mut self.name);
-        self.count = if ran >= STABLE { 1 } else { self.count.saturating_add(1) };
+        self.count = if ran >= STABLE_AFTER { 1 } else { self.count.saturating_add(1) };
         self.last = Some((Instant::now(), failure));
     }
 
     /// Which model, and how often in a row; nothing when the last time is long past.
     pub(super) fn of_late(&self) -> Option<(String, u32)> {
         let (at, _) = self.last.as_ref()?;
-        (at.elapsed() < REMEMBERED).then(|| (self.name.clone(), self.count))
+        (at.elapsed() < CRASH_WINDOW).then(|| (self.name.clone(), self.count))
     }
 
     /// The refusal for a request that comes too early after the last crash.
@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(refusal.kind(), Kind::Unavailable);
         assert!(refusal.retry_after_hint().is_some_and(|after| after >= Duration::from_secs(29)));
 
-        crashes.record("m", failure(), STABLE);
+        crashes.record("m", failure(), STABLE_AFTER);
         assert!(crashes.refusal().is_none());
     }
 }

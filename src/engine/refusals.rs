@@ -13,11 +13,12 @@ use crate::error::{Error, Kind, Result};
 /// A hash of everything in a request that can change its answer.
 pub type Fingerprint = [u8; 32];
 
-/// Once may be chance, or the fault of another that was begun in the same moment.
-const DEATHS: u32 = 2;
+/// Deaths of children after which a request is refused: one may be chance, or the fault of a request
+/// that began at the same moment.
+const DEATH_LIMIT: u32 = 2;
 const REFUSED_FOR: Duration = Duration::from_secs(600);
-/// Bounds memory, whatever callers send.
-const REMEMBERED: usize = 1024;
+/// Requests that are remembered, which bounds memory.
+const REQUEST_LIMIT: usize = 1024;
 
 #[derive(Default)]
 pub(super) struct Refusals(Mutex<HashMap<Fingerprint, Blame>>);
@@ -32,7 +33,7 @@ impl Refusals {
     pub(super) fn blame(&self, request: Fingerprint, now: Instant) {
         let mut all = self.all();
         all.retain(|_, blame| now.saturating_duration_since(blame.last) < REFUSED_FOR);
-        if all.len() >= REMEMBERED
+        if all.len() >= REQUEST_LIMIT
             && let Some(oldest) = all.iter().min_by_key(|(_, blame)| blame.last).map(|(request, _)| *request)
         {
             all.remove(&oldest);
@@ -46,14 +47,14 @@ impl Refusals {
     /// `Invalid` when a child has died of this request twice of late.
     pub(super) fn check(&self, request: &Fingerprint, now: Instant) -> Result<()> {
         let all = self.all();
-        let Some(blame) = all.get(request).filter(|blame| blame.deaths >= DEATHS) else { return Ok(()) };
+        let Some(blame) = all.get(request).filter(|blame| blame.deaths >= DEATH_LIMIT) else { return Ok(()) };
         let left = REFUSED_FOR.saturating_sub(now.saturating_duration_since(blame.last));
         if left.is_zero() {
             return Ok(());
         }
         let minutes = left.as_secs().div_ceil(60);
         let message = format!(
-            "This request made the engine fail {DEATHS} times and is refused for the next {minutes} min; change it before you send it again."
+            "This request made the engine fail {DEATH_LIMIT} times and is refused for the next {minutes} min; change it before you send it again."
         );
         Err(Error::new(Kind::Invalid, message).retry_after(left))
     }
@@ -87,11 +88,11 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded() {
         let refusals = Refusals::default();
-        for n in 0..2 * REMEMBERED {
+        for n in 0..2 * REQUEST_LIMIT {
             let mut request = [0; 32];
             request[..8].copy_from_slice(&n.to_le_bytes());
             refusals.blame(request, Instant::now());
         }
-        assert_eq!(refusals.all().len(), REMEMBERED);
+        assert_eq!(refusals.all().len(), REQUEST_LIMIT);
     }
 }

@@ -15,10 +15,10 @@ use super::refusals::Fingerprint;
 
 /// A request whose caller has left may still be on its way to the loop: the child's own threads prepare it
 /// first, and do not see for a second or more that nobody waits.
-const LINGERS: Duration = Duration::from_secs(10);
+const SUSPECT_AFTER_END: Duration = Duration::from_secs(10);
 /// How long before trouble is seen its request has been begun: a second for the child's own threads to prepare
 /// it, and the pause between two looks.
-const PREPARED: Duration = Duration::from_millis(1200);
+const PREPARATION_TIME: Duration = Duration::from_millis(1200);
 
 /// The requests of one child.
 #[derive(Default)]
@@ -90,7 +90,7 @@ impl Starts {
         let list = self.list();
         let there: Vec<&Start> =
             list.starts.iter().filter(|start| start.at <= seen && start.is_there(seen)).collect();
-        let is_new = |start: &&&Start| !start.has_said && seen - start.at < PREPARED;
+        let is_new = |start: &&&Start| !start.has_said && seen - start.at < PREPARATION_TIME;
         let new: Vec<&&Start> = there.iter().filter(is_new).collect();
         let suspect = match new[..] {
             [one] => Some(one),
@@ -116,7 +116,7 @@ impl Starts {
 
 impl Start {
     fn is_there(&self, now: Instant) -> bool {
-        self.left.is_none_or(|left| now.saturating_duration_since(left) < LINGERS)
+        self.left.is_none_or(|left| now.saturating_duration_since(left) < SUSPECT_AFTER_END)
     }
 }
 
@@ -195,7 +195,7 @@ mod tests {
         waiting.said();
         drop(starts.begin_at([2; 32], false, now));
         assert_eq!(suspect(&starts, Instant::now()), Some(2));
-        let later = Instant::now() + LINGERS;
+        let later = Instant::now() + SUSPECT_AFTER_END;
         assert_eq!(suspect(&starts, later), Some(1));
         drop(starts.begin_at([3; 32], false, later));
         assert_eq!(starts.list().starts.len(), 2, "those who left long ago are forgotten");

@@ -23,10 +23,10 @@ const IDLE_LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(super) const HELD_UP_LIMIT: Duration = Duration::from_secs(5);
 /// How long it may neither answer nor take any processor time.
 pub(super) const SILENT_LIMIT: Duration = Duration::from_secs(30);
-/// From when on it is said that a child is held up.
-const NOTICED: Duration = Duration::from_secs(2);
-/// Bytes by which two remembered levels differ at least.
-const LEVEL: u64 = 1_000_000;
+/// Time after which a child is reported as held up.
+const HELD_UP_AFTER: Duration = Duration::from_secs(2);
+/// Smallest difference between two remembered levels.
+const LEVEL_BYTES: u64 = 1_000_000;
 /// A child that has grown more slowly has not grown by one request.
 const OF_LATE: Duration = Duration::from_secs(60);
 /// Processor time that loading may take in one thread alone while nothing more of the model comes in.
@@ -171,7 +171,7 @@ impl Patience {
     }
 
     fn is_noticed(&self) -> bool {
-        self.worked + self.silent >= NOTICED
+        self.worked + self.silent >= HELD_UP_AFTER
     }
 }
 
@@ -188,7 +188,7 @@ impl Growth {
     }
 
     fn look(&mut self, held: u64, now: Instant) -> Option<Trouble> {
-        while self.levels.pop_if(|(level, _)| *level + LEVEL > held).is_some() {}
+        while self.levels.pop_if(|(level, _)| *level + LEVEL_BYTES > held).is_some() {}
         self.levels.push((held, now));
         (held > self.ceiling)
             .then(|| Trouble { fault: Fault::Outgrew(self.ceiling), began: self.began(held, now) })
@@ -217,7 +217,8 @@ impl Progress {
     fn look(&mut self, memory: Memory, time: ProcessorTime) -> bool {
         let worked = time.since(self.time);
         let others = worked.all_threads.saturating_sub(worked.first_thread);
-        let moves = memory.resident.abs_diff(self.resident) > LEVEL / 2 || others > worked.first_thread / 10;
+        let moves =
+            memory.resident.abs_diff(self.resident) > LEVEL_BYTES / 2 || others > worked.first_thread / 10;
         (self.resident, self.time) = (memory.resident, time);
         self.alone = if moves { Duration::ZERO } else { self.alone + worked.first_thread };
         self.alone >= STUCK_LIMIT

@@ -24,8 +24,8 @@ use tokio_util::{
 
 use super::message::{Body, Head, request_head};
 
-/// Room for each read: that of a short reply, or of many tokens.
-const READ: usize = 16 * 1024;
+/// Buffer for each read: enough for a short reply, or many tokens.
+const READ_BYTES: usize = 16 * 1024;
 
 /// Limit in bytes of a head, and of the bytes between two chunks.
 const MAX_HEAD: usize = 64 * 1024;
@@ -162,7 +162,7 @@ impl Connection {
         if self.arrived.len() > MAX_HEAD {
             return Poll::Ready(Err(invalid("headers of more than 64 kB")));
         }
-        self.arrived.reserve(READ);
+        self.arrived.reserve(READ_BYTES);
         poll_read_buf(Pin::new(&mut self.io), cx, &mut self.arrived)
     }
 }

@@ -23,13 +23,13 @@ use tokio_util::either::Either;
 
 use super::connection::{Connection, Outgoing};
 
-/// How long an unused connection is kept.
-const KEPT: Duration = Duration::from_secs(30);
-/// By when it is heard that a connection had been closed already: more than a way round the world and
-/// back. Who closes later has perhaps worked on the request, and it may be the request that broke it.
-const CLOSING: Duration = Duration::from_secs(1);
-/// How long the end of a body may take after all that matters of it.
-const ENDING: Duration = Duration::from_secs(1);
+/// Idle time after which a connection is closed.
+const EVICT_IDLE_AFTER: Duration = Duration::from_secs(30);
+/// Time within which a reset means that the connection had been closed before the request: more than a
+/// round trip around the world. A later one may have been caused by the request.
+const STALE_CONNECTION_WINDOW: Duration = Duration::from_secs(1);
+/// Timeout for the end of a body whose content has been read.
+const BODY_END_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub(super) enum Address {
@@ -86,7 +86,7 @@ impl Pool {
                 // It was being closed because nobody had used it, as far as can be told from here. What is
                 // asked of a server may be asked twice: nothing that it does for us changes what it has, and
                 // an alert's news are known by their id.
-                Err(error) if connection.was_closed(&error) && since.elapsed() < CLOSING => {}
+                Err(error) if connection.was_closed(&error) && since.elapsed() < STALE_CONNECTION_WINDOW => {}
                 Err(error) => return Err(Error::Broken(error)),
             }
         }
@@ -120,7 +120,7 @@ impl Pool {
         loop {
             // The lock is not held while a connection is looked at.
             let (since, connection) = self.idle().get_mut(&runtime)?.pop_back()?;
-            if since.elapsed() < KEPT && connection.is_quiet() {
+            if since.elapsed() < EVICT_IDLE_AFTER && connection.is_quiet() {
                 return Some(connection);
             }
         }
@@ -141,7 +141,7 @@ impl Pool {
         let now = Instant::now();
         let mut idle = self.idle();
         let idle = idle.entry(runtime.id()).or_default();
-        while idle.front().is_some_and(|(since, _)| now.duration_since(*since) >= KEPT) {
+        while idle.front().is_some_and(|(since, _)| now.duration_since(*since) >= EVICT_IDLE_AFTER) {
             idle.pop_front();
         }
         idle.push_back((now, connection));
@@ -172,7 +172,7 @@ impl Answer {
         }
         let mut rest = Box::pin(async move { while let Ok(Some(_)) = self.chunk().await {} });
         if rest.as_mut().now_or_never().is_none() {
-            tokio::spawn(timeout(ENDING, rest));
+            tokio::spawn(timeout(BODY_END_TIMEOUT, rest));
         }
     }
 }

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::Image;
 
-const QUALITY: u8 = 85;
+const JPEG_QUALITY: u8 = 85;
 
 pub(super) fn encode(rgb: &RgbImage, lossy: bool) -> Image {
     let (width, height) = rgb.dimensions();
@@ -32,7 +32,7 @@ pub(super) fn encode(rgb: &RgbImage, lossy: bool) -> Image {
 
 fn jpeg(rgb: &RgbImage, width: u16, height: u16) -> Vec<u8> {
     let mut file = Vec::with_capacity(rgb.len() / 8);
-    let mut encoder = Encoder::new(&mut file, QUALITY);
+    let mut encoder = Encoder::new(&mut file, JPEG_QUALITY);
     // Colours at half the resolution, as cameras have them.
     encoder.set_sampling_factor(SamplingFactor::F_2_2);
     encoder.encode(rgb, width, height, ColorType::Rgb).expect("a Vec takes everything");

@@ -23,8 +23,8 @@ const CONFIG: GeneralPurposeConfig = GeneralPurposeConfig::new()
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, CONFIG);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, CONFIG);
 
-/// Characters of broken-up base64 that are decoded at a time: a multiple of 4.
-const PIECE: usize = 4096;
+/// Characters of base64 with line breaks that are decoded at a time: a multiple of 4.
+const CHUNK_CHARS: usize = 4096;
 
 impl EncodedImage {
     pub fn from_base64(text: &str) -> Self {
@@ -88,10 +88,10 @@ fn scheme(text: &str) -> Option<&str> {
 /// Piece by piece, so that the text is not copied as a whole to take the whitespace out.
 fn decode_broken_up(engine: &GeneralPurpose, payload: &[u8]) -> Result<Vec<u8>, Refusal> {
     let mut decoded = Vec::with_capacity(payload.len() / 4 * 3);
-    let mut piece = Vec::with_capacity(PIECE);
+    let mut piece = Vec::with_capacity(CHUNK_CHARS);
     for byte in payload.iter().filter(|byte| !byte.is_ascii_whitespace()) {
         // What follows the end would be taken for the beginning of another text.
-        if piece.len() == PIECE {
+        if piece.len() == CHUNK_CHARS {
             if piece.contains(&b'=') {
                 return Err(Refusal::base64("there is text after its end"));
             }
@@ -160,7 +160,7 @@ mod tests {
         ] {
             assert_eq!(bytes(&format!("\"{text}\"")), Err(reason), "{text}");
         }
-        let long = "AAAA".repeat(PIECE / 4 - 1) + "AA==";
+        let long = "AAAA".repeat(CHUNK_CHARS / 4 - 1) + "AA==";
         assert_eq!(bytes(&format!("\"{long} AAAA\"")), Err(Base64), "text after the end");
         assert!(serde_json::from_str::<EncodedImage>("5").is_err());
     }

@@ -35,7 +35,7 @@ const PAIRS: &[(&str, &str)] = &[
     ("minContains", "maxContains"),
     ("minimum", "maximum"),
 ];
-const MOST: &[(&str, u64)] =
+const MAX_VALUES: &[(&str, u64)] =
     &[("minLength", MAX_LENGTH), ("minItems", MAX_ITEMS), ("minContains", MAX_ITEMS)];
 
 /// The faults of a schema, which stands at `pointer`.
@@ -172,7 +172,7 @@ impl Check<'_> {
                 self.refuse(format!("{pointer}/{least}"), format!("must be below {most}"));
             }
         }
-        for (keyword, most) in MOST {
+        for (keyword, most) in MAX_VALUES {
             if object.get(*keyword).and_then(Json::as_count).is_some_and(|count| count > *most) {
                 self.refuse(format!("{pointer}/{keyword}"), format!("may be at most {most}"));
             }

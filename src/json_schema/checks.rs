@@ -47,7 +47,7 @@ impl Checks {
                 self.has_called = true;
                 return self.arguments(call);
             }
-            ChatEvent::Done(done) => return self.whole(done),
+            ChatEvent::Done(done) => return self.check_complete(done),
             ChatEvent::Text(_) | ChatEvent::Thinking(_) => {}
         }
         Ok(())
@@ -66,7 +66,7 @@ impl Checks {
         })
     }
 
-    fn whole(&self, done: &Done) -> Result<()> {
+    fn check_complete(&self, done: &Done) -> Result<()> {
         let Some(rules) = &self.answer else { return Ok(()) };
         // What was cut off cannot fit, and says that it was; with a call of a tool there need be no answer.
         if matches!(done.reason, FinishReason::Length | FinishReason::Context)

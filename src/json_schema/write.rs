@@ -9,9 +9,9 @@ use super::{
 
 /// llama.cpp's rule for an integer has to be given both bounds: with one alone it forgets how many digits there
 /// are, and never ends for a bound of 17.
-const MOST_WHOLE: f64 = 999_999_999_999_999.0;
+const MAX_WHOLE: f64 = 999_999_999_999_999.0;
 /// As far as both bounds may be.
-const MOST_BOUND: f64 = 1e18;
+const MAX_BOUND: f64 = 1e18;
 
 /// The whole schema, with the definitions that are used.
 pub(super) fn write(root: &Shape, lowering: &Lowering<'_>, has_notes: bool) -> Json {
@@ -148,11 +148,11 @@ fn reference(name: &str) -> Object {
 }
 
 fn whole(number: &Number) -> Object {
-    let least = number.least.unwrap_or(-MOST_WHOLE).clamp(-MOST_BOUND, MOST_BOUND);
-    let most = number.most.unwrap_or(MOST_WHOLE).clamp(-MOST_BOUND, MOST_BOUND);
+    let least = number.least.unwrap_or(-MAX_WHOLE).clamp(-MAX_BOUND, MAX_BOUND);
+    let most = number.most.unwrap_or(MAX_WHOLE).clamp(-MAX_BOUND, MAX_BOUND);
     let (least, most) = match (number.least, number.most) {
-        (Some(_), None) if least > most => (least, MOST_BOUND),
-        (None, Some(_)) if least > most => (-MOST_BOUND, most),
+        (Some(_), None) if least > most => (least, MAX_BOUND),
+        (None, Some(_)) if least > most => (-MAX_BOUND, most),
         _ => (least, most),
     };
     #[expect(clippy::cast_possible_truncation, reason = "they are clamped")]

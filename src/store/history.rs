@@ -55,11 +55,11 @@ impl Settings {
     }
 }
 
-/// How long an answer waits for the file before it goes on with what is in memory.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Timeout for reading the file; then an answer has what is in memory.
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a stop waits for the last write.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub struct History {
     aggregator: Arc<Aggregator>,
@@ -238,7 +238,7 @@ impl History {
     /// Writes what is not written, and ends.
     pub async fn stop(&self) {
         let (reply, done) = oneshot::channel();
-        if self.jobs.send(Job::Stop { reply }).await.is_ok() && timeout(STOP_PATIENCE, done).await.is_err() {
+        if self.jobs.send(Job::Stop { reply }).await.is_ok() && timeout(STOP_TIMEOUT, done).await.is_err() {
             tracing::warn!("figures of the last seconds could not be written before the end");
         }
     }
@@ -256,7 +256,7 @@ impl History {
             self.jobs.send(job).await.ok()?;
             answer.await.ok()
         };
-        let answered = timeout(PATIENCE, asked).await;
+        let answered = timeout(READ_TIMEOUT, asked).await;
         if answered.is_err() {
             note(
                 &self.standing,

@@ -12,7 +12,7 @@ use super::JsonText;
 const BREAKS: [char; 4] = ['\u{200b}', '\u{2060}', '\u{200c}', '\u{feff}'];
 
 /// Bytes up to which the ends of a text are looked at; no known token is half as long.
-const LONGEST: usize = 128;
+const MAX_BYTES: usize = 128;
 
 /// The texts that a model's tokenizer reads as control tokens (`<|im_end|>`, `[CLS]`).
 #[derive(Default)]
@@ -42,7 +42,7 @@ impl ControlTokens {
         let inner = tokens.iter().filter_map(|token| inside(token)).map(str::to_owned).collect();
         // Fails only beyond some gigabytes of tokens.
         let finder = (!tokens.is_empty()).then(|| AhoCorasick::new(&tokens).ok()).flatten();
-        let longest = tokens.iter().map(String::len).max().unwrap_or(0).min(LONGEST);
+        let longest = tokens.iter().map(String::len).max().unwrap_or(0).min(MAX_BYTES);
         Self { finder, breaker, tokens, backwards, inner, longest }
     }
 

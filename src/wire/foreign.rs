@@ -1,7 +1,7 @@
 //! Sanitising of another program's messages before a caller may see them.
 
 /// Longer than any complaint that helps.
-const LONGEST: usize = 300;
+const MAX_CHARS: usize = 300;
 
 /// Replaces whatever looks like a path; callers learn nothing of a server's disk. What stands in quotes is
 /// one word, since a folder's name may hold spaces.
@@ -13,7 +13,7 @@ pub fn without_paths(text: &str) -> String {
         piece.split(' ').map(|word| if word.contains('/') { "…" } else { word }).collect::<Vec<_>>().join(" ")
     });
     let mut text = pieces.collect::<Vec<_>>().join("'");
-    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+    if let Some((end, _)) = text.char_indices().nth(MAX_CHARS) {
         text.truncate(end);
         text.push('…');
     }
@@ -99,6 +99,6 @@ mod tests {
 
     #[test]
     fn a_long_complaint_is_cut() {
-        assert_eq!(without_paths(&"ä".repeat(1000)).chars().count(), LONGEST + 1);
+        assert_eq!(without_paths(&"ä".repeat(1000)).chars().count(), MAX_CHARS + 1);
     }
 }

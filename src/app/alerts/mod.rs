@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(super) use self::rules::CRASHES;
+pub(super) use self::rules::CRASH_LOOP_FROM;
 pub use self::rules::WINDOW_MINUTES;
 use self::{
     rules::Signals,

@@ -12,8 +12,8 @@ use crate::types::AlertKind;
 /// How far back errors and times are looked at.
 pub const WINDOW_MINUTES: u64 = 5;
 
-/// Crashes of one model in a row from which on it is a loop.
-pub(in crate::app) const CRASHES: u32 = 3;
+/// Crashes of one model in a row that make a crash loop.
+pub(in crate::app) const CRASH_LOOP_FROM: u32 = 3;
 
 /// Signals measured at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -93,11 +93,11 @@ impl Signals {
                 let message = format!(
                     "The process of {model} has crashed {crashes} times in a row; see the log for its last output."
                 );
-                (*crashes >= CRASHES, message, *crashes)
+                (*crashes >= CRASH_LOOP_FROM, message, *crashes)
             }
             None => (false, "No model is crashing repeatedly.".to_owned(), 0),
         };
-        judge(loops, message, f64::from(crashes), f64::from(CRASHES))
+        judge(loops, message, f64::from(crashes), f64::from(CRASH_LOOP_FROM))
     }
 
     fn disk(&self, settings: &Settings) -> Measurement {

@@ -11,8 +11,8 @@ use tokio::{task::spawn_blocking, time::timeout};
 use super::{App, rules::Signals};
 use crate::app::health::Health;
 
-/// A file system over a network may take for ever.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Timeout for asking about the disk: a network file system may never answer.
+const DISK_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Signals {
     pub(super) async fn gather(app: &App, data_dir: &Path) -> Self {
@@ -34,7 +34,7 @@ impl Signals {
 
 async fn disk_free(data_dir: PathBuf) -> Option<u64> {
     let asked = spawn_blocking(move || rustix::fs::statvfs(&data_dir));
-    let stat = timeout(PATIENCE, asked).await.ok()?.ok()?.ok()?;
+    let stat = timeout(DISK_TIMEOUT, asked).await.ok()?.ok()?.ok()?;
     // What an ordinary user may still use.
     stat.f_bavail.checked_mul(stat.f_frsize)
 }

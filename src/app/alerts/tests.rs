@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{super::webhooks::MOST_WAITING, *};
+use super::{super::webhooks::QUEUE_LIMIT, *};
 
 impl Default for Settings {
     /// Default settings.
@@ -256,8 +256,8 @@ async fn a_receiver_that_is_not_there_is_given_up_and_the_queue_stays_short() {
         fixture.look(true, round * 20).await;
         fixture.look(false, round * 20 + 10).await;
     }
-    assert!(fixture.alerts.outbox.kept().waiting.len() <= MOST_WAITING);
-    assert!(fixture.count("dropped") >= 120 - MOST_WAITING as u64 - 1);
+    assert!(fixture.alerts.outbox.kept().waiting.len() <= QUEUE_LIMIT);
+    assert!(fixture.count("dropped") >= 120 - QUEUE_LIMIT as u64 - 1);
     let given_up = async {
         while fixture.count("failed") == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;

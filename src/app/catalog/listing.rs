@@ -14,15 +14,15 @@ use crate::{
 };
 
 /// How old the list may be before it is fetched anew behind the scenes.
-const FRESH: Duration = Duration::from_secs(5);
+const REFRESH_AFTER: Duration = Duration::from_secs(5);
 /// How old it may be when it decides what the cache takes for the same: after a pause it is waited for,
 /// since a model may have been replaced meanwhile.
-const STALE: Duration = Duration::from_secs(30);
+const STALE_AFTER: Duration = Duration::from_secs(30);
 /// How old it may be when a name is not on it: somebody may just have installed the model.
 pub(super) const JUST_FETCHED: Duration = Duration::from_secs(1);
 
 /// Asking for the list must not hold a request up for longer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Listing {
     pub(super) backend: Arc<dyn Backend>,
@@ -50,11 +50,11 @@ impl Listing {
 
     /// The list, fetched behind the scenes when it is no longer fresh.
     pub(super) async fn recent(&self) -> Result<Arc<[Model]>> {
-        let Some(listed) = self.listed() else { return self.at_most(FRESH).await };
-        let fresh = if listed.models.is_ok() { FRESH } else { JUST_FETCHED };
+        let Some(listed) = self.listed() else { return self.at_most(REFRESH_AFTER).await };
+        let fresh = if listed.models.is_ok() { REFRESH_AFTER } else { JUST_FETCHED };
         let age = listed.at.elapsed();
-        if age > STALE {
-            let fetched = self.at_most(FRESH).await;
+        if age > STALE_AFTER {
+            let fetched = self.at_most(REFRESH_AFTER).await;
             return fetched.or_else(|error| self.listed().map_or(Err(error), |listed| listed.models));
         }
         if age > fresh
@@ -84,7 +84,7 @@ impl Listing {
 }
 
 async fn fetch(backend: &dyn Backend, slot: &RwLock<Option<Listed>>) -> Result<Arc<[Model]>> {
-    let fetched = match timeout(PATIENCE, backend.models()).await {
+    let fetched = match timeout(LIST_TIMEOUT, backend.models()).await {
         Ok(models) => models.map(Arc::from),
         Err(_) => Err(Error::new(
             Kind::GatewayTimeout,
@@ -108,7 +108,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_list_that_is_old_is_waited_for() {
-        for (age, digest) in [(FRESH / 2, "old"), (FRESH * 2, "old"), (STALE * 2, "new")] {
+        for (age, digest) in
+            [(REFRESH_AFTER / 2, "old"), (REFRESH_AFTER * 2, "old"), (STALE_AFTER * 2, "new")]
+        {
             let listing = Listing::new(Fake::backend(
                 "fake",
                 [Model { digest: "new".to_owned(), ..model("m", 1, &[]) }],

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::outbox::{MOST_WAITING, Outbox};
+use super::outbox::{Outbox, QUEUE_LIMIT};
 use crate::{
     error::Result,
     http_client::{Client, HeaderMap, HeaderName, HeaderValue, Method, Target, Timeouts},
@@ -24,8 +24,8 @@ use crate::{
     wire::webhook::{Format, Message},
 };
 
-/// An attempt that is being made when the server stops has this long.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// Timeout for an attempt that is under way when the server stops.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How attempts follow each other.
 #[derive(Clone, Copy, Debug)]
@@ -135,7 +135,7 @@ impl<S: Serialize + DeserializeOwned + Default> Delivery<S> {
     pub(in crate::app) fn add(&self, events: impl IntoIterator<Item = Event>) {
         let mut kept = self.outbox.kept();
         kept.waiting.extend(events);
-        while kept.waiting.len() > MOST_WAITING {
+        while kept.waiting.len() > QUEUE_LIMIT {
             kept.waiting.pop_front();
             self.metrics.dropped.fetch_add(1, Relaxed);
         }
@@ -164,7 +164,7 @@ impl<S: Serialize + DeserializeOwned + Default> Delivery<S> {
             // An attempt that was cut short would have to be made again, and be one too many.
             let farewell = async {
                 stop.cancelled().await;
-                sleep(FAREWELL).await;
+                sleep(SHUTDOWN_TIMEOUT).await;
             };
             let outcome = tokio::select! {
                 outcome = self.receiver.attempt(event) => outcome,

@@ -10,4 +10,4 @@ pub(super) use self::{
 };
 
 #[cfg(test)]
-pub(super) use self::outbox::MOST_WAITING;
+pub(super) use self::outbox::QUEUE_LIMIT;

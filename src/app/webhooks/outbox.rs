@@ -16,10 +16,10 @@ use crate::{
 };
 
 /// Events that wait at most; beyond that the oldest are dropped.
-pub(in crate::app) const MOST_WAITING: usize = 64;
+pub(in crate::app) const QUEUE_LIMIT: usize = 64;
 
 /// Far more than all of them take.
-const MOST_BYTES: u64 = 16 << 20;
+const FILE_LIMIT_BYTES: u64 = 16 << 20;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(in crate::app) struct Kept<S> {
@@ -42,7 +42,7 @@ impl<S: Serialize + DeserializeOwned + Default> Outbox<S> {
     /// announced twice, and that is said in the log.
     pub(in crate::app) fn open(path: PathBuf) -> Self {
         let name = name(&path);
-        let kept = match read(&path, MOST_BYTES) {
+        let kept = match read(&path, FILE_LIMIT_BYTES) {
             Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {
                 tracing::warn!(%error, "{name} is invalid; starting without earlier events");
                 Kept::default()

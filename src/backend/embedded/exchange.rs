@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt};
 
 use super::Child;
 use crate::{
-    backend::{ChatStream, LARGE, openai, plain_text, to_json, work},
+    backend::{ChatStream, LARGE_BYTES, openai, plain_text, to_json, work},
     error::Result,
     types::{ChatEvent, ChatRequest, Completion, Done, Message, Prompt, Role},
     wire::{
@@ -34,7 +34,7 @@ enum Past {
 }
 
 async fn ask(mut request: ChatRequest, child: &Child, since: Instant) -> Result<(ChatStream, Past)> {
-    let is_large = request.size() > LARGE;
+    let is_large = request.size() > LARGE_BYTES;
     let entry = Arc::clone(&child.entry);
     let plain = move || {
         plain_text::chat(&mut request, &entry.control_tokens);

@@ -14,10 +14,10 @@ use crate::{
 /// Bytes counted at a time, so that a caller who leaves leaves little work behind.
 const COUNTED_AT_ONCE: usize = 256 * 1024;
 /// Tokens by which a text is longer for having been cut in two: a word more, and what a model adds at the ends.
-const CUT: usize = 8;
+const CUT_TOKENS: usize = 8;
 /// Bytes that a prompt may have without being counted, besides those that a full context has: texts in most
 /// languages and programs have three to five bytes in a token.
-const UNCOUNTED: usize = 512 * 1024;
+const UNCOUNTED_BYTES: usize = 512 * 1024;
 const UNCOUNTED_PER_TOKEN: usize = 8;
 
 /// How much fits a model.
@@ -98,7 +98,7 @@ impl Room {
                 "/prompt",
             ),
         };
-        let uncounted = UNCOUNTED.max(self.context.saturating_mul(UNCOUNTED_PER_TOKEN));
+        let uncounted = UNCOUNTED_BYTES.max(self.context.saturating_mul(UNCOUNTED_PER_TOKEN));
         if texts.iter().map(|text| text.len()).sum::<usize>() <= uncounted {
             return Ok(());
         }
@@ -175,7 +175,7 @@ impl Count {
     }
 
     fn slack(&self) -> usize {
-        self.pieces.saturating_sub(1) * CUT
+        self.pieces.saturating_sub(1) * CUT_TOKENS
     }
 
     /// How many there are, when there are too many.

@@ -3,9 +3,9 @@
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
-use super::{MAX_EMBED_ANSWER, Ollama, read, refusal, told};
+use super::{MAX_EMBED_ANSWER, Ollama, read, read_refusal, refusal};
 use crate::{
-    backend::{LARGE, to_json, work},
+    backend::{LARGE_BYTES, to_json, work},
     error::{Error, Result},
     http_client::Method,
     types::{EmbedReply, EmbedRequest, KeepAlive, Timings},
@@ -56,15 +56,15 @@ impl Ollama {
         let keep_alive = batch.keep_alive.map(|keep_alive| keep_alive.to_string());
         let size = input[part.clone()].iter().map(String::len).sum::<usize>();
         let write = move || to_json(&EmbedBody { model: &model, input: &input[part], truncate, keep_alive });
-        let body = work(size > LARGE, write).await?;
+        let body = work(size > LARGE_BYTES, write).await?;
         let response = self.client.send(Method::POST, "/api/embed", Some(body)).await?;
         if !response.is_success() {
-            let refused = told(response).await;
+            let refused = read_refusal(response).await;
             let is_too_long = ["exceed", "context length"].iter().all(|word| refused.text.contains(word));
             return if is_too_long { Ok(None) } else { Err(refusal(refused, &batch.model)) };
         }
         let answer = response.bytes(MAX_EMBED_ANSWER).await?;
-        work(answer.len() > LARGE, move || read(&answer)).await.map(Some)
+        work(answer.len() > LARGE_BYTES, move || read(&answer)).await.map(Some)
     }
 }
 

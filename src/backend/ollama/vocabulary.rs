@@ -19,7 +19,7 @@ use crate::{
 /// A vocabulary of 262,144 tokens with its merges takes 20 MB.
 const MAX_VOCABULARY: usize = 64 * 1024 * 1024;
 /// A request waits no longer than this for its model's vocabulary.
-const PATIENCE: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time until a vocabulary that could not be read is asked for again.
 const RETRY: Duration = Duration::from_secs(60);
 
@@ -75,7 +75,7 @@ impl Ollama {
             Slot::Failed(at) if at.elapsed() < RETRY => return Arc::default(),
             Slot::Failed(_) | Slot::Unread => {}
         }
-        let read = timeout(PATIENCE, self.read_vocabulary(model)).await.unwrap_or_else(|_| {
+        let read = timeout(READ_TIMEOUT, self.read_vocabulary(model)).await.unwrap_or_else(|_| {
             Err(Error::new(Kind::GatewayTimeout, "Ollama takes too long to list a model's vocabulary."))
         });
         match read {

@@ -13,9 +13,9 @@ use crate::{
 };
 
 /// Keys looked at in one step: well under a millisecond of the server's time.
-const STEP: usize = 1_000;
+const SCAN_COUNT: usize = 1_000;
 /// Entries of each kind whose size is asked for; the others are taken to be like them.
-const SAMPLES: u64 = 64;
+const SAMPLE_LIMIT: u64 = 64;
 
 /// Counts of our entries in Redis.
 #[derive(Clone, Copy, Default)]
@@ -73,7 +73,7 @@ struct Sample {
 
 impl Sample {
     async fn take(&mut self, connection: &mut Connection, name: &[u8]) -> RedisResult<()> {
-        if self.taken == SAMPLES {
+        if self.taken == SAMPLE_LIMIT {
             return Ok(());
         }
         let mut usage = cmd("MEMORY");
@@ -108,7 +108,7 @@ impl Walk {
     async fn step(&mut self, connection: &mut Connection) -> RedisResult<Option<Vec<Vec<u8>>>> {
         let Some(cursor) = self.cursor else { return Ok(None) };
         let mut scan = cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(STEP);
+        scan.arg(cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(SCAN_COUNT);
         let (next, names): (u64, Vec<Vec<u8>>) =
             with_timeout(BACKGROUND_TIMEOUT, connection.run_on(&self.node, scan)).await?;
         self.cursor = (next != 0).then_some(next);

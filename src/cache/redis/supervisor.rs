@@ -21,18 +21,18 @@ use super::{
     writes::Writes,
 };
 
-/// How often an idle connection is tried, so that its loss is noticed before a request meets it.
+/// Interval of probes on an idle connection, so that its loss is noticed before a request meets it.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
-/// More than a request's patience: a short pause nobody has noticed is no reason to stop using Redis.
+/// Timeout for a probe. Longer than a request's: a short pause between requests does not open the breaker.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(200);
-/// Between two attempts to connect: from the first, doubled up to the second. Redis is used again
-/// within the longest pause and one attempt, well under 2 s.
+/// Delay between two attempts to connect: from the first, doubled up to the second. Redis is used
+/// again within the longest delay and one attempt, well under 2 s.
 const RECONNECT_DELAY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
-/// Between two questions to a stalled server, doubled when it stalls again and again.
+/// Delay between two probes of a stalled server, doubled each time it stalls again.
 const RETRY_DELAY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(800));
-/// After so many unanswered questions the connection is given up for a new one.
+/// Unanswered probes after which the connection is replaced.
 const PROBE_LIMIT: u32 = 4;
-/// A connection that has been well for so long starts again with the shortest pauses.
+/// Time without a failure after which delays start at the shortest again.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 pub(super) struct Supervisor {

@@ -23,15 +23,15 @@ use super::{
 };
 use crate::cache::store::{CacheEntry, CacheKey, EntryType};
 
-/// Enough for some thousand entries while Redis is away for a moment.
+/// Size of the queue: some thousand entries while Redis is away for a moment.
 const MAX_BYTES: usize = 16 << 20;
 /// Bytes of an entry besides its value: its key, its times, its place in the queue.
-const OVERHEAD: usize = 128;
+const ENTRY_OVERHEAD_BYTES: usize = 128;
 /// Limits of one pipeline: small enough not to hold up the requests on the same connection.
 const BATCH_ENTRIES: usize = 128;
 const BATCH_BYTES: usize = 1 << 20;
-/// Once more after a failure; what fails twice may be what makes it fail.
-const TRIES: u8 = 2;
+/// Attempts for each entry: one that fails twice may be the cause.
+const TRY_LIMIT: u8 = 2;
 
 #[derive(Default)]
 pub(super) struct Writes {
@@ -61,7 +61,7 @@ struct Waiting {
 
 impl Waiting {
     fn bytes(&self) -> usize {
-        self.entry.value.len() + OVERHEAD
+        self.entry.value.len() + ENTRY_OVERHEAD_BYTES
     }
 }
 
@@ -185,7 +185,7 @@ impl Writes {
             waiting.tries += 1;
         }
         let before = queue.waiting.len();
-        queue.waiting.retain(|waiting| waiting.tries < TRIES);
+        queue.waiting.retain(|waiting| waiting.tries < TRY_LIMIT);
         queue.bytes = queue.waiting.iter().map(Waiting::bytes).sum();
         self.failed.fetch_add((before - queue.waiting.len()) as u64, Ordering::Relaxed);
     }

@@ -18,11 +18,11 @@ use super::{
 };
 use crate::{sqlite::Fault, types::PerType};
 
-/// How long a request waits for the disk before it goes on without the cache.
-pub(super) const PATIENCE: Duration = Duration::from_millis(500);
+/// Timeout for reading from disk; then a request goes on without the cache.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long the disk is left alone after it has failed.
-pub(super) const REST: Duration = Duration::from_secs(1);
+/// Pause after a failure of the disk.
+pub(super) const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Whether the disk can be used, and why not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +130,7 @@ impl DiskStatus {
 
     /// A request has lost its patience with the disk: the next ones need not.
     pub(super) fn rest_from_reading(&self, error: Option<&sqlx::Error>) {
-        let until = self.elapsed_ms() + REST.as_millis() as u64;
+        let until = self.elapsed_ms() + RETRY_DELAY.as_millis() as u64;
         self.resting_until_ms.store(until, Ordering::Relaxed);
         // What the writer has found out says more.
         if self.health() == Health::Available {

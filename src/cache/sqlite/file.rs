@@ -16,9 +16,9 @@ const NAME: &str = "responses.db";
 const VERSION: u32 = 2;
 
 /// The least a bound on disk may be, for a file has a few pages before the first entry.
-const LEAST_DISK_BYTES: u64 = 1 << 20;
+const MIN_DISK_BYTES: u64 = 1 << 20;
 
-const MOST_LOG_BYTES: u64 = 4 << 20;
+const MAX_LOG_BYTES: u64 = 4 << 20;
 
 /// SQLite's own default.
 const MEMORY_KILOBYTES: u32 = 2000;
@@ -35,10 +35,10 @@ pub(super) struct Opened {
 
 impl DatabaseFile {
     pub(super) fn new(folder: &Path, disk_bytes: u64) -> Self {
-        let disk_bytes = disk_bytes.max(LEAST_DISK_BYTES);
+        let disk_bytes = disk_bytes.max(MIN_DISK_BYTES);
         let file = SqliteFile {
             path: folder.join(NAME),
-            log_bytes: (disk_bytes / 8).min(MOST_LOG_BYTES),
+            log_bytes: (disk_bytes / 8).min(MAX_LOG_BYTES),
             memory_kilobytes: MEMORY_KILOBYTES,
         };
         let sqlite = Disposable { file, schema: SCHEMA, version: VERSION };
@@ -94,7 +94,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_cannot_be_counted_is_closed_at_once() {
         let folder = tempfile::tempdir().expect("a folder");
-        let file = DatabaseFile::new(folder.path(), LEAST_DISK_BYTES);
+        let file = DatabaseFile::new(folder.path(), MIN_DISK_BYTES);
         let mut connection = file.sqlite.open().await.expect("a new file");
         sqlx::raw_sql("DROP TABLE era").execute(&mut connection).await.expect("damage");
         assert!(file.counted(connection).await.is_err());

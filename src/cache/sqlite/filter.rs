@@ -20,10 +20,10 @@ const BITS_PER_KEY: u64 = 10;
 const BITS_SET: u32 = 4;
 
 /// The least number of keys to make room for: 40 KB. Few in tests, which are to see one filled.
-const LEAST_ROOM: u64 = if cfg!(test) { 1 << 10 } else { 1 << 15 };
+const MIN_CAPACITY: u64 = if cfg!(test) { 1 << 10 } else { 1 << 15 };
 
 /// The most bits: 64 MB, for 50 million keys. With more of them it only says yes in vain more often.
-const MOST_BITS: u64 = 1 << 29;
+const MAX_BITS: u64 = 1 << 29;
 
 pub(super) struct Filter {
     bits: AtomicBloomFilter,
@@ -49,8 +49,8 @@ struct Next {
 impl Filter {
     /// Room for twice as many keys as there are.
     fn for_twice(keys: u64) -> Self {
-        let room = keys.saturating_mul(2).max(LEAST_ROOM);
-        let bits = room.saturating_mul(BITS_PER_KEY).min(MOST_BITS);
+        let room = keys.saturating_mul(2).max(MIN_CAPACITY);
+        let bits = room.saturating_mul(BITS_PER_KEY).min(MAX_BITS);
         let bits = AtomicBloomFilter::with_num_bits(bits as usize).hashes(BITS_SET);
         Self { bits, room, keys: AtomicU64::new(0) }
     }
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn a_full_one_is_followed_and_forgets_what_has_left() {
         let mut filters = Filters::of_file(0);
-        (0..=2 * LEAST_ROOM).for_each(|number| filters.add(&hash(number)));
+        (0..=2 * MIN_CAPACITY).for_each(|number| filters.add(&hash(number)));
         assert!(filters.are_wanting());
         filters.read_after(1);
         assert!(filters.current().expect("until then").may_have(&hash(0)));

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Each connection is a thread.
-const CONNECTIONS: u32 = 4;
+const CONNECTION_LIMIT: u32 = 4;
 
 pub(super) struct Readers {
     options: SqliteConnectOptions,
@@ -24,7 +24,7 @@ pub(super) struct Readers {
 impl Readers {
     /// Connects when there is something to read.
     pub(super) fn new(options: SqliteConnectOptions) -> Self {
-        Self { options, idle: Mutex::default(), permits: Semaphore::new(CONNECTIONS as usize) }
+        Self { options, idle: Mutex::default(), permits: Semaphore::new(CONNECTION_LIMIT as usize) }
     }
 
     /// The entries of these keys that are in the file, expired ones included, in no order.
@@ -49,7 +49,7 @@ impl Readers {
     /// later would remove the log of the next file by its name.
     pub(super) async fn close(&self) -> sqlx::Result<()> {
         // It fails only when they are closed already.
-        if let Ok(_all) = self.permits.acquire_many(CONNECTIONS).await {
+        if let Ok(_all) = self.permits.acquire_many(CONNECTION_LIMIT).await {
             self.permits.close();
         }
         let connections = std::mem::take(&mut *self.idle());

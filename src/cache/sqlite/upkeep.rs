@@ -5,23 +5,23 @@ use std::time::SystemTime;
 
 use tokio::time::{Duration, Instant};
 
-use super::writer::{LINGER, Writer};
+use super::writer::{BATCH_WINDOW, Writer};
 
-/// How often it is looked for work; some begins at once, a filter that is full for instance.
-const UPKEEP: Duration = Duration::from_secs(60);
+/// Interval of the upkeep; a full filter, for instance, starts it at once.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Writer {
     /// Removes what is over or was cleared, keeps the filter right, and gives room back. It stops for
     /// waiting jobs and goes on afterwards.
     pub(super) async fn upkeep(&mut self) {
-        self.next_upkeep = Instant::now() + UPKEEP;
+        self.next_upkeep = Instant::now() + UPKEEP_INTERVAL;
         if !self.recovered().await {
             self.next_upkeep = self.rest_until;
             return;
         }
         match self.try_upkeep().await {
             Ok(true) => {}
-            Ok(false) => self.next_upkeep = Instant::now() + LINGER,
+            Ok(false) => self.next_upkeep = Instant::now() + BATCH_WINDOW,
             Err(error) => self.failed(&error).await,
         }
     }

@@ -17,14 +17,14 @@ use super::{
         store::{CacheEntry, CacheKey, EntryType},
     },
     database::{Batch, Contents, Database},
-    disk_status::{DiskStatus, Health, Opening, REST},
+    disk_status::{DiskStatus, Health, Opening, RETRY_DELAY},
     file::{DatabaseFile, Opened},
     filter::Filters,
 };
 use crate::sqlite::Fault;
 
-/// How long the first entry of a batch waits for company.
-pub(super) const LINGER: Duration = Duration::from_millis(5);
+/// Time for which a batch collects entries.
+pub(super) const BATCH_WINDOW: Duration = Duration::from_millis(5);
 
 /// The most entries of one transaction.
 const BATCH_ENTRIES: usize = 256;
@@ -141,7 +141,7 @@ impl Writer {
     /// Writes the job with those that come within a few milliseconds; gives the job of another sort
     /// that came between.
     async fn write_with_others(&mut self, first: Job) -> Option<Job> {
-        let deadline = Instant::now() + LINGER;
+        let deadline = Instant::now() + BATCH_WINDOW;
         let mut batch = Batch::default();
         let mut next = Some(first);
         let interrupted = loop {
@@ -222,7 +222,7 @@ impl Writer {
     /// Counts and reports a failure, and leaves the disk alone for a while.
     pub(super) async fn failed(&mut self, error: &sqlx::Error) {
         self.disk_status.failed();
-        self.rest_until = Instant::now() + REST;
+        self.rest_until = Instant::now() + RETRY_DELAY;
         self.next_upkeep = self.next_upkeep.min(self.rest_until);
         let fault = Fault::of(error);
         if fault == Fault::Damaged && self.database.is_some() {
@@ -240,7 +240,7 @@ impl Writer {
             Err(error) => Err(error.into()),
         };
         if let Err(error) = replaced {
-            self.rest_until = Instant::now() + REST;
+            self.rest_until = Instant::now() + RETRY_DELAY;
             self.next_upkeep = self.rest_until;
             self.disk_status.note(Health::Damaged, Some(&error));
         }

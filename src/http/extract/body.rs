@@ -25,10 +25,10 @@ use crate::{
 
 /// Bytes a second that a body has at least, the first `request_timeout` left out. A line of 1 Mbit/s has
 /// eight times that; the room of a body of 32 MB is held for half an hour at most.
-const LEAST_RATE: usize = 16 * 1024;
+const MIN_RATE: usize = 16 * 1024;
 
 /// A larger body is counted, and is parsed on a thread where blocking is allowed.
-pub(in crate::http) const LARGE: usize = 256 * 1024;
+pub(in crate::http) const LARGE_BYTES: usize = 256 * 1024;
 
 pub(in crate::http) struct Incoming {
     state: Arc<HttpState>,
@@ -59,7 +59,7 @@ impl Incoming {
         }
         let key = principal_of(&request);
         let room = match announced {
-            Some(length) if length > LARGE => room(state, key, length).await?,
+            Some(length) if length > LARGE_BYTES => room(state, key, length).await?,
             _ => Room::default(),
         };
         let (state, body, started) = (Arc::clone(state), request.into_body(), Instant::now());
@@ -78,7 +78,7 @@ impl Incoming {
         if self.received > self.state.max_body {
             return Err(too_large(&self.state));
         }
-        if self.received > LARGE && self.room.is_none() {
+        if self.received > LARGE_BYTES && self.room.is_none() {
             // It did not say how long it is, so that it may become the longest.
             let waiting = Instant::now();
             self.room = room(&self.state, self.key, self.state.max_body).await?;
@@ -94,7 +94,7 @@ impl Incoming {
             let frame = match self.body.frame().now_or_never() {
                 Some(frame) => frame,
                 None => {
-                    let earned = Duration::from_secs_f64(self.received as f64 / LEAST_RATE as f64);
+                    let earned = Duration::from_secs_f64(self.received as f64 / MIN_RATE as f64);
                     let left = (pause + earned).saturating_sub(self.started.elapsed());
                     let frame = timeout(pause.min(left), self.body.frame()).await;
                     frame.map_err(|_| if left < pause { too_slow(pause) } else { stopped(pause) })?
@@ -119,7 +119,7 @@ impl Incoming {
     }
 
     /// The whole body, and the room that it takes.
-    pub(in crate::http) async fn whole(mut self) -> Result<(Bytes, Room)> {
+    pub(in crate::http) async fn collect(mut self) -> Result<(Bytes, Room)> {
         // Nearly every request comes whole in its first piece, which then needs no copy.
         let Some(first) = self.next().await? else { return Ok((Bytes::new(), self.room)) };
         if self.announced == Some(first.len()) {
@@ -172,7 +172,7 @@ fn stopped(pause: Duration) -> Error {
 fn too_slow(pause: Duration) -> Error {
     let message = format!(
         "The body arrives too slowly: send at least {} kB per second after the first {} s.",
-        LEAST_RATE / 1024,
+        MIN_RATE / 1024,
         pause.as_secs_f32()
     );
     Error::new(Kind::RequestTimeout, message)

@@ -21,7 +21,7 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 pub use self::body_memory::BodyMemory;
 pub(super) use self::body_memory::Room;
 use self::{
-    body::{Incoming, LARGE},
+    body::{Incoming, LARGE_BYTES},
     fields::Fields,
     object::Object,
     wrong_field::wrong_field,
@@ -39,8 +39,8 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<HttpState>> for Json<
 
     async fn from_request(request: Request, state: &Arc<HttpState>) -> std::result::Result<Self, Failure> {
         let declared = declared(request.headers())?;
-        let (body, room) = Incoming::begin(request, state).await?.whole().await?;
-        let parsed = if body.len() < LARGE {
+        let (body, room) = Incoming::begin(request, state).await?.collect().await?;
+        let parsed = if body.len() < LARGE_BYTES {
             parse(&body)
         } else {
             tokio::task::spawn_blocking(move || parse(&body)).await.map_err(|source| {

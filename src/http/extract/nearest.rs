@@ -26,12 +26,12 @@ const SYNONYMS: [(&str, &str); 22] = [
     ("minutes", "since_minutes"),
 ];
 
-/// How alike two names must be, from 0 to 1: of five letters three.
-const ALIKE: f64 = 0.6;
-/// Letters of a name that is the beginning of another.
-const BEGINNING: usize = 3;
-/// Bytes of the longest name that is compared: ours are shorter.
-const LONGEST: usize = 64;
+/// Similarity from which a name is suggested, from 0 to 1: three letters of five.
+const MIN_SIMILARITY: f64 = 0.6;
+/// Letters from which a prefix is suggested.
+const MIN_PREFIX: usize = 3;
+/// Bytes of the longest name that is compared; known names are shorter.
+const MAX_LENGTH: usize = 64;
 
 /// Describes an unknown name and the nearest known one. `kind` is what the names are of, `field` or `parameter`.
 pub(in crate::http) fn unknown(name: &str, known: &[&str], kind: &str) -> String {
@@ -46,7 +46,7 @@ pub(in crate::http) fn unknown(name: &str, known: &[&str], kind: &str) -> String
 }
 
 fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    if name.len() > LONGEST {
+    if name.len() > MAX_LENGTH {
         return None;
     }
     let name = plain(name);
@@ -56,11 +56,11 @@ fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     }
     let likeness = |known: &str| {
         let known = plain(known);
-        let begins = name.len() >= BEGINNING && (known.starts_with(&name) || name.starts_with(&known));
+        let begins = name.len() >= MIN_PREFIX && (known.starts_with(&name) || name.starts_with(&known));
         if begins { 1.0 } else { strsim::normalized_damerau_levenshtein(&known, &name) }
     };
     let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) >= ALIKE).then_some(*best)
+    (likeness(best) >= MIN_SIMILARITY).then_some(*best)
 }
 
 /// In lower case and in one word, so that `maxTokens` and `max-tokens` are `max_tokens`.

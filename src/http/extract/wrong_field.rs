@@ -7,8 +7,8 @@ use serde_path_to_error::{Path, Segment};
 use super::nearest;
 use crate::error::{Error, FieldError};
 
-/// Characters of a name that are shown: a caller may send megabytes of it.
-const SHOWN: usize = 64;
+/// Characters of a name that are shown, since a caller may send megabytes.
+const SHOWN_CHARS: usize = 64;
 
 pub(in crate::http) fn wrong_field<E: Display>(error: &serde_path_to_error::Error<E>) -> Error {
     Error::fields(vec![field_error(error.path(), without_place(&error.inner().to_string()))])
@@ -52,7 +52,7 @@ fn field_error(path: &Path, text: &str) -> FieldError {
 
 /// A name as a part of a pointer.
 pub(in crate::http) fn segment(name: &str) -> String {
-    let shown: String = name.chars().take(SHOWN).collect();
+    let shown: String = name.chars().take(SHOWN_CHARS).collect();
     let rest = if shown.len() < name.len() { "…" } else { "" };
     format!("/{}{rest}", shown.replace('~', "~0").replace('/', "~1"))
 }
@@ -195,6 +195,6 @@ mod tests {
             assert!(!error.summary().contains(pointer), "{}", error.summary());
         }
         let long = wrong(&json!({"x".repeat(1000): 1}).to_string());
-        assert_eq!(long.field_errors()[0].pointer.len(), 1 + SHOWN + "…".len());
+        assert_eq!(long.field_errors()[0].pointer.len(), 1 + SHOWN_CHARS + "…".len());
     }
 }

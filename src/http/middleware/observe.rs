@@ -137,8 +137,8 @@ struct ReceivedBody {
     unread: bool,
 }
 
-/// How long what nobody reads is thrown away.
-const LINGER: Duration = Duration::from_secs(5);
+/// Time for which an unread body is read and discarded.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Drop for ReceivedBody {
     /// A request is answered as soon as it is clear how, and its client may still be sending. Were the
@@ -153,7 +153,7 @@ impl Drop for ReceivedBody {
             runtime.spawn(async move {
                 let read = async { while let Some(Ok(_)) = body.frame().await {} };
                 // Whoever takes longer is cut off.
-                let _ = timeout(LINGER, read).await;
+                let _ = timeout(DRAIN_TIMEOUT, read).await;
             });
         }
     }

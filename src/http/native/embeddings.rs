@@ -20,7 +20,7 @@ use crate::{
     error::{Error, Kind},
     http::{
         HttpState,
-        extract::{Json, Query, body::LARGE, fields::Fields, filled, texts::Texts},
+        extract::{Json, Query, body::LARGE_BYTES, fields::Fields, filled, texts::Texts},
         middleware::{auth::Caller, errors::Result},
         reply::mark,
     },
@@ -167,7 +167,7 @@ async fn render(reply: EmbedReplyBody) -> Result<Response> {
         serde_json::to_writer(&mut json, &reply).expect("texts and numbers, and a Vec takes them all");
         json
     };
-    let json = if bytes > LARGE {
+    let json = if bytes > LARGE_BYTES {
         spawn_blocking(write).await.map_err(|source| {
             Error::new(Kind::Internal, "The embeddings could not be serialized.").with_source(source)
         })?

@@ -178,7 +178,7 @@ impl ReplyEncoder for GenerateEncoder {
         write_error(error, request_id, out);
     }
 
-    fn whole(&mut self, model: &str, reply: &Collected) -> Vec<u8> {
+    fn complete(&mut self, model: &str, reply: &Collected) -> Vec<u8> {
         let event = GenerateEvent { model, response: &reply.text, thinking: thinking(reply), done: true };
         to_json(&GenerateReply { event, end: (&reply.done).into() }, reply)
     }
@@ -216,7 +216,7 @@ impl ReplyEncoder for ChatEncoder {
         write_error(error, request_id, out);
     }
 
-    fn whole(&mut self, model: &str, reply: &Collected) -> Vec<u8> {
+    fn complete(&mut self, model: &str, reply: &Collected) -> Vec<u8> {
         let message = MessageReply {
             role: AssistantRole::Assistant,
             content: &reply.text,

@@ -21,5 +21,5 @@ pub(in crate::http) trait ReplyEncoder: Send + 'static {
     fn error(&mut self, error: &Error, request_id: &str, out: &mut SseFrames);
 
     /// Returns the JSON of a reply that is not streamed.
-    fn whole(&mut self, model: &str, reply: &Collected) -> Vec<u8>;
+    fn complete(&mut self, model: &str, reply: &Collected) -> Vec<u8>;
 }

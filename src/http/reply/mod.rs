@@ -45,7 +45,7 @@ where
     }
     let reply = reply.await?;
     let (model, cache_status) = (reply.model.clone(), reply.cache_status.clone());
-    let json = encoder.whole(&model, &reply.collect().await?);
+    let json = encoder.complete(&model, &reply.collect().await?);
     let content_type = HeaderValue::from_static("application/json");
     let mut response = ([(header::CONTENT_TYPE, content_type)], json).into_response();
     mark(response.headers_mut(), &cache_status);

@@ -99,7 +99,7 @@ struct SseBody {
 }
 
 /// Size at which a piece of the body is passed on.
-const PIECE: usize = 16 * 1024;
+const CHUNK_BYTES: usize = 16 * 1024;
 
 impl SseBody {
     fn begin(&mut self, reply: ChatReply) {
@@ -144,7 +144,7 @@ impl Stream for SseBody {
     type Item = std::result::Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        while !self.ended && self.out.len() < PIECE {
+        while !self.ended && self.out.len() < CHUNK_BYTES {
             match self.poll_event(cx) {
                 Poll::Ready(event) => self.write(event),
                 Poll::Pending if !self.out.is_empty() => break,

@@ -60,7 +60,7 @@ pub(in crate::http) struct Connection {
     asked: AtomicBool,
     leaving: AtomicBool,
     closed: AtomicBool,
-    news: Notify,
+    notify: Notify,
 }
 
 impl Connection {
@@ -78,7 +78,7 @@ impl Connection {
             asked: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             closed: AtomicBool::new(false),
-            news: Notify::new(),
+            notify: Notify::new(),
         }
     }
 
@@ -138,7 +138,7 @@ impl Connection {
         self.forget_little();
         if self.input_ended.load(Relaxed) {
             // Nothing more comes that would have it looked at again.
-            self.tell();
+            self.notify();
         }
     }
 
@@ -189,7 +189,7 @@ impl Connection {
         self.leaving.store(true, Relaxed);
         // Its memory is as good as free, and nobody else has to go for it.
         self.set_counted(0);
-        self.tell();
+        self.notify();
     }
 
     pub(in crate::http) fn is_leaving(&self) -> bool {
@@ -201,12 +201,12 @@ impl Connection {
         self.leaving.swap(false, Relaxed)
     }
 
-    pub(in crate::http) fn tell(&self) {
-        self.news.notify_one();
+    pub(in crate::http) fn notify(&self) {
+        self.notify.notify_one();
     }
 
-    pub(in crate::http) async fn told(&self) {
-        self.news.notified().await;
+    pub(in crate::http) async fn notified(&self) {
+        self.notify.notified().await;
     }
 
     pub(in crate::http) fn close(&self) {

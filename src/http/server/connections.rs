@@ -132,7 +132,7 @@ impl Connections {
     }
 
     fn tell_all(&self) {
-        self.open().connections.values().for_each(|connection| connection.tell());
+        self.open().connections.values().for_each(|connection| connection.notify());
     }
 
     fn is_full(&self) -> bool {

@@ -30,8 +30,8 @@ const QUESTION_EVERY: Duration = Duration::from_secs(15);
 /// a client that has left answers it with a reset.
 const QUESTION: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Time for which what follows a head that was refused is thrown away.
-const LINGER: Duration = Duration::from_secs(1);
+/// Time for which the body of a refused request is read and discarded.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(in crate::http) struct Socket {
     stream: TcpStream,
@@ -100,7 +100,7 @@ impl Socket {
     /// A client that is still sending when its head is refused sees why: a connection that is closed
     /// with bytes unread is reset.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let end = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let end = self.linger.get_or_insert_with(|| Box::pin(sleep(DRAIN_TIMEOUT)));
         let mut thrown_away = [0; 4096];
         while end.as_mut().poll(cx).is_pending() {
             let mut buffer = ReadBuf::new(&mut thrown_away);

@@ -35,7 +35,7 @@ use crate::error::{Error, Kind, Result};
 
 /// Time for a request's head. A connection that says nothing is closed after it, too.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-const BEAT: Duration = Duration::from_secs(1);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Dependencies of every worker.
 #[derive(Clone)]
@@ -143,7 +143,7 @@ async fn serve_connection(stream: TcpStream, place: Arc<Place>, router: Router) 
         tokio::select! {
             // A connection's own errors are the client's: it left, or spoke no HTTP.
             _ = &mut serving => return,
-            () = place.connection.told() => match place.order() {
+            () = place.connection.notified() => match place.order() {
                 Order::Close => return,
                 Order::Finish => serving.as_mut().graceful_shutdown(),
                 Order::GoOn => {}
@@ -156,7 +156,7 @@ async fn serve_connection(stream: TcpStream, place: Arc<Place>, router: Router) 
 /// is a call of the system, and most requests would.
 async fn beat() {
     loop {
-        tokio::time::sleep(BEAT).await;
+        tokio::time::sleep(HEARTBEAT_INTERVAL).await;
     }
 }
 

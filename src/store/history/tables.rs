@@ -21,7 +21,7 @@ const DAY: Minute = 1440;
 const HOUR: Minute = 60;
 
 /// An hour is folded when it has been over for this long: by then everybody has written it.
-const SETTLED: Minute = 10;
+const SETTLED_AFTER: Minute = 10;
 
 /// Failed requests that are kept of callers with a key, and of unauthenticated callers.
 const FAILURES: i64 = 10_000;
@@ -176,7 +176,7 @@ pub(super) async fn failures(
 
 /// Adds the minutes of hours that are over to the rows of their hours.
 pub(super) async fn fold(connection: &mut SqliteConnection, now: SystemTime) -> sqlx::Result<()> {
-    let settled = minute_of(now) - SETTLED;
+    let settled = minute_of(now) - SETTLED_AFTER;
     let before = settled - settled.rem_euclid(HOUR);
     loop {
         let mut transaction = begin(connection, MIGRATIONS).await?;

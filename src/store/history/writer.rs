@@ -22,10 +22,10 @@ use crate::{
     telemetry::aggregates::{Aggregates, Aggregator, FailureRecord, Minute, MinuteRow},
 };
 
-/// After a kill what is younger is lost.
-const WRITE: Duration = Duration::from_secs(2);
+/// Interval of writing: after a kill, what is younger is lost.
+const WRITE_INTERVAL: Duration = Duration::from_secs(2);
 
-const UPKEEP: Duration = Duration::from_secs(60);
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(super) enum Job {
     Aggregates { span: Span, reply: oneshot::Sender<Found> },
@@ -76,7 +76,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        let mut ticks = interval(WRITE);
+        let mut ticks = interval(WRITE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -160,7 +160,7 @@ impl Writer {
     }
 
     async fn upkeep(&mut self) {
-        self.next_upkeep = Instant::now() + UPKEEP;
+        self.next_upkeep = Instant::now() + UPKEEP_INTERVAL;
         let now = self.aggregator.now();
         let Some(connection) = &mut self.connection else { return };
         let kept = async {

@@ -77,7 +77,7 @@ impl ReplyParser {
 
     fn flush_calls(&mut self, out: &mut Vec<ChatEvent>) -> Result<()> {
         for call in self.calls.drain(..) {
-            match call.whole() {
+            match call.complete() {
                 Some(call) => out.push(call.into()),
                 // Cut off by max_tokens: half a call is of no use, and the reason says why.
                 None if self.done.reason == FinishReason::Length => {}
@@ -102,7 +102,7 @@ struct PartialCall {
 
 impl PartialCall {
     /// `None` when the arguments are no object, or half of one.
-    fn whole(self) -> Option<ToolCall> {
+    fn complete(self) -> Option<ToolCall> {
         let arguments = ToolCall::arguments(&serde_json::Value::from(self.arguments).into())?;
         Some(ToolCall { id: self.id, name: self.name, arguments })
     }
