@@ -36,7 +36,7 @@ pub struct Config {
     #[command(flatten)]
     pub client: http_client::Settings,
     #[command(flatten)]
-    pub pictures: app::pictures::Settings,
+    pub images: app::images::Settings,
     #[command(flatten)]
     pub ocr: tesseract::Settings,
     #[command(flatten)]

@@ -1,5 +1,5 @@
 //! Tesseract, for those who would rather have their documents read by it than by a vision model: the
-//! system's own program, one child for each picture, which gets the picture on its standard input and
+//! system's own program, one child for each image, which gets the image on its standard input and
 //! writes the text to its standard output. It knows nothing of requests.
 
 use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
@@ -109,7 +109,7 @@ impl Tesseract {
         self.version.get_or_try_init(|| asked).await.map(String::as_str)
     }
 
-    /// The text in the picture, without blank space around it; empty when there is none.
+    /// The text in the image, without blank space around it; empty when there is none.
     ///
     /// # Errors
     /// `Setup` when it is not installed, `Busy` when too many others wait, `GatewayTimeout` and
@@ -142,7 +142,7 @@ impl Tesseract {
     async fn run(&self, arguments: &[&str], input: &[u8]) -> Result<String> {
         let mut child = Command::new(&self.program)
             .args(arguments)
-            // Its own threads only get into each other's way: one for each picture is faster.
+            // Its own threads only get into each other's way: one for each image is faster.
             .env("OMP_THREAD_LIMIT", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -9,10 +9,10 @@ mod chat;
 mod checked;
 mod embed;
 pub mod health;
+pub mod images;
 pub mod keys;
 mod load;
 mod metering;
-pub mod pictures;
 pub mod prompts;
 pub mod vision;
 mod webhooks;
@@ -30,7 +30,7 @@ pub use self::{
     analytics::CacheReport,
     chat::{ChatReply, Collected, incomplete},
 };
-use self::{pictures::Pictures, prompts::Prompts};
+use self::{images::ImageDecoder, prompts::Prompts};
 use crate::{
     backend::Backend,
     cache::{Cache, CacheControl},
@@ -42,7 +42,7 @@ use crate::{
 
 pub struct App {
     pub catalog: Catalog,
-    pub pictures: Pictures,
+    pub images: ImageDecoder,
     pub cache: Cache,
     pub monitoring: Monitoring,
     pub history: History,
@@ -61,7 +61,7 @@ pub struct App {
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
     pub catalog: &'a catalog::Settings,
-    pub pictures: &'a pictures::Settings,
+    pub images: &'a images::Settings,
     pub ocr: &'a tesseract::Settings,
 }
 
@@ -93,7 +93,7 @@ impl App {
         let Parts { backends, cache, monitoring, history, alerts, prompts } = parts;
         Self {
             catalog: Catalog::new(backends, settings.catalog.clone()),
-            pictures: Pictures::new(settings.pictures, Arc::clone(&monitoring.metrics)),
+            images: ImageDecoder::new(settings.images, Arc::clone(&monitoring.metrics)),
             cache,
             monitoring,
             history,

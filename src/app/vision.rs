@@ -21,7 +21,7 @@ pub enum Detail {
     Detailed,
 }
 
-/// A text about a picture, whole.
+/// A text about an image, whole.
 pub struct VisionReply {
     pub text: String,
     /// The model that wrote it, or `tesseract` with its version.
@@ -75,7 +75,7 @@ impl App {
             Detail::Detailed => &self.prompts.caption_detailed,
         };
         let reply = self.chat(caller, request(model, image, prompt.clone(), likeliest())).await?;
-        whole(reply).await
+        collect(reply).await
     }
 
     /// Extract text from an image: by the model that is named, else by what `OCR_ENGINE` says. The
@@ -88,7 +88,7 @@ impl App {
             Reader::Tesseract => self.tesseract_reads(caller, image).await?,
             Reader::Model(model) => {
                 let request = request(model, image, self.prompts.ocr.clone(), likeliest());
-                whole(self.chat(caller, request).await?).await?
+                collect(self.chat(caller, request).await?).await?
             }
         };
         if NO_TEXT.contains(&reading.text.trim_end_matches('.').to_lowercase().as_str()) {
@@ -119,7 +119,7 @@ impl App {
             let events: Events = Box::pin(stream::iter(events.map(Ok)));
             Ok(events)
         };
-        whole(self.answer(caller, key, version.clone(), source(), || meter.run(read)).await?).await
+        collect(self.answer(caller, key, version.clone(), source(), || meter.run(read)).await?).await
     }
 }
 
@@ -149,7 +149,7 @@ fn likeliest() -> Sampling {
     Sampling { temperature: Some(0.0), ..Sampling::default() }
 }
 
-async fn whole(reply: ChatReply) -> Result<VisionReply> {
+async fn collect(reply: ChatReply) -> Result<VisionReply> {
     let (model, cache_status) = (reply.model.clone(), reply.cache_status.clone());
     let text = reply.collect().await?.text.trim().to_owned();
     Ok(VisionReply { text, model, cache_status })

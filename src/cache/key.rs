@@ -31,17 +31,17 @@ pub(super) fn chat(request: &ChatRequest, origin: KeyScope<'_>) -> CacheKey {
     // How long the model stays loaded changes nothing in what it says.
     let ChatRequest { model, prompt, tools, format, sampling, think, keep_alive: _ } = request;
     let mut hash = Canonical::new(origin, model);
-    let mut pictures = false;
+    let mut has_images = false;
     match prompt {
         Prompt::Messages(messages) => {
             hash.byte(0).count(messages.len());
             for message in messages {
-                pictures |= !message.images.is_empty();
+                has_images |= !message.images.is_empty();
                 hash.message(message);
             }
         }
         Prompt::Completion(Completion { text, system, images, context, raw }) => {
-            pictures = !images.is_empty();
+            has_images = !images.is_empty();
             hash.byte(1).text(text).maybe(system.as_deref(), Canonical::text).images(images);
             hash.maybe(context.as_deref(), |hash, context| {
                 context.iter().fold(hash.count(context.len()), |hash, id| hash.bytes(&id.to_le_bytes()))
@@ -63,7 +63,7 @@ pub(super) fn chat(request: &ChatRequest, origin: KeyScope<'_>) -> CacheKey {
         hash.byte(u8::from(think.is_on())).text(think.effort().unwrap_or_default())
     });
     let entry_type = match prompt {
-        _ if pictures => EntryType::Vision,
+        _ if has_images => EntryType::Vision,
         Prompt::Messages(_) => EntryType::Chat,
         Prompt::Completion(_) => EntryType::Inference,
     };
@@ -131,7 +131,7 @@ impl Canonical {
         }
     }
 
-    /// By the pixels, so that the same picture in another file is the same.
+    /// By the pixels, so that the same image in another file is the same.
     fn images(&mut self, images: &[Image]) -> &mut Self {
         images.iter().fold(self.count(images.len()), |hash, image| hash.bytes(image.pixel_hash()))
     }

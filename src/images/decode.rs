@@ -24,7 +24,7 @@ pub(super) fn decode(bytes: &[u8], format: Format, pixels: u64, max_side: u32) -
 }
 
 /// By the library that the `image` crate uses, too, which there copies the file and cannot give a grey
-/// picture as RGB at once.
+/// image as RGB at once.
 fn jpeg(bytes: &[u8], max_side: u32) -> Result<(RgbImage, Orientation), ImageError> {
     check_markers(bytes).map_err(broken_jpeg)?;
     let mut decoder = zune_decoder(bytes);
@@ -71,7 +71,7 @@ fn reduced_jpeg(bytes: &[u8], longest: u32, max_side: u32) -> Option<RgbImage> {
 
 const START_OF_SCAN: [u8; 2] = [0xff, 0xda];
 const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
-/// A progressive file has ten or so. Each costs a look at the whole picture, and only a few bytes.
+/// A progressive file has ten or so. Each costs a look at the whole image, and only a few bytes.
 const MAX_SCANS: usize = 500;
 
 /// Whether there are too many scans, or no end-of-image marker after the first of them (ITU T.81,
@@ -101,18 +101,18 @@ fn other(
     pixels: u64,
 ) -> Result<(RgbImage, Orientation), ImageError> {
     let mut decoder = decoder(bytes, format, pixels)?;
-    // A picture whose metadata is damaged is shown as it lies.
+    // An image whose metadata is damaged is shown as it lies.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let decoded = DynamicImage::from_decoder(decoder)?;
     Ok((opaque(decoded), orientation))
 }
 
 /// On white, as a page would show it.
-fn opaque(picture: DynamicImage) -> RgbImage {
-    if !picture.color().has_alpha() {
-        return picture.into_rgb8();
+fn opaque(image: DynamicImage) -> RgbImage {
+    if !image.color().has_alpha() {
+        return image.into_rgb8();
     }
-    let rgba = picture.into_rgba8();
+    let rgba = image.into_rgba8();
     let mut rgb = RgbImage::new(rgba.width(), rgba.height());
     for (out, pixel) in rgb.chunks_exact_mut(3).zip(rgba.chunks_exact(4)) {
         let alpha = u32::from(pixel[3]);

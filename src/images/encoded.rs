@@ -1,6 +1,6 @@
-//! A picture as JSON carries it: base64, standard or URL-safe, with or without padding, a `data:` URI
+//! An image as JSON carries it: base64, standard or URL-safe, with or without padding, a `data:` URI
 //! around it, and whitespace in it. It is decoded while the JSON is parsed, straight from the body, so
-//! that the text of a large picture never exists a second time.
+//! that the text of a large image never exists a second time.
 
 use std::fmt;
 
@@ -38,14 +38,14 @@ impl EncodedImage {
     /// The bytes of the file.
     ///
     /// # Errors
-    /// An address in place of a picture, and what is not base64.
+    /// An address in place of an image, and what is not base64.
     pub fn into_bytes(self) -> Result<Bytes, Refusal> {
         self.0
     }
 }
 
 impl<'de> Deserialize<'de> for EncodedImage {
-    /// Any text is taken here: what is wrong with it is told when the picture is opened, as something
+    /// Any text is taken here: what is wrong with it is told when the image is opened, as something
     /// else than a field of the wrong type.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;

@@ -1,4 +1,4 @@
-//! A picture's file whose header has been read: its format is known and its size is within the
+//! An image's file whose header has been read: its format is known and its size is within the
 //! limits, but no pixel has been allocated yet.
 
 use bytes::Bytes;
@@ -20,7 +20,7 @@ impl ImageFile {
     /// Reads the header only.
     ///
     /// # Errors
-    /// When there are too many bytes or pixels, or it is no picture of a known format.
+    /// When there are too many bytes or pixels, or it is no image of a known format.
     pub fn open(bytes: Bytes, limits: &ImageLimits) -> Result<Self, Refusal> {
         if bytes.is_empty() {
             return Err(Refusal::empty());
@@ -56,7 +56,7 @@ impl ImageFile {
         self.bytes.len()
     }
 
-    /// The first picture in it, opaque. Takes up to 12 bytes of memory for each pixel. Where `max_side`
+    /// The first image in it, opaque. Takes up to 12 bytes of memory for each pixel. Where `max_side`
     /// is far smaller it may come scaled down already, though not much below that.
     ///
     /// # Errors

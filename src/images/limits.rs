@@ -7,7 +7,7 @@ pub struct ImageLimits {
     pub max_bytes: usize,
     /// Width times height, as the file's header states them.
     pub max_pixels: u64,
-    /// The longer side of what is passed on; larger pictures are scaled down.
+    /// The longer side of what is passed on; larger images are scaled down.
     pub max_side: u32,
 }
 

@@ -24,7 +24,7 @@ pub use self::{
     refusal::{Refusal, RefusalReason},
 };
 
-/// A picture ready for a backend: upright RGB of 8 bits, without metadata.
+/// An image ready for a backend: upright RGB of 8 bits, without metadata.
 #[derive(Clone)]
 pub struct Image {
     file: Bytes,
@@ -59,7 +59,7 @@ impl Image {
         self.size
     }
 
-    /// SHA-256 of the size and the pixels: the same for one picture in different files, however each
+    /// SHA-256 of the size and the pixels: the same for one image in different files, however each
     /// of them was compressed without loss.
     pub fn pixel_hash(&self) -> &[u8; 32] {
         &self.pixels

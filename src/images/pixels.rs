@@ -22,14 +22,14 @@ impl Pixels {
         self.rgb.dimensions()
     }
 
-    /// Scales down so that the longer side is at most `max_side`, and turns the picture upright: in
+    /// Scales down so that the longer side is at most `max_side`, and turns the image upright: in
     /// this order, because turning costs by the pixel.
     #[must_use]
     pub fn fit(self, max_side: u32) -> Self {
         let Self { rgb, orientation, lossy } = self;
-        let mut picture = DynamicImage::ImageRgb8(scale(rgb, max_side));
-        picture.apply_orientation(orientation);
-        Self { rgb: picture.into_rgb8(), orientation: Orientation::NoTransforms, lossy }
+        let mut image = DynamicImage::ImageRgb8(scale(rgb, max_side));
+        image.apply_orientation(orientation);
+        Self { rgb: image.into_rgb8(), orientation: Orientation::NoTransforms, lossy }
     }
 
     /// As a file for a backend.

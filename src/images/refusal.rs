@@ -1,4 +1,4 @@
-//! Why a picture was not accepted: a reason from a closed set, for metrics, and the error that the
+//! Why an image was not accepted: a reason from a closed set, for metrics, and the error that the
 //! caller gets.
 
 use std::{error::Error as StdError, fmt};
@@ -10,7 +10,7 @@ use super::ImageLimits;
 /// From a closed set, fit for a metric's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RefusalReason {
-    /// An address stands where the picture should be.
+    /// An address stands where the image should be.
     Url,
     /// The text is not base64.
     Base64,
@@ -51,7 +51,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The error for the picture that stands at this JSON pointer in the request.
+    /// The error for the image that stands at this JSON pointer in the request.
     pub fn at(self, pointer: &str) -> Error {
         self.error.at(|_| pointer.to_owned())
     }

@@ -183,7 +183,7 @@ fn cmyk_jpeg() -> Vec<u8> {
 }
 
 #[test]
-fn large_pictures_are_scaled_down_in_proportion() {
+fn large_images_are_scaled_down_in_proportion() {
     for (size, expected) in [
         ((512, 512), (512, 512)),
         ((1000, 1000), (512, 512)),
@@ -215,7 +215,7 @@ fn large_pictures_are_scaled_down_in_proportion() {
 }
 
 #[test]
-fn only_the_first_picture_of_an_animation_is_read() {
+fn only_the_first_image_of_an_animation_is_read() {
     let mut bytes = Vec::new();
     {
         let mut encoder = image::codecs::gif::GifEncoder::new_with_speed(&mut bytes, 30);
@@ -269,7 +269,7 @@ fn what_is_cut_off_is_refused() {
 }
 
 #[test]
-fn what_is_no_picture_is_refused_by_its_reason() {
+fn what_is_no_image_is_refused_by_its_reason() {
     use RefusalReason::{Broken, Bytes, Empty, Format, Pixels};
     let huge = |format| match format {
         ImageFormat::Bmp => bmp_header(60_000, 60_000),
@@ -332,7 +332,7 @@ fn a_jpeg_of_endless_scans_is_refused() {
 
 #[test]
 fn a_bomb_costs_no_more_than_its_pixels() {
-    // A megapixel of one colour in a few kilobytes is a picture like any other.
+    // A megapixel of one colour in a few kilobytes is an image like any other.
     let flat = file(RgbImage::new(1000, 1000), ImageFormat::Png);
     assert!(flat.len() < 50_000);
     open(&flat).expect("a picture");

@@ -37,7 +37,7 @@ fn request() -> Value {
 }
 
 #[tokio::test]
-async fn tesseract_gets_the_picture_and_its_answer_is_kept() {
+async fn tesseract_gets_the_image_and_its_answer_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let reading = format!(
         "echo \"$* $OMP_THREAD_LIMIT\" >> {0}/asked; cat > {0}/picture; printf ' one\\ntwo \\n\\f'",

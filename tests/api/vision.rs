@@ -134,7 +134,7 @@ async fn images_of_chat_and_generate_take_the_same_way() {
 }
 
 #[tokio::test]
-async fn answers_about_pictures_can_be_streamed() {
+async fn answers_about_images_can_be_streamed() {
     let server = start().await;
     let analyze = json!({"image": STANDARD.encode(png()), "prompt": "What is it?", "stream": true});
     for request in
@@ -150,7 +150,7 @@ async fn answers_about_pictures_can_be_streamed() {
 }
 
 #[tokio::test]
-async fn one_picture_is_one_entry_however_it_comes() {
+async fn one_image_is_one_entry_however_it_comes() {
     let server = start().await;
     let picture = picture(40, 40);
     let ask = async |request: RequestBuilder| {
@@ -191,7 +191,7 @@ async fn one_picture_is_one_entry_however_it_comes() {
 }
 
 #[tokio::test]
-async fn a_picture_without_text_reads_as_nothing() {
+async fn an_image_without_text_reads_as_nothing() {
     let server = start_uncached().await;
     let request = json!({"image": STANDARD.encode(png())});
     for (said, text) in [
@@ -260,7 +260,7 @@ async fn prompts_can_be_overridden_in_the_data_folder() {
 }
 
 #[tokio::test]
-async fn large_pictures_are_scaled_for_the_backend_and_counted() {
+async fn large_images_are_scaled_for_the_backend_and_counted() {
     let server = start_with(&[("VISION_MAX_SIDE", "100")]).await;
     let jpeg = file(&picture(800, 400), ImageFormat::Jpeg);
     let bytes = jpeg.len();

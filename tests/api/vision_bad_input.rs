@@ -18,7 +18,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn texts_that_are_no_pictures() {
+async fn texts_that_are_no_images() {
     let server = start().await;
     let png = png();
     let cut = STANDARD.encode(&png[..png.len() / 2]);

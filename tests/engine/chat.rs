@@ -118,7 +118,7 @@ async fn tools_are_called() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_picture_is_seen() {
+async fn an_image_is_seen() {
     let rig = Rig::new(&[]);
     let square = image::RgbImage::from_fn(140, 140, |x, y| {
         let inside = (40..100).contains(&x) && (40..100).contains(&y);

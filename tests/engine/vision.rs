@@ -111,7 +111,7 @@ async fn the_four_endpoints_answer() {
 
 /// llama-server's prompt cache refused a picture that it knew as the first of two.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_picture_is_seen_again_after_it_was_seen_beside_another() {
+async fn an_image_is_seen_again_after_it_was_seen_beside_another() {
     let service = Service::start(&[("ENGINE_PARALLEL", "1")]).await;
     let (a, b) = (uri(&sample("red_circle.png")), uri(&sample("blue_square.png")));
     let turns = [vec![&a, &a], vec![&a], vec![&a, &b], vec![&a], vec![&b, &a, &b], vec![&b]];

@@ -44,7 +44,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "src/http_client",
             "src/app/alerts/mod.rs",
             "src/app/catalog/mod.rs",
-            "src/app/pictures.rs",
+            "src/app/images.rs",
             "src/tesseract.rs",
             "src/backend/ollama.rs",
             "src/telemetry/",

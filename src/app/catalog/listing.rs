@@ -13,15 +13,15 @@ use crate::{
     types::Model,
 };
 
-/// How old the list may be before it is fetched anew behind the scenes.
+/// Age from which the list is fetched again in the background.
 const REFRESH_AFTER: Duration = Duration::from_secs(5);
-/// How old it may be when it decides what the cache takes for the same: after a pause it is waited for,
-/// since a model may have been replaced meanwhile.
+/// Age from which a request waits for a new list, since a model may have been replaced and its digest
+/// is part of the cache key.
 const STALE_AFTER: Duration = Duration::from_secs(30);
 /// How old it may be when a name is not on it: somebody may just have installed the model.
 pub(super) const JUST_FETCHED: Duration = Duration::from_secs(1);
 
-/// Asking for the list must not hold a request up for longer.
+/// Timeout for fetching the list, which may hold a request up.
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Listing {

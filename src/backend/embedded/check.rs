@@ -20,11 +20,11 @@ pub(super) fn chat(request: &ChatRequest, entry: &Entry) -> Result<()> {
     match &request.prompt {
         Prompt::Messages(messages) => {
             for (n, message) in messages.iter().enumerate() {
-                pictures(&format!("/messages/{n}/images"), &message.images, entry)?;
+                check_images(&format!("/messages/{n}/images"), &message.images, entry)?;
             }
         }
         Prompt::Completion(completion) => {
-            pictures("/images", &completion.images, entry)?;
+            check_images("/images", &completion.images, entry)?;
             let as_it_is = completion.raw || completion.context.is_some();
             if as_it_is && !completion.images.is_empty() {
                 return Err(Error::field("/images", "cannot be combined with raw or context"));
@@ -53,7 +53,7 @@ pub(super) fn embed(request: &EmbedRequest) -> Result<()> {
     }
 }
 
-fn pictures(pointer: &str, images: &[Image], entry: &Entry) -> Result<()> {
+fn check_images(pointer: &str, images: &[Image], entry: &Entry) -> Result<()> {
     if images.is_empty() || entry.projector.is_some() {
         return Ok(());
     }

@@ -53,7 +53,7 @@ impl BodyMemory {
 }
 
 impl Room {
-    /// Gives back what is more than so many bytes: pictures take less than they did as base64.
+    /// Gives back what is more than so many bytes: images take less than they did as base64.
     pub(in crate::http) fn keep(mut self, bytes: usize) -> Self {
         if let Some(Permits { of_all, of_key }) = &mut self.0 {
             for permit in [of_all, of_key] {

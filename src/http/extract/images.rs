@@ -2,7 +2,7 @@
 
 use super::fields::Fields;
 use crate::{
-    app::pictures::Pictures,
+    app::images::ImageDecoder,
     error,
     images::{EncodedImage, Image},
 };
@@ -28,11 +28,11 @@ pub(in crate::http) fn numbered(
 /// One after the other, so that one request takes no more than its share of the decoders.
 pub(in crate::http) async fn open(
     images: Vec<(String, EncodedImage)>,
-    pictures: &Pictures,
+    decoder: &ImageDecoder,
 ) -> error::Result<Vec<Image>> {
     let mut opened = Vec::with_capacity(images.len());
     for (pointer, image) in images {
-        opened.push(pictures.open(image, &pointer).await?);
+        opened.push(decoder.open(image, &pointer).await?);
     }
     Ok(opened)
 }

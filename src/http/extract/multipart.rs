@@ -95,7 +95,7 @@ async fn read(
         }
         if name == "file" {
             let is_named = field.file_name() != Some("");
-            let limits = state.app.pictures.limits();
+            let limits = state.app.images.limits();
             let read = bytes(field, announced, limits.max_bytes, || {
                 let refusal = Refusal::bytes(limits);
                 state.app.monitoring.metrics.vision.refused(refusal.reason);

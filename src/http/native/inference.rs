@@ -15,7 +15,7 @@ use super::{
     schemas,
 };
 use crate::{
-    app::{ChatReply, pictures::Pictures},
+    app::{ChatReply, images::ImageDecoder},
     error,
     http::{
         HttpState,
@@ -145,7 +145,7 @@ pub(in crate::http) async fn generate(
 ) -> Result<Response> {
     let stream = body.stream.unwrap_or(false);
     let model = resolve(&state, body.model.as_deref(), body.images(), 0).await?;
-    let request = body.into_request(model, &state.app.pictures).await?;
+    let request = body.into_request(model, &state.app.images).await?;
     let reply = ask(&state, &caller, request, room);
     respond(&state, &caller, reply, GenerateEncoder::default(), stream).await
 }
@@ -161,7 +161,7 @@ pub(in crate::http) async fn chat(
 ) -> Result<Response> {
     let stream = body.stream.unwrap_or(false);
     let model = resolve(&state, body.model.as_deref(), body.images(), body.tools()).await?;
-    let request = body.into_request(model, &state.app.pictures).await?;
+    let request = body.into_request(model, &state.app.images).await?;
     let reply = ask(&state, &caller, request, room);
     respond(&state, &caller, reply, ChatEncoder::default(), stream).await
 }
@@ -191,7 +191,7 @@ impl GenerateBody {
         self.images.as_ref().map_or(0, Vec::len)
     }
 
-    async fn into_request(mut self, model: String, pictures: &Pictures) -> error::Result<ChatRequest> {
+    async fn into_request(mut self, model: String, decoder: &ImageDecoder) -> error::Result<ChatRequest> {
         let mut fields = Fields::default();
         let sampling = self.sampling(&mut fields);
         let format = format(self.format.take(), &mut fields);
@@ -208,7 +208,7 @@ impl GenerateBody {
             prompt: Prompt::Completion(Completion {
                 text: self.prompt,
                 system: self.system,
-                images: open(numbered("/images", self.images), pictures).await?,
+                images: open(numbered("/images", self.images), decoder).await?,
                 context: self.context,
                 raw: self.raw.unwrap_or(false),
             }),
@@ -230,7 +230,7 @@ impl ChatBody {
         self.tools.as_ref().map_or(0, Vec::len)
     }
 
-    async fn into_request(mut self, model: String, pictures: &Pictures) -> error::Result<ChatRequest> {
+    async fn into_request(mut self, model: String, decoder: &ImageDecoder) -> error::Result<ChatRequest> {
         let mut fields = Fields::default();
         let sampling = self.sampling(&mut fields);
         let format = format(self.format.take(), &mut fields);
@@ -238,7 +238,7 @@ impl ChatBody {
         fields.finish()?;
         let mut messages = Vec::with_capacity(self.messages.len());
         for (index, Object(message)) in self.messages.into_iter().enumerate() {
-            messages.push(message.into_message(index, pictures).await?);
+            messages.push(message.into_message(index, decoder).await?);
         }
         Ok(ChatRequest {
             model,

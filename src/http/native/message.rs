@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::{content::Content, schemas};
 use crate::{
-    app::pictures::Pictures,
+    app::images::ImageDecoder,
     error,
     http::extract::{
         fields::Fields,
@@ -139,7 +139,7 @@ impl MessageBody {
     pub(in crate::http) async fn into_message(
         self,
         index: usize,
-        pictures: &Pictures,
+        decoder: &ImageDecoder,
     ) -> error::Result<Message> {
         let content = self.content.map(|content| content.into_parts(&format!("/messages/{index}/content")));
         let (content, mut images) = content.unwrap_or_default();
@@ -152,7 +152,7 @@ impl MessageBody {
                 RoleBody::Tool => Role::Tool,
             },
             content,
-            images: open(images, pictures).await?,
+            images: open(images, decoder).await?,
             tool_calls: self.tool_calls.into_iter().flatten().map(|Object(call)| call.into()).collect(),
             tool_call_id: self.tool_call_id,
             tool_name: self.tool_name,

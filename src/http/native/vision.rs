@@ -200,7 +200,7 @@ pub(in crate::http) async fn ocr(
     Ok(response)
 }
 
-/// A picture as it came, with the room in memory that it takes until it is decoded.
+/// An image as it came, with the room in memory that it takes until it is decoded.
 struct ImageInput {
     image: EncodedImage,
     /// Where it stands in the request.
@@ -211,7 +211,7 @@ struct ImageInput {
 impl ImageInput {
     async fn open(self, state: &HttpState) -> error::Result<crate::images::Image> {
         let Self { image, pointer, room: _room } = self;
-        state.app.pictures.open(image, pointer).await
+        state.app.images.open(image, pointer).await
     }
 }
 

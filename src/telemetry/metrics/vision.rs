@@ -8,7 +8,7 @@ use std::{
 use super::histogram::Histogram;
 use crate::{images::RefusalReason, telemetry::text::Exposition};
 
-/// Upper bounds in seconds: from an icon to the largest picture on a slow machine.
+/// Upper bounds in seconds: from an icon to the largest image on a slow machine.
 const DECODE_SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 pub struct VisionMetrics {
@@ -31,7 +31,7 @@ impl Default for VisionMetrics {
 }
 
 impl VisionMetrics {
-    /// A picture that was decoded, scaled and encoded anew, with the size of the file that came.
+    /// An image that was decoded, scaled and encoded anew, with the size of the file that came.
     pub fn decoded(&self, took: Duration, bytes: usize, pixels: u64) {
         self.decoded.record(took);
         self.bytes.fetch_add(bytes as u64, Relaxed);

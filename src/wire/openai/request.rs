@@ -194,9 +194,9 @@ impl<'a> Content<'a> {
         if message.images.is_empty() {
             return Self::Text(&message.content);
         }
-        // Pictures first: LLaVA and its kin were trained on the question after the picture. A line's end
+        // Images first: LLaVA and its kin were trained on the question after the image. A line's end
         // comes between two of them, because llama-server's prompt cache cannot be cut there: a later
-        // prompt with the first picture alone would be refused ("Chunk not found").
+        // prompt with the first image alone would be refused ("Chunk not found").
         let mut parts = Vec::with_capacity(2 * message.images.len());
         for image in &message.images {
             if !parts.is_empty() {

@@ -1,4 +1,4 @@
-//! From whatever bytes callers send to pictures that a backend may see: on threads where blocking is
+//! From whatever bytes callers send to images that a backend may see: on threads where blocking is
 //! allowed, and only so many pixels at a time.
 
 use std::{
@@ -41,12 +41,12 @@ impl From<&Settings> for ImageLimits {
     }
 }
 
-pub struct Pictures {
+pub struct ImageDecoder {
     limits: ImageLimits,
     /// A permit for each thousand pixels that may be decoded at once: what bounds the memory.
     room: Arc<Semaphore>,
     permits: u32,
-    /// The least that a picture takes, so that no more are decoded at once than there are processors:
+    /// The least that an image takes, so that no more are decoded at once than there are processors:
     /// more would only take the time of other requests.
     least: u32,
     metrics: Arc<Metrics>,
@@ -55,7 +55,7 @@ pub struct Pictures {
 /// Timeout for waiting until others are decoded; then the caller gets a 429.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(60);
 
-impl Pictures {
+impl ImageDecoder {
     pub fn new(settings: &Settings, metrics: Arc<Metrics>) -> Self {
         let limits = ImageLimits::from(settings);
         let permits = thousands(limits.max_pixels);
@@ -69,7 +69,7 @@ impl Pictures {
         &self.limits
     }
 
-    /// The picture, decoded, scaled and encoded anew. `pointer` is where it stands in the request.
+    /// The image, decoded, scaled and encoded anew. `pointer` is where it stands in the request.
     ///
     /// # Errors
     /// `Malformed`, `TooLarge` or `Invalid` when it is not accepted; `Busy` when too many others are
@@ -96,7 +96,7 @@ impl Pictures {
         self.outcome(image.await, pointer)
     }
 
-    /// A decoder that gives up in panic has been given something that is no picture.
+    /// A decoder that gives up in panic has been given something that is no image.
     fn outcome<T>(
         &self,
         ended: std::result::Result<std::result::Result<T, Refusal>, tokio::task::JoinError>,
