@@ -18,6 +18,13 @@ async fn alerts(server: &TestServer) -> Value {
     body(server.get("/analytics/alerts").send().await.unwrap()).await
 }
 
+/// Waits until the server has looked so many times more, from beginning to end: each look asks the backend.
+async fn looks(server: &TestServer, more: usize) {
+    let asked = || server.ollama.requests("/api/version").len();
+    let before = asked();
+    eventually("it looks", async || asked() > before + more).await;
+}
+
 async fn types(server: &TestServer) -> Vec<String> {
     let alerts = alerts(server).await;
     assert_eq!(alerts["alert_count"], alerts["alerts"].as_array().unwrap().len());
@@ -74,7 +81,7 @@ async fn failing_requests_raise_an_alert_that_nobody_has_to_ask_for() {
     assert!(alert["message"].as_str().unwrap().contains("(threshold 10.0 %)"), "{alert}");
     assert_eq!(server.metric("simpleton_alert_firing{alert=\"high_error_rate\"}").await, 1.0);
     // Looks go on; the change is told once.
-    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    looks(&server, 2).await;
     assert_eq!(told(&webhook), ["high_error_rate firing"]);
     assert_eq!(server.metric("simpleton_alert_notices_total{outcome=\"delivered\"}").await, 1.0);
 }
@@ -103,7 +110,7 @@ async fn a_clients_mistakes_raise_no_alert_and_streams_that_break_do() {
         // Nor does what is asked of the service about itself.
         server.get("/analytics/errors?limit=x").header("x-api-key", KEY).send().await.unwrap();
     }
-    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    looks(&server, 2).await;
     assert_eq!(types(&server).await, [""; 0]);
     broken_streams(&server, 9).await;
     eventually("it fires", async || types(&server).await == ["high_error_rate"]).await;
@@ -147,7 +154,7 @@ async fn a_restart_forgets_no_failure_of_the_last_minutes() {
 
     let server = start_with(&settings).await;
     // Long enough for it to be over, had the failures been forgotten.
-    tokio::time::sleep(std::time::Duration::from_millis(4500)).await;
+    looks(&server, 4).await;
     let alert = alerts(&server).await["alerts"][0].clone();
     assert_eq!((&alert["type"], &alert["since"]), (&json!("high_error_rate"), &since));
     assert_eq!(alert["value"], 8.0 / 12.0, "{alert}");
@@ -165,7 +172,7 @@ async fn unauthenticated_callers_raise_no_alert() {
         server.get(&format!("/nowhere/{n}")).send().await.unwrap();
         server.client.post(server.url("/inference/chat")).body("{}").send().await.unwrap();
     }
-    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    looks(&server, 2).await;
     assert_eq!(types(&server).await, [""; 0]);
 }
 
@@ -185,7 +192,7 @@ async fn a_backend_that_goes_and_comes_back_is_told_twice_and_not_again_after_a_
     let server = start_with(&settings).await;
     server.ollama.on("/api/version", Script::error(500, "no"));
     assert_eq!(alerts(&server).await["alerts"][0]["since"], since);
-    tokio::time::sleep(std::time::Duration::from_millis(3500)).await;
+    looks(&server, 3).await;
     assert_eq!(told(&webhook), ["backend_down firing"], "nothing is told anew");
     server.ollama.on("/api/version", Script::ok(vec![Step::Send(json!({"version": "1"}).to_string())]));
     eventually("it is over", async || types(&server).await.is_empty()).await;
