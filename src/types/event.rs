@@ -27,6 +27,13 @@ impl Event {
         }
     }
 
+    /// Kind of its source, as in "the alert webhook".
+    pub fn source(&self) -> &'static str {
+        match self {
+            Self::Alert(_) => "alert",
+        }
+    }
+
     pub fn at(&self) -> Timestamp {
         let Self::Alert(Notification { at, .. }) = self;
         *at

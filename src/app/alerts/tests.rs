@@ -295,6 +295,18 @@ async fn a_restart_fires_nothing_anew_and_delivers_what_was_waiting() {
     assert_eq!(receiver.told(), ["high_error_rate firing", "high_error_rate resolved"]);
 }
 
+/// As tests/fixtures/ tells of it.
+#[tokio::test]
+async fn an_upgrade_goes_on_with_the_alerts_of_an_older_program() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let old = "tests/fixtures/data-folder-0.1.0/alerts.json";
+    std::fs::copy(old, folder.path().join("alerts.json")).expect("a copy");
+    let alerts = open(&folder, Secret::new("http://127.0.0.1:1/hook"), Settings::default()).alerts.clone();
+    let firing = alerts.firing();
+    assert_eq!(firing.iter().map(|alert| alert.kind).collect::<Vec<_>>(), [AlertKind::BackendDown]);
+    assert_eq!(firing[0].since.as_second(), 1_795_940_612);
+}
+
 #[tokio::test]
 async fn what_is_sent_is_signed_and_can_be_verified() {
     let (folder, receiver) = (tempfile::tempdir().expect("a folder"), Receiver::start(&[]).await);

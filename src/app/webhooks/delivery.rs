@@ -160,7 +160,7 @@ impl<S: Serialize + DeserializeOwned + Default> Delivery<S> {
         let (began, mut attempts) = (Instant::now(), 0);
         loop {
             attempts += 1;
-            let (name, id) = (event.name(), event.id());
+            let (source, name, id) = (event.source(), event.name(), event.id());
             // An attempt that was cut short would have to be made again, and be one too many.
             let farewell = async {
                 stop.cancelled().await;
@@ -177,12 +177,17 @@ impl<S: Serialize + DeserializeOwned + Default> Delivery<S> {
                 }
                 Outcome::Refused(status) => {
                     self.metrics.failed.fetch_add(1, Relaxed);
-                    tracing::warn!(event = name, id, status, "the webhook refused a message");
+                    tracing::warn!(event = name, id, status, "the {source} webhook refused a message");
                     break;
                 }
                 Outcome::Failed(cause) if began.elapsed() >= self.pace.give_up => {
                     self.metrics.failed.fetch_add(1, Relaxed);
-                    tracing::warn!(event = name, id, attempts, "a message could not be delivered: {cause}");
+                    tracing::warn!(
+                        event = name,
+                        id,
+                        attempts,
+                        "an {source} message could not be delivered: {cause}"
+                    );
                     break;
                 }
                 Outcome::Failed(cause) => {
@@ -191,7 +196,7 @@ impl<S: Serialize + DeserializeOwned + Default> Delivery<S> {
                         tracing::warn!(
                             event = name,
                             id,
-                            "a message is not delivered yet and will be sent again: {cause}"
+                            "an {source} message is not delivered yet and will be sent again: {cause}"
                         );
                     }
                     let pause = sleep(self.pace.pause(attempts, chance()));
