@@ -87,7 +87,7 @@ async fn replies_and_requests_fit_the_document() {
     assert_fits(&document, schema, &refusal, "a refusal");
 }
 
-/// What "Try it out" in `/docs` sends as it stands.
+/// Requests that "Try it out" in `/docs` sends unchanged.
 #[tokio::test]
 async fn the_examples_of_the_document_are_answered() {
     let server = start().await;

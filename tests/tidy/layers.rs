@@ -34,7 +34,7 @@ const LAYERS: &[Layer] = &[
             ),
             module(
                 "request_context",
-                "the request that a task works for, and its place in a trace: named by log lines and calls of a backend",
+                "the request that a task works for, and its trace, for log lines and backend calls",
                 &[],
             ),
             module(
@@ -42,7 +42,7 @@ const LAYERS: &[Layer] = &[
                 "SQLite files: disposable ones, and databases with migrations that must not be lost",
                 &["files"],
             ),
-            module("value_parser", "how settings are read", &[]),
+            module("value_parser", "parsers for the values of settings", &[]),
         ],
     },
     Layer {
@@ -52,7 +52,7 @@ const LAYERS: &[Layer] = &[
             module("images", "the only decoder and encoder of images, and their limits", &[]),
             module(
                 "json_schema",
-                "callers' schemas: what is refused, what a backend is given of them, and whether an answer fits",
+                "callers' schemas: checks, reduction to what a backend can enforce, validation of answers",
                 &["types"],
             ),
             module(
@@ -60,7 +60,7 @@ const LAYERS: &[Layer] = &[
                 "our vocabulary, free of vendors: chat, embed, model, usage, secret, alert, event",
                 &["images"],
             ),
-            module("wire", "vendors' JSON and the framing it travels in", &["types"]),
+            module("wire", "vendors' JSON and its framing", &["types"]),
         ],
     },
     Layer {
@@ -69,35 +69,35 @@ const LAYERS: &[Layer] = &[
         modules: &[
             module(
                 "backend",
-                "trait `Backend`; `embedded`, `ollama`; `openai` is the protocol that `embedded` speaks to its children; knows no HTTP as we serve it",
+                "trait `Backend`; `embedded`, `ollama`; `openai` is the protocol between `embedded` and its child processes; independent of our own HTTP API",
                 &["cache", "engine", "model_store"],
             ),
             module(
                 "cache",
-                "`mod.rs` is the whole policy; keys, replies in flight, entries; the stores: `sqlite` (memory over SQLite), `redis`; knows no HTTP requests",
+                "`mod.rs` has the policy; keys, replies in flight, entries; stores: `sqlite` (memory over SQLite), `redis`; independent of HTTP",
                 &["telemetry"],
             ),
             module(
                 "engine",
-                "one `llama-server` child for each loaded model: start, health, slots, queue, idle unload, memory budget, crash and backoff; does not know what is said to the child",
+                "one `llama-server` process per loaded model: start, health, slots, queue, unloading when idle, memory budget, crashes and backoff; independent of the requests it serves",
                 &["model_store"],
             ),
             module(
                 "model_store",
-                "models on disk in Ollama's own layout; reads GGUF headers without trusting them",
+                "models on disk in Ollama's layout; a reader for untrusted GGUF headers",
                 &[],
             ),
             module(
                 "store",
-                "what has been observed, in SQLite: minutes for a day, hours for the retention, failed requests",
+                "statistics in SQLite: minutes for a day, hours for the retention period, failed requests",
                 &["telemetry"],
             ),
             module(
                 "telemetry",
-                "one recorder for each request and each call of a model, and where it goes: every metric in one struct, figures over time, log lines, traces; knows neither HTTP nor databases",
+                "one recorder per request and per model call, and its sinks: metrics, aggregates, log lines, traces; independent of HTTP and databases",
                 &[],
             ),
-            module("tesseract", "Tesseract as a child for each image", &[]),
+            module("tesseract", "one Tesseract process per image", &[]),
         ],
     },
     Layer {
@@ -109,7 +109,7 @@ const LAYERS: &[Layer] = &[
                 "`App`: the pipeline, models by name, images (how many are decoded at once), vision (what is asked about them), prompts, keys, health, alerts, webhooks",
                 &[],
             ),
-            module("config", "puts every module's `Settings` together", &["app"]),
+            module("config", "combines the `Settings` of all modules", &["app"]),
         ],
     },
     Layer {
@@ -117,9 +117,9 @@ const LAYERS: &[Layer] = &[
         rule: "HTTP and the command line",
         modules: &[
             // `simpleton config --openapi`
-            module("cli", "commands of the program", &["http", "server"]),
+            module("cli", "commands of the command line", &["http", "server"]),
             module("http", "routes, handlers and the connections of clients", &[]),
-            module("server", "puts the parts together", &["http"]),
+            module("server", "starts and connects all parts", &["http"]),
         ],
     },
 ];
