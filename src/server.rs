@@ -118,7 +118,7 @@ impl Server {
     /// # Errors
     /// `Kind::Setup` when the system does not give the threads that serve.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<()> {
-        let stopping = self.app.stopping.clone();
+        let stopping = self.app.stopping().clone();
         let stop = async move {
             stop.await;
             stopping.cancel();

@@ -1,11 +1,21 @@
 //! Reports about the service, assembled for the edge.
 
-use super::App;
+use std::{sync::Arc, time::SystemTime};
+
+use super::{App, alerts};
 use crate::{
     cache::CacheStats,
     engine::{Loaded, Snapshot},
-    telemetry::metrics::{Gauges, ModelGauge},
-    types::PerType,
+    error::Result,
+    store::{Covered, Standing},
+    telemetry::{
+        Monitoring,
+        aggregates::{Aggregates, FailureRecord, Minute, Recent},
+        labels::RouteLabel,
+        metrics::{Gauges, ModelGauge, TextFormat},
+        recorder::{RequestRecorder, RequestStart},
+    },
+    types::{Alert, EntryType, PerType},
 };
 
 pub struct CacheReport {
@@ -16,6 +26,22 @@ pub struct CacheReport {
     /// Since the start.
     pub hits: PerType<u64>,
     pub misses: PerType<u64>,
+}
+
+pub struct MonitoringReport {
+    pub enabled: bool,
+    pub requests_in_progress: u64,
+    /// File of statistics over time.
+    pub storage: Standing,
+}
+
+pub struct LiveReport {
+    pub at: SystemTime,
+    pub recent: Recent,
+    pub requests_in_progress: u64,
+    /// Requests waiting for a slot of the embedded engine.
+    pub requests_waiting: usize,
+    pub alerts: Vec<Alert>,
 }
 
 impl App {
@@ -30,9 +56,85 @@ impl App {
         }
     }
 
-    /// Requests waiting for a slot of the embedded engine.
-    pub fn waiting(&self) -> usize {
-        self.engine().map_or(0, |engine| engine.waiting)
+    /// Name of the cache's store.
+    pub fn cache_store(&self) -> &'static str {
+        self.cache.store_name()
+    }
+
+    /// Removes the entries of one type, or all of them, and returns their number.
+    ///
+    /// # Errors
+    /// Those of `Cache::clear`.
+    pub async fn clear_cache(&self, entry_type: Option<EntryType>) -> Result<u64> {
+        self.cache.clear(entry_type).await
+    }
+
+    /// Totals of the last minutes.
+    pub async fn aggregates(&self, minutes: u64) -> Covered<Aggregates> {
+        self.history.aggregates(minutes).await
+    }
+
+    /// Totals of the last minutes, for each step of minutes.
+    pub async fn series(&self, minutes: u64, step: u64) -> Covered<Vec<(Minute, Aggregates)>> {
+        self.history.series(minutes, step).await
+    }
+
+    /// Latest failed requests, the newest first.
+    pub async fn failures(&self, limit: usize, unauthenticated: bool) -> Vec<FailureRecord> {
+        self.history.failures(limit, unauthenticated).await
+    }
+
+    pub fn retention_hours(&self) -> u64 {
+        self.history.retention_hours()
+    }
+
+    /// Alerts that are active now.
+    pub fn firing_alerts(&self) -> Vec<Alert> {
+        self.alerts.firing()
+    }
+
+    pub fn alert_settings(&self) -> &alerts::Settings {
+        &self.alerts.settings
+    }
+
+    pub fn monitoring_report(&self) -> MonitoringReport {
+        MonitoringReport {
+            enabled: self.monitoring.enabled,
+            requests_in_progress: self.monitoring.metrics.in_progress(),
+            storage: self.history.standing(),
+        }
+    }
+
+    /// State of the service now, with totals of the last seconds.
+    pub fn live_report(&self, seconds: u64) -> LiveReport {
+        let Monitoring { aggregator, metrics, .. } = &self.monitoring;
+        LiveReport {
+            at: aggregator.now(),
+            recent: aggregator.last_seconds(seconds),
+            requests_in_progress: metrics.in_progress(),
+            requests_waiting: self.engine().map_or(0, |engine| engine.waiting),
+            alerts: self.alerts.firing(),
+        }
+    }
+
+    /// Renders all metrics.
+    pub async fn render_metrics(&self, format: TextFormat) -> String {
+        self.monitoring.metrics.render(format, &self.gauges().await)
+    }
+
+    /// Sampling rate (0 to 1) for requests without a `traceparent`; none when nothing is traced.
+    pub fn traced(&self) -> Option<f64> {
+        self.monitoring.traced
+    }
+
+    /// Label of a route by its template; one that is no route has a label of its own.
+    pub fn route_label(&self, template: Option<&str>) -> RouteLabel {
+        self.monitoring.metrics.route(template)
+    }
+
+    /// Begins the record of a request.
+    pub fn record(&self, start: RequestStart) -> Arc<RequestRecorder> {
+        RequestRecorder::begin(self.monitoring.sinks.clone(), start)
     }
 
     /// State of the embedded engine, if a backend has one.
@@ -41,7 +143,7 @@ impl App {
     }
 
     /// Measures the gauges for one scrape.
-    pub async fn gauges(&self) -> Gauges {
+    async fn gauges(&self) -> Gauges {
         let stats = self.cache.stats().await;
         let cache_available = stats.status == "available";
         let mut breakers = vec![("cache", self.cache.is_enabled() && !cache_available)];

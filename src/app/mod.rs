@@ -27,28 +27,30 @@ use tokio_util::{
 
 use self::{alerts::Alerts, catalog::Catalog};
 pub use self::{
-    analytics::CacheReport,
+    analytics::{CacheReport, LiveReport, MonitoringReport},
     chat::{ChatReply, Collected, incomplete},
 };
 use self::{images::ImageDecoder, prompts::Prompts};
 use crate::{
     backend::Backend,
     cache::{Cache, CacheControl},
+    error::Result,
+    images::{EncodedImage, Image, ImageLimits, RefusalReason},
     store::History,
     telemetry::{Monitoring, recorder::RequestRecorder, traces::Exporter},
     tesseract::{self, OcrEngine, Tesseract},
-    types::Principal,
+    types::{Capability, Model, Principal},
 };
 
 pub struct App {
-    pub catalog: Catalog,
-    pub images: ImageDecoder,
-    pub cache: Cache,
-    pub monitoring: Monitoring,
-    pub history: History,
-    pub alerts: Alerts,
+    catalog: Catalog,
+    images: ImageDecoder,
+    cache: Cache,
+    monitoring: Monitoring,
+    history: History,
+    alerts: Alerts,
     /// Cancelled when the server is told to stop: replies without an end then end.
-    pub stopping: CancellationToken,
+    stopping: CancellationToken,
     /// Background tasks, which run to the end of the last reply.
     background: TaskTracker,
     ended: CancellationToken,
@@ -118,6 +120,50 @@ impl App {
             self.background.spawn(exporter.run(self.ended.clone()));
         }
         self.ended.clone().drop_guard()
+    }
+
+    /// Cancelled when the server is told to stop: replies without an end then end.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stopping
+    }
+
+    /// Lists the models that can be used now.
+    ///
+    /// # Errors
+    /// That of the backend.
+    pub async fn models(&self) -> Result<Arc<[Model]>> {
+        self.catalog.list().await
+    }
+
+    /// Names of the models at the last listing, separated by commas.
+    pub fn model_names(&self) -> String {
+        self.catalog.names()
+    }
+
+    /// Name of the model to ask; see `Catalog::resolve`.
+    ///
+    /// # Errors
+    /// Those of `Catalog::resolve`.
+    pub async fn resolve(&self, named: Option<&str>, needed: Capability) -> Result<String> {
+        self.catalog.resolve(named, needed).await
+    }
+
+    /// Decodes an image of a request; `pointer` is its place there.
+    ///
+    /// # Errors
+    /// Those of `ImageDecoder::open`.
+    pub async fn open_image(&self, image: EncodedImage, pointer: &str) -> Result<Image> {
+        self.images.open(image, pointer).await
+    }
+
+    /// Limits of images, for a body that is read as it comes.
+    pub fn image_limits(&self) -> &ImageLimits {
+        self.images.limits()
+    }
+
+    /// Counts an image that was refused before it was decoded.
+    pub fn count_refused_image(&self, reason: RefusalReason) {
+        self.monitoring.metrics.vision.refused(reason);
     }
 
     /// Ends everything that runs behind the scenes.

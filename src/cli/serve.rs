@@ -149,9 +149,9 @@ fn record_start(server: &Server, config: &Config, health: &Health) -> Result<()>
         address = %server.address()?,
         backend = health.backend,
         backend_version = health.version.as_deref(),
-        models = app.catalog.names(),
-        cache = app.cache.store_name(),
-        history = if app.monitoring.enabled { history.display().to_string() } else { "off".to_owned() },
+        models = app.model_names(),
+        cache = app.cache_store(),
+        history = if app.monitoring_report().enabled { history.display().to_string() } else { "off".to_owned() },
         data_dir = %config.server.data_dir.display(),
         "started"
     );

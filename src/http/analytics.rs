@@ -20,8 +20,9 @@ use utoipa::{
 };
 
 use crate::{
+    app::App,
     error::{Error, Result},
-    store::{Covered, History},
+    store::Covered,
 };
 
 /// Period that all figures in the response cover.
@@ -43,8 +44,8 @@ impl PeriodBody {
 }
 
 /// `since_minutes`, within what is kept.
-fn since_minutes(history: &History, given: Option<&str>, default: u64) -> Result<u64> {
-    let longest = history.retention_hours() * 60;
+fn since_minutes(app: &App, given: Option<&str>, default: u64) -> Result<u64> {
+    let longest = app.retention_hours() * 60;
     within("since_minutes", given, 1..=longest, default.min(longest))
 }
 

@@ -89,7 +89,7 @@ struct DetailsReply {
 #[utoipa::path(get, path = "/models", tag = "Service",
     responses((status = 200, body = ModelsReply)))]
 pub(super) async fn models(State(state): State<Arc<HttpState>>) -> Result<Json<ModelsReply>> {
-    let models = state.app.catalog.list().await?;
+    let models = state.app.models().await?;
     Ok(Json(ModelsReply { models: models.iter().map(ModelReply::from).collect() }))
 }
 
@@ -120,11 +120,7 @@ impl From<&Model> for ModelReply {
 pub(super) async fn metrics(State(state): State<Arc<HttpState>>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let format = text_format(accept);
-    (
-        [(header::CONTENT_TYPE, format.content_type())],
-        state.app.monitoring.metrics.render(format, &state.app.gauges().await),
-    )
-        .into_response()
+    ([(header::CONTENT_TYPE, format.content_type())], state.app.render_metrics(format).await).into_response()
 }
 
 /// OpenMetrics when the client names it and likes nothing of ours better (RFC 9110, 12.5.1).

@@ -2,4 +2,4 @@
 
 pub mod history;
 
-pub use self::history::{Covered, History, Settings};
+pub use self::history::{Covered, History, Settings, Standing};

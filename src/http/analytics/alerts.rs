@@ -47,7 +47,7 @@ struct Thresholds {
 /// List active alerts
 #[utoipa::path(get, path = "/analytics/alerts", tag = "Analytics", responses((status = 200, body = AlertsReply)))]
 pub(in crate::http) async fn alerts(State(state): State<Arc<HttpState>>) -> Json<AlertsReply> {
-    let (firing, settings) = (state.app.alerts.firing(), &state.app.alerts.settings);
+    let (firing, settings) = (state.app.firing_alerts(), state.app.alert_settings());
     Json(AlertsReply::new(firing, settings))
 }
 

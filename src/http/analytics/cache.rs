@@ -85,7 +85,7 @@ pub(in crate::http) async fn clear_cache(
     Query(query): Query<ClearQuery>,
 ) -> Result<Json<ClearReply>> {
     let entry_type = query.prefix.as_deref().map(entry_type).transpose()?.flatten();
-    let deleted = state.app.cache.clear(entry_type).await?;
+    let deleted = state.app.clear_cache(entry_type).await?;
     let what = entry_type.map_or("all", EntryType::as_str);
     Ok(Json(ClearReply { status: "success", message: format!("Cleared {what} entries."), deleted }))
 }

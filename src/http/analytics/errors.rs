@@ -65,7 +65,7 @@ pub(in crate::http) async fn errors(
     let mut fields = Fields::default();
     let unauthenticated = fields.truth("/unauthenticated", query.unauthenticated.as_deref()).unwrap_or(true);
     fields.finish()?;
-    let failures = state.app.history.failures(limit, unauthenticated).await;
+    let failures = state.app.failures(limit, unauthenticated).await;
     let errors: Vec<ErrorBody> = failures.into_iter().map(ErrorBody::from).collect();
     Ok(Json(ErrorsReply { status: "success", count: errors.len(), errors }))
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::rfc3339;
-use crate::http::HttpState;
+use crate::{app::MonitoringReport, http::HttpState};
 
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct AnalyticsHealthReply {
@@ -59,25 +59,24 @@ struct StorageBody {
 #[utoipa::path(get, path = "/analytics/health", tag = "Analytics",
     responses((status = 200, body = AnalyticsHealthReply)))]
 pub(in crate::http) async fn health(State(state): State<Arc<HttpState>>) -> Json<AnalyticsHealthReply> {
-    let (monitoring, history) = (&state.app.monitoring, &state.app.history);
-    let standing = history.standing();
-    let cache = state.app.cache.stats().await.status;
-    let whole = standing.trouble.is_none() && (cache == "available" || !state.app.cache.is_enabled());
+    let MonitoringReport { enabled, requests_in_progress, storage } = state.app.monitoring_report();
+    let cache = state.app.cache_report().await;
+    let whole = storage.trouble.is_none() && (cache.stats.status == "available" || !cache.enabled);
     Json(AnalyticsHealthReply {
         status: if whole { "healthy" } else { "degraded" },
         components: AnalyticsComponents {
             monitoring: MonitoringBody {
-                status: if monitoring.enabled { "enabled" } else { "disabled" },
-                requests_in_progress: monitoring.metrics.in_progress(),
+                status: if enabled { "enabled" } else { "disabled" },
+                requests_in_progress,
             },
-            cache: CacheComponent { status: cache, backend: state.app.cache.store_name() },
+            cache: CacheComponent { status: cache.stats.status, backend: cache.backend },
             storage: StorageBody {
-                status: if standing.trouble.is_none() { "available" } else { "degraded" },
-                detail: standing.trouble,
-                errors: standing.errors,
-                bytes: standing.bytes,
-                written_at: standing.written_at.map(rfc3339),
-                retention_hours: history.retention_hours(),
+                status: if storage.trouble.is_none() { "available" } else { "degraded" },
+                detail: storage.trouble,
+                errors: storage.errors,
+                bytes: storage.bytes,
+                written_at: storage.written_at.map(rfc3339),
+                retention_hours: state.app.retention_hours(),
             },
         },
     })

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::{alerts::AlertReply, rfc3339};
 use crate::{
+    app::LiveReport,
     http::{HttpState, middleware::auth::Caller},
     wire::sse,
 };
@@ -54,7 +55,7 @@ pub(in crate::http) async fn live(State(state): State<Arc<HttpState>>, caller: C
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
-                () = state.app.stopping.cancelled() => return,
+                () = state.app.stopping().cancelled() => return,
                 _ = ticks.tick() => {}
             }
             let mut event = Vec::with_capacity(512);
@@ -75,21 +76,21 @@ pub(in crate::http) async fn live(State(state): State<Arc<HttpState>>, caller: C
 
 impl LiveEvent {
     fn now(state: &HttpState) -> Self {
-        let monitoring = &state.app.monitoring;
-        let recent = monitoring.aggregator.last_seconds(SECONDS);
+        let LiveReport { at, recent, requests_in_progress, requests_waiting, alerts } =
+            state.app.live_report(SECONDS);
         let each_second = |count: u64| count as f64 / SECONDS as f64;
         let lookups = recent.cache_hits + recent.cache_misses;
         Self {
-            timestamp: rfc3339(monitoring.aggregator.now()),
-            requests_in_progress: monitoring.metrics.in_progress(),
-            requests_waiting: state.app.waiting(),
+            timestamp: rfc3339(at),
+            requests_in_progress,
+            requests_waiting,
             requests_per_second: each_second(recent.requests),
             error_rate: recent.error_rate(),
             avg_response_time: recent.mean().as_secs_f64(),
             prompt_tokens_per_second: each_second(recent.tokens.prompt_tokens),
             completion_tokens_per_second: each_second(recent.tokens.completion_tokens),
             cache_hit_rate: (lookups > 0).then(|| recent.cache_hits as f64 / lookups as f64),
-            alerts: state.app.alerts.firing().into_iter().map(AlertReply::from).collect(),
+            alerts: alerts.into_iter().map(AlertReply::from).collect(),
         }
     }
 }

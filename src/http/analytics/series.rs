@@ -93,12 +93,12 @@ pub(in crate::http) async fn series(
     State(state): State<Arc<HttpState>>,
     Query(query): Query<SeriesQuery>,
 ) -> Result<Json<SeriesReply>> {
-    let history = &state.app.history;
+    let app = &state.app;
     let asked = query.metric.as_deref().unwrap_or("requests");
     let metric = one_of("metric", asked, METRICS.map(|(name, _)| name))?;
-    let since = since_minutes(history, query.since_minutes.as_deref(), 60)?;
+    let since = since_minutes(app, query.since_minutes.as_deref(), 60)?;
     let step = step(query.step.as_deref(), since)?;
-    let covered = history.series(since, step).await;
+    let covered = app.series(since, step).await;
     let period = PeriodBody::new(since, &covered);
     let read = METRICS.into_iter().find(|(name, _)| *name == metric).map(|(_, read)| read);
     let points = covered.aggregates.iter().map(|(start, aggregates)| PointBody {

@@ -128,11 +128,11 @@ pub(in crate::http) async fn stats(
     State(state): State<Arc<HttpState>>,
     Query(query): Query<StatsQuery>,
 ) -> Result<Json<StatsReply>> {
-    let history = &state.app.history;
-    let since = since_minutes(history, query.since_minutes.as_deref(), u64::MAX)?;
-    let covered = history.aggregates(since).await;
+    let app = &state.app;
+    let since = since_minutes(app, query.since_minutes.as_deref(), u64::MAX)?;
+    let covered = app.aggregates(since).await;
     let period = PeriodBody::new(since, &covered);
-    let metrics = StatsBody::new(&covered, history.retention_hours());
+    let metrics = StatsBody::new(&covered, app.retention_hours());
     Ok(Json(StatsReply { status: "success", period, metrics }))
 }
 

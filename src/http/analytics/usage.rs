@@ -72,8 +72,8 @@ pub(in crate::http) async fn usage(
     Query(query): Query<UsageQuery>,
 ) -> Result<Json<UsageReply>> {
     let by = one_of("by", query.by.as_deref().unwrap_or("key"), GROUPS)?;
-    let since = since_minutes(&state.app.history, query.since_minutes.as_deref(), u64::MAX)?;
-    let covered = state.app.history.aggregates(since).await;
+    let since = since_minutes(&state.app, query.since_minutes.as_deref(), u64::MAX)?;
+    let covered = state.app.aggregates(since).await;
     let mut usage = match by {
         "key" => by_key(&covered.aggregates),
         "model" => by_model(&covered.aggregates),

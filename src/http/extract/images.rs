@@ -2,7 +2,7 @@
 
 use super::fields::Fields;
 use crate::{
-    app::images::ImageDecoder,
+    app::App,
     error,
     images::{EncodedImage, Image},
 };
@@ -28,11 +28,11 @@ pub(in crate::http) fn numbered(
 /// One after the other, so that one request takes no more than its share of the decoders.
 pub(in crate::http) async fn open(
     images: Vec<(String, EncodedImage)>,
-    decoder: &ImageDecoder,
+    app: &App,
 ) -> error::Result<Vec<Image>> {
     let mut opened = Vec::with_capacity(images.len());
     for (pointer, image) in images {
-        opened.push(decoder.open(image, &pointer).await?);
+        opened.push(app.open_image(image, &pointer).await?);
     }
     Ok(opened)
 }

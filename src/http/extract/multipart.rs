@@ -95,10 +95,10 @@ async fn read(
         }
         if name == "file" {
             let is_named = field.file_name() != Some("");
-            let limits = state.app.images.limits();
+            let limits = state.app.image_limits();
             let read = bytes(field, announced, limits.max_bytes, || {
                 let refusal = Refusal::bytes(limits);
-                state.app.monitoring.metrics.vision.refused(refusal.reason);
+                state.app.count_refused_image(refusal.reason);
                 refusal.at("/file")
             });
             // Without a name and content it is a browser's way to say that no file was chosen.

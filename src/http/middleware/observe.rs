@@ -44,16 +44,15 @@ pub(in crate::http) async fn observe(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let monitoring = &state.app.monitoring;
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    let context = context(&request, monitoring.traced);
+    let context = context(&request, state.app.traced());
     let start = RequestStart {
         context: Arc::clone(&context),
         method: labels::method(request.method().as_str()),
-        endpoint: monitoring.metrics.route(route),
+        endpoint: state.app.route_label(route),
         path: request.uri().path().to_owned(),
     };
-    let recorder = RequestRecorder::begin(monitoring.sinks.clone(), start);
+    let recorder = state.app.record(start);
     let head_only = request.method() == Method::HEAD;
     let admitted =
         check_host(&request).and_then(|()| admit(&state, &mut request, &recorder)).and_then(|()| {

@@ -139,7 +139,7 @@ async fn answer(state: &HttpState, caller: &Caller, asked: Asked) -> Result<Resp
         fields.refuse(format!("{pointer}{index}"), "must not be empty");
     }
     fields.finish()?;
-    let model = state.app.catalog.resolve(model.as_deref(), Capability::Embedding).await?;
+    let model = state.app.resolve(model.as_deref(), Capability::Embedding).await?;
     let request = EmbedRequest { model: model.clone(), input, truncate, keep_alive: None };
     // Further in they are a list, `/input`, whatever they are here.
     let place = |inner: &str| match inner.strip_prefix("/input") {

@@ -15,7 +15,7 @@ use super::{
     schemas,
 };
 use crate::{
-    app::{ChatReply, images::ImageDecoder},
+    app::{App, ChatReply},
     error,
     http::{
         HttpState,
@@ -145,7 +145,7 @@ pub(in crate::http) async fn generate(
 ) -> Result<Response> {
     let stream = body.stream.unwrap_or(false);
     let model = resolve(&state, body.model.as_deref(), body.images(), 0).await?;
-    let request = body.into_request(model, &state.app.images).await?;
+    let request = body.into_request(model, &state.app).await?;
     let reply = ask(&state, &caller, request, room);
     respond(&state, &caller, reply, GenerateEncoder::default(), stream).await
 }
@@ -161,7 +161,7 @@ pub(in crate::http) async fn chat(
 ) -> Result<Response> {
     let stream = body.stream.unwrap_or(false);
     let model = resolve(&state, body.model.as_deref(), body.images(), body.tools()).await?;
-    let request = body.into_request(model, &state.app.images).await?;
+    let request = body.into_request(model, &state.app).await?;
     let reply = ask(&state, &caller, request, room);
     respond(&state, &caller, reply, ChatEncoder::default(), stream).await
 }
@@ -191,7 +191,7 @@ impl GenerateBody {
         self.images.as_ref().map_or(0, Vec::len)
     }
 
-    async fn into_request(mut self, model: String, decoder: &ImageDecoder) -> error::Result<ChatRequest> {
+    async fn into_request(mut self, model: String, app: &App) -> error::Result<ChatRequest> {
         let mut fields = Fields::default();
         let sampling = self.sampling(&mut fields);
         let format = format(self.format.take(), &mut fields);
@@ -208,7 +208,7 @@ impl GenerateBody {
             prompt: Prompt::Completion(Completion {
                 text: self.prompt,
                 system: self.system,
-                images: open(numbered("/images", self.images), decoder).await?,
+                images: open(numbered("/images", self.images), app).await?,
                 context: self.context,
                 raw: self.raw.unwrap_or(false),
             }),
@@ -230,7 +230,7 @@ impl ChatBody {
         self.tools.as_ref().map_or(0, Vec::len)
     }
 
-    async fn into_request(mut self, model: String, decoder: &ImageDecoder) -> error::Result<ChatRequest> {
+    async fn into_request(mut self, model: String, app: &App) -> error::Result<ChatRequest> {
         let mut fields = Fields::default();
         let sampling = self.sampling(&mut fields);
         let format = format(self.format.take(), &mut fields);
@@ -238,7 +238,7 @@ impl ChatBody {
         fields.finish()?;
         let mut messages = Vec::with_capacity(self.messages.len());
         for (index, Object(message)) in self.messages.into_iter().enumerate() {
-            messages.push(message.into_message(index, decoder).await?);
+            messages.push(message.into_message(index, app).await?);
         }
         Ok(ChatRequest {
             model,
@@ -278,14 +278,14 @@ async fn resolve(
     images: usize,
     tools: usize,
 ) -> error::Result<String> {
-    let models = &state.app.catalog;
+    let app = &state.app;
     let needed = match (images, tools) {
         (0, 0) => Capability::Completion,
         (0, _) => Capability::Tools,
         _ => Capability::Vision,
     };
-    let model = models.resolve(named, needed).await?;
-    if images > 0 && tools > 0 { models.resolve(Some(&model), Capability::Tools).await } else { Ok(model) }
+    let model = app.resolve(named, needed).await?;
+    if images > 0 && tools > 0 { app.resolve(Some(&model), Capability::Tools).await } else { Ok(model) }
 }
 
 fn format(given: Option<JsonText>, fields: &mut Fields) -> Format {

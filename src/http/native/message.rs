@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::{content::Content, schemas};
 use crate::{
-    app::images::ImageDecoder,
+    app::App,
     error,
     http::extract::{
         fields::Fields,
@@ -136,11 +136,7 @@ impl MessageBody {
         }
     }
 
-    pub(in crate::http) async fn into_message(
-        self,
-        index: usize,
-        decoder: &ImageDecoder,
-    ) -> error::Result<Message> {
+    pub(in crate::http) async fn into_message(self, index: usize, app: &App) -> error::Result<Message> {
         let content = self.content.map(|content| content.into_parts(&format!("/messages/{index}/content")));
         let (content, mut images) = content.unwrap_or_default();
         images.extend(numbered(&format!("/messages/{index}/images"), self.images));
@@ -152,7 +148,7 @@ impl MessageBody {
                 RoleBody::Tool => Role::Tool,
             },
             content,
-            images: open(images, decoder).await?,
+            images: open(images, app).await?,
             tool_calls: self.tool_calls.into_iter().flatten().map(|Object(call)| call.into()).collect(),
             tool_call_id: self.tool_call_id,
             tool_name: self.tool_name,

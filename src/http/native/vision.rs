@@ -170,7 +170,7 @@ pub(in crate::http) async fn caption(
     caller: Caller,
     Json(body, room): Json<CaptionBody>,
 ) -> Result<Response> {
-    let model = state.app.catalog.resolve(body.model.as_deref(), Capability::Vision).await?;
+    let model = state.app.resolve(body.model.as_deref(), Capability::Vision).await?;
     let image = ImageInput { image: body.image, pointer: "/image", room }.open(&state).await?;
     let detail = body.detail_level.map_or_else(Detail::default, |Word(level)| level.into());
     let VisionReply { text, model, cache_status } = state.app.caption(&caller, model, image, detail).await?;
@@ -191,7 +191,7 @@ pub(in crate::http) async fn ocr(
     let reader = if body.model.is_none() && state.app.reads_with_tesseract() {
         Reader::Tesseract
     } else {
-        Reader::Model(state.app.catalog.resolve(body.model.as_deref(), Capability::Vision).await?)
+        Reader::Model(state.app.resolve(body.model.as_deref(), Capability::Vision).await?)
     };
     let image = ImageInput { image: body.image, pointer: "/image", room }.open(&state).await?;
     let VisionReply { text, model, cache_status } = state.app.ocr(&caller, reader, image).await?;
@@ -211,7 +211,7 @@ struct ImageInput {
 impl ImageInput {
     async fn open(self, state: &HttpState) -> error::Result<crate::images::Image> {
         let Self { image, pointer, room: _room } = self;
-        state.app.images.open(image, pointer).await
+        state.app.open_image(image, pointer).await
     }
 }
 
@@ -229,7 +229,7 @@ impl VisionRequest {
         input: ImageInput,
         stream: bool,
     ) -> Result<Response> {
-        let model = state.app.catalog.resolve(self.model.as_deref(), Capability::Vision).await?;
+        let model = state.app.resolve(self.model.as_deref(), Capability::Vision).await?;
         let image = input.open(state).await?;
         let (app, asked_by) = (Arc::clone(&state.app), caller.owned());
         let reply = async move { app.analyze(&asked_by, model, image, self.prompt, self.sampling).await };
