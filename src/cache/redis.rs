@@ -145,7 +145,8 @@ impl Redis {
             Ok(_) => Ok(shown),
             Err(error) => {
                 let message = format!("{} ({shown}); {}.", describe(&error), advice(&error));
-                Err(Error::new(Kind::Setup, message).with_source(error))
+                // As text: its own text repeats its causes.
+                Err(Error::new(Kind::Setup, message).with_source(error.to_string()))
             }
         }
     }

@@ -39,7 +39,7 @@ fn the_doctor_tries_redis_and_shows_no_password() {
     let folder = tempfile::tempdir().unwrap();
     let (ok, found) = doctor(&folder, "REDIS_URL", "redis://me:hunter2@127.0.0.1:1/0");
     let line = "error  Redis          Redis cannot be reached (redis://[redacted]@127.0.0.1:1/0); start it, or correct REDIS_URL: ";
-    assert!(!ok && found.contains(line) && found.contains("Connection refused"), "{found}");
+    assert!(!ok && found.contains(line) && found.matches("Connection refused").count() == 1, "{found}");
     assert!(!found.contains("hunter2"), "{found}");
     // It accepts connections and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
