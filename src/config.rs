@@ -81,7 +81,7 @@ pub struct ServerSettings {
     /// Maximum number of open connections from one address (for IPv6, one /64 network). Defaults to half of MAX_CONNECTIONS, and to all of them for this machine's own addresses. Raise it if requests come through a proxy on another machine
     #[arg(long, env = "MAX_CONNECTIONS_PER_ADDRESS", value_parser = value_parser::whole(1..=1_048_576_usize))]
     pub max_connections_per_address: Option<usize>,
-    /// Origins whose web pages may use the API, such as https://app.example.com, separated by commas; * allows all
+    /// Origins whose web pages may use the API, such as http://localhost:3000, separated by commas; * allows all
     #[arg(long, env = "CORS_ORIGINS", value_delimiter = ',', value_parser = value_parser::origin)]
     pub cors_origins: Vec<String>,
     /// Seconds to wait for a stream's first event before its response headers are sent. Errors after that are sent as an event instead of an HTTP status
