@@ -1,4 +1,4 @@
-//! The tier in this process's memory that both stores keep in front of the slower one: bounded in
+//! The layer in this process's memory that both stores keep in front of the slower one: bounded in
 //! bytes, each entry with its own time to live, and never a stale answer after a clear. It knows
 //! neither disk nor network.
 
@@ -76,12 +76,12 @@ struct TypeCounters {
     entries: AtomicI64,
 }
 
-/// The state of memory before the slower tier was read: what is read from there may be promoted
+/// The state of memory before the slower store was read: what is read from there may be promoted
 /// only if no clear has come between. `None` for a kind that was being cleared.
 pub(super) struct GenerationSnapshot(PerType<Option<u64>>);
 
 /// A clear that is going on. Until it is dropped nothing read elsewhere is promoted, so it is held
-/// until the slower tier has been cleared too.
+/// until the slower store has been cleared too.
 pub(super) struct Clearing {
     counters: Arc<PerType<TypeCounters>>,
     entry_type: Option<EntryType>,
@@ -120,7 +120,7 @@ impl Memory {
         self.place(self.slot(key), entry);
     }
 
-    /// To be taken before the slower tier is read, for `promote` afterwards.
+    /// To be taken before the slower store is read, for `promote` afterwards.
     pub(super) fn before_reading(&self) -> GenerationSnapshot {
         // The era first: whoever sees the era of a clear then also sees that it is going on, or
         // that it is over and what is read afterwards is not what it removed.
@@ -131,7 +131,7 @@ impl Memory {
         }))
     }
 
-    /// Keeps an entry that was found in the slower tier, unless it was cleared meanwhile or a newer
+    /// Keeps an entry that was found in the slower store, unless it was cleared meanwhile or a newer
     /// one is here.
     pub(super) fn promote(&self, reading: &GenerationSnapshot, key: &CacheKey, entry: CacheEntry) {
         let slot = self.slot(key);
@@ -189,7 +189,7 @@ impl Memory {
         })
     }
 
-    /// Entries that left memory for want of room; the slower tier may still have them.
+    /// Entries that left memory for want of room; the slower store may still have them.
     pub(super) fn evictions(&self) -> u64 {
         self.evictions.load(Ordering::Relaxed)
     }

@@ -119,8 +119,8 @@ type InFlightKey = (CacheKey, CacheControl);
 struct Shared {
     store: Box<dyn Store>,
     metrics: Arc<Metrics>,
-    /// Replies that are being made. Only who wants the same may join: a flight may still find an
-    /// entry on disk that is too old for somebody else.
+    /// Replies that are being made. Only identical requests with the same `Cache-Control` share one: it may still
+    /// find an entry on disk that is too old for another.
     in_flight: Mutex<HashMap<InFlightKey, Arc<InFlight<CacheStatus>>>>,
     /// Embeddings that are being made.
     running: Mutex<HashMap<CacheKey, Running>>,
@@ -219,7 +219,7 @@ impl Cache {
         Ok((Box::pin(reader), cache_status))
     }
 
-    /// A seat in the flight for this key, and whether we are the one who started it.
+    /// Joins the reply in flight for this key, or starts one; whether it was started is returned with it.
     fn join_or_start<F>(
         &self,
         key: CacheKey,
@@ -327,7 +327,7 @@ fn fresh(entry: &CacheEntry, cache_control: CacheControl) -> Option<CacheStatus>
     (!cache_control.no_cache && !too_old).then_some(CacheStatus::Hit { age, ttl })
 }
 
-/// Takes a flight off the board when it has ended, however it did.
+/// Removes a reply in flight when it has ended, however it did.
 struct InFlightGuard {
     shared: Arc<Shared>,
     in_flight_key: InFlightKey,

@@ -16,7 +16,7 @@ pub(super) struct Names<'a> {
 impl Names<'_> {
     /// A sentence for each misspelt name in `.env`, and one for all that are like no setting's.
     pub(super) fn doubts_of_file(&self, lines: &[Line]) -> Vec<String> {
-        let (mut doubts, mut strangers) = (Vec::new(), Vec::new());
+        let (mut doubts, mut unknown) = (Vec::new(), Vec::new());
         for Line { name, number, .. } in lines.iter().filter(|line| !self.is_known(&line.name)) {
             let is_of_others =
                 OTHERS.contains(&name.as_str()) || PREFIXES_OF_OTHERS.iter().any(|it| name.starts_with(it));
@@ -24,11 +24,11 @@ impl Names<'_> {
             match near {
                 Some(near) => doubts.push(doubt(name, &format!(".env, line {number}"), near)),
                 None if is_of_others => {}
-                None => strangers.push(format!("{name} (line {number})")),
+                None => unknown.push(format!("{name} (line {number})")),
             }
         }
-        if !strangers.is_empty() {
-            doubts.push(format!("Unknown names in .env are ignored: {}.", strangers.join(", ")));
+        if !unknown.is_empty() {
+            doubts.push(format!("Unknown names in .env are ignored: {}.", unknown.join(", ")));
         }
         doubts
     }

@@ -78,7 +78,7 @@ fn signature(secret: &Secret, id: &str, timestamp: &str, body: &[u8]) -> String 
 }
 
 fn json(value: &impl Serialize) -> Message {
-    let body = serde_json::to_vec(value).expect("a notice has only texts and numbers");
+    let body = serde_json::to_vec(value).expect("a notification has only texts and numbers");
     Message { headers: vec![("content-type", "application/json".to_owned())], body }
 }
 

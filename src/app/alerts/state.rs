@@ -63,7 +63,7 @@ enum State {
 }
 
 impl AlertState {
-    /// `firing` is what had been firing before a restart: it goes on without a new notice.
+    /// `firing` is what had been firing before a restart: it goes on without a new notification.
     pub(super) fn new(kind: AlertKind, policy: Policy, firing: Option<Alert>) -> Self {
         let state = firing.map_or(State::Quiet, |alert| State::Firing { alert, fine: None });
         Self { kind, policy, state }

@@ -2,12 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    body::{Body, Bytes},
-    extract::State,
-    http::{HeaderName, HeaderValue, header},
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, response::Response};
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 use utoipa::ToSchema;
@@ -15,8 +10,11 @@ use utoipa::ToSchema;
 use super::{alerts::AlertReply, rfc3339};
 use crate::{
     app::LiveReport,
-    http::{HttpState, middleware::auth::Caller},
-    wire::sse,
+    http::{
+        HttpState,
+        middleware::auth::Caller,
+        reply::{SseFrames, sse},
+    },
 };
 
 /// Rates are those of so many seconds, the one that is not over left out.
@@ -58,20 +56,12 @@ pub(in crate::http) async fn live(State(state): State<Arc<HttpState>>, caller: C
                 () = state.app.stopping().cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            let mut event = Vec::with_capacity(512);
-            let now = LiveEvent::now(&state);
-            sse::write_data(&mut event, |out| {
-                serde_json::to_writer(out, &now).expect("numbers and texts, and a Vec takes them all");
-            });
-            yield Ok::<_, std::convert::Infallible>(Bytes::from(event));
+            let mut frames = SseFrames::default();
+            frames.data(&LiveEvent::now(&state));
+            yield Ok(frames.take());
         }
     };
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
-    ];
-    (headers, Body::from_stream(events)).into_response()
+    sse::response(events)
 }
 
 impl LiveEvent {

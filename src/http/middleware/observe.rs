@@ -1,5 +1,5 @@
 //! The one place that sees every request and every reply: it names the request, has its key checked,
-//! writes problems, and holds its observation until the last byte of the reply has been passed on or
+//! writes problems, and holds its recorder until the last byte of the reply has been passed on or
 //! its client has left.
 
 use std::{
@@ -178,7 +178,7 @@ impl HttpBody for ReceivedBody {
     }
 }
 
-/// A reply's body that tells its observation when it has been passed on whole.
+/// Body of a reply, which tells the recorder when it has been sent completely.
 struct SentBody {
     body: Body,
     recorder: Arc<RequestRecorder>,

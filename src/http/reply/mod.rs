@@ -3,7 +3,7 @@
 mod cached;
 mod encoder;
 mod silence;
-mod sse;
+pub(super) mod sse;
 mod stream;
 
 use std::sync::Arc;

@@ -1,14 +1,33 @@
 //! Frames of server-sent events (WHATWG HTML, "9.2 Server-sent events") that wait to be sent.
 
-use std::mem;
+use std::{convert::Infallible, mem};
 
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, header},
+    response::{IntoResponse, Response},
+};
 use bytes::Bytes;
+use futures_util::Stream;
 use serde::Serialize;
 
 use crate::wire::sse;
 
 /// A comment, which clients skip.
 pub(in crate::http) const PING: &[u8] = b": ping\n\n";
+
+/// Response whose body is a stream of frames.
+pub(in crate::http) fn response(
+    frames: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
+) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        // nginx would hold events back to fill its buffers.
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    (headers, Body::from_stream(frames)).into_response()
+}
 
 #[derive(Default)]
 pub(in crate::http) struct SseFrames(Vec<u8>);

@@ -7,11 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use axum::{
-    body::Body,
-    http::{HeaderValue, header},
-    response::{IntoResponse, Response},
-};
+use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::time::timeout;
@@ -19,6 +15,7 @@ use tokio::time::timeout;
 use super::{
     ReplyEncoder, SseFrames, mark,
     silence::{Interruption, Silence},
+    sse,
 };
 use crate::{
     app::{ChatReply, incomplete},
@@ -66,13 +63,7 @@ where
         }
         None => body.out.ping(),
     }
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-        // nginx would hold events back to fill its buffers.
-        (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
-    ];
-    let mut response = (headers, Body::from_stream(body)).into_response();
+    let mut response = sse::response(body);
     if let Some(cache_status) = cache_status {
         mark(response.headers_mut(), &cache_status);
     }

@@ -313,7 +313,7 @@ async fn failures_are_kept_in_bounds_and_unauthenticated_callers_do_not_push_oth
     }
     server.written().await;
     let all = server.history.failures(1000, true).await;
-    assert_eq!(all.len(), 101, "the last hundred strangers of one write, and ours");
+    assert_eq!(all.len(), 101, "the last hundred unauthenticated of one write, and ours");
     assert_eq!(all[0].request_id, "id-5001000000", "the newest first");
     let ours = server.history.failures(1000, false).await;
     assert_eq!(ours.iter().map(|failure| failure.status).collect::<Vec<_>>(), [502]);
