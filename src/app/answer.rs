@@ -2,7 +2,7 @@
 
 use super::{
     App, Caller, ChatReply,
-    metering::{RecordedEvents, Source, note},
+    metering::{RecordedEvents, note},
 };
 use crate::{
     cache::{CacheKey, Events},
@@ -21,17 +21,14 @@ impl App {
         caller: &Caller,
         key: Option<CacheKey>,
         model: String,
-        source: Source,
+        backend: &'static str,
         produce: impl FnOnce() -> F + Send + 'static,
     ) -> Result<ChatReply>
     where
         F: Future<Output = Result<Events>> + Send + 'static,
     {
-        if source.listed {
-            caller.recorder.model(source.model);
-        }
         let (events, cache_status) = self.cache.chat(key, caller.cache_control, produce).await?;
-        note(&caller.recorder, &cache_status, source.backend);
+        note(&caller.recorder, &cache_status, backend);
         let events = RecordedEvents::new(events, &cache_status, caller.recorder.clone());
         Ok(ChatReply { model, events: Box::pin(events), cache_status })
     }

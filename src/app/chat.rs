@@ -6,7 +6,6 @@ use futures_util::StreamExt;
 use super::{
     App, Caller,
     checked::{checked, prepare},
-    metering::Source,
 };
 use crate::{
     cache::Events,
@@ -70,12 +69,12 @@ impl App {
         }
         let route = self.catalog.route(&request.model).await;
         let key = self.cache.chat_key(&request, route.scope(&caller.principal));
-        let (model, source) = (request.model.clone(), Source::from(&route));
-        let meter = self.meter(caller, Source::from(&route), request.sampling.max_tokens);
+        let (model, backend) = (request.model.clone(), route.backend.name());
+        let meter = self.meter(caller, (&route).into(), request.sampling.max_tokens);
         let produce = async move || -> Result<Events> {
             let (request, checks) = prepare(request).await?;
             Ok(checked(meter.run(route.backend.chat(request)).await?, checks))
         };
-        self.answer(caller, key, model, source, produce).await
+        self.answer(caller, key, model, backend, produce).await
     }
 }

@@ -22,9 +22,6 @@ impl App {
         let EmbedRequest { model, input: _, truncate, keep_alive } = &request;
         let (asked, truncate, keep_alive) = (model.clone(), *truncate, *keep_alive);
         let route = self.catalog.route(model).await;
-        if let Some(listed) = &route.listed {
-            caller.recorder.model(Arc::clone(listed));
-        }
         let (backend, meter) = (Arc::clone(&route.backend), self.meter(caller, (&route).into(), None));
         let ask = async move |input: Vec<String>| {
             let texts = input.len();

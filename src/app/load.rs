@@ -22,9 +22,6 @@ impl App {
         keep_alive: Option<KeepAlive>,
     ) -> Result<ChatReply> {
         let route = self.catalog.route(&model).await;
-        if let Some(listed) = &route.listed {
-            caller.recorder.model(listed.clone());
-        }
         let mut call = self.meter(caller, (&route).into(), None).begin();
         let loaded = scope(call.context(), route.backend.load(&model, keep_alive)).await;
         let done = loaded.inspect_err(|error| call.failed(error))?;

@@ -45,7 +45,11 @@ pub(super) struct Meter {
 }
 
 impl App {
+    /// Notes on the request which model it is for, and returns the meter of its call.
     pub(super) fn meter(&self, caller: &Caller, source: Source, max_tokens: Option<u32>) -> Meter {
+        if source.listed {
+            caller.recorder.model(Arc::clone(&source.model));
+        }
         let from = ModelCallOrigin {
             backend: source.backend,
             method: caller.recorder.method(),

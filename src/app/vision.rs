@@ -43,7 +43,7 @@ const NO_TEXT: [&str; 9] = [
 ];
 
 impl App {
-    /// Answer a question about an image. The model is one that `Models::resolve` has given.
+    /// Answer a question about an image. The model is one that `Catalog::resolve` has given.
     ///
     /// # Errors
     /// Those of `App::chat`.
@@ -111,21 +111,21 @@ impl App {
         let owner = Some(caller.principal.id());
         let scope = KeyScope { backend: "tesseract", digest: &digest, context: None, owner };
         let key = self.cache.chat_key(&request, Some(scope));
-        let source = || Source { backend: "tesseract", model: version.as_str().into(), listed: true };
-        let (tesseract, meter) = (self.tesseract.clone(), self.meter(caller, source(), None));
+        let source = Source { backend: "tesseract", model: version.as_str().into(), listed: true };
+        let (tesseract, meter) = (self.tesseract.clone(), self.meter(caller, source, None));
         let read = async move {
             let text = tesseract.read(&image).await?;
             let events = [ChatEvent::Text(text), Done::default().into()];
             let events: Events = Box::pin(stream::iter(events.map(Ok)));
             Ok(events)
         };
-        collect(self.answer(caller, key, version.clone(), source(), || meter.run(read)).await?).await
+        collect(self.answer(caller, key, version.clone(), "tesseract", || meter.run(read)).await?).await
     }
 }
 
 /// OCR engine chosen for a request.
 pub enum Reader {
-    /// A model that `Models::resolve` has given.
+    /// A model that `Catalog::resolve` has given.
     Model(String),
     Tesseract,
 }
