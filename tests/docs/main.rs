@@ -107,6 +107,28 @@ fn a_photograph_goes_the_same_way(terminal: &mut Terminal, readme: &str) {
     assert!(seen >= 4, "README.md shows pictures {seen} times");
 }
 
+/// At another temperature the wording varies, and with it whether the page is true.
+#[test]
+fn a_printed_answer_is_asked_for_at_temperature_0() {
+    let mut wrong = Vec::new();
+    for (page, text) in pages() {
+        let blocks = blocks(&page, &text);
+        let consoles = blocks.iter().filter(|block| block.kind == "console");
+        for command in consoles.flat_map(|block| block.commands()) {
+            let answer = ["\"response\":\"", "\"content\":\""]
+                .into_iter()
+                .find_map(|field| Some(command.output.split_once(field)?.1));
+            let is_printed = answer.is_some_and(|answer| !answer.starts_with(['…', '"']));
+            let asked = command.text.replace([' ', '"', '=', ':', '}', '\''], "");
+            let (_, temperature) = asked.split_once("temperature").unwrap_or_default();
+            if is_printed && (!temperature.starts_with('0') || temperature.starts_with("0.")) {
+                wrong.push(format!("{}: {}", command.place, command.text));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[test]
 fn every_block_says_what_it_is_and_hides_no_command() {
     let mut wrong = Vec::new();
