@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use super::{App, alerts::CRASH_LOOP_FROM, catalog};
 use crate::{
@@ -15,13 +17,13 @@ use crate::{
 /// Timeout for a check: liveness must not depend on a slow backend.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// From the best to the worst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// `degraded` if prompts are answered but something is wrong, `unhealthy` if prompts cannot be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+// From the best to the worst, so that the maximum is that of the whole.
 pub enum Status {
     Healthy,
-    /// Prompts are answered, and something is amiss.
     Degraded,
-    /// No prompt can be answered.
     Unhealthy,
 }
 

@@ -14,10 +14,7 @@ use std::{ops::RangeInclusive, time::SystemTime};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use utoipa::{
-    ToSchema,
-    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
-};
+use utoipa::ToSchema;
 
 use crate::{
     app::App,
@@ -41,6 +38,13 @@ impl PeriodBody {
         let from = Timestamp::from_second(covered.from.saturating_mul(60)).unwrap_or(Timestamp::UNIX_EPOCH);
         Self { since_minutes, from: from.to_string(), to: rfc3339(covered.to) }
     }
+}
+
+/// Status of a reply that is no error.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Succeeded {
+    Success,
 }
 
 /// `since_minutes`, within what is kept.
@@ -67,11 +71,6 @@ fn one_of<'a>(name: &str, given: &str, words: impl IntoIterator<Item = &'a str>)
         .copied()
         .find(|word| *word == given)
         .ok_or_else(|| Error::field(format!("/{name}"), format!("must be one of {}", words.join(", "))))
-}
-
-/// OpenAPI schema of one of a closed set of words.
-fn words<const N: usize>(words: [&'static str; N]) -> RefOr<Schema> {
-    Schema::Object(ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build()).into()
 }
 
 fn rfc3339(at: SystemTime) -> String {

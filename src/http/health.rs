@@ -12,18 +12,26 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::HttpState;
+use super::{HttpState, closed_set::backends};
 use crate::app::health::{Health, Part, Status};
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct HealthReply {
-    /// Status of the worst component: `healthy`, `degraded` (prompts are answered, but something is wrong)
-    /// or `unhealthy` (prompts cannot be answered).
-    status: &'static str,
-    /// `connected`, `disconnected`, or `not configured` if the embedded engine is used.
-    ollama_status: &'static str,
+    /// Status of the worst component.
+    status: Status,
+    ollama_status: OllamaStatus,
     version: &'static str,
     components: ComponentsReply,
+}
+
+/// `not configured` if the embedded engine is used.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum OllamaStatus {
+    Connected,
+    Disconnected,
+    #[serde(rename = "not configured")]
+    NotConfigured,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -38,7 +46,7 @@ struct ComponentsReply {
 
 #[derive(Serialize, ToSchema)]
 struct BackendReply {
-    /// `embedded` or `ollama`.
+    #[schema(schema_with = backends)]
     name: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
@@ -49,8 +57,7 @@ struct BackendReply {
 
 #[derive(Serialize, ToSchema)]
 struct PartReply {
-    /// `healthy`, `degraded` or `unhealthy`.
-    status: &'static str,
+    status: Status,
     /// Problem and what to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
@@ -58,8 +65,13 @@ struct PartReply {
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct LiveReply {
-    /// `alive`.
-    status: &'static str,
+    status: Alive,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Alive {
+    Alive,
 }
 
 /// Get the service's health
@@ -75,7 +87,7 @@ pub(super) async fn health(State(state): State<Arc<HttpState>>) -> Json<HealthRe
 /// For liveness probes: returns 200 while the process is serving, and depends on nothing else.
 #[utoipa::path(get, path = "/health/live", tag = "Service", responses((status = 200, body = LiveReply)))]
 pub(super) async fn live() -> Json<LiveReply> {
-    Json(LiveReply { status: "alive" })
+    Json(LiveReply { status: Alive::Alive })
 }
 
 /// Check readiness
@@ -103,12 +115,12 @@ impl IntoResponse for Readiness {
 
 impl From<Health> for HealthReply {
     fn from(health: Health) -> Self {
-        let status = health.status().as_str();
+        let status = health.status();
         let [(_, backend), (_, models), (_, cache), (_, storage)] = health.parts;
         let ollama_status = match (health.backend, backend.status) {
-            ("ollama", Status::Healthy) => "connected",
-            ("ollama", _) => "disconnected",
-            _ => "not configured",
+            ("ollama", Status::Healthy) => OllamaStatus::Connected,
+            ("ollama", _) => OllamaStatus::Disconnected,
+            _ => OllamaStatus::NotConfigured,
         };
         let backend =
             BackendReply { name: health.backend, version: health.version, part: PartReply::from(backend) };
@@ -120,6 +132,6 @@ impl From<Health> for HealthReply {
 
 impl From<Part> for PartReply {
     fn from(Part { status, detail }: Part) -> Self {
-        Self { status: status.as_str(), detail }
+        Self { status, detail }
     }
 }

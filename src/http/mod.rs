@@ -2,6 +2,7 @@
 //! handlers each. A handler extracts, calls the app, and renders.
 
 mod analytics;
+mod closed_set;
 mod docs;
 mod extract;
 mod health;

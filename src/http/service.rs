@@ -11,8 +11,11 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{HttpState, middleware::errors::Result};
-use crate::{telemetry::metrics::TextFormat, types::Model};
+use super::{HttpState, closed_set::backends, middleware::errors::Result};
+use crate::{
+    telemetry::metrics::TextFormat,
+    types::{Capability, Model},
+};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -51,14 +54,13 @@ struct ModelReply {
     #[serde(skip_serializing_if = "Option::is_none")]
     modified_at: Option<String>,
     digest: String,
-    /// Any of `completion`, `embedding`, `vision` and `tools`.
-    capabilities: Vec<&'static str>,
+    capabilities: Vec<Capability>,
     /// Context size that the model was trained for, in tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     context_length: Option<u64>,
     context: ContextReply,
     details: DetailsReply,
-    /// Backend that serves the model.
+    #[schema(schema_with = backends)]
     source: &'static str,
     /// Whether the model is in memory now.
     loaded: bool,
@@ -100,7 +102,7 @@ impl From<&Model> for ModelReply {
             size: model.size,
             modified_at: model.modified_at.map(|at| at.to_string()),
             digest: model.digest.clone(),
-            capabilities: model.capabilities.iter().map(|capability| capability.as_str()).collect(),
+            capabilities: model.capabilities.clone(),
             context_length: model.context.trained,
             context: ContextReply { chosen: model.context.chosen, trained: model.context.trained },
             details: DetailsReply {

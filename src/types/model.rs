@@ -3,9 +3,12 @@
 use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Capability of a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Capability {
     Completion,
     Embedding,

@@ -97,6 +97,7 @@ async fn the_examples_of_the_document_are_answered() {
     let mut executed = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
+            let what = format!("{method} {path}");
             let request = match (method.as_str(), &operation["requestBody"]["content"]["application/json"]) {
                 ("post", Value::Null) => continue,
                 ("post", content) => server.post(path, &content["example"]),
@@ -104,7 +105,13 @@ async fn the_examples_of_the_document_are_answered() {
                 ("delete", _) => server.client.delete(server.url(path)).header("x-api-key", KEY),
                 other => panic!("{other:?}"),
             };
-            assert_eq!(request.send().await.unwrap().status(), 200, "{method} {path}");
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status(), 200, "{what}");
+            let media = response.headers()["content-type"].to_str().unwrap().to_owned();
+            if media == "application/json" {
+                let schema = reply_schema(&document, method, path, "200", &media);
+                assert_fits(&document, schema, &body(response).await, &what);
+            }
             executed += 1;
         }
     }
@@ -127,5 +134,67 @@ async fn each_operation_has_an_id_of_its_own_and_all_references_lead_somewhere()
     for reference in document.to_string().split(r##""$ref":"#"##).skip(1) {
         let pointer = reference.split('"').next().unwrap();
         assert!(document.pointer(pointer).is_some(), "{pointer}");
+    }
+}
+
+#[tokio::test]
+async fn texts_of_a_closed_set_are_enums() {
+    let server = start().await;
+    let document: Value = body(server.get("/openapi.json").send().await.unwrap()).await;
+    let health = json!(["healthy", "degraded", "unhealthy"]);
+    let severities = ["warning", "critical"];
+    let entry_types = json!(["embedding", "inference", "chat", "vision"]);
+    let backends = json!(["embedded", "ollama"]);
+    let stores = json!(["embedded", "redis", "off"]);
+    let alerts = json!([
+        "high_error_rate",
+        "high_response_time",
+        "backend_down",
+        "engine_crash_loop",
+        "cache_unavailable",
+        "disk_nearly_full"
+    ]);
+    let parameter =
+        |path: &str, at: usize| document["paths"][path]["get"]["parameters"][at]["schema"]["enum"].clone();
+    for (pointer, expected) in [
+        ("HealthReply/properties/status", health.clone()),
+        ("HealthReply/properties/ollama_status", json!(["connected", "disconnected", "not configured"])),
+        ("PartReply/properties/status", health.clone()),
+        ("BackendReply/allOf/0/properties/status", health),
+        ("BackendReply/allOf/1/properties/name", backends.clone()),
+        ("LiveReply/properties/status", json!(["alive"])),
+        (
+            "ModelReply/properties/capabilities/items",
+            json!(["completion", "embedding", "vision", "tools", "thinking"]),
+        ),
+        ("ModelReply/properties/source", backends),
+        ("AlertsReply/properties/status", json!(["success", "warning", "critical"])),
+        ("AlertReply/properties/type", alerts),
+        ("AlertReply/properties/severity", json!(severities)),
+        ("AnalyticsHealthReply/properties/status", json!(["healthy", "degraded"])),
+        ("MonitoringBody/properties/status", json!(["enabled", "disabled"])),
+        ("StorageBody/properties/status", json!(["available", "degraded"])),
+        ("CacheComponent/properties/backend", stores.clone()),
+        ("CacheBody/properties/backend", stores),
+        ("CacheBody/properties/by_type/propertyNames", entry_types.clone()),
+        ("LookupStatsBody/properties/by_type/propertyNames", entry_types),
+        ("CacheReply/properties/status", json!(["success"])),
+        ("ClearReply/properties/status", json!(["success"])),
+        ("ErrorsReply/properties/status", json!(["success"])),
+        ("SeriesReply/properties/status", json!(["success"])),
+        ("StatsReply/properties/status", json!(["success"])),
+        ("UsageReply/properties/status", json!(["success"])),
+        ("SeriesReply/properties/metric", parameter("/analytics/series", 0)),
+        ("UsageReply/properties/by", parameter("/analytics/usage", 1)),
+        ("MessageReply/properties/role", json!(["assistant"])),
+        ("GenerateReply/allOf/1/properties/done_reason", json!(["stop", "length", "load", "unload"])),
+        ("ChatReply/allOf/1/properties/done_reason", json!(["stop", "length", "load", "unload"])),
+        ("Problem/properties/type", json!(["about:blank"])),
+    ] {
+        let mut schema = document.pointer(&format!("/components/schemas/{pointer}")).expect(pointer);
+        if let Some(reference) = schema["$ref"].as_str() {
+            schema = document.pointer(reference.trim_start_matches('#')).unwrap();
+        }
+        assert!(expected.is_array() && schema["enum"] == expected, "{pointer}: {schema}");
     }
 }

@@ -22,7 +22,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("reqwest", &["src/http_client"]),
     ("httparse", &["src/http_client/message.rs"]),
     ("rustls", &["src/http_client"]),
-    ("utoipa", &["src/http/"]),
+    ("utoipa", &["src/http/", "src/types/", "src/app/health.rs"]),
     ("image", &["src/images/"]),
     ("zune_jpeg", &["src/images/"]),
     ("jpeg_decoder", &["src/images/"]),

@@ -9,25 +9,30 @@ use utoipa::ToSchema;
 use crate::{
     app::alerts::Settings,
     http::HttpState,
-    types::{Alert, Severity},
+    types::{Alert, AlertKind, Severity},
 };
 
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct AlertsReply {
-    /// `success` if there are no active alerts; otherwise their highest severity, `warning` or `critical`.
-    status: &'static str,
+    status: AlertsStatus,
     alerts: Vec<AlertReply>,
     alert_count: usize,
     thresholds: Thresholds,
 }
 
+/// `success` if there are no active alerts; otherwise their highest severity.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum AlertsStatus {
+    Success,
+    Warning,
+    Critical,
+}
+
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct AlertReply {
-    /// `high_error_rate`, `high_response_time`, `backend_down`, `engine_crash_loop`,
-    /// `cache_unavailable` or `disk_nearly_full`.
-    r#type: &'static str,
-    /// `warning` or `critical`.
-    severity: &'static str,
+    r#type: AlertKind,
+    severity: Severity,
     message: String,
     /// In the unit of `threshold`: a fraction (0 to 1) for an error rate, seconds for a response time.
     value: f64,
@@ -55,7 +60,11 @@ impl AlertsReply {
     fn new(firing: Vec<Alert>, settings: &Settings) -> Self {
         let worst = firing.iter().map(|alert| alert.kind.severity()).max();
         Self {
-            status: worst.map_or("success", Severity::as_str),
+            status: match worst {
+                None => AlertsStatus::Success,
+                Some(Severity::Warning) => AlertsStatus::Warning,
+                Some(Severity::Critical) => AlertsStatus::Critical,
+            },
             alert_count: firing.len(),
             alerts: firing.into_iter().map(AlertReply::from).collect(),
             thresholds: Thresholds {
@@ -68,7 +77,6 @@ impl AlertsReply {
 
 impl From<Alert> for AlertReply {
     fn from(Alert { kind, message, value, threshold, since }: Alert) -> Self {
-        let severity = kind.severity().as_str();
-        Self { r#type: kind.as_str(), severity, message, value, threshold, since: since.to_string() }
+        Self { r#type: kind, severity: kind.severity(), message, value, threshold, since: since.to_string() }
     }
 }

@@ -9,18 +9,23 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
-use super::{one_of, words};
+use super::{Succeeded, one_of};
 use crate::{
     app::CacheReport,
     cache::EntryType,
     error,
-    http::{HttpState, extract::Query, middleware::errors::Result},
+    http::{
+        HttpState,
+        closed_set::{stores, words},
+        extract::Query,
+        middleware::errors::Result,
+    },
     telemetry::aggregates::percent,
 };
 
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct CacheReply {
-    status: &'static str,
+    status: Succeeded,
     cache: CacheBody,
 }
 
@@ -29,7 +34,7 @@ struct CacheBody {
     enabled: bool,
     /// `available`, or a description of the problem.
     status: String,
-    /// `embedded`, `redis` or `off`.
+    #[schema(schema_with = stores)]
     backend: &'static str,
     total_keys: u64,
     hits: u64,
@@ -42,8 +47,7 @@ struct CacheBody {
     stored_mb: f64,
     evictions: u64,
     errors: u64,
-    /// By type of entry: `embedding`, `inference`, `chat` and `vision`.
-    by_type: BTreeMap<&'static str, TypeBody>,
+    by_type: BTreeMap<EntryType, TypeBody>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -64,7 +68,7 @@ pub(in crate::http) struct ClearQuery {
 
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct ClearReply {
-    status: &'static str,
+    status: Succeeded,
     message: String,
     /// Number of entries removed.
     deleted: u64,
@@ -74,7 +78,7 @@ pub(in crate::http) struct ClearReply {
 #[utoipa::path(get, path = "/analytics/cache", tag = "Analytics",
     responses((status = 200, body = CacheReply)))]
 pub(in crate::http) async fn cache(State(state): State<Arc<HttpState>>) -> Json<CacheReply> {
-    Json(CacheReply { status: "success", cache: state.app.cache_report().await.into() })
+    Json(CacheReply { status: Succeeded::Success, cache: state.app.cache_report().await.into() })
 }
 
 /// Clear the cache, or one type of entry
@@ -87,7 +91,7 @@ pub(in crate::http) async fn clear_cache(
     let entry_type = query.prefix.as_deref().map(entry_type).transpose()?.flatten();
     let deleted = state.app.clear_cache(entry_type).await?;
     let what = entry_type.map_or("all", EntryType::as_str);
-    Ok(Json(ClearReply { status: "success", message: format!("Cleared {what} entries."), deleted }))
+    Ok(Json(ClearReply { status: Succeeded::Success, message: format!("Cleared {what} entries."), deleted }))
 }
 
 fn types() -> RefOr<Schema> {
@@ -106,7 +110,7 @@ impl From<CacheReport> for CacheBody {
         let megabytes = |bytes: u64| bytes as f64 / (1024.0 * 1024.0);
         let by_type = EntryType::ALL.into_iter().map(|entry_type| {
             let (keys, hits, misses) = (stats.entries[entry_type], hits[entry_type], misses[entry_type]);
-            (entry_type.as_str(), TypeBody { keys, hits, misses, hit_rate: rate(hits, misses) })
+            (entry_type, TypeBody { keys, hits, misses, hit_rate: rate(hits, misses) })
         });
         let (all_hits, all_misses) = (hits.sum(), misses.sum());
         Self {

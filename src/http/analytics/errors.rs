@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::within;
+use super::{Succeeded, within};
 use crate::{
     http::{
         HttpState,
@@ -30,7 +30,7 @@ pub(in crate::http) struct ErrorsQuery {
 
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct ErrorsReply {
-    status: &'static str,
+    status: Succeeded,
     /// Newest first.
     errors: Vec<ErrorBody>,
     count: usize,
@@ -67,7 +67,7 @@ pub(in crate::http) async fn errors(
     fields.finish()?;
     let failures = state.app.failures(limit, unauthenticated).await;
     let errors: Vec<ErrorBody> = failures.into_iter().map(ErrorBody::from).collect();
-    Ok(Json(ErrorsReply { status: "success", count: errors.len(), errors }))
+    Ok(Json(ErrorsReply { status: Succeeded::Success, count: errors.len(), errors }))
 }
 
 impl From<FailureRecord> for ErrorBody {

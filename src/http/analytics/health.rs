@@ -7,13 +7,23 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::rfc3339;
-use crate::{app::MonitoringReport, http::HttpState};
+use crate::{
+    app::MonitoringReport,
+    http::{HttpState, closed_set::stores},
+};
 
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct AnalyticsHealthReply {
-    /// `healthy`, or `degraded` if statistics may be lost on restart.
-    status: &'static str,
+    status: AnalyticsStatus,
     components: AnalyticsComponents,
+}
+
+/// `degraded` if statistics may be lost on restart or the cache has a problem.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum AnalyticsStatus {
+    Healthy,
+    Degraded,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -25,23 +35,29 @@ struct AnalyticsComponents {
 
 #[derive(Serialize, ToSchema)]
 struct MonitoringBody {
-    /// `enabled`, or `disabled` if `MONITORING_ENABLED` is false.
-    status: &'static str,
+    status: MonitoringStatus,
     requests_in_progress: u64,
+}
+
+/// `disabled` if `MONITORING_ENABLED` is false.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum MonitoringStatus {
+    Enabled,
+    Disabled,
 }
 
 #[derive(Serialize, ToSchema)]
 struct CacheComponent {
     /// `available`, or a description of the problem.
     status: String,
-    /// `embedded`, `redis` or `off`.
+    #[schema(schema_with = stores)]
     backend: &'static str,
 }
 
 #[derive(Serialize, ToSchema)]
 struct StorageBody {
-    /// `available` or `degraded`.
-    status: &'static str,
+    status: StorageStatus,
     /// Reason for the problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
@@ -55,6 +71,13 @@ struct StorageBody {
     retention_hours: u64,
 }
 
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum StorageStatus {
+    Available,
+    Degraded,
+}
+
 /// Get the health of monitoring
 #[utoipa::path(get, path = "/analytics/health", tag = "Analytics",
     responses((status = 200, body = AnalyticsHealthReply)))]
@@ -63,15 +86,19 @@ pub(in crate::http) async fn health(State(state): State<Arc<HttpState>>) -> Json
     let cache = state.app.cache_report().await;
     let whole = storage.trouble.is_none() && (cache.stats.status == "available" || !cache.enabled);
     Json(AnalyticsHealthReply {
-        status: if whole { "healthy" } else { "degraded" },
+        status: if whole { AnalyticsStatus::Healthy } else { AnalyticsStatus::Degraded },
         components: AnalyticsComponents {
             monitoring: MonitoringBody {
-                status: if enabled { "enabled" } else { "disabled" },
+                status: if enabled { MonitoringStatus::Enabled } else { MonitoringStatus::Disabled },
                 requests_in_progress,
             },
             cache: CacheComponent { status: cache.stats.status, backend: cache.backend },
             storage: StorageBody {
-                status: if storage.trouble.is_none() { "available" } else { "degraded" },
+                status: if storage.trouble.is_none() {
+                    StorageStatus::Available
+                } else {
+                    StorageStatus::Degraded
+                },
                 detail: storage.trouble,
                 errors: storage.errors,
                 bytes: storage.bytes,

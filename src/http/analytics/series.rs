@@ -10,11 +10,12 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
-use super::{PeriodBody, one_of, since_minutes, within, words};
+use super::{PeriodBody, Succeeded, one_of, since_minutes, within};
 use crate::{
     error::{self, Error},
     http::{
         HttpState,
+        closed_set::words,
         extract::{Query, filled},
         middleware::errors::Result,
     },
@@ -69,7 +70,8 @@ pub(in crate::http) struct SeriesQuery {
 
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct SeriesReply {
-    status: &'static str,
+    status: Succeeded,
+    #[schema(schema_with = metrics)]
     metric: &'static str,
     period: PeriodBody,
     /// Minutes.
@@ -105,7 +107,7 @@ pub(in crate::http) async fn series(
         timestamp: Timestamp::from_second(start * 60).unwrap_or(Timestamp::UNIX_EPOCH).to_string(),
         value: read.and_then(|read| read(aggregates)),
     });
-    Ok(Json(SeriesReply { status: "success", metric, period, step, points: points.collect() }))
+    Ok(Json(SeriesReply { status: Succeeded::Success, metric, period, step, points: points.collect() }))
 }
 
 fn metrics() -> RefOr<Schema> {

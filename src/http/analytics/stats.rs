@@ -6,7 +6,7 @@ use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{PeriodBody, since_minutes};
+use super::{PeriodBody, Succeeded, since_minutes};
 use crate::{
     cache::EntryType,
     http::{HttpState, extract::Query, middleware::errors::Result},
@@ -26,7 +26,7 @@ pub(in crate::http) struct StatsQuery {
 
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct StatsReply {
-    status: &'static str,
+    status: Succeeded,
     period: PeriodBody,
     metrics: StatsBody,
 }
@@ -91,8 +91,7 @@ struct LookupStatsBody {
     misses: u64,
     /// Percentage (0 to 100).
     hit_rate: f64,
-    /// By type of entry: `embedding`, `inference`, `chat` and `vision`.
-    by_type: BTreeMap<&'static str, LookupsBody>,
+    by_type: BTreeMap<EntryType, LookupsBody>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -133,7 +132,7 @@ pub(in crate::http) async fn stats(
     let covered = app.aggregates(since).await;
     let period = PeriodBody::new(since, &covered);
     let metrics = StatsBody::new(&covered, app.retention_hours());
-    Ok(Json(StatsReply { status: "success", period, metrics }))
+    Ok(Json(StatsReply { status: Succeeded::Success, period, metrics }))
 }
 
 impl StatsBody {
@@ -214,7 +213,7 @@ impl LookupStatsBody {
     fn new(aggregates: &Aggregates) -> Self {
         let by_type = EntryType::ALL.into_iter().map(|entry_type| {
             let (hits, misses) = (aggregates.cache_hits[entry_type], aggregates.cache_misses[entry_type]);
-            (entry_type.as_str(), LookupsBody { hits, misses, hit_rate: percent(hits, hits + misses) })
+            (entry_type, LookupsBody { hits, misses, hit_rate: percent(hits, hits + misses) })
         });
         Self {
             by_type: by_type.collect(),

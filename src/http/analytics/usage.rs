@@ -9,10 +9,11 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
-use super::{PeriodBody, one_of, since_minutes, words};
+use super::{PeriodBody, Succeeded, one_of, since_minutes};
 use crate::{
     http::{
         HttpState,
+        closed_set::words,
         extract::{Query, filled},
         middleware::errors::Result,
     },
@@ -33,8 +34,9 @@ pub(in crate::http) struct UsageQuery {
 
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct UsageReply {
-    status: &'static str,
+    status: Succeeded,
     period: PeriodBody,
+    #[schema(schema_with = groups)]
     by: &'static str,
     /// Sorted by number of tokens, most first.
     usage: Vec<UsageBody>,
@@ -82,7 +84,7 @@ pub(in crate::http) async fn usage(
     usage.sort_by_key(|usage| {
         std::cmp::Reverse((usage.prompt_tokens.saturating_add(usage.completion_tokens), usage.requests))
     });
-    Ok(Json(UsageReply { status: "success", period: PeriodBody::new(since, &covered), by, usage }))
+    Ok(Json(UsageReply { status: Succeeded::Success, period: PeriodBody::new(since, &covered), by, usage }))
 }
 
 fn by_key(aggregates: &Aggregates) -> Vec<UsageBody> {

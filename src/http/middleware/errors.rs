@@ -9,9 +9,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::{RefOr, Schema},
+};
 
-use crate::error::{Error, Kind};
+use crate::{
+    error::{Error, Kind},
+    http::closed_set::words,
+};
 
 /// An error on its way to the client.
 pub(in crate::http) struct Failure(Error);
@@ -84,10 +90,13 @@ impl ErrorFormat {
     }
 }
 
+const ABOUT_BLANK: &str = "about:blank";
+
 /// Problem details (RFC 9457).
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct Problem<'a> {
-    /// Always `about:blank`: the status identifies the kind of problem.
+    /// The status identifies the kind of problem.
+    #[schema(schema_with = about_blank)]
     r#type: &'static str,
     title: &'static str,
     status: u16,
@@ -106,11 +115,15 @@ struct FieldProblem<'a> {
     detail: &'a str,
 }
 
+fn about_blank() -> RefOr<Schema> {
+    words([ABOUT_BLANK])
+}
+
 impl<'a> Problem<'a> {
     fn new(error: &'a Error, request_id: &'a str) -> Self {
         let status = status(error.kind());
         Self {
-            r#type: "about:blank",
+            r#type: ABOUT_BLANK,
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             detail: error.message(),
