@@ -4,6 +4,7 @@
 mod connection;
 mod message;
 mod pool;
+mod request;
 mod url;
 
 use std::{fmt, path::PathBuf, sync::Once, time::Duration};
@@ -11,15 +12,15 @@ use std::{fmt, path::PathBuf, sync::Once, time::Duration};
 use bytes::{Bytes, BytesMut};
 use clap::Args;
 use hyper_util::client::proxy::matcher::Matcher;
-pub use reqwest::{
-    Method,
-    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
-};
+pub use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
-pub use self::url::{parse_endpoint, server_url};
 use self::{
     pool::{Address, Pool},
     url::{is_loopback, origin},
+};
+pub use self::{
+    request::{Request, Retry},
+    url::{parse_endpoint, server_url},
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -123,41 +124,22 @@ impl Client {
         Ok(Self { way, base, place: origin(&url) + &through, is_proxied, timeouts, peer })
     }
 
-    /// Sends a request, with an optional JSON body, and waits for the response's headers. Returns `Ok` for
-    /// every status. Dropping the future or the response aborts the call.
+    /// Sends a request and waits for the response's headers. Returns `Ok` for every status. Dropping the
+    /// future or the response aborts the call.
     ///
     /// # Errors
     /// `Unavailable` when no connection can be made, `GatewayTimeout` when the headers do not come
     /// in time, `BadGateway` when the connection breaks.
-    pub async fn send(&self, method: Method, path: &str, json: Option<Vec<u8>>) -> Result<Response> {
-        let mut headers = HeaderMap::with_capacity(4);
-        if json.is_some() {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
-        self.send_with(method, path, headers, json).await
-    }
-
-    /// The same with any headers and body.
-    ///
-    /// # Errors
-    /// As `send`.
-    pub async fn send_with(
-        &self,
-        method: Method,
-        path: &str,
-        mut headers: HeaderMap,
-        body: Option<Vec<u8>>,
-    ) -> Result<Response> {
-        // Whoever works for a request is told of its trace.
+    pub async fn send(&self, mut request: Request<'_>) -> Result<Response> {
+        // The server continues the trace of the request that it works for.
         with_current(|context| {
             for (name, value) in context.trace_headers() {
                 if let Ok(value) = HeaderValue::try_from(value) {
-                    headers.insert(HeaderName::from_static(name), value);
+                    request.headers.insert(HeaderName::from_static(name), value);
                 }
             }
         });
-        let attempt = self.attempt(method, path, headers, body);
-        let sent = tokio::time::timeout(self.timeouts.first_byte, attempt).await;
+        let sent = tokio::time::timeout(self.timeouts.first_byte, self.attempt(request)).await;
         let inner = sent.map_err(|_| {
             Error::new(
                 Kind::GatewayTimeout,
@@ -167,25 +149,19 @@ impl Client {
         Ok(Response { inner, is_proxied: self.is_proxied, idle: self.timeouts.idle, peer: self.peer })
     }
 
-    async fn attempt(
-        &self,
-        method: Method,
-        path: &str,
-        headers: HeaderMap,
-        body: Option<Vec<u8>>,
-    ) -> Result<Inner> {
-        let path = [&self.base, path].concat();
+    async fn attempt(&self, request: Request<'_>) -> Result<Inner> {
+        let path = [&self.base, request.path].concat();
         match &self.way {
-            Way::Direct(pool) => match pool.send(&method, &path, &headers, body.unwrap_or_default()).await {
+            Way::Direct(pool) => match pool.send(Request { path: &path, ..request }).await {
                 Ok(answer) => Ok(Inner::Direct(answer)),
                 Err(pool::Error::Connect(source)) => Err(self.unreachable(source)),
                 Err(pool::Error::Broken(source)) => Err(self.broken(source)),
             },
+            // reqwest sends again only what it knows has not been sent.
             Way::Full(http) => {
-                let mut request = http.request(method, path).headers(headers);
-                if let Some(body) = body {
-                    request = request.body(body);
-                }
+                let Request { method, headers, body, .. } = request;
+                let request = http.request(method, path).headers(headers);
+                let request = if body.is_empty() { request } else { request.body(body) };
                 request.send().await.map(Inner::Full).map_err(|source| {
                     let source = source.without_url();
                     if source.is_connect() || source.is_timeout() {

@@ -22,7 +22,7 @@ use self::vocabulary::Vocabularies;
 use super::{Backend, ChatStream, LARGE_BYTES, Profile, plain_text, replies::events, to_json, work};
 use crate::{
     error::{Error, Kind, Result},
-    http_client::{Client, Method, Response, Target, Timeouts, server_url},
+    http_client::{Client, Request, Response, Retry, Target, Timeouts, server_url},
     types::{
         Capability, ChatRequest, Completion, Context, ControlTokens, Done, EmbedReply, EmbedRequest,
         FinishReason, KeepAlive, Model, ModelName, Prompt, Timings,
@@ -101,12 +101,13 @@ impl Ollama {
     }
 
     async fn post(&self, path: &str, model: &str, body: Vec<u8>) -> Result<Response> {
-        let response = self.client.send(Method::POST, path, Some(body)).await?;
+        // A reply changes nothing on the server, so that one that has not begun may be asked for again.
+        let response = self.client.send(Request::post(path, body, Retry::Idempotent)).await?;
         if response.is_success() { Ok(response) } else { Err(refusal(read_refusal(response).await, model)) }
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        let response = self.client.send(Method::GET, path, None).await?;
+        let response = self.client.send(Request::get(path)).await?;
         if !response.is_success() {
             return Err(refusal(read_refusal(response).await, ""));
         }

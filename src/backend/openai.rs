@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{LARGE_BYTES, place::Place, replies, to_json, work};
 use crate::{
     error::{Error, Kind, Result},
-    http_client::{Client, Method, Response},
+    http_client::{Client, Request, Response, Retry},
     types::{ChatEvent, Done, EmbedReply},
     wire::{
         Parser,
@@ -34,7 +34,7 @@ const RETRY_AFTER_LOADING: Duration = Duration::from_secs(2);
 /// when the prompt is longer than the context), `Busy` for 429, `Unavailable` while the model is
 /// loading, else `BadGateway`.
 pub(super) async fn post(client: &Client, path: &str, body: Vec<u8>, place: Place<'_>) -> Result<Response> {
-    let response = client.send(Method::POST, path, Some(body)).await?;
+    let response = client.send(Request::post(path, body, Retry::Idempotent)).await?;
     if response.is_success() { Ok(response) } else { Err(refusal(response, place).await) }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     },
     config::Config,
     error::{Error, Kind, Result},
-    http_client::{Client, Method, Target, Timeouts},
+    http_client::{Client, Request, Target, Timeouts},
     server::Server,
     telemetry::logs,
     value_parser::authority,
@@ -107,7 +107,7 @@ pub(super) async fn health_of(config: &Config) -> Result<ServerHealth> {
     let authority = authority(host, config.server.port);
     let url = format!("http://{authority}");
     let client = Client::new("Simpleton", Target::Url(url), timeouts)?;
-    let response = client.send(Method::GET, "/health", None).await;
+    let response = client.send(Request::get("/health")).await;
     let response = response.map_err(|error| match error.kind() {
         Kind::Unavailable => not_running(&authority, &error),
         _ => error,

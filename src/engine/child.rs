@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     error::{Kind, Result},
-    http_client::{Client, Method, Target, Timeouts},
+    http_client::{Client, Request, Target, Timeouts},
     model_store::Entry,
 };
 
@@ -146,7 +146,7 @@ impl Process {
             tokio::select! {
                 exit = self.child.wait() => return Err(self.did_not_load(exit.ok()).await),
                 // No socket yet, or "Loading model": ask again.
-                answer = self.client.send(Method::GET, "/health", None) => {
+                answer = self.client.send(Request::get("/health")) => {
                     if answer.is_ok_and(|answer| answer.is_success()) {
                         self.log.serves();
                         return Ok(());

@@ -13,7 +13,7 @@ use super::{
     starts::Starts,
     usage::{self, Memory, ProcessorTime},
 };
-use crate::http_client::{Client, Method};
+use crate::http_client::{Client, Request};
 
 /// Pause between two looks at a child that is in use. A grammar can grow by 400 MB a second.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -138,7 +138,7 @@ impl<'a> Question<'a> {
 }
 
 fn ask(client: &Client) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
-    Box::pin(async { client.send(Method::GET, "/metrics", None).await.is_ok() })
+    Box::pin(async { client.send(Request::get("/metrics")).await.is_ok() })
 }
 
 /// How long a question has not been answered, in processor time, which goes by slowly where a child has to

@@ -11,10 +11,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use reqwest::{
-    Method,
-    header::{HeaderMap, HeaderValue},
-};
+use reqwest::header::HeaderValue;
 use rustix::net::{RecvFlags, recv};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::{
@@ -22,7 +19,10 @@ use tokio_util::{
     io::{poll_read_buf, poll_write_buf},
 };
 
-use super::message::{Body, Head, request_head};
+use super::{
+    message::{Body, Head, request_head},
+    request::Request,
+};
 
 /// Buffer for each read: enough for a short reply, or many tokens.
 const READ_BYTES: usize = 16 * 1024;
@@ -53,14 +53,9 @@ impl Outgoing {
     ///
     /// # Errors
     /// `InvalidInput` when the path has what belongs in none.
-    pub(super) fn new(
-        method: &Method,
-        path: &str,
-        host: &HeaderValue,
-        headers: &HeaderMap,
-        body: Vec<u8>,
-    ) -> io::Result<Self> {
-        Ok(Self { head: request_head(method, path, host, headers, body.len())?, body })
+    pub(super) fn new(request: Request<'_>, host: &HeaderValue) -> io::Result<Self> {
+        let Request { method, path, headers, body, retry: _ } = request;
+        Ok(Self { head: request_head(&method, path, host, &headers, body.len())?, body })
     }
 }
 
@@ -176,6 +171,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::http_client::Retry;
 
     fn pair() -> (Connection, UnixStream) {
         let (ours, theirs) = UnixStream::pair().expect("two sockets");
@@ -184,7 +180,7 @@ mod tests {
 
     fn question(body: &'static [u8]) -> Outgoing {
         let host = HeaderValue::from_static("ollama");
-        Outgoing::new(&Method::POST, "/api/chat", &host, &HeaderMap::new(), body.to_vec()).expect("a request")
+        Outgoing::new(Request::post("/api/chat", body.to_vec(), Retry::Never), &host).expect("a request")
     }
 
     /// The answer's status and whole body, and whether the connection can be used again.
@@ -315,7 +311,8 @@ mod tests {
             assert!(connection.is_quiet());
             let (answer, asked) = tokio::join!(ask(&mut connection, b"{}"), serve);
             assert_eq!(answer.expect("an answer"), (200, "hi".to_owned(), true));
-            assert_eq!(asked, "POST /api/chat HTTP/1.1\r\nhost: ollama\r\ncontent-length: 2\r\n\r\n{}");
+            let head = "POST /api/chat HTTP/1.1\r\nhost: ollama\r\ncontent-type: application/json\r\n";
+            assert_eq!(asked, format!("{head}content-length: 2\r\n\r\n{{}}"));
         }
         server.write_all(b"HTTP/1.1 200 OK\r\n").await.expect("a reader");
         assert!(!connection.is_quiet(), "an answer that nobody asked for");

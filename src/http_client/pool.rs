@@ -10,10 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use reqwest::{
-    Method,
-    header::{HeaderMap, HeaderValue},
-};
+use reqwest::header::HeaderValue;
 use tokio::{
     net::{TcpStream, UnixStream},
     runtime::{self, Handle},
@@ -21,7 +18,10 @@ use tokio::{
 };
 use tokio_util::either::Either;
 
-use super::connection::{Connection, Outgoing};
+use super::{
+    connection::{Connection, Outgoing},
+    request::{Request, Retry},
+};
 
 /// Idle time after which a connection is closed.
 const EVICT_IDLE_AFTER: Duration = Duration::from_secs(30);
@@ -69,23 +69,16 @@ impl Pool {
         Self(Arc::new(Shared { address, host, connect_timeout, idle: Mutex::default() }))
     }
 
-    pub(super) async fn send(
-        &self,
-        method: &Method,
-        path: &str,
-        headers: &HeaderMap,
-        body: Vec<u8>,
-    ) -> Result<Answer, Error> {
-        let request = Outgoing::new(method, path, &self.0.host, headers, body).map_err(Error::Broken)?;
-        if let Some(mut connection) = self.take() {
+    pub(super) async fn send(&self, request: Request<'_>) -> Result<Answer, Error> {
+        let kept = if request.retry == Retry::Idempotent { self.take() } else { None };
+        let request = Outgoing::new(request, &self.0.host).map_err(Error::Broken)?;
+        if let Some(mut connection) = kept {
             let since = Instant::now();
             match connection.send(&request).await {
                 // It has waited too long for a request, and did not see this one.
                 Ok(408) => {}
                 Ok(status) => return Ok(self.answer(status, connection)),
-                // It was being closed because nobody had used it, as far as can be told from here. What is
-                // asked of a server may be asked twice: nothing that it does for us changes what it has, and
-                // an alert's news are known by their id.
+                // It was being closed because it was idle, as far as can be told from here.
                 Err(error) if connection.was_closed(&error) && since.elapsed() < STALE_CONNECTION_WINDOW => {}
                 Err(error) => return Err(Error::Broken(error)),
             }
@@ -174,5 +167,64 @@ impl Answer {
         if rest.as_mut().now_or_never().is_none() {
             tokio::spawn(timeout(BODY_END_TIMEOUT, rest));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// Connection and path of each request that has arrived.
+    type Seen = Arc<Mutex<Vec<(usize, String)>>>;
+
+    /// Answers the first request of each connection unless its path is `/lost`, and closes at any other.
+    async fn serve(listener: TcpListener, seen: Seen) {
+        for number in 0.. {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let seen = Arc::clone(&seen);
+            tokio::spawn(async move {
+                for first in [true, false] {
+                    let mut request = vec![0; 1024];
+                    let length = stream.read(&mut request).await.expect("a request");
+                    let text = String::from_utf8_lossy(&request[..length]).into_owned();
+                    let Some(path) = text.split(' ').nth(1) else { return };
+                    seen.lock().expect("no panic").push((number, path.to_owned()));
+                    if !first || path == "/lost" {
+                        return;
+                    }
+                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n!";
+                    stream.write_all(answer).await.expect("a reader");
+                }
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn only_what_may_arrive_twice_is_sent_on_a_kept_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let seen = Seen::default();
+        tokio::spawn(serve(listener, Arc::clone(&seen)));
+        let address = Address::Tcp { host: "127.0.0.1".to_owned(), port };
+        let pool = Pool::new(address, HeaderValue::from_static("h"), Duration::from_secs(30));
+        for (path, retry, answered) in [
+            ("/1", Retry::Idempotent, true),
+            ("/2", Retry::Never, true),
+            ("/3", Retry::Idempotent, true),
+            ("/lost", Retry::Never, false),
+        ] {
+            let answer = pool.send(Request { retry, ..Request::get(path) }).await;
+            assert_eq!(answer.is_ok(), answered, "{path}");
+            if let Ok(mut answer) = answer {
+                while answer.chunk().await.expect("a body").is_some() {}
+            }
+        }
+        let paths = [(0, "/1"), (1, "/2"), (1, "/3"), (2, "/3"), (3, "/lost")];
+        assert_eq!(*seen.lock().expect("no panic"), paths.map(|(number, path)| (number, path.to_owned())));
     }
 }

@@ -16,7 +16,7 @@ use simpleton::{
     backend::Backend,
     engine::{Death, Fingerprint, Role},
     error::{Error, Kind},
-    http_client::Method,
+    http_client::{Request, Retry},
     model_store::Entry,
     types::{EmbedRequest, Format},
 };
@@ -35,7 +35,8 @@ fn endless() -> Value {
 async fn give(rig: &Rig, body: Value, request: Fingerprint) -> Option<Death> {
     let mut lease = rig.engine.acquire(Arc::clone(&rig.entry), Role::Chat, None).await.expect("a lease");
     lease.begin(request);
-    let sent = lease.client().send(Method::POST, "/v1/chat/completions", Some(body.to_string().into())).await;
+    let request = Request::post("/v1/chat/completions", body.to_string().into(), Retry::Idempotent);
+    let sent = lease.client().send(request).await;
     let error: Error = sent.err()?;
     assert!(matches!(error.kind(), Kind::BadGateway | Kind::Unavailable), "{error:?}");
     lease.post_mortem().await
@@ -143,7 +144,7 @@ async fn a_child_that_works_for_one_request_alone_is_ended_and_said_to_be_held_u
     let victim = async {
         until("the child is held up", || held_up().as_deref() == Some("simpleton-demo")).await;
         let lease = rig.engine.acquire(Arc::clone(&rig.entry), Role::Chat, None).await.expect("a lease");
-        let health = lease.client().send(Method::GET, "/health", None).await.expect("an answer");
+        let health = lease.client().send(Request::get("/health")).await.expect("an answer");
         assert!(health.is_success(), "its other threads are well");
         drop(lease);
         rig.reply(question("What is the capital of France?")).await

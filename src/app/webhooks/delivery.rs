@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::outbox::{Outbox, QUEUE_LIMIT};
 use crate::{
     error::Result,
-    http_client::{Client, HeaderMap, HeaderName, HeaderValue, Method, Target, Timeouts},
+    http_client::{Client, HeaderMap, HeaderName, HeaderValue, Request, Retry, Target, Timeouts},
     telemetry::metrics::DeliveryMetrics,
     types::{Event, Secret},
     value_parser::host_name,
@@ -94,7 +94,9 @@ impl Receiver {
                 Some((HeaderName::from_static(name), HeaderValue::try_from(value).ok()?))
             })
             .collect();
-        match self.client.send_with(Method::POST, "", headers, Some(message.body)).await {
+        // A chat shows a message that comes twice twice, and `Delivery` says when one is sent again.
+        let request = Request { headers, ..Request::post("", message.body, Retry::Never) };
+        match self.client.send(request).await {
             Ok(response) => {
                 let outcome = judge(response.status());
                 response.finish();

@@ -7,7 +7,7 @@ use super::{MAX_EMBED_ANSWER, Ollama, read, read_refusal, refusal};
 use crate::{
     backend::{LARGE_BYTES, to_json, work},
     error::{Error, Result},
-    http_client::Method,
+    http_client::{Request, Retry},
     types::{EmbedReply, EmbedRequest, KeepAlive, Timings},
     wire::ollama::{EmbedAnswer, EmbedBody},
 };
@@ -57,7 +57,7 @@ impl Ollama {
         let size = input[part.clone()].iter().map(String::len).sum::<usize>();
         let write = move || to_json(&EmbedBody { model: &model, input: &input[part], truncate, keep_alive });
         let body = work(size > LARGE_BYTES, write).await?;
-        let response = self.client.send(Method::POST, "/api/embed", Some(body)).await?;
+        let response = self.client.send(Request::post("/api/embed", body, Retry::Idempotent)).await?;
         if !response.is_success() {
             let refused = read_refusal(response).await;
             let is_too_long = ["exceed", "context length"].iter().all(|word| refused.text.contains(word));

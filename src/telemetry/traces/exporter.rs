@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    http_client::{Client, HeaderMap, Method},
+    http_client::{Client, HeaderMap, Request, Retry},
     telemetry::metrics::TraceMetrics,
     wire::otlp::{Attribute, Span, export},
 };
@@ -79,8 +79,9 @@ impl Exporter {
         let body = export(&self.resource, spans);
         let mut pause = self.pause;
         for attempt in 1..=ATTEMPTS {
-            let sent =
-                self.client.send_with(Method::POST, "/v1/traces", self.headers.clone(), Some(body.clone()));
+            // A collector knows a span that comes twice by its id.
+            let request = Request::post("/v1/traces", body.clone(), Retry::Idempotent);
+            let sent = self.client.send(Request { headers: self.headers.clone(), ..request });
             let cause = match sent.await {
                 Ok(response) if response.is_success() => {
                     response.finish();
