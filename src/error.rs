@@ -28,6 +28,8 @@ pub enum Kind {
     RequestTimeout,
     /// Well formed, but a field is wrong.
     Invalid,
+    /// Well formed, but the model's backend cannot do it; another one may.
+    Unsupported,
     /// A limit is reached or a queue is full; asking again later helps.
     Busy,
     /// The backend answered with an error or broke off.

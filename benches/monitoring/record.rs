@@ -89,7 +89,7 @@ fn record_many(monitoring: &Monitoring) -> Duration {
         recorder.backend("ollama");
         recorder.received(200);
         recorder.first_token();
-        recorder.usage(Usage { prompt_tokens: 7, completion_tokens: 100 });
+        recorder.usage(Usage { prompt_tokens: 7, completion_tokens: 100, ..Usage::default() });
         recorder.sent(1000);
         recorder.complete(200);
         drop(black_box(recorder));

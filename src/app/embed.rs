@@ -47,7 +47,7 @@ impl App {
 }
 
 fn usage(reply: &EmbedReply) -> Usage {
-    Usage { prompt_tokens: reply.prompt_tokens, completion_tokens: 0 }
+    Usage { prompt_tokens: reply.prompt_tokens, ..Usage::default() }
 }
 
 fn validate(reply: &EmbedReply, texts: usize) -> Result<()> {

@@ -9,7 +9,7 @@ use crate::{
     error::Result,
     images::Image,
     tesseract::OcrEngine,
-    types::{CacheStatus, ChatEvent, ChatRequest, Done, Format, Message, Prompt, Role, Sampling},
+    types::{CacheStatus, ChatEvent, ChatRequest, Done, Message, Prompt, Role, Sampling},
 };
 
 /// How much a caption tells.
@@ -131,17 +131,8 @@ pub enum Reader {
 }
 
 fn request(model: String, image: Image, prompt: String, sampling: Sampling) -> ChatRequest {
-    let mut message = Message::new(Role::User, prompt);
-    message.images = vec![image];
-    ChatRequest {
-        model,
-        prompt: Prompt::Messages(vec![message]),
-        tools: Vec::new(),
-        format: Format::Text,
-        sampling,
-        think: None,
-        keep_alive: None,
-    }
+    let message = Message::new(Role::User, prompt).with_images(vec![image]);
+    ChatRequest { sampling, ..ChatRequest::new(model, Prompt::Messages(vec![message])) }
 }
 
 /// A caption and a reading have one best answer, the same each time.

@@ -25,7 +25,7 @@ use crate::{
     http_client::{Client, Request, Response, Retry, Target, Timeouts, server_url},
     types::{
         Capability, ChatRequest, Completion, Context, ControlTokens, Done, EmbedReply, EmbedRequest,
-        FinishReason, KeepAlive, Model, ModelName, Prompt, Timings,
+        FinishReason, KeepAlive, Model, ModelName, Prompt, Timings, ToolChoice,
     },
     wire::{
         foreign::{SCHEMA_REFUSED, is_about_schemas, loggable},
@@ -135,12 +135,16 @@ impl Ollama {
 }
 
 fn write(request: &ChatRequest) -> Result<Vec<u8>> {
-    let ChatRequest { model, prompt, tools, format, sampling, think, keep_alive } = request;
+    let ChatRequest { model, prompt, tools: _, tool_choice, format, sampling, think, keep_alive } = request;
+    if matches!(tool_choice, ToolChoice::Required | ToolChoice::Named(_)) {
+        let detail = "must be auto or none: Ollama has no way to make a model call a tool";
+        return Err(Error::field("/tool_choice", detail).of_kind(Kind::Unsupported));
+    }
     let common = CommonBody::new(format, sampling, *think, *keep_alive);
     match prompt {
         Prompt::Messages(messages) => {
             let messages = messages.iter().map(MessageBody::from).collect();
-            let tools = tools.iter().map(ToolBody::from).collect();
+            let tools = request.offered_tools().map(ToolBody::from).collect();
             to_json(&ChatBody { model, messages, tools, common })
         }
         Prompt::Completion(completion) => to_json(&GenerateBody::new(model, completion, common)),
@@ -297,4 +301,38 @@ fn capabilities(names: &[String]) -> Vec<Capability> {
         Capability::Thinking,
     ];
     known.into_iter().filter(|known| names.iter().any(|name| name == known.as_str())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::types::{JsonText, Tool};
+
+    #[test]
+    fn a_tool_choice_is_honoured_or_refused() {
+        let tool = Tool { name: "f".to_owned(), description: None, parameters: JsonText::empty_object() };
+        for (tool_choice, tools) in [
+            (ToolChoice::Auto, Some(1)),
+            (ToolChoice::None, Some(0)),
+            (ToolChoice::Required, None),
+            (ToolChoice::Named("f".to_owned()), None),
+        ] {
+            let request = ChatRequest::new("m", Prompt::Messages(Vec::new()));
+            let written = write(&ChatRequest { tools: vec![tool.clone()], tool_choice, ..request });
+            match (written, tools) {
+                (Ok(body), Some(tools)) => {
+                    let body: Value = serde_json::from_slice(&body).expect("JSON");
+                    assert_eq!(body["tools"].as_array().map_or(0, Vec::len), tools);
+                    assert_eq!(body.get("tool_choice"), None);
+                }
+                (Err(error), None) => {
+                    assert_eq!(error.kind(), Kind::Unsupported);
+                    assert_eq!(error.field_errors()[0].pointer, "/tool_choice");
+                }
+                (written, tools) => panic!("{written:?} and not {tools:?}"),
+            }
+        }
+    }
 }

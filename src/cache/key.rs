@@ -7,11 +7,14 @@ use sha2::{Digest, Sha256};
 use super::store::{CacheKey, EntryType};
 use crate::{
     images::Image,
-    types::{ChatRequest, Completion, EmbedRequest, Format, Message, Prompt, Sampling, Tool, ToolCall},
+    types::{
+        ChatRequest, Completion, EmbedRequest, Format, Message, Part, Prompt, Sampling, Tool, ToolCall,
+        ToolChoice,
+    },
 };
 
 /// Changed when the canonical form or the meaning of an entry changes: old entries are then not found.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Scope of a cache key: everything an answer depends on besides the request.
 #[derive(Clone, Copy, Debug)]
@@ -29,20 +32,21 @@ pub struct KeyScope<'a> {
 /// The key of a request for text.
 pub(super) fn chat(request: &ChatRequest, origin: KeyScope<'_>) -> CacheKey {
     // How long the model stays loaded changes nothing in what it says.
-    let ChatRequest { model, prompt, tools, format, sampling, think, keep_alive: _ } = request;
+    let ChatRequest { model, prompt, tools, tool_choice, format, sampling, think, keep_alive: _ } = request;
     let mut hash = Canonical::new(origin, model);
     let mut has_images = false;
     match prompt {
         Prompt::Messages(messages) => {
             hash.byte(0).count(messages.len());
             for message in messages {
-                has_images |= !message.images.is_empty();
+                has_images |= message.images().next().is_some();
                 hash.message(message);
             }
         }
         Prompt::Completion(Completion { text, system, images, context, raw }) => {
             has_images = !images.is_empty();
-            hash.byte(1).text(text).maybe(system.as_deref(), Canonical::text).images(images);
+            hash.byte(1).text(text).maybe(system.as_deref(), Canonical::text);
+            images.iter().fold(hash.count(images.len()), Canonical::image);
             hash.maybe(context.as_deref(), |hash, context| {
                 context.iter().fold(hash.count(context.len()), |hash, id| hash.bytes(&id.to_le_bytes()))
             });
@@ -53,6 +57,12 @@ pub(super) fn chat(request: &ChatRequest, origin: KeyScope<'_>) -> CacheKey {
     for Tool { name, description, parameters } in tools {
         hash.text(name).maybe(description.as_deref(), Canonical::text).text(parameters.get());
     }
+    match tool_choice {
+        ToolChoice::Auto => hash.byte(0),
+        ToolChoice::None => hash.byte(1),
+        ToolChoice::Required => hash.byte(2),
+        ToolChoice::Named(name) => hash.byte(3).text(name),
+    };
     match format {
         Format::Text => hash.byte(0),
         Format::Json => hash.byte(1),
@@ -132,13 +142,20 @@ impl Canonical {
     }
 
     /// By the pixels, so that the same image in another file is the same.
-    fn images(&mut self, images: &[Image]) -> &mut Self {
-        images.iter().fold(self.count(images.len()), |hash, image| hash.bytes(image.pixel_hash()))
+    fn image(&mut self, image: &Image) -> &mut Self {
+        self.bytes(image.pixel_hash())
     }
 
     fn message(&mut self, message: &Message) {
-        let Message { role, content, images, tool_calls, tool_call_id, tool_name } = message;
-        self.text(role.as_str()).text(content).images(images).count(tool_calls.len());
+        let Message { role, content, tool_calls, tool_call_id, tool_name } = message;
+        self.text(role.as_str()).count(content.len());
+        for part in content {
+            match part {
+                Part::Text(text) => self.byte(0).text(text),
+                Part::Image(image) => self.byte(1).image(image),
+            };
+        }
+        self.count(tool_calls.len());
         for ToolCall { id, name, arguments } in tool_calls {
             self.maybe(id.as_deref(), Self::text).text(name).text(arguments.get());
         }
@@ -171,15 +188,7 @@ mod tests {
     const ORIGIN: KeyScope<'static> = KeyScope { backend: "fake", digest: "d1", context: None, owner: None };
 
     fn request() -> ChatRequest {
-        ChatRequest {
-            model: "m".into(),
-            prompt: Prompt::Messages(vec![Message::new(Role::User, "hi")]),
-            tools: Vec::new(),
-            format: Format::Text,
-            sampling: Sampling::default(),
-            think: None,
-            keep_alive: None,
-        }
+        ChatRequest::new("m", Prompt::Messages(vec![Message::new(Role::User, "hi")]))
     }
 
     fn changed(change: impl FnOnce(&mut ChatRequest)) -> CacheKey {
@@ -193,17 +202,13 @@ mod tests {
         changed(|r| r.format = Format::Schema(schema))
     }
 
-    fn picture(width: u32) -> Image {
-        let mut file = std::io::Cursor::new(Vec::new());
-        image::RgbImage::new(width, 1).write_to(&mut file, image::ImageFormat::Bmp).expect("a file");
-        Image::from_bytes(file.into_inner(), &crate::images::ImageLimits::default()).expect("a picture")
-    }
-
     #[test]
     fn whatever_can_change_the_answer_changes_the_key() {
         let completion = |completion: Completion| changed(|r| r.prompt = Prompt::Completion(completion));
         let message = |message: Message| changed(|r| r.prompt = Prompt::Messages(vec![message]));
         let text = || Completion { text: "hi".into(), ..Completion::default() };
+        let parts = |content: Vec<Part>| Message { content, ..Message::new(Role::User, "") };
+        let text_part = |text: &str| Part::Text(text.to_owned());
         let keys = [
             chat(&request(), ORIGIN),
             chat(&request(), KeyScope { backend: "other", ..ORIGIN }),
@@ -223,10 +228,15 @@ mod tests {
             }),
             completion(text()),
             completion(Completion { raw: true, ..text() }),
-            completion(Completion { images: vec![picture(1)], ..text() }),
-            completion(Completion { images: vec![picture(2)], ..text() }),
-            completion(Completion { images: vec![picture(1), picture(2)], ..text() }),
-            message(Message { images: vec![picture(1)], ..Message::new(Role::User, "hi") }),
+            completion(Completion { images: vec![Image::black(1)], ..text() }),
+            completion(Completion { images: vec![Image::black(2)], ..text() }),
+            completion(Completion { images: vec![Image::black(1), Image::black(2)], ..text() }),
+            message(Message::new(Role::User, "hi").with_images(vec![Image::black(1)])),
+            message(parts(vec![text_part("hi"), Part::Image(Image::black(1))])),
+            message(parts(vec![text_part("h"), Part::Image(Image::black(1)), text_part("i")])),
+            message(parts(vec![text_part("h"), text_part("i")])),
+            message(parts(vec![text_part("hi"), text_part("")])),
+            message(parts(Vec::new())),
             completion(Completion { system: Some(String::new()), ..text() }),
             completion(Completion { context: Some(Vec::new()), ..text() }),
             completion(Completion { context: Some(vec![1]), ..text() }),
@@ -245,6 +255,10 @@ mod tests {
             changed(|r| {
                 r.tools = vec![Tool { name: "t".into(), description: None, parameters: JsonText::default() }]
             }),
+            changed(|r| r.tool_choice = ToolChoice::None),
+            changed(|r| r.tool_choice = ToolChoice::Required),
+            changed(|r| r.tool_choice = ToolChoice::Named("t".into())),
+            changed(|r| r.tool_choice = ToolChoice::Named("u".into())),
             changed(|r| r.think = Some(Think::Off)),
             changed(|r| r.think = Some(Think::On)),
             changed(|r| r.think = Some(Think::Low)),

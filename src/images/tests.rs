@@ -9,6 +9,13 @@ use super::*;
 
 const LIMITS: ImageLimits = ImageLimits { max_bytes: 1024 * 1024, max_pixels: 1_000_000, max_side: 512 };
 
+impl Image {
+    /// Black image, one pixel high.
+    pub(crate) fn black(width: u32) -> Self {
+        open(&file(RgbImage::new(width, 1), ImageFormat::Png)).expect("a picture")
+    }
+}
+
 fn open(bytes: &[u8]) -> Result<Image, Refusal> {
     Image::from_bytes(bytes.to_vec(), &LIMITS)
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::answer::Rules;
 use crate::{
     error::{Error, Kind, Result},
-    types::{ChatEvent, Done, FinishReason, ToolCall},
+    types::{ChatEvent, Done, ToolCall},
 };
 
 /// The schemas of a request, and what has been answered so far.
@@ -69,9 +69,7 @@ impl Checks {
     fn check_complete(&self, done: &Done) -> Result<()> {
         let Some(rules) = &self.answer else { return Ok(()) };
         // What was cut off cannot fit, and says that it was; with a call of a tool there need be no answer.
-        if matches!(done.reason, FinishReason::Length | FinishReason::Context)
-            || (self.has_called && self.said.trim().is_empty())
-        {
+        if done.reason.is_cut_off() || (self.has_called && self.said.trim().is_empty()) {
             return Ok(());
         }
         let fault = match serde_json::from_str::<Value>(&self.said) {

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::{bounds::FORMAT_PATTERNS, *};
 use crate::{
     error::Kind,
-    types::{ChatEvent, Done, FinishReason, Prompt, Sampling, ToolCall},
+    types::{ChatEvent, Done, FinishReason, Prompt, ToolCall},
 };
 
 fn asked(format: &Value, parameters: Option<&Value>) -> ChatRequest {
@@ -13,13 +13,9 @@ fn asked(format: &Value, parameters: Option<&Value>) -> ChatRequest {
         parameters: parameters.clone().into(),
     };
     ChatRequest {
-        model: "m".to_owned(),
-        prompt: Prompt::Messages(Vec::new()),
         tools: parameters.map(tool).into_iter().collect(),
         format: if format.is_null() { Format::Text } else { Format::Schema(format.clone().into()) },
-        sampling: Sampling::default(),
-        think: None,
-        keep_alive: None,
+        ..ChatRequest::new("m", Prompt::Messages(Vec::new()))
     }
 }
 
@@ -369,7 +365,9 @@ fn what_was_cut_off_is_no_violation() {
         checks.take(&ChatEvent::Text("\"cut".to_owned())).expect("not finished");
         checks.take(&Done { reason, ..Done::default() }.into())
     };
-    finish(&mut asked(&schema, None), FinishReason::Length).expect("it was cut off");
+    for reason in [FinishReason::Length, FinishReason::Context, FinishReason::ContentFilter] {
+        finish(&mut asked(&schema, None), reason).expect("it was cut off");
+    }
     let error = finish(&mut asked(&schema, None), FinishReason::Stop).expect_err("it was not");
     assert_eq!(error.kind(), Kind::BadGateway);
     let mut stopped = asked(&schema, None);

@@ -37,7 +37,7 @@ pub fn method(name: &str) -> &'static str {
     METHODS.into_iter().find(|known| *known == name).unwrap_or(METHODS[METHODS.len() - 1])
 }
 
-pub(crate) const ERROR_TYPES: [&str; 17] = [
+pub(crate) const ERROR_TYPES: [&str; 18] = [
     "malformed",
     "unauthorized",
     "forbidden",
@@ -47,6 +47,7 @@ pub(crate) const ERROR_TYPES: [&str; 17] = [
     "too_large",
     "request_timeout",
     "invalid",
+    "unsupported",
     "busy",
     "bad_gateway",
     "unavailable",
@@ -72,6 +73,7 @@ pub fn error_type(kind: Kind) -> &'static str {
         Kind::TooLarge => "too_large",
         Kind::RequestTimeout => "request_timeout",
         Kind::Invalid => "invalid",
+        Kind::Unsupported => "unsupported",
         Kind::Busy => "busy",
         Kind::BadGateway => "bad_gateway",
         Kind::Unavailable => "unavailable",

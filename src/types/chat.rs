@@ -5,8 +5,11 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{JsonText, KeepAlive, Timings, Usage, json_text};
-use crate::images::Image;
+use super::{JsonText, KeepAlive, Message, Part, Role, Timings, Tool, ToolCall, ToolChoice, Usage};
+use crate::{
+    error::{Error, Result},
+    images::Image,
+};
 
 /// One request for text, whichever endpoint it came by.
 #[derive(Clone, Debug)]
@@ -15,6 +18,7 @@ pub struct ChatRequest {
     pub model: String,
     pub prompt: Prompt,
     pub tools: Vec<Tool>,
+    pub tool_choice: ToolChoice,
     pub format: Format,
     pub sampling: Sampling,
     /// Whether, and how long, the model thinks before it answers; the model's default when absent.
@@ -24,26 +28,65 @@ pub struct ChatRequest {
 }
 
 impl ChatRequest {
+    /// Returns a request that leaves everything else to the model and its backend.
+    pub fn new(model: impl Into<String>, prompt: Prompt) -> Self {
+        Self {
+            model: model.into(),
+            prompt,
+            tools: Vec::new(),
+            tool_choice: ToolChoice::Auto,
+            format: Format::Text,
+            sampling: Sampling::default(),
+            think: None,
+            keep_alive: None,
+        }
+    }
+
+    /// Returns the tools that the model may call.
+    pub fn offered_tools(&self) -> impl Iterator<Item = &Tool> {
+        self.tools.iter().filter(|tool| match &self.tool_choice {
+            ToolChoice::Auto | ToolChoice::Required => true,
+            ToolChoice::None => false,
+            ToolChoice::Named(name) => tool.name == *name,
+        })
+    }
+
+    /// # Errors
+    /// `Invalid` when a tool must be called that is not there.
+    pub fn check_tool_choice(&self) -> Result<()> {
+        let detail = match self.tool_choice {
+            ToolChoice::Auto | ToolChoice::None => return Ok(()),
+            ToolChoice::Required => "needs at least one tool",
+            ToolChoice::Named(_) => "must name one of the tools",
+        };
+        if self.offered_tools().next().is_some() { Ok(()) } else { Err(Error::field("/tool_choice", detail)) }
+    }
+
     /// Bytes of its texts, images and JSON, about.
     pub fn size(&self) -> usize {
         let texts = |texts: &[String]| texts.iter().map(String::len).sum::<usize>();
         let maybe = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let images = |images: &[Image]| images.iter().map(|image| image.file().len()).sum::<usize>();
+        let part = |part: &Part| match part {
+            Part::Text(text) => text.len(),
+            Part::Image(image) => image.file().len(),
+        };
         let call = |call: &ToolCall| call.name.len() + maybe(&call.id) + call.arguments.get().len();
         let message = |message: &Message| {
-            let Message { role: _, content, images: files, tool_calls, tool_call_id, tool_name } = message;
-            let calls: usize = tool_calls.iter().map(call).sum();
-            content.len() + images(files) + calls + maybe(tool_call_id) + maybe(tool_name)
+            let Message { role: _, content, tool_calls, tool_call_id, tool_name } = message;
+            let (content, calls) = (content.iter().map(part), tool_calls.iter().map(call));
+            content.chain(calls).sum::<usize>() + maybe(tool_call_id) + maybe(tool_name)
         };
         let tool = |Tool { name, description, parameters }: &Tool| {
             name.len() + maybe(description) + parameters.get().len()
         };
-        let Self { model: _, prompt, tools, format, sampling, think: _, keep_alive: _ } = self;
+        let Self { model: _, prompt, tools, tool_choice: _, format, sampling, think: _, keep_alive: _ } =
+            self;
         let prompt = match prompt {
             Prompt::Messages(messages) => messages.iter().map(message).sum(),
-            Prompt::Completion(Completion { text, system, images: files, context, raw: _ }) => {
+            Prompt::Completion(Completion { text, system, images, context, raw: _ }) => {
                 let context = context.as_ref().map_or(0, |ids| size_of_val(&**ids));
-                text.len() + maybe(system) + images(files) + context
+                let images = images.iter().map(|image| image.file().len()).sum::<usize>();
+                text.len() + maybe(system) + images + context
             }
         };
         let format = if let Format::Schema(schema) = format { schema.get().len() } else { 0 };
@@ -101,105 +144,8 @@ impl Completion {
     /// The conversation that means the same: an optional system message and one user message.
     pub fn into_messages(self) -> Vec<Message> {
         let system = self.system.map(|text| Message::new(Role::System, text));
-        let mut user = Message::new(Role::User, self.text);
-        user.images = self.images;
+        let user = Message::new(Role::User, self.text).with_images(self.images);
         system.into_iter().chain([user]).collect()
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    System,
-    User,
-    Assistant,
-    Tool,
-}
-
-impl Role {
-    /// The name that every vendor's JSON uses.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::System => "system",
-            Self::User => "user",
-            Self::Assistant => "assistant",
-            Self::Tool => "tool",
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-pub struct Message {
-    pub role: Role,
-    pub content: String,
-    pub images: Vec<Image>,
-    /// Tool calls the assistant made in an earlier turn.
-    pub tool_calls: Vec<ToolCall>,
-    /// For `Role::Tool`: the call that this message answers.
-    pub tool_call_id: Option<String>,
-    /// For `Role::Tool`: the name of the tool that was called.
-    pub tool_name: Option<String>,
-}
-
-impl Message {
-    pub fn new(role: Role, content: impl Into<String>) -> Self {
-        Self {
-            role,
-            content: content.into(),
-            images: Vec::new(),
-            tool_calls: Vec::new(),
-            tool_call_id: None,
-            tool_name: None,
-        }
-    }
-
-    /// Names the tool in each of its answers that only has the id of a call, as some models want it.
-    pub fn name_tools(messages: &mut [Self]) {
-        for at in 1..messages.len() {
-            let (earlier, rest) = messages.split_at_mut(at);
-            let message = &mut rest[0];
-            if message.role != Role::Tool || message.tool_name.is_some() || message.tool_call_id.is_none() {
-                continue;
-            }
-            let mut calls = earlier.iter().rev().flat_map(|message| &message.tool_calls);
-            let call = calls.find(|call| call.id == message.tool_call_id);
-            message.tool_name = call.map(|call| call.name.clone());
-        }
-    }
-}
-
-/// A function the model may ask the caller to run.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tool {
-    pub name: String,
-    pub description: Option<String>,
-    /// A JSON Schema object.
-    pub parameters: JsonText,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ToolCall {
-    pub id: Option<String>,
-    pub name: String,
-    /// A JSON object.
-    #[serde(with = "json_text::as_string")]
-    pub arguments: JsonText,
-}
-
-impl ToolCall {
-    /// The arguments of a call, however they are given: an object, one written as a text, or nothing
-    /// (null, an empty text). `None` for what is no object.
-    pub fn arguments(given: &JsonText) -> Option<JsonText> {
-        let written = given.to_text();
-        let inner = match &written {
-            Some(text) if text.trim().is_empty() => None,
-            Some(text) => Some(serde_json::from_str(text).ok()?),
-            None => Some(given.clone()),
-        };
-        match inner {
-            None => Some(JsonText::empty_object()),
-            Some(inner) if inner.is_null() => Some(JsonText::empty_object()),
-            Some(inner) => inner.is_object().then_some(inner),
-        }
     }
 }
 
@@ -300,7 +246,8 @@ pub struct Done {
     pub context: Option<Vec<u32>>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, Eq)]
+/// Saved by position: add variants at the end. An end that the backend says no more about is `Stop`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FinishReason {
     /// The model ended its answer, or a stop sequence did.
     #[default]
@@ -315,56 +262,46 @@ pub enum FinishReason {
     Load,
     /// Nothing was asked: the model goes, when nobody uses it.
     Unload,
+    /// The backend's filter withheld the rest.
+    ContentFilter,
+    /// This stop sequence ended the answer.
+    StopSequence(String),
+}
+
+impl FinishReason {
+    /// Whether the model had more to say.
+    pub fn is_cut_off(&self) -> bool {
+        matches!(self, Self::Length | Self::Context | Self::ContentFilter)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
-    fn arguments_are_an_object_or_none() {
-        for (given, expected) in [
-            (json!({"a": 1}), Some("{\"a\":1}")),
-            (json!("{\"a\": 1}"), Some("{\"a\":1}")),
-            (json!(null), Some("{}")),
-            (json!(""), Some("{}")),
-            (json!(" \n"), Some("{}")),
-            (json!("null"), Some("{}")),
-            (json!([1]), None),
-            (json!(5), None),
-            (json!("[1]"), None),
-            (json!("\"{}\""), None),
-            (json!("{"), None),
-        ] {
-            let arguments = ToolCall::arguments(&given.clone().into());
-            assert_eq!(arguments.as_ref().map(JsonText::get), expected, "{given}");
-        }
-    }
-
-    #[test]
-    fn answers_of_tools_are_named_by_their_calls() {
-        let call = |id: &str, name: &str| ToolCall {
-            id: Some(id.to_owned()),
+    fn a_tool_that_must_be_called_is_one_of_the_tools() {
+        let tool = |name: &str| Tool {
             name: name.to_owned(),
-            arguments: JsonText::empty_object(),
+            description: None,
+            parameters: JsonText::empty_object(),
         };
-        let asks = |calls| Message { tool_calls: calls, ..Message::new(Role::Assistant, "") };
-        let answers =
-            |id: &str| Message { tool_call_id: Some(id.to_owned()), ..Message::new(Role::Tool, "") };
-        let named = Message { tool_name: Some("own".to_owned()), ..answers("1") };
-        let mut turns = vec![
-            asks(vec![call("1", "a"), call("2", "b")]),
-            answers("2"),
-            answers("1"),
-            named,
-            asks(vec![call("1", "c")]),
-            answers("1"),
-            answers("3"),
-        ];
-        Message::name_tools(&mut turns);
-        let names: Vec<_> = turns.iter().map(|turn| turn.tool_name.as_deref()).collect();
-        assert_eq!(names, [None, Some("b"), Some("a"), Some("own"), None, Some("c"), None]);
+        let (named, none) = (|name: &str| ToolChoice::Named(name.to_owned()), &[][..]);
+        for (tool_choice, tools, offered) in [
+            (ToolChoice::Auto, none, Some(none)),
+            (ToolChoice::Auto, &["a", "b"], Some(&["a", "b"][..])),
+            (ToolChoice::None, &["a"], Some(none)),
+            (ToolChoice::Required, &["a", "b"], Some(&["a", "b"])),
+            (ToolChoice::Required, none, None),
+            (named("b"), &["a", "b"], Some(&["b"])),
+            (named("c"), &["a", "b"], None),
+        ] {
+            let mut request = ChatRequest::new("m", Prompt::Messages(Vec::new()));
+            request.tools = tools.iter().map(|name| tool(name)).collect();
+            request.tool_choice = tool_choice;
+            let checked = request.check_tool_choice();
+            let names: Vec<&str> = request.offered_tools().map(|tool| &*tool.name).collect();
+            assert_eq!(checked.ok().map(|()| &names[..]), offered, "{:?}", request.tool_choice);
+        }
     }
 }

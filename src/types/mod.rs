@@ -11,19 +11,18 @@ mod event;
 mod json_text;
 mod keep_alive;
 mod key_id;
+mod message;
 mod model;
 mod principal;
 mod repeated_name;
 mod secret;
 mod token_type;
+mod tool;
 mod usage;
 
 pub use alert::{Alert, AlertKind, Change, Notification, Severity};
 pub use cache_status::CacheStatus;
-pub use chat::{
-    ChatEvent, ChatRequest, Completion, Done, FinishReason, Format, Message, Prompt, Role, Sampling, Think,
-    Tool, ToolCall,
-};
+pub use chat::{ChatEvent, ChatRequest, Completion, Done, FinishReason, Format, Prompt, Sampling, Think};
 pub use control_tokens::ControlTokens;
 pub use embed::{EmbedReply, EmbedRequest};
 pub use entry_type::{EntryType, PerType};
@@ -31,8 +30,10 @@ pub use event::Event;
 pub use json_text::JsonText;
 pub use keep_alive::KeepAlive;
 pub use key_id::KeyId;
+pub use message::{Message, Part, Role};
 pub use model::{Capability, Context, Model, ModelName};
 pub use principal::Principal;
 pub use secret::Secret;
 pub use token_type::{MAX_CONTROL_TOKENS, MAX_TAKEN_FOR_CONTROL, TokenType, is_control_token};
+pub use tool::{Tool, ToolCall, ToolChoice};
 pub use usage::{Timings, Usage};

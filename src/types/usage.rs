@@ -1,6 +1,6 @@
 //! Token counts and timings of a reply, as the backend reports them.
 
-use std::{ops::AddAssign, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,20 +8,16 @@ use serde::{Deserialize, Serialize};
 pub struct Usage {
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
+    /// Those of `prompt_tokens` that came from the engine's prompt cache, where the backend tells.
+    pub cached_tokens: Option<u64>,
+    /// Those of `completion_tokens` that are reasoning, where the backend tells.
+    pub reasoning_tokens: Option<u64>,
 }
 
 impl Usage {
     /// Whether a reply has as many tokens as it may have; never when there is no limit.
     pub fn has_reached(&self, max_tokens: Option<u32>) -> bool {
         max_tokens.is_some_and(|max| self.completion_tokens >= max.into())
-    }
-}
-
-/// Never beyond what the numbers hold: a file may tell what a backend once counted wrongly.
-impl AddAssign for Usage {
-    fn add_assign(&mut self, more: Self) {
-        self.prompt_tokens = self.prompt_tokens.saturating_add(more.prompt_tokens);
-        self.completion_tokens = self.completion_tokens.saturating_add(more.completion_tokens);
     }
 }
 

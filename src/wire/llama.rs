@@ -60,14 +60,20 @@ impl Parser for CompletionParser {
         }
         ChatEvent::push_text(out, chunk.content.into());
         if chunk.stop {
-            let limit = chunk.stop_type.as_deref() == Some("limit");
+            let timings = chunk.timings.unwrap_or_default();
             self.0 = Some(Done {
-                reason: if limit { FinishReason::Length } else { FinishReason::Stop },
+                reason: match chunk.stop_type.as_deref() {
+                    Some("limit") => FinishReason::Length,
+                    Some("word") => FinishReason::StopSequence(chunk.stopping_word),
+                    _ => FinishReason::Stop,
+                },
                 usage: Usage {
                     prompt_tokens: chunk.tokens_evaluated,
                     completion_tokens: chunk.tokens_predicted,
+                    cached_tokens: timings.cache_n,
+                    reasoning_tokens: None,
                 },
-                timings: chunk.timings.unwrap_or_default().into(),
+                timings: timings.into(),
                 context: None,
             });
         }
@@ -89,7 +95,10 @@ struct CompletionChunk {
     content: String,
     #[serde(default)]
     stop: bool,
+    /// `eos`, `word`, `limit` or `none`. `/v1/chat/completions` does not tell a word from the model's own end.
     stop_type: Option<String>,
+    #[serde(default)]
+    stopping_word: String,
     #[serde(default, deserialize_with = "tokens")]
     tokens_evaluated: u64,
     #[serde(default, deserialize_with = "tokens")]
@@ -157,13 +166,9 @@ mod tests {
     #[test]
     fn tokens_and_text_make_one_prompt() {
         let request = ChatRequest {
-            model: "m".to_owned(),
-            prompt: Prompt::Completion(Completion::default()),
-            tools: Vec::new(),
             format: Format::Json,
             sampling: Sampling { max_tokens: Some(5), ..Sampling::default() },
-            think: None,
-            keep_alive: None,
+            ..ChatRequest::new("m", Prompt::Completion(Completion::default()))
         };
         assert_eq!(
             serde_json::to_value(CompletionBody::new(&request, &[1, 2], "Hi")).expect("JSON"),
@@ -177,12 +182,27 @@ mod tests {
         let mut take = |data: &str| parser.take(data.as_bytes(), &mut events).expect("a chunk");
         take(r#"{"index":0,"content":" live","tokens":[1238],"stop":false,"tokens_predicted":1}"#);
         take(
-            r#"{"content":"","stop":true,"tokens_predicted":3,"tokens_evaluated":4,"stop_type":"limit","timings":{"prompt_ms":1.0,"predicted_ms":2.0}}"#,
+            r#"{"content":"","stop":true,"tokens_predicted":3,"tokens_evaluated":4,"stop_type":"limit","stopping_word":"","tokens_cached":6,"timings":{"cache_n":2,"prompt_ms":1.0,"predicted_ms":2.0}}"#,
         );
         assert!(parser.is_closed());
         assert_eq!(events, [ChatEvent::Text(" live".to_owned())]);
         let done = parser.finish().expect("an end");
         assert_eq!(done.reason, FinishReason::Length);
         assert_eq!((done.usage.prompt_tokens, done.usage.completion_tokens), (4, 3));
+        assert_eq!((done.usage.cached_tokens, done.usage.reasoning_tokens), (Some(2), None));
+    }
+
+    #[test]
+    fn a_stop_sequence_is_told_from_an_end_of_the_models_own() {
+        for (told, reason) in [
+            (r#""stop_type":"word","stopping_word":"END""#, FinishReason::StopSequence("END".to_owned())),
+            (r#""stop_type":"eos","stopping_word":"""#, FinishReason::Stop),
+            (r#""stop_type":"none""#, FinishReason::Stop),
+        ] {
+            let mut parser = CompletionParser::default();
+            let end = format!(r#"{{"content":"","stop":true,{told}}}"#);
+            parser.take(end.as_bytes(), &mut Vec::new()).expect("a chunk");
+            assert_eq!(parser.finish().expect("an end").reason, reason, "{told}");
+        }
     }
 }

@@ -55,6 +55,11 @@ fn tokens<'de, D: Deserializer<'de>>(count: D) -> Result<u64, D::Error> {
     or_default::<u64, D>(count).map(|count| count.min(u32::MAX.into()))
 }
 
+/// The same for a count that not every backend tells.
+fn maybe_tokens<'de, D: Deserializer<'de>>(count: D) -> Result<Option<u64>, D::Error> {
+    Option::<u64>::deserialize(count).map(|count| count.map(|count| count.min(u32::MAX.into())))
+}
+
 /// Text that may be shown in a terminal, without control characters.
 fn printable<'de, D: Deserializer<'de>>(text: D) -> Result<String, D::Error> {
     String::deserialize(text).map(|text| text.replace(char::is_control, "\u{fffd}"))
@@ -128,15 +133,21 @@ mod tests {
 
     #[test]
     fn absurd_counts_are_cut_in_every_protocol() {
-        let most = Usage { prompt_tokens: u32::MAX.into(), completion_tokens: u32::MAX.into() };
+        let max = u64::from(u32::MAX);
+        let most = Usage { prompt_tokens: max, completion_tokens: max, ..Usage::default() };
         let line = r#"{"done":true,"prompt_eval_count":18446744073709551615,"eval_count":4294967296}"#;
         assert_eq!(usage::<ollama::LineParser>(&[line]), most);
-        let chunk = r#"{"stop":true,"tokens_evaluated":18446744073709551615,"tokens_predicted":4294967296}"#;
-        assert_eq!(usage::<llama::CompletionParser>(&[chunk]), most);
-        let counts = r#""usage":{"prompt_tokens":18446744073709551615,"completion_tokens":4294967296}"#;
+        let chunk = r#"{"stop":true,"tokens_evaluated":18446744073709551615,"tokens_predicted":4294967296,
+            "timings":{"cache_n":4294967296}}"#;
+        let cached = Usage { cached_tokens: Some(max), ..most };
+        assert_eq!(usage::<llama::CompletionParser>(&[chunk]), cached);
+        let counts = r#""usage":{"prompt_tokens":18446744073709551615,"completion_tokens":4294967296,
+            "prompt_tokens_details":{"cached_tokens":4294967296},
+            "completion_tokens_details":{"reasoning_tokens":4294967296}}"#;
         let end = r#"{"choices":[{"finish_reason":"stop","delta":{}}]}"#;
         let reply = [end, &format!(r#"{{"choices":[],{counts}}}"#), "[DONE]"];
-        assert_eq!(usage::<openai::ReplyParser>(&reply), most);
+        let counted = Usage { reasoning_tokens: Some(max), ..cached };
+        assert_eq!(usage::<openai::ReplyParser>(&reply), counted);
         let embedded = format!(r#"{{"data":[{{"index":0,"embedding":[1]}}],{counts}}}"#);
         let embedded = openai::parse_embeddings(embedded.as_bytes(), 1).expect("embeddings");
         assert_eq!(embedded.prompt_tokens, most.prompt_tokens);

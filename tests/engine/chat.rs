@@ -1,12 +1,20 @@
 //! Text from the demo model by every way that leads to it.
 
+use std::sync::Arc;
+
 use futures_util::StreamExt;
 use serde_json::json;
 use simpleton::{
     backend::Backend,
+    engine::Role as EngineRole,
     error::Kind,
+    http_client::{Request, Retry},
     images::{Image, ImageLimits},
-    types::{ChatEvent, Completion, FinishReason, Format, Message, Prompt, Role, Tool},
+    types::{
+        ChatEvent, ChatRequest, Completion, FinishReason, Format, Message, Part, Prompt, Role, Tool,
+        ToolChoice,
+    },
+    wire::llama::{TemplateBody, TemplateReply},
 };
 
 use crate::harness::{Rig, collect, completion, cpu_ticks, question, request, slow, some_text, until};
@@ -118,6 +126,84 @@ async fn tools_are_called() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tool_choice_is_kept() {
+    let rig = Rig::new(&[]);
+    let tool = |name: &str| Tool {
+        name: name.to_owned(),
+        description: None,
+        parameters: json!({"type": "object", "properties": {"city": {"type": "string"}}}).into(),
+    };
+    let called = async |text: &str, tool_choice| {
+        let tools = vec![tool("get_weather"), tool("get_time")];
+        let request = ChatRequest { tools, tool_choice, ..question(text) };
+        let reply = rig.reply(request).await.expect("a reply");
+        let names = reply.events.into_iter().filter_map(|event| match event {
+            ChatEvent::ToolCall(call) => Some(call.name),
+            _ => None,
+        });
+        (names.collect::<Vec<_>>(), reply.done.reason)
+    };
+    let weather = "What is the weather in Oslo?";
+    let (names, reason) = called(weather, ToolChoice::None).await;
+    assert!(names.is_empty() && reason != FinishReason::ToolCalls, "{names:?}, {reason:?}");
+    let (names, reason) = called("Hello!", ToolChoice::Required).await;
+    assert!(!names.is_empty() && reason == FinishReason::ToolCalls, "{names:?}, {reason:?}");
+    let (names, _) = called(weather, ToolChoice::Named("get_time".to_owned())).await;
+    assert!(!names.is_empty() && names.iter().all(|name| name == "get_time"), "{names:?}");
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stop_sequence_of_a_raw_prompt_and_cached_tokens_are_told() {
+    let rig = Rig::new(&[]);
+    let text =
+        "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\nThe capital of";
+    let raw = Completion { text: text.to_owned(), raw: true, ..Completion::default() };
+    let mut request = request(Prompt::Completion(raw));
+    request.sampling.stop = vec!["Berlin".to_owned(), " is".to_owned()];
+    let first = rig.reply(request.clone()).await.expect("a reply");
+    assert_eq!((first.text().as_str(), first.done.usage.cached_tokens), (" France", Some(0)));
+    assert_eq!(first.done.reason, FinishReason::StopSequence(" is".to_owned()));
+    let again = rig.reply(request).await.expect("a reply").done.usage;
+    assert!(
+        again.cached_tokens.is_some_and(|cached| (1..=again.prompt_tokens).contains(&cached)),
+        "{again:?}"
+    );
+
+    let chat = || async { rig.reply(question("Who are you?")).await.expect("a reply").done };
+    chat().await;
+    let done = chat().await;
+    let (usage, reason) = (done.usage, done.reason);
+    assert!(
+        usage.cached_tokens.is_some_and(|cached| (1..=usage.prompt_tokens).contains(&cached)),
+        "{usage:?}"
+    );
+    assert_eq!((usage.reasoning_tokens, reason), (None, FinishReason::Stop));
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_stands_where_it_stood_between_two_texts() {
+    let rig = Rig::new(&[]);
+    let mut png = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(28, 28).write_to(&mut png, image::ImageFormat::Png).expect("a PNG");
+    let image = Image::from_bytes(png.into_inner(), &ImageLimits::default()).expect("an image");
+    let part = |text: &str| Part::Text(text.to_owned());
+    let content = vec![part("before"), Part::Image(image), part("after")];
+    let messages = [Message { content, ..Message::new(Role::User, "") }];
+    let body = serde_json::to_vec(&TemplateBody::open(&messages, None)).expect("JSON");
+    let lease = rig.engine.acquire(Arc::clone(&rig.entry), EngineRole::Chat, None).await.expect("a lease");
+    let asked = lease.client().send(Request::post("/apply-template", body, Retry::Idempotent)).await;
+    let prompt = asked.expect("an answer").bytes(100_000).await.expect("an answer");
+    let prompt: TemplateReply = serde_json::from_slice(&prompt).expect("a prompt");
+    let (_, content) = prompt.prompt.split_once("before").expect("the first text");
+    let (between, _) = content.split_once("after").expect("the second text after it");
+    assert!(between.contains("__media"), "{between:?}");
+    drop(lease);
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_image_is_seen() {
     let rig = Rig::new(&[]);
     let square = image::RgbImage::from_fn(140, 140, |x, y| {
@@ -126,8 +212,9 @@ async fn an_image_is_seen() {
     });
     let mut png = std::io::Cursor::new(Vec::new());
     square.write_to(&mut png, image::ImageFormat::Png).expect("a PNG");
-    let mut message = Message::new(Role::User, "Describe this image in one brief sentence.");
-    message.images = vec![Image::from_bytes(png.into_inner(), &ImageLimits::default()).expect("an image")];
+    let image = Image::from_bytes(png.into_inner(), &ImageLimits::default()).expect("an image");
+    let message =
+        Message::new(Role::User, "Describe this image in one brief sentence.").with_images(vec![image]);
     let reply = rig.reply(request(Prompt::Messages(vec![message]))).await.expect("a reply");
     assert!(reply.text().contains("blue"), "{reply:?}");
     rig.backend.stop().await;

@@ -105,15 +105,8 @@ pub(crate) fn completion(text: &str, context: Option<Vec<u32>>) -> ChatRequest {
 }
 
 pub(crate) fn request(prompt: Prompt) -> ChatRequest {
-    ChatRequest {
-        model: "simpleton-demo".to_owned(),
-        prompt,
-        tools: Vec::new(),
-        format: Format::Text,
-        sampling: Sampling { temperature: Some(0.0), max_tokens: Some(64), ..Sampling::default() },
-        think: None,
-        keep_alive: None,
-    }
+    let sampling = Sampling { temperature: Some(0.0), max_tokens: Some(64), ..Sampling::default() };
+    ChatRequest { sampling, ..ChatRequest::new("simpleton-demo", prompt) }
 }
 
 /// A request that keeps the tiny model busy for half a minute: a grammar of a thousand alternatives

@@ -2,7 +2,6 @@
 
 use crate::{
     error::{Error, Result},
-    images::Image,
     model_store::Entry,
     types::{Capability, ChatRequest, EmbedRequest, Prompt, Think},
 };
@@ -20,11 +19,11 @@ pub(super) fn chat(request: &ChatRequest, entry: &Entry) -> Result<()> {
     match &request.prompt {
         Prompt::Messages(messages) => {
             for (n, message) in messages.iter().enumerate() {
-                check_images(&format!("/messages/{n}/images"), &message.images, entry)?;
+                check_images(&format!("/messages/{n}/images"), message.images().count(), entry)?;
             }
         }
         Prompt::Completion(completion) => {
-            check_images("/images", &completion.images, entry)?;
+            check_images("/images", completion.images.len(), entry)?;
             let as_it_is = completion.raw || completion.context.is_some();
             if as_it_is && !completion.images.is_empty() {
                 return Err(Error::field("/images", "cannot be combined with raw or context"));
@@ -53,8 +52,8 @@ pub(super) fn embed(request: &EmbedRequest) -> Result<()> {
     }
 }
 
-fn check_images(pointer: &str, images: &[Image], entry: &Entry) -> Result<()> {
-    if images.is_empty() || entry.projector.is_some() {
+fn check_images(pointer: &str, images: usize, entry: &Entry) -> Result<()> {
+    if images == 0 || entry.projector.is_some() {
         return Ok(());
     }
     Err(Error::field(pointer, format!("are not supported: {} cannot see images", entry.name)))

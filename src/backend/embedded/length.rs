@@ -42,7 +42,7 @@ impl Room {
     /// # Errors
     /// `Invalid` for a prompt that cannot fit, naming the field that is too long.
     pub(super) fn check_chat(self, request: &ChatRequest) -> Result<()> {
-        let tools: usize = request.tools.iter().map(tool_bytes).sum();
+        let tools: usize = request.offered_tools().map(tool_bytes).sum();
         let (pointer, bytes) = match &request.prompt {
             Prompt::Messages(messages) => {
                 let sizes = messages.iter().map(message_bytes);
@@ -91,7 +91,7 @@ impl Room {
             // What the assistant has said before may be left out by a template, such as its thoughts.
             Prompt::Messages(messages) => {
                 let kept = messages.iter().filter(|message| message.role != Role::Assistant);
-                (kept.map(|message| message.content.as_str()).collect(), "/messages")
+                (kept.flat_map(Message::texts).collect(), "/messages")
             }
             Prompt::Completion(completion) => (
                 completion.system.as_deref().into_iter().chain([completion.text.as_str()]).collect(),
@@ -140,7 +140,7 @@ impl Room {
 
 fn message_bytes(message: &Message) -> usize {
     let calls = message.tool_calls.iter().map(|call| call.name.len() + call.arguments.get().len());
-    message.content.len() + calls.sum::<usize>()
+    message.texts().map(str::len).chain(calls).sum()
 }
 
 fn tool_bytes(Tool { name, description, parameters }: &Tool) -> usize {
@@ -197,20 +197,12 @@ pub(super) fn first_piece(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Completion, Format, JsonText, Sampling};
+    use crate::types::{Completion, JsonText};
 
     const ROOM: Room = Room { context: 100, trained: 100, bytes: Some(1000) };
 
     fn refusal(prompt: Prompt, tools: Vec<Tool>) -> Option<(String, String)> {
-        let request = ChatRequest {
-            model: "m".to_owned(),
-            prompt,
-            tools,
-            format: Format::Text,
-            sampling: Sampling::default(),
-            think: None,
-            keep_alive: None,
-        };
+        let request = ChatRequest { tools, ..ChatRequest::new("m", prompt) };
         let error = ROOM.check_chat(&request).err()?;
         let [field] = error.field_errors() else { panic!("{error:?}") };
         Some((field.pointer.clone(), field.detail.clone()))

@@ -203,20 +203,19 @@ impl GenerateBody {
         }
         check_images(self.images(), "/images", &mut fields);
         fields.finish()?;
+        let completion = Completion {
+            text: self.prompt,
+            system: self.system,
+            images: open(numbered("/images", self.images), app).await?,
+            context: self.context,
+            raw: self.raw.unwrap_or(false),
+        };
         Ok(ChatRequest {
-            model,
-            prompt: Prompt::Completion(Completion {
-                text: self.prompt,
-                system: self.system,
-                images: open(numbered("/images", self.images), app).await?,
-                context: self.context,
-                raw: self.raw.unwrap_or(false),
-            }),
-            tools: Vec::new(),
             format,
             sampling,
             think: self.think,
             keep_alive: self.keep_alive,
+            ..ChatRequest::new(model, Prompt::Completion(completion))
         })
     }
 }
@@ -241,13 +240,12 @@ impl ChatBody {
             messages.push(message.into_message(index, app).await?);
         }
         Ok(ChatRequest {
-            model,
-            prompt: Prompt::Messages(messages),
             tools: self.tools.into_iter().flatten().map(|Object(tool)| Tool::from(tool)).collect(),
             format,
             sampling,
             think: self.think,
             keep_alive: self.keep_alive,
+            ..ChatRequest::new(model, Prompt::Messages(messages))
         })
     }
 

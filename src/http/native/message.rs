@@ -140,18 +140,17 @@ impl MessageBody {
         let content = self.content.map(|content| content.into_parts(&format!("/messages/{index}/content")));
         let (content, mut images) = content.unwrap_or_default();
         images.extend(numbered(&format!("/messages/{index}/images"), self.images));
+        let role = match self.role.0 {
+            RoleBody::System | RoleBody::Developer => Role::System,
+            RoleBody::User => Role::User,
+            RoleBody::Assistant => Role::Assistant,
+            RoleBody::Tool => Role::Tool,
+        };
         Ok(Message {
-            role: match self.role.0 {
-                RoleBody::System | RoleBody::Developer => Role::System,
-                RoleBody::User => Role::User,
-                RoleBody::Assistant => Role::Assistant,
-                RoleBody::Tool => Role::Tool,
-            },
-            content,
-            images: open(images, app).await?,
             tool_calls: self.tool_calls.into_iter().flatten().map(|Object(call)| call.into()).collect(),
             tool_call_id: self.tool_call_id,
             tool_name: self.tool_name,
+            ..Message::new(role, content).with_images(open(images, app).await?)
         })
     }
 }

@@ -127,7 +127,10 @@ impl<'a> From<&'a Done> for End<'a> {
         Self {
             // Ollama says `stop` when the model asks for tools, too.
             done_reason: match done.reason {
-                FinishReason::Stop | FinishReason::ToolCalls => DoneReason::Stop,
+                FinishReason::Stop
+                | FinishReason::ToolCalls
+                | FinishReason::ContentFilter
+                | FinishReason::StopSequence(_) => DoneReason::Stop,
                 FinishReason::Length | FinishReason::Context => DoneReason::Length,
                 FinishReason::Load => DoneReason::Load,
                 FinishReason::Unload => DoneReason::Unload,

@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     request_context::Context,
     telemetry::{
-        aggregates::Clock,
+        aggregates::{Clock, Tokens},
         labels::Purpose,
         record::{Failure, ModelCall, RequestFacts, RequestRecord},
         sink::Sink,
@@ -114,7 +114,7 @@ fn call(ended_at: SystemTime) -> ModelCall {
         method: "POST",
         endpoint: "/inference/chat",
         key: KeyId::new([1, 2, 3, 4]),
-        usage: Some(Usage { prompt_tokens: 7, completion_tokens: 3 }),
+        usage: Some(Usage { prompt_tokens: 7, completion_tokens: 3, ..Usage::default() }),
         queue: None,
         first_token: Some(Duration::from_millis(100)),
         duration: Duration::from_millis(300),
@@ -143,7 +143,7 @@ async fn figures_are_there_at_once_and_after_a_restart() {
         let covered = server.history.aggregates(60).await;
         let aggregates = covered.aggregates;
         assert_eq!((aggregates.requests(), aggregates.errors()), (11, 1), "{when}");
-        assert_eq!(aggregates.tokens(), Usage { prompt_tokens: 7, completion_tokens: 3 }, "{when}");
+        assert_eq!(aggregates.tokens(), Tokens { prompt_tokens: 7, completion_tokens: 3 }, "{when}");
         let durations = aggregates.durations();
         assert!((durations.quantile(0.5) - 0.015).abs() < 0.015 * 0.02, "{when}: {durations:?}");
         assert_eq!((durations.max(), durations.min()), (2.0, 0.010), "{when}");

@@ -18,7 +18,7 @@ pub use self::{
     durations::Durations,
     failures::FailureRecord,
     pending::{Minute, MinuteRow, Unwritten},
-    totals::{Aggregates, EndpointAggregates, Endpoints, KeyAggregates, ModelAggregates, percent},
+    totals::{Aggregates, EndpointAggregates, Endpoints, KeyAggregates, ModelAggregates, Tokens, percent},
     window::Recent,
 };
 use self::{

@@ -56,20 +56,20 @@ impl Aggregates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Usage;
+    use crate::telemetry::aggregates::Tokens;
 
     #[test]
     fn sums_from_a_file_stop_at_the_largest_number() {
-        let tokens = Usage { prompt_tokens: u64::MAX, completion_tokens: 1 };
+        let tokens = Tokens { prompt_tokens: u64::MAX, completion_tokens: 1 };
         let model = ModelAggregates { tokens, ..ModelAggregates::default() };
         let mut aggregates = Aggregates { models: [("m".into(), model)].into(), ..Aggregates::default() };
         aggregates.merge(&Aggregates::from_bytes(&aggregates.to_bytes()).expect("what was written"));
-        assert_eq!(aggregates.tokens(), Usage { prompt_tokens: u64::MAX, completion_tokens: 2 });
+        assert_eq!(aggregates.tokens(), Tokens { prompt_tokens: u64::MAX, completion_tokens: 2 });
     }
 
     #[test]
     fn files_of_before_open() {
-        let tokens = Usage { prompt_tokens: 5, completion_tokens: 6 };
+        let tokens = Tokens { prompt_tokens: 5, completion_tokens: 6 };
         let key = KeyAggregates { requests: 1, errors: 2, bytes_in: 3, bytes_out: 4, tokens };
         assert_eq!(postcard::to_allocvec(&key).expect("plain data"), [1, 2, 3, 4, 5, 6]);
         // No endpoints, models or keys; hits, misses; one refusal with status 401.

@@ -1,7 +1,7 @@
 //! Totals over a period. Those of two periods, or of two servers, make those of
 //! both by `merge`; as bytes they are a few kilobytes for a busy minute.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, ops::AddAssign};
 
 use serde::{Deserialize, Serialize};
 
@@ -45,7 +45,29 @@ pub struct EndpointAggregates {
     pub bytes_in: u64,
     pub bytes_out: u64,
     /// Tokens that models have read and written for it.
-    pub tokens: Usage,
+    pub tokens: Tokens,
+}
+
+/// The part of `Usage` that is summed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
+}
+
+impl From<Option<Usage>> for Tokens {
+    fn from(usage: Option<Usage>) -> Self {
+        let Usage { prompt_tokens, completion_tokens, .. } = usage.unwrap_or_default();
+        Self { prompt_tokens, completion_tokens }
+    }
+}
+
+/// Never beyond what the numbers hold: a file may tell what a backend once counted wrongly.
+impl AddAssign for Tokens {
+    fn add_assign(&mut self, more: Self) {
+        self.prompt_tokens = self.prompt_tokens.saturating_add(more.prompt_tokens);
+        self.completion_tokens = self.completion_tokens.saturating_add(more.completion_tokens);
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -53,7 +75,7 @@ pub struct ModelAggregates {
     /// Answered to the end.
     pub requests: u64,
     pub errors: u64,
-    pub tokens: Usage,
+    pub tokens: Tokens,
     pub first_token: Durations,
     pub per_token: Durations,
 }
@@ -64,7 +86,7 @@ pub struct KeyAggregates {
     pub errors: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
-    pub tokens: Usage,
+    pub tokens: Tokens,
 }
 
 impl Aggregates {
@@ -91,7 +113,7 @@ impl Aggregates {
     }
 
     pub(super) fn call(&mut self, call: &ModelCall) {
-        let tokens = call.usage.unwrap_or_default();
+        let tokens = Tokens::from(call.usage);
         let model = match self.models.get_mut(&*call.model) {
             Some(model) => model,
             None => self.models.entry(call.model.to_string().into()).or_default(),
@@ -178,8 +200,8 @@ impl Aggregates {
     }
 
     /// Read and written by all models.
-    pub fn tokens(&self) -> Usage {
-        let mut all = Usage::default();
+    pub fn tokens(&self) -> Tokens {
+        let mut all = Tokens::default();
         self.models.values().for_each(|model| all += model.tokens);
         all
     }

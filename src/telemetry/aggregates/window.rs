@@ -4,13 +4,10 @@
 
 use std::time::Duration;
 
-use super::totals::Aggregates;
-use crate::{
-    telemetry::{
-        labels::Purpose,
-        record::{ModelCall, Outcome, RequestRecord},
-    },
-    types::Usage,
+use super::totals::{Aggregates, Tokens};
+use crate::telemetry::{
+    labels::Purpose,
+    record::{ModelCall, Outcome, RequestRecord},
 };
 
 /// Seconds since an hour before the start, so that totals of an earlier process have a place, too.
@@ -30,7 +27,7 @@ pub struct Recent {
     pub failures: u64,
     /// The durations of all `requests` together.
     pub duration: Duration,
-    pub tokens: Usage,
+    pub tokens: Tokens,
     /// Lookups of the cache.
     pub cache_hits: u64,
     pub cache_misses: u64,
@@ -70,7 +67,7 @@ impl Recent {
     }
 
     pub(super) fn of_call(call: &ModelCall) -> Self {
-        Self { tokens: call.usage.unwrap_or_default(), ..Self::default() }
+        Self { tokens: call.usage.into(), ..Self::default() }
     }
 
     pub(super) fn add(&mut self, other: &Self) {

@@ -67,7 +67,11 @@ impl LineParser {
                     _ if self.tool_calls_seen => FinishReason::ToolCalls,
                     _ => FinishReason::Stop,
                 },
-                usage: Usage { prompt_tokens: line.prompt_eval_count, completion_tokens: line.eval_count },
+                usage: Usage {
+                    prompt_tokens: line.prompt_eval_count,
+                    completion_tokens: line.eval_count,
+                    ..Usage::default()
+                },
                 timings: Timings {
                     total: Duration::from_nanos(line.total_duration),
                     queue: None,
@@ -213,7 +217,7 @@ mod tests {
         .expect("a reply");
         assert_eq!(events, [ChatEvent::Text("Thea\nb".into())]);
         let done = done.expect("an end");
-        assert_eq!(done.usage, Usage { prompt_tokens: 26, completion_tokens: 259 });
+        assert_eq!(done.usage, Usage { prompt_tokens: 26, completion_tokens: 259, ..Usage::default() });
         assert_eq!(done.context.as_deref(), Some(&[1, 2, 3][..]));
         assert_eq!(done.timings.total, Duration::from_nanos(10_706_818_083));
     }

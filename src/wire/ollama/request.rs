@@ -1,5 +1,7 @@
 //! Requests to an Ollama server.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::{
@@ -141,10 +143,11 @@ impl<'a> GenerateBody<'a> {
     }
 }
 
+/// Has no order of texts and images: the texts are joined, and the images keep their own order.
 #[derive(Serialize)]
 pub struct MessageBody<'a> {
     role: &'static str,
-    content: &'a str,
+    content: Cow<'a, str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     images: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -159,8 +162,8 @@ impl<'a> From<&'a Message> for MessageBody<'a> {
     fn from(message: &'a Message) -> Self {
         Self {
             role: message.role.as_str(),
-            content: &message.content,
-            images: message.images.iter().map(|image| image.to_base64()).collect(),
+            content: message.text(),
+            images: message.images().map(|image| image.to_base64()).collect(),
             tool_calls: message.tool_calls.iter().map(ToolCallBody::from).collect(),
             tool_call_id: message.tool_call_id.as_deref(),
             tool_name: message.tool_name.as_deref(),
@@ -203,6 +206,10 @@ pub struct EmbedBody<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        images::Image,
+        types::{Part, Role},
+    };
 
     #[test]
     fn absent_options_are_not_sent() {
@@ -214,6 +221,17 @@ mod tests {
         )
         .json();
         assert_eq!(body, r#"{"model":"m","prompt":"hi","stream":true,"options":{}}"#);
+    }
+
+    #[test]
+    fn texts_are_joined_and_images_keep_their_order() {
+        let (one, two) = (Image::black(1), Image::black(2));
+        let says = |text: &str| Part::Text(text.to_owned());
+        let content = vec![says("a"), Part::Image(two.clone()), says("b"), Part::Image(one.clone())];
+        let message = Message { content, ..Message::new(Role::User, "") };
+        let images = format!(r#"["{}","{}"]"#, two.to_base64(), one.to_base64());
+        let sent = format!(r#"{{"role":"user","content":"a\nb","images":{images}}}"#);
+        assert_eq!(MessageBody::from(&message).json(), sent);
     }
 
     trait Json: Serialize {

@@ -3,6 +3,7 @@
 //! marked.
 
 mod embeddings;
+mod message;
 mod reply;
 mod request;
 
@@ -11,15 +12,16 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use embeddings::{EmbedInput, EmbeddingsBody, parse_embeddings};
+pub use message::MessageBody;
 pub use reply::ReplyParser;
-pub use request::{ChatBody, MessageBody, SamplingBody, Schema, ThinkingBody, ToolBody, sampled};
+pub use request::{ChatBody, SamplingBody, Schema, ThinkingBody, ToolBody, sampled};
 
 use crate::{
     error::{Error, Kind},
     types::{Timings, Usage},
     wire::{
         foreign::{json_fault, loggable},
-        tokens,
+        maybe_tokens, tokens,
     },
 };
 
@@ -56,11 +58,30 @@ pub(super) struct UsageObject {
     prompt_tokens: u64,
     #[serde(default, deserialize_with = "tokens")]
     completion_tokens: u64,
+    prompt_tokens_details: Option<PromptTokens>,
+    completion_tokens_details: Option<CompletionTokens>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct PromptTokens {
+    #[serde(default, deserialize_with = "maybe_tokens")]
+    cached_tokens: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct CompletionTokens {
+    #[serde(default, deserialize_with = "maybe_tokens")]
+    reasoning_tokens: Option<u64>,
 }
 
 impl From<UsageObject> for Usage {
     fn from(usage: UsageObject) -> Self {
-        Self { prompt_tokens: usage.prompt_tokens, completion_tokens: usage.completion_tokens }
+        Self {
+            prompt_tokens: usage.prompt_tokens,
+            completion_tokens: usage.completion_tokens,
+            cached_tokens: usage.prompt_tokens_details.and_then(|details| details.cached_tokens),
+            reasoning_tokens: usage.completion_tokens_details.and_then(|details| details.reasoning_tokens),
+        }
     }
 }
 
@@ -71,6 +92,9 @@ pub(super) struct TimingsObject {
     prompt_ms: f64,
     #[serde(default)]
     predicted_ms: f64,
+    /// Prompt tokens taken from the prompt cache.
+    #[serde(default, deserialize_with = "maybe_tokens")]
+    pub(super) cache_n: Option<u64>,
 }
 
 impl From<TimingsObject> for Timings {

@@ -79,8 +79,8 @@ impl ReplyParser {
         for call in self.calls.drain(..) {
             match call.complete() {
                 Some(call) => out.push(call.into()),
-                // Cut off by max_tokens: half a call is of no use, and the reason says why.
-                None if self.done.reason == FinishReason::Length => {}
+                // Cut off: half a call is of no use, and the reason says why.
+                None if self.done.reason.is_cut_off() => {}
                 None => {
                     let message = "The model called a tool with arguments that are not a JSON object.";
                     return Err(Error::new(Kind::BadGateway, message));
@@ -112,7 +112,8 @@ fn finish_reason(reason: &str) -> FinishReason {
     match reason {
         "length" => FinishReason::Length,
         "tool_calls" | "function_call" => FinishReason::ToolCalls,
-        // `stop`, `content_filter`, and whatever else ends an answer.
+        "content_filter" => FinishReason::ContentFilter,
+        // `stop`, and whatever else ends an answer.
         _ => FinishReason::Stop,
     }
 }
@@ -163,6 +164,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::types::Usage;
 
     fn parse(frames: &[&str]) -> Result<(Vec<ChatEvent>, Option<Done>)> {
         crate::wire::testing::parsed::<ReplyParser>(frames)
@@ -175,15 +177,33 @@ mod tests {
             r#"{"choices":[{"finish_reason":null,"delta":{"reasoning_content":"Hm."}}]}"#,
             r#"{"choices":[{"finish_reason":null,"delta":{"content":"Paris"}}]}"#,
             r#"{"choices":[{"finish_reason":"length","delta":{}}]}"#,
-            r#"{"choices":[],"usage":{"completion_tokens":11,"prompt_tokens":17},"timings":{"prompt_ms":1.5,"predicted_ms":3.0}}"#,
+            r#"{"choices":[],"usage":{"completion_tokens":11,"prompt_tokens":17,"total_tokens":28,"prompt_tokens_details":{"cached_tokens":13}},"timings":{"prompt_ms":1.5,"predicted_ms":3.0}}"#,
             "[DONE]",
         ])
         .expect("a reply");
         assert_eq!(events, [ChatEvent::Thinking("Hm.".into()), ChatEvent::Text("Paris".into())]);
         let done = done.expect("an end");
         assert_eq!(done.reason, FinishReason::Length);
-        assert_eq!((done.usage.prompt_tokens, done.usage.completion_tokens), (17, 11));
+        let usage =
+            Usage { prompt_tokens: 17, completion_tokens: 11, cached_tokens: Some(13), ..Usage::default() };
+        assert_eq!(done.usage, usage);
         assert_eq!((done.timings.prompt_eval.as_micros(), done.timings.eval.as_micros()), (1500, 3000));
+    }
+
+    #[test]
+    fn every_reason_to_end_has_its_name() {
+        for (told, reason) in [
+            ("stop", FinishReason::Stop),
+            ("length", FinishReason::Length),
+            ("tool_calls", FinishReason::ToolCalls),
+            ("function_call", FinishReason::ToolCalls),
+            ("content_filter", FinishReason::ContentFilter),
+            ("something_newer", FinishReason::Stop),
+        ] {
+            let end = format!(r#"{{"choices":[{{"finish_reason":"{told}","delta":{{}}}}]}}"#);
+            let (_, done) = parse(&[&end]).expect("a reply");
+            assert_eq!(done.expect("an end").reason, reason, "{told}");
+        }
     }
 
     #[test]
@@ -205,8 +225,10 @@ mod tests {
     fn half_a_tool_call_is_an_error_unless_the_tokens_ran_out() {
         let piece = r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"f","arguments":"{\"x"}}]}}]}"#;
         let end = |reason: &str| format!(r#"{{"choices":[{{"finish_reason":"{reason}","delta":{{}}}}]}}"#);
-        let (events, _) = parse(&[piece, &end("length")]).expect("a reply");
-        assert_eq!(events, []);
+        for reason in ["length", "content_filter"] {
+            let (events, _) = parse(&[piece, &end(reason)]).expect("a reply");
+            assert_eq!(events, []);
+        }
         let error = parse(&[piece, &end("tool_calls")]).expect_err("no JSON");
         assert_eq!(error.kind(), Kind::BadGateway);
     }

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::types::{ChatRequest, Format, JsonText, Message, Role, Sampling, Think, Tool, ToolCall};
+use super::MessageBody;
+use crate::types::{ChatRequest, Format, JsonText, Message, Role, Sampling, Think, Tool, ToolChoice};
 
 /// Always streamed: a plain reply is a collected stream.
 #[derive(Serialize)]
@@ -15,6 +16,10 @@ pub struct ChatBody<'a> {
     pub stream_options: StreamOptions,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<ToolBody<'a>>,
+    /// Never OpenAI's object that names a function: llama-server ignores it, and `required` with that tool
+    /// alone means the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool_choice: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_format: Option<ResponseFormat<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,7 +44,12 @@ impl<'a> ChatBody<'a> {
             messages: messages.iter().map(MessageBody::new).collect(),
             stream: true,
             stream_options: StreamOptions { include_usage: true },
-            tools: request.tools.iter().map(ToolBody::from).collect(),
+            // For `None` there are none, since a model that sees tools may write a call as text.
+            tools: request.offered_tools().map(ToolBody::from).collect(),
+            tool_choice: match request.tool_choice {
+                ToolChoice::Auto | ToolChoice::None => None,
+                ToolChoice::Required | ToolChoice::Named(_) => Some("required"),
+            },
             response_format: ResponseFormat::new(&request.format),
             max_tokens: request.sampling.max_tokens.map(sampled),
             sampling: SamplingBody::new(&request.sampling),
@@ -159,95 +169,6 @@ impl<'a> ResponseFormat<'a> {
 }
 
 #[derive(Serialize)]
-pub struct MessageBody<'a> {
-    role: &'static str,
-    content: Content<'a>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<ToolCallBody<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tool_call_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-}
-
-impl<'a> MessageBody<'a> {
-    pub fn new(message: &'a Message) -> Self {
-        Self {
-            role: message.role.as_str(),
-            content: Content::new(message),
-            tool_calls: message.tool_calls.iter().map(ToolCallBody::new).collect(),
-            tool_call_id: message.tool_call_id.as_deref(),
-            name: message.tool_name.as_deref(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Content<'a> {
-    Text(&'a str),
-    Parts(Vec<Part<'a>>),
-}
-
-impl<'a> Content<'a> {
-    fn new(message: &'a Message) -> Self {
-        if message.images.is_empty() {
-            return Self::Text(&message.content);
-        }
-        // Images first: LLaVA and its kin were trained on the question after the image. A line's end
-        // comes between two of them, because llama-server's prompt cache cannot be cut there: a later
-        // prompt with the first image alone would be refused ("Chunk not found").
-        let mut parts = Vec::with_capacity(2 * message.images.len());
-        for image in &message.images {
-            if !parts.is_empty() {
-                parts.push(Part::Text { text: "\n" });
-            }
-            let url = format!("data:{};base64,{}", image.media_type(), image.to_base64());
-            parts.push(Part::ImageUrl { image_url: ImageUrl { url } });
-        }
-        parts.push(Part::Text { text: &message.content });
-        Self::Parts(parts)
-    }
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Part<'a> {
-    Text { text: &'a str },
-    ImageUrl { image_url: ImageUrl },
-}
-
-#[derive(Serialize)]
-struct ImageUrl {
-    url: String,
-}
-
-#[derive(Serialize)]
-struct ToolCallBody<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a str>,
-    r#type: &'static str,
-    function: CalledFunction<'a>,
-}
-
-#[derive(Serialize)]
-struct CalledFunction<'a> {
-    name: &'a str,
-    /// JSON in a string.
-    arguments: &'a str,
-}
-
-impl<'a> ToolCallBody<'a> {
-    fn new(call: &'a ToolCall) -> Self {
-        Self {
-            id: call.id.as_deref(),
-            r#type: "function",
-            function: CalledFunction { name: &call.name, arguments: call.arguments.get() },
-        }
-    }
-}
-
-#[derive(Serialize)]
 pub struct ToolBody<'a> {
     r#type: &'static str,
     function: Function<'a>,
@@ -279,18 +200,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::types::Prompt;
+    use crate::types::{Prompt, ToolCall};
 
     fn request() -> ChatRequest {
-        ChatRequest {
-            model: "m".to_owned(),
-            prompt: Prompt::Messages(Vec::new()),
-            tools: Vec::new(),
-            format: Format::Text,
-            sampling: Sampling::default(),
-            think: None,
-            keep_alive: None,
-        }
+        ChatRequest::new("m", Prompt::Messages(Vec::new()))
     }
 
     fn body(request: &ChatRequest, messages: &[Message]) -> Value {
@@ -343,6 +256,27 @@ mod tests {
         assert_eq!(body["messages"][0]["tool_calls"][0]["function"]["arguments"], "{\"a\":1}");
         assert_eq!(body["messages"][1]["tool_call_id"], "1");
         assert_eq!(body.get("continue_final_message"), None);
+    }
+
+    #[test]
+    fn a_tool_choice_is_sent_as_llama_server_knows_it() {
+        let tool = |name: &str| Tool {
+            name: name.to_owned(),
+            description: None,
+            parameters: JsonText::empty_object(),
+        };
+        for (tool_choice, tools, sent) in [
+            (ToolChoice::Auto, &["a", "b"][..], Value::Null),
+            (ToolChoice::None, &[], Value::Null),
+            (ToolChoice::Required, &["a", "b"], json!("required")),
+            (ToolChoice::Named("b".to_owned()), &["b"], json!("required")),
+        ] {
+            let tools_given = vec![tool("a"), tool("b")];
+            let body = body(&ChatRequest { tools: tools_given, tool_choice, ..request() }, &[]);
+            let names = body["tools"].as_array().into_iter().flatten().map(|tool| &tool["function"]["name"]);
+            assert_eq!(names.collect::<Vec<_>>(), tools);
+            assert_eq!(body["tool_choice"], sent);
+        }
     }
 
     #[test]

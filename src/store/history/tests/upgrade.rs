@@ -16,7 +16,7 @@ fn old_folder() -> TempDir {
 }
 
 /// Requests, errors and tokens of the last `minutes`.
-async fn totals(server: &Server, minutes: u64) -> (u64, u64, Usage) {
+async fn totals(server: &Server, minutes: u64) -> (u64, u64, Tokens) {
     let aggregates = server.history.aggregates(minutes).await.aggregates;
     (aggregates.requests(), aggregates.errors(), aggregates.tokens())
 }
@@ -24,12 +24,12 @@ async fn totals(server: &Server, minutes: u64) -> (u64, u64, Usage) {
 #[tokio::test]
 async fn an_upgrade_keeps_the_week_of_an_older_program() {
     let (folder, clock) = (old_folder(), TestClock::at(A_WEEK_LATER));
-    let usage = |prompt_tokens, completion_tokens| Usage { prompt_tokens, completion_tokens };
+    let tokens = |prompt_tokens, completion_tokens| Tokens { prompt_tokens, completion_tokens };
     let server = Server::start(&folder, &clock);
     for round in ["upgraded", "again"] {
-        assert_eq!(totals(&server, 60).await, (366, 0, usage(420, 180)), "{round}");
-        assert_eq!(totals(&server, 1440).await, (645, 2, usage(742, 318)), "{round}");
-        assert_eq!(totals(&server, 10_080).await, (2385, 17, usage(2758, 1182)), "{round}");
+        assert_eq!(totals(&server, 60).await, (366, 0, tokens(420, 180)), "{round}");
+        assert_eq!(totals(&server, 1440).await, (645, 2, tokens(742, 318)), "{round}");
+        assert_eq!(totals(&server, 10_080).await, (2385, 17, tokens(2758, 1182)), "{round}");
         assert_eq!(server.history.standing().trouble, None, "{round}");
     }
     let week = server.history.aggregates(10_080).await.aggregates;
