@@ -14,7 +14,7 @@ run: ## Install dependencies, build, and start Simpleton on http://127.0.0.1:800
 test: ## Install test dependencies and run all tests
 	@scripts/test.sh $(ARGS)
 
-check: ## Check format, lints, licenses, documentation, scripts and deployment files
+check: ## Check format, lints, licenses, documentation, OpenAPI, scripts and deployment files
 	@scripts/check.sh
 
 fuzz: ## Fuzz the image decoder for a minute (ARGS=600 for ten)

@@ -2,7 +2,7 @@
 # make check: all static checks. Stops at the first failure.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-steps 9
+steps 10
 
 has() { command -v "$1" >/dev/null; }
 
@@ -50,6 +50,23 @@ if has shellcheck; then
 else
   step_done "syntax only: shellcheck is not installed"
 fi
+
+step "docs/openapi.json: openapi-spec-validator"
+# Kept between runs, because pip needs several seconds.
+requirements=scripts/requirements/openapi-tools.txt
+venv="$(cache_dir)/openapi-$(sha256sum "$requirements" | cut -c1-12)"
+if [[ ! -d "$venv" ]]; then
+  rm -rf "$venv.partial"
+  make_venv "$venv.partial"
+  "$venv.partial/bin/python" -m pip -q --disable-pip-version-check install --only-binary :all: --require-hashes \
+    -r "$requirements" >&2 ||
+    fail "pip could not install openapi-spec-validator." \
+      "Check that pip can reach its package index (pip config list), then run this again."
+  mv "$venv.partial" "$venv"
+fi
+"$venv/bin/python" -m openapi_spec_validator docs/openapi.json >&2 ||
+  fail "docs/openapi.json is not valid OpenAPI; see above."
+step_done
 
 step "docker-compose.yml: docker compose config"
 if compose version >/dev/null 2>&1; then

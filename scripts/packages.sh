@@ -52,6 +52,7 @@ look() {
       ;;
     check)
       look rust
+      look embedding
       wish shellcheck "shellcheck" shellcheck --version
       wish docker-compose "docker compose" compose version
       wish systemd "systemd-analyze" systemd-analyze --version
