@@ -33,3 +33,7 @@ pub mod config;
 pub mod cli;
 pub mod http;
 pub mod server;
+
+#[cfg(test)]
+#[path = "../testing/eventually.rs"]
+mod eventually;

@@ -3,10 +3,7 @@
 
 use std::{
     fs,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -193,36 +190,31 @@ fn validator(schema: &JsonText) -> Validator {
     newest.or_else(|_| build(Draft::Draft4)).expect("a schema")
 }
 
-/// The longest that somebody waits who asks again and again until `stop`.
-async fn victim(rig: &Rig, stop: &AtomicBool) -> Duration {
+/// The longest wait of a client that asks again and again.
+async fn victim(rig: &Rig, mut asks: impl FnMut() -> bool) -> Duration {
     let mut longest = Duration::ZERO;
-    while !stop.load(Relaxed) {
+    while asks() {
         let mut asked = question("What is the capital of France?");
         asked.sampling.max_tokens = Some(12);
         let since = Instant::now();
         let reply = rig.reply(asked).await.expect("an answer beside whatever else is asked");
         assert!(reply.text().contains("Paris"), "{reply:?}");
         longest = longest.max(since.elapsed());
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     longest
 }
 
-/// The longest that somebody waits beside whom nothing is asked.
+/// The longest wait of a client without others.
 async fn alone(rig: &Rig) -> Duration {
-    let stop = AtomicBool::new(false);
-    let pause = async {
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        stop.store(true, Relaxed);
-    };
-    tokio::join!(victim(rig, &stop), pause).0
+    let mut requests = 0..20;
+    victim(rig, || requests.next().is_some()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_for_a_hostile_schema() {
     let rig = Rig::new(&[]);
     rig.reply(question("Hello!")).await.expect("a loaded model");
-    let stop = Arc::new(AtomicBool::new(false));
+    let stop = AtomicBool::new(false);
     let before = alone(&rig).await;
     let pid = rig.pid();
 
@@ -242,7 +234,7 @@ async fn nobody_waits_for_a_hostile_schema() {
         stop.store(true, Relaxed);
         counts
     };
-    let (longest, counts) = tokio::join!(victim(&rig, &stop), asking);
+    let (longest, counts) = tokio::join!(victim(&rig, || !stop.load(Relaxed)), asking);
     // On a machine that is busy with other things everybody waits longer.
     let alone = before.max(alone(&rig).await);
     let patience = PATIENCE.max(alone * 10);

@@ -32,7 +32,11 @@ async fn an_idle_model_is_unloaded_after_its_time() {
     let rig = Rig::new(&["--engine-keep-alive", "300ms"]);
     let lease = rig.engine.acquire(Arc::clone(&rig.entry), Role::Chat, None).await.expect("a lease");
     let pid = rig.pid();
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    let outlives_an_idle_one = async || {
+        drop(rig.engine.acquire(Arc::clone(&rig.entry), Role::Embed, None).await.expect("a lease"));
+        until("the idle child is gone", || rig.engine.loaded().len() == 1).await;
+    };
+    outlives_an_idle_one().await;
     assert!(is_alive(pid), "it is in use");
     drop(lease);
     assert!(is_alive(pid), "its time begins now");
@@ -41,7 +45,7 @@ async fn an_idle_model_is_unloaded_after_its_time() {
     let forever = Some(KeepAlive::Forever);
     drop(rig.engine.acquire(Arc::clone(&rig.entry), Role::Chat, forever).await.expect("a lease"));
     let pid = rig.pid();
-    tokio::time::sleep(Duration::from_millis(900)).await;
+    outlives_an_idle_one().await;
     assert!(is_alive(pid), "it is to stay");
     rig.backend.stop().await;
 }

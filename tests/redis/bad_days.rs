@@ -10,8 +10,10 @@ use std::{
 use futures_util::future::join_all;
 use simpleton::cache::{EntryType, Redis, Store};
 
-use crate::server::{
-    SOON, Server, available, eventually, finds, free_port, get, get_now, key, name, open, put, written,
+use crate::{
+    eventually::eventually,
+    relay::Relay,
+    server::{SOON, Server, available, finds, free_port, get, get_now, key, name, open, put, until, written},
 };
 
 /// Time that 100 requests may lose together: one wait of 50 ms and the machine's own noise.
@@ -29,14 +31,15 @@ async fn hundred_misses(store: &Redis) -> Duration {
 }
 
 async fn closes_again(store: &Redis, since: Instant) {
-    eventually("the breaker closes", || !store.breaker_open()).await;
+    until("the breaker closes", || !store.breaker_open()).await;
     println!("back after {:?}", since.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stalled() {
     let server = Server::start(&[]).await;
-    let (store, other) = (open(&server.url()).await, open(&server.url()).await);
+    let relay = Relay::start(server.port).await;
+    let (store, other) = (open(&relay.url()).await, open(&server.url()).await);
     let (hot, cold) = (key(EntryType::Chat, 1), key(EntryType::Chat, 2));
     put(&store, hot, "hot");
     put(&other, cold, "cold");
@@ -54,8 +57,8 @@ async fn stalled() {
     assert_eq!(get(&store, key(EntryType::Chat, 3)).await.as_deref(), Some("meanwhile"));
     assert_eq!(store.stats().await.status, "Redis did not respond in time");
 
-    // Long enough for the connection to be given up, too.
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let connections = relay.accepted();
+    until("the connection is replaced", || relay.accepted() > connections).await;
     assert!(hundred_misses(&store).await < NOTHING);
     server.resume();
     closes_again(&store, Instant::now()).await;
@@ -101,7 +104,7 @@ async fn killed_and_restarted_empty() {
     let all = hundred_misses(&store).await;
     println!("killed: 100 lose {all:?}");
     assert!(all < ALL_TOGETHER, "{all:?}");
-    eventually("the breaker opens", || store.breaker_open()).await;
+    until("the breaker opens", || store.breaker_open()).await;
     assert_eq!(get(&store, old).await.as_deref(), Some("old"), "memory goes on");
     let meanwhile = key(EntryType::Chat, 2);
     put(&store, meanwhile, "meanwhile");
@@ -111,10 +114,10 @@ async fn killed_and_restarted_empty() {
 
     server.restart().await;
     closes_again(&store, Instant::now()).await;
-    eventually("old copies are dropped", || get_now(&store, old).is_none()).await;
+    until("old copies are dropped", || get_now(&store, old).is_none()).await;
     assert_eq!(get(&store, old).await, None, "it is gone from Redis");
     assert_eq!(get(&store, meanwhile).await.as_deref(), Some("meanwhile"), "made while it was away");
-    eventually("and written now", || server.cli(&["exists", &name(&meanwhile)]) == "1").await;
+    until("and written now", || server.cli(&["exists", &name(&meanwhile)]) == "1").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,14 +143,12 @@ async fn absent_at_our_start() {
     assert_eq!(get(&store, early).await.as_deref(), Some("early"));
     let all = hundred_misses(&store).await;
     assert!(all < ALL_TOGETHER, "{all:?}");
-    eventually("the breaker opens", || store.breaker_open()).await;
-    // Until the pauses between two attempts are at their longest.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    until("the breaker opens", || store.breaker_open()).await;
     assert!(hundred_misses(&store).await < NOTHING);
 
     let server = Server::start_at(port, &[]).await;
     closes_again(&store, Instant::now()).await;
-    eventually("what was put is written", || server.cli(&["exists", &name(&early)]) == "1").await;
+    until("what was put is written", || server.cli(&["exists", &name(&early)]) == "1").await;
     assert_eq!(get_now(&store, early).as_deref(), Some("early"));
 }
 
@@ -161,10 +162,7 @@ async fn out_of_memory() {
     server.cli(&["config", "set", "maxmemory", "1"]);
     put(&store, key(EntryType::Chat, 2), "refused");
     assert_eq!(get(&store, key(EntryType::Chat, 2)).await.as_deref(), Some("refused"), "memory has it");
-    let start = Instant::now();
-    while store.stats().await.evictions == 0 {
-        assert!(start.elapsed() < SOON, "the refusal is counted");
-    }
+    eventually(SOON, "the refusal is counted", async || store.stats().await.evictions > 0).await;
     assert!(store.stats().await.status.starts_with("Redis is out of memory"));
     assert!(!store.breaker_open());
     assert_eq!(get(&other, key(EntryType::Chat, 1)).await.as_deref(), Some("before"), "reading goes on");
@@ -187,18 +185,19 @@ async fn wrong_password() {
     let _guard = tracing::subscriber::set_default(subscriber);
 
     let store = Redis::open(&format!("redis://:hunter2@127.0.0.1:{}", server.port), 1 << 20).unwrap();
-    eventually("the breaker opens", || store.breaker_open()).await;
+    until("the breaker opens", || store.breaker_open()).await;
     assert_eq!(store.stats().await.status, "Redis rejected the password");
     put(&store, key(EntryType::Chat, 1), "a");
     assert_eq!(get(&store, key(EntryType::Chat, 1)).await.as_deref(), Some("a"));
     assert!(hundred_misses(&store).await < NOTHING);
     let none = Redis::open(&server.url(), 1 << 20).unwrap();
-    eventually("the breaker opens", || none.breaker_open()).await;
+    until("the breaker opens", || none.breaker_open()).await;
     assert_eq!(none.stats().await.status, "Redis requires a password");
     drop(none);
 
-    // Some more attempts, which are not worth another line.
-    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    // More attempts, which are not worth another line.
+    let before = refused_passwords(&server);
+    until("more attempts", || refused_passwords(&server) >= before + 3).await;
     let warnings = log.text().lines().filter(|line| line.contains("WARN")).count();
     assert_eq!(warnings, 2, "one for each store:\n{}", log.text());
     assert!(!log.text().contains("hunter2"), "{}", log.text());
@@ -220,6 +219,16 @@ async fn a_user_who_may_not_do_what_is_needed() {
     let stats = store.stats().await;
     assert_eq!(stats.status, "the Redis user lacks permissions that the cache needs");
     assert!(stats.errors >= 100, "{stats:?}");
+}
+
+/// Number of times that a server has rejected a password.
+fn refused_passwords(server: &Server) -> u64 {
+    let commands = server.cli(&["-a", "right", "--no-auth-warning", "info", "commandstats"]);
+    let of = |command: &str| {
+        let line = commands.lines().find_map(|line| line.strip_prefix(command))?;
+        line.split("failed_calls=").nth(1)?.trim().parse::<u64>().ok()
+    };
+    ["cmdstat_hello:", "cmdstat_auth:"].into_iter().filter_map(of).sum()
 }
 
 #[derive(Clone, Default)]

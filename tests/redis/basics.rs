@@ -7,7 +7,7 @@ use simpleton::{
     types::PerType,
 };
 
-use crate::server::{HOUR, Server, eventually, finds, get, get_now, key, name, open, put, written};
+use crate::server::{HOUR, Server, finds, get, get_now, key, name, open, put, until, written};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_comes_back_from_memory_and_from_redis() {
@@ -41,8 +41,8 @@ async fn an_entry_ends_with_its_time_in_memory_and_in_redis() {
     written(&store, &server, brief).await;
     let left: u64 = server.cli(&["pttl", &name(&brief)]).parse().unwrap();
     assert!((1..=1_500).contains(&left), "{left}");
-    eventually("it is gone from memory", || store.get_now(&brief).is_none()).await;
-    eventually("it is gone from Redis", || server.cli(&["dbsize"]) == "0").await;
+    until("it is gone from memory", || store.get_now(&brief).is_none()).await;
+    until("it is gone from Redis", || server.cli(&["dbsize"]) == "0").await;
     assert_eq!(get(&store, brief).await, None);
 
     store.put(key(EntryType::Chat, 2), "a".into(), Duration::ZERO);
@@ -59,7 +59,7 @@ async fn a_batch_of_2048_keeps_its_order_and_its_gaps() {
         vector[..8].copy_from_slice(&number.to_be_bytes());
         store.put(*key, vector.into(), HOUR);
     }
-    eventually("all are in Redis", || server.cli(&["dbsize"]) == "1365").await;
+    until("all are in Redis", || server.cli(&["dbsize"]) == "1365").await;
 
     let other = open(&server.url()).await;
     let start = Instant::now();
@@ -101,7 +101,7 @@ async fn what_is_not_an_entry_of_this_format_is_a_miss() {
         put(&store, key(EntryType::Chat, 0), "the real one");
         finds(&store, key(EntryType::Chat, 0), "the real one").await;
         overwrite(0, &["setrange", "KEY", at, damage]);
-        eventually("the copy is dropped", || get_now(&store, key(EntryType::Chat, 0)).is_none()).await;
+        until("the copy is dropped", || get_now(&store, key(EntryType::Chat, 0)).is_none()).await;
         assert_eq!(get(&store, key(EntryType::Chat, 0)).await, None, "byte {at}");
     }
     let stats = store.stats().await;
@@ -123,7 +123,7 @@ async fn a_clear_removes_ours_and_nobody_elses() {
     for number in 0..10 {
         put(&store, key(EntryType::Vision, number), "a");
     }
-    eventually("all are in Redis", || server.cli(&["dbsize"]) == "2516").await;
+    until("all are in Redis", || server.cli(&["dbsize"]) == "2516").await;
 
     assert_eq!(store.clear(Some(EntryType::Embedding)).await.unwrap(), 0);
     assert_eq!(store.clear(Some(EntryType::Chat)).await.unwrap(), 2_500);
@@ -164,7 +164,7 @@ async fn the_holdings_are_those_of_our_keys() {
         store.put(key(EntryType::Embedding, number), vec![1; 3_072].into(), HOUR);
     }
     put(&store, key(EntryType::Vision, 1), "a");
-    eventually("all are in Redis", || server.cli(&["dbsize"]) == "202").await;
+    until("all are in Redis", || server.cli(&["dbsize"]) == "202").await;
     let start = Instant::now();
     let mut stats = store.stats().await;
     while stats.entries != PerType::from([(EntryType::Embedding, 200), (EntryType::Vision, 1)]) {

@@ -10,7 +10,7 @@ use std::{
 use simpleton::cache::{EntryType, Store};
 
 use crate::server::{
-    SOON, Server, available, eventually, finds, free_port, get, key, name, open, put, within, written,
+    SOON, Server, available, finds, free_port, get, key, name, open, put, until, within, written,
 };
 
 /// Servers take seconds to agree with each other, and more on a busy machine.
@@ -34,7 +34,7 @@ async fn database() {
     let store = open(&format!("{}/3", server.url())).await;
     let (chat, other) = (key(EntryType::Chat, 1), open(&server.url()).await);
     put(&store, chat, "a");
-    eventually("it is in database 3", || server.cli(&["-n", "3", "exists", &name(&chat)]) == "1").await;
+    until("it is in database 3", || server.cli(&["-n", "3", "exists", &name(&chat)]) == "1").await;
     assert_eq!(get(&other, chat).await, None);
     assert_eq!(other.clear(None).await.unwrap(), 0);
     assert_eq!(get(&store, chat).await.as_deref(), Some("a"));
@@ -81,7 +81,7 @@ async fn tls_with_a_certificate_of_our_own() {
     written(&store, &server, key(EntryType::Chat, 1)).await;
 
     let wrong_name = simpleton::cache::Redis::open(&format!("rediss://127.0.0.1:{port}"), 1 << 20).unwrap();
-    eventually("another host's certificate is refused", || wrong_name.breaker_open()).await;
+    until("another host's certificate is refused", || wrong_name.breaker_open()).await;
 }
 
 fn make_certificate(folder: &Path) {
@@ -151,22 +151,19 @@ async fn cluster() {
         put(&one, *key, "a");
     }
     let total = |servers: &[Server]| -> usize { servers.iter().map(Server::keys).sum() };
-    eventually("all are in the cluster", || total(&servers) == 300).await;
+    until("all are in the cluster", || total(&servers) == 300).await;
     for server in &servers {
         assert_ne!(server.cli(&["dbsize"]), "0", "entries are spread over the servers");
     }
     // A look that takes a busy machine longer than a request waits is a miss, and may be one of them.
-    let start = Instant::now();
-    while two.get(&keys).await.iter().flatten().count() < 300 {
-        assert!(start.elapsed() < SOON, "the other server does not find all of them");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let found = async || two.get(&keys).await.iter().flatten().count() == 300;
+    crate::eventually::eventually(SOON, "the other server finds all of them", found).await;
 
     put(&two, keys[0], "b");
     finds(&one, keys[0], "b").await;
     assert!(one.get_now(&keys[1]).is_some(), "our own writes do not come back to us");
     assert_eq!(one.clear(Some(EntryType::Chat)).await.unwrap(), 300);
-    eventually("the other forgets", || keys.iter().all(|key| two.get_now(key).is_none())).await;
+    until("the other forgets", || keys.iter().all(|key| two.get_now(key).is_none())).await;
     assert_eq!(total(&servers), 0);
 
     // A lost socket to one server is replaced, and the new one tells of changes again.
@@ -258,7 +255,7 @@ async fn sentinel_with_a_change_of_master() {
             .await;
     let sentinel = Sentinel::start(&master);
     let replica_port = replica.port.to_string();
-    eventually("the sentinel knows the master", || sentinel.ask(&["master", "house"]).contains(&port)).await;
+    until("the sentinel knows the master", || sentinel.ask(&["master", "house"]).contains(&port)).await;
 
     let url = format!("redis+sentinel://127.0.0.1:{}/house", sentinel.port);
     let store = open(&url).await;

@@ -1,5 +1,10 @@
 //! A way to a Redis that can be blocked or cut while the Redis itself goes on for others.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -12,6 +17,7 @@ pub struct Relay {
     port: u16,
     held: watch::Sender<bool>,
     cuts: watch::Sender<u32>,
+    accepted: Arc<AtomicUsize>,
 }
 
 impl Relay {
@@ -20,8 +26,11 @@ impl Relay {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let (held, cuts) = (watch::Sender::new(false), watch::Sender::new(0));
         let (holding, cutting) = (held.subscribe(), cuts.subscribe());
+        let accepted: Arc<AtomicUsize> = Arc::default();
+        let count = Arc::clone(&accepted);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                count.fetch_add(1, Relaxed);
                 let (holding, mut cutting) = (holding.clone(), cutting.clone());
                 cutting.mark_unchanged();
                 tokio::spawn(async move {
@@ -36,11 +45,16 @@ impl Relay {
                 });
             }
         });
-        Self { port, held, cuts }
+        Self { port, held, cuts, accepted }
     }
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Number of connections so far.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Relaxed)
     }
 
     /// Holds back whatever is said, in both directions, or lets it go.

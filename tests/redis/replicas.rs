@@ -3,7 +3,7 @@
 use simpleton::cache::{EntryType, Store};
 
 use crate::relay::Relay;
-use crate::server::{Server, eventually, finds, get, get_now, key, name, open, put, written};
+use crate::server::{Server, finds, get, get_now, key, name, open, put, until, written};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_puts_the_other_finds() {
@@ -31,12 +31,12 @@ async fn what_one_clears_the_other_forgets() {
     for key in keys.iter().chain([&vision]) {
         put(&one, *key, "a");
     }
-    eventually("all are in Redis", || server.cli(&["dbsize"]) == "501").await;
+    until("all are in Redis", || server.cli(&["dbsize"]) == "501").await;
     assert_eq!(two.get(&keys).await.iter().flatten().count(), 500);
     assert_eq!(get(&two, vision).await.as_deref(), Some("a"));
 
     assert_eq!(one.clear(Some(EntryType::Chat)).await.unwrap(), 500);
-    eventually("the other forgets", || keys.iter().all(|key| two.get_now(key).is_none())).await;
+    until("the other forgets", || keys.iter().all(|key| two.get_now(key).is_none())).await;
     assert_eq!(two.get(&keys).await.iter().flatten().count(), 0);
     assert_eq!(get_now(&two, vision).as_deref(), Some("a"), "another kind stays");
 }
@@ -51,10 +51,10 @@ async fn what_anybody_removes_is_forgotten() {
         written(&store, &server, key).await;
     }
     server.cli(&["del", &name(&chat)]);
-    eventually("DEL is seen", || get_now(&store, chat).is_none()).await;
+    until("DEL is seen", || get_now(&store, chat).is_none()).await;
     assert!(get_now(&store, vision).is_some());
     server.cli(&["flushall"]);
-    eventually("FLUSHALL is seen", || get_now(&store, vision).is_none()).await;
+    until("FLUSHALL is seen", || get_now(&store, vision).is_none()).await;
 }
 
 /// Invalidations are lost while a replica is cut off, so it must not trust its copies afterwards.
@@ -68,7 +68,7 @@ async fn copies_do_not_outlive_a_cut_connection() {
     // One right after the other: removed before the store is back, so that nobody tells it.
     let lines = format!("client kill type normal skipme yes\ndel {}\n", name(&chat));
     assert!(server.cli_lines(&lines).ends_with('1'), "cut and removed");
-    eventually("the copy is dropped", || get_now(&store, chat).is_none()).await;
+    until("the copy is dropped", || get_now(&store, chat).is_none()).await;
     assert_eq!(get(&store, chat).await, None);
 }
 
@@ -84,7 +84,7 @@ async fn what_is_cleared_while_cut_off_does_not_come_back() {
 
         relay.hold(true);
         get(&far, key(EntryType::Chat, 9)).await;
-        eventually("it is cut off", || far.breaker_open()).await;
+        until("it is cut off", || far.breaker_open()).await;
         if !stalled_only {
             relay.cut();
         }
@@ -103,7 +103,7 @@ async fn what_is_cleared_while_cut_off_does_not_come_back() {
         // And a cut without a clear costs nothing.
         relay.hold(true);
         get(&far, key(EntryType::Chat, 9)).await;
-        eventually("it is cut off again", || far.breaker_open()).await;
+        until("it is cut off again", || far.breaker_open()).await;
         put(&far, chat, "again");
         relay.hold(false);
         finds(&near, chat, "again").await;

@@ -62,7 +62,7 @@ impl Server {
     pub async fn stall(&self) {
         self.signal(Signal::STOP);
         let stat = format!("/proc/{}/stat", self.child.id());
-        eventually("the server is stopped", || fs::read_to_string(&stat).unwrap().contains(") T ")).await;
+        until("the server is stopped", || fs::read_to_string(&stat).unwrap().contains(") T ")).await;
     }
 
     pub fn resume(&self) {
@@ -109,7 +109,7 @@ impl Server {
             let pong = self.cli(&["ping"]);
             pong == "PONG" || pong.starts_with("NOAUTH")
         };
-        eventually("redis-server answers", answers).await;
+        until("redis-server answers", answers).await;
     }
 }
 
@@ -156,7 +156,7 @@ pub async fn available(store: &Redis) {
     crate::eventually::eventually(SOON, "Redis is available", available).await;
 }
 
-pub async fn eventually(what: &str, is: impl FnMut() -> bool) {
+pub async fn until(what: &str, is: impl FnMut() -> bool) {
     within(SOON, what, is).await;
 }
 
@@ -200,6 +200,6 @@ fn text(entry: Option<simpleton::cache::CacheEntry>) -> Option<String> {
 
 /// Waits until everything a store has put is in Redis.
 pub async fn written(store: &Redis, server: &Server, key: CacheKey) {
-    eventually("the entry is in Redis", || server.cli(&["exists", &name(&key)]) == "1").await;
+    until("the entry is in Redis", || server.cli(&["exists", &name(&key)]) == "1").await;
     assert!(store.get_now(&key).is_some(), "written, so it is in memory");
 }

@@ -140,6 +140,31 @@ fn doc_comment(line: &str) -> Option<&str> {
     line.strip_prefix("///").or_else(|| line.strip_prefix("//!")).map(str::trim_start)
 }
 
+/// A test waits for a condition (`testing/eventually.rs`), never for a time.
+#[test]
+fn tests_do_not_sleep() {
+    // Number of sleeps that simulate something slow, or last as long as the server says.
+    const SIMULATED: [(&str, usize); 9] = [
+        ("testing/eventually.rs", 1),
+        ("testing/ollama/scripted.rs", 2),
+        ("tests/api/bad_days.rs", 1),
+        ("tests/api/prometheus.rs", 1),
+        ("tests/api/slow_bodies.rs", 1),
+        ("tests/api/vision.rs", 1),
+        ("tests/engine/failures.rs", 1),
+        ("tests/engine/fence.rs", 3),
+        ("tests/engine/limits.rs", 1),
+    ];
+    let files = ["tests", "testing"].into_iter().flat_map(|folder| rust_files(Path::new(folder)));
+    let sleeps = files.filter(|(path, _)| !path.starts_with("tests/tidy")).map(|(path, text)| {
+        let allowed =
+            SIMULATED.iter().find(|(file, _)| path == Path::new(file)).map_or(0, |(_, count)| *count);
+        (path, text.matches("sleep(").count(), allowed)
+    });
+    let wrong: Vec<_> = sleeps.filter(|(_, found, allowed)| found != allowed).collect();
+    assert!(wrong.is_empty(), "wait for a condition; sleeps found and allowed: {wrong:#?}");
+}
+
 #[test]
 fn adapters_do_not_swallow_errors() {
     let adapters = ["backend", "engine", "model_store"];

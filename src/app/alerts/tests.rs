@@ -18,6 +18,9 @@ use tokio::{
 };
 
 use super::{super::webhooks::QUEUE_LIMIT, *};
+use crate::eventually::eventually;
+
+const DEADLINE: Duration = Duration::from_secs(20);
 
 impl Default for Settings {
     /// Default settings.
@@ -82,12 +85,8 @@ impl Receiver {
     }
 
     async fn eventually(&self, requests: usize) {
-        let enough = async {
-            while self.got().len() < requests {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(Duration::from_secs(20), enough).await.unwrap_or_else(|_| panic!("only {:?}", self.told()));
+        let what = format!("{requests} requests arrive");
+        eventually(DEADLINE, &what, async || self.got().len() >= requests).await;
     }
 }
 
@@ -173,12 +172,8 @@ impl Fixture {
     }
 
     async fn settled(&self) {
-        let empty = async {
-            while !self.alerts.outbox.kept().waiting.is_empty() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(Duration::from_secs(20), empty).await.expect("the queue is worked off");
+        let empty = async || self.alerts.outbox.kept().waiting.is_empty();
+        eventually(DEADLINE, "the queue is empty", empty).await;
     }
 }
 
@@ -258,12 +253,7 @@ async fn a_receiver_that_is_not_there_is_given_up_and_the_queue_stays_short() {
     }
     assert!(fixture.alerts.outbox.kept().waiting.len() <= QUEUE_LIMIT);
     assert!(fixture.count("dropped") >= 120 - QUEUE_LIMIT as u64 - 1);
-    let given_up = async {
-        while fixture.count("failed") == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(Duration::from_secs(20), given_up).await.expect("the first is given up");
+    eventually(DEADLINE, "the first is given up", async || fixture.count("failed") > 0).await;
 }
 
 #[tokio::test]

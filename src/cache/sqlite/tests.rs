@@ -3,12 +3,13 @@
 mod faults;
 mod filter;
 
-use std::{fs, path::PathBuf, sync::atomic::Ordering, time::Instant};
+use std::{fs, path::PathBuf, sync::atomic::Ordering};
 
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use super::*;
-use crate::types::PerType;
+use crate::{eventually::eventually, types::PerType};
 
 const MB: u64 = 1 << 20;
 const HOUR: Duration = Duration::from_secs(3600);
@@ -48,12 +49,8 @@ async fn settle(store: &Sqlite) {
     until("the queue is empty", async || disk.disk_status.queued_bytes.load(Ordering::Relaxed) == 0).await;
 }
 
-async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let start = Instant::now();
-    while !condition().await {
-        assert!(start.elapsed() < Duration::from_secs(20), "in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+async fn until(what: &str, condition: impl AsyncFnMut() -> bool) {
+    eventually(Duration::from_secs(20), what, condition).await;
 }
 
 fn set_aside(folder: &TempDir) -> Vec<PathBuf> {
@@ -293,8 +290,7 @@ async fn many_at_once_see_whole_entries_and_no_cleared_one() {
         })
         .collect();
     let mut cleared = 0;
-    for _ in 0..5 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    while !tasks.iter().all(JoinHandle::is_finished) {
         cleared += store.clear(Some(EntryType::Chat)).await.expect("cleared");
     }
     for task in tasks {

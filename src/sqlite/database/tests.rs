@@ -4,12 +4,13 @@ use std::{
     fs as std_fs,
     path::Path,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::eventually::eventually;
 
 const FIRST: &str = "CREATE TABLE number (value INTEGER); INSERT INTO number VALUES (7)";
 const SECOND: &str = "ALTER TABLE number RENAME COLUMN value TO amount";
@@ -194,15 +195,8 @@ async fn a_kill_in_the_middle_of_an_upgrade_leaves_the_old_file() {
         .spawn()
         .expect("a child");
     let log = folder.path().join("numbers.db-wal");
-    let start = Instant::now();
-    while std_fs::metadata(&log).map_or(0, |log| log.len()) < 100_000 {
-        assert!(
-            start.elapsed() < Duration::from_secs(60),
-            "the child writes nothing: {:?}",
-            child.try_wait()
-        );
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let written = || std_fs::metadata(&log).map_or(0, |log| log.len());
+    eventually(Duration::from_secs(60), "the child writes", async || written() >= 100_000).await;
     child.kill().expect("killed");
     child.wait().expect("ended");
     let new = database(folder.path(), &[FIRST, SECOND]);

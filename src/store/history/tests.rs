@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
+    eventually::eventually,
     request_context::Context,
     telemetry::{
         aggregates::{Clock, Tokens},
@@ -124,12 +125,8 @@ fn call(ended_at: SystemTime) -> ModelCall {
     }
 }
 
-async fn until(what: &str, mut check: impl AsyncFnMut() -> bool) {
-    let began = StdInstant::now();
-    while !check().await {
-        assert!(began.elapsed() < Duration::from_secs(30), "{what}: not after 30 s");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+async fn until(what: &str, check: impl AsyncFnMut() -> bool) {
+    eventually(Duration::from_secs(30), what, check).await;
 }
 
 #[tokio::test]
