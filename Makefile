@@ -17,7 +17,7 @@ test: ## Install test dependencies and run all tests
 check: ## Check format, lints, licenses, documentation, OpenAPI, scripts and deployment files
 	@scripts/check.sh
 
-fuzz: ## Fuzz the image decoder for a minute (ARGS=600 for ten)
+fuzz: ## Fuzz all parsers for a minute (ARGS=600 for ten)
 	@scripts/fuzz.sh $(ARGS)
 
 bench: ## Compare speed and size with nginx and llama-server

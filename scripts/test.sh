@@ -31,10 +31,10 @@ cargo nextest run --locked "$@" || fail "tests failed; the summary above lists t
 step_done
 
 if [[ -z "${CI:-}" ]]; then
-  say "[5/6] Fuzzing the image decoder: skipped, runs only in CI; use make fuzz"
+  say "[5/6] Fuzzing the parsers: skipped, runs only in CI; use make fuzz"
   STEP=5
 else
-  step "Fuzzing the image decoder"
+  step "Fuzzing the parsers"
   inner scripts/fuzz.sh 60
   step_done
 fi

@@ -28,7 +28,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("jpeg_decoder", &["src/images/"]),
     ("fast_image_resize", &["src/images/"]),
     ("jpeg_encoder", &["src/images/"]),
-    ("multer", &["src/http/extract/multipart.rs"]),
+    ("multer", &["src/http/extract/form.rs"]),
     ("jsonschema", &["src/json_schema/"]),
     ("regex_syntax", &["src/json_schema/"]),
     ("sqlx", &["src/cache/sqlite", "src/sqlite/", "src/store/"]),

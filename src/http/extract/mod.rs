@@ -3,6 +3,7 @@
 pub(super) mod body;
 mod body_memory;
 pub(super) mod fields;
+mod form;
 pub(super) mod images;
 pub(super) mod multipart;
 pub(super) mod nearest;
