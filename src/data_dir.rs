@@ -1,5 +1,5 @@
-//! The folder that holds everything this server keeps. One server at a time: whoever holds the lock
-//! file owns the folder, its databases and its engine children.
+//! Folder with everything that this server stores. One server at a time: the process that holds the lock file
+//! owns the folder, its databases and its engine children.
 
 use std::{
     fs::{self, File, TryLockError},

@@ -1,6 +1,5 @@
-//! The crate's only error. It has a kind (what the caller may conclude), a message (one plain
-//! sentence for the person who asked, without paths, credentials or internals) and a source
-//! (what really happened, for the log).
+//! The crate's only error. It has a kind (for the caller's program), a message (one plain sentence for the
+//! caller, without paths, credentials or internals) and a source (the cause, for the log).
 //!
 //! Use `Error::new(Kind::X, "sentence")` where the fault is found and `.with_source(source)` to keep
 //! the cause. Do not log while building an error: it is logged once, at the edge that reports it.
@@ -38,7 +37,7 @@ pub enum Kind {
     Unavailable,
     /// The backend did not answer in time.
     GatewayTimeout,
-    /// The server is told to stop and has waited for as long as it may.
+    /// The server is shutting down and has waited for as long as it may.
     ShuttingDown,
     /// A setting, a file or the machine: something the operator has to put right.
     Setup,
@@ -46,7 +45,7 @@ pub enum Kind {
     Internal,
 }
 
-/// Of how many wrong fields a refusal tells: a longer list helps nobody.
+/// Maximum number of wrong fields in a refusal: longer lists do not help.
 pub const MAX_FIELDS: usize = 10;
 
 /// One refused field of a request.
@@ -130,7 +129,7 @@ impl Error {
         }))
     }
 
-    /// Refuses one or more fields of a request, of which the first `MAX_FIELDS` are told.
+    /// Refuses one or more fields of a request, of which the first `MAX_FIELDS` are listed.
     pub fn fields(mut fields: Vec<FieldError>) -> Self {
         fields.truncate(MAX_FIELDS);
         let mut error = Self::new(Kind::Invalid, sentence(&fields));

@@ -20,9 +20,9 @@ pub struct Trace {
     pub span: SpanId,
     /// The caller's span.
     pub parent: Option<SpanId>,
-    /// Whether whoever began the trace records it.
+    /// Whether the caller records the trace.
     sampled: bool,
-    /// Whether we do.
+    /// Whether this server records it.
     pub recorded: bool,
 }
 
@@ -37,7 +37,7 @@ pub struct SpanId(u64);
 pub const TRACEPARENT: &str = "traceparent";
 pub const TRACESTATE: &str = "tracestate";
 
-/// Four times what everybody should pass on.
+/// Four times the length that every implementation must pass on.
 const MAX_TRACESTATE: usize = 2048;
 
 tokio::task_local! {
@@ -77,7 +77,7 @@ impl Context {
         self
     }
 
-    /// The headers for those who work for us, by name.
+    /// Returns the headers for backends, by name.
     pub fn trace_headers(&self) -> impl Iterator<Item = (&'static str, String)> {
         [(TRACEPARENT, self.trace.traceparent()), (TRACESTATE, self.tracestate.clone())]
             .into_iter()

@@ -1,6 +1,5 @@
-//! Tesseract, for those who would rather have their documents read by it than by a vision model: the
-//! system's own program, one child for each image, which gets the image on its standard input and
-//! writes the text to its standard output. It knows nothing of requests.
+//! OCR by the system's Tesseract instead of a vision model: one process for each image, which gets the image on
+//! its standard input and writes the text to its standard output. Independent of requests.
 
 use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
@@ -138,7 +137,7 @@ impl Tesseract {
         })?
     }
 
-    /// Runs it to its end with `input`; it is killed when nobody waits for it any more.
+    /// Runs it to its end with `input`, and kills it when the request is cancelled.
     async fn run(&self, arguments: &[&str], input: &[u8]) -> Result<String> {
         let mut child = Command::new(&self.program)
             .args(arguments)

@@ -138,7 +138,7 @@ pub fn without_password(value: &str) -> String {
     let after_scheme = value.find("://").filter(|at| is_scheme(&value[..*at])).map_or(0, |at| at + 3);
     let (scheme, rest) = value.split_at(after_scheme);
     let (at, query) = (rest.rfind('@'), rest.find(['?', '#']));
-    // None when the last `@` is after that: nobody knows then which of the two is in a password.
+    // None when the last `@` is after that: it is then unclear which of the two is in a password.
     let open = rest.get(at.unwrap_or(0)..query.unwrap_or(rest.len())).unwrap_or_default();
     let before = at.map_or("", |_| HIDDEN);
     let after = query.map_or(String::new(), |at| format!("{}{HIDDEN}", &rest[at..=at]));

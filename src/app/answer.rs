@@ -10,9 +10,8 @@ use crate::{
 };
 
 impl App {
-    /// Answers under a key: from the cache, together with an identical request that is running, or with what the
-    /// producer makes, which is then kept. Without a key the producer always answers. `model` is the name that
-    /// the caller is told.
+    /// Answers under a key: from the cache, from an identical request in progress, or by the producer, whose
+    /// answer is then cached. Without a key the producer always answers. `model` is the name in the reply.
     ///
     /// # Errors
     /// Those of the producer.

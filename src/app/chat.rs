@@ -13,8 +13,8 @@ use crate::{
     types::{CacheStatus, ChatEvent, ChatRequest, Done, Message, Prompt, ToolCall},
 };
 
-/// A reply whose events are still to come. Dropping it stops the work behind it, unless somebody
-/// else is waiting for the same.
+/// A reply whose events are still to come. Dropping it stops the work behind it, unless another request has
+/// joined.
 pub struct ChatReply {
     /// The model that answers.
     pub model: String,

@@ -138,7 +138,7 @@ impl App {
         }
     }
 
-    /// A loaded model that answers nobody, or one whose process keeps ending.
+    /// A loaded model that is blocked, or one whose process keeps crashing.
     fn ailing(&self) -> Option<Part> {
         let engine = self.engine()?;
         let detail = match (engine.held_up, engine.crash_loop) {

@@ -85,7 +85,7 @@ impl ImageDecoder {
         let room = waiting.await.map_err(|_| busy())?;
         let metrics = Arc::clone(&self.metrics);
         let image = spawn_blocking(move || {
-            // Until the pixels are gone, also when nobody waits for them any more.
+            // Held until the pixels are freed, even when the request has been cancelled.
             let _room = room;
             let began = Instant::now();
             let (bytes, pixels) = (file.file_size(), file.pixels());

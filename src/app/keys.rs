@@ -137,7 +137,7 @@ mod tests {
     fn a_key_is_made_once_for_the_owner_only() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().expect("a folder");
-        // Whatever is there without a key, and whoever may read it.
+        // With and without a key in the file, and whatever its permissions.
         let path = folder.path().join("api-key");
         std::fs::write(&path, "\n").expect("a file");
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).expect("its mode");

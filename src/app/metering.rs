@@ -70,7 +70,7 @@ impl Meter {
     /// Begins the call, asks for its events, and meters them as they come.
     ///
     /// # Errors
-    /// Those of what is asked.
+    /// Those of `ask`.
     pub(super) async fn run(self, ask: impl Future<Output = Result<Events>>) -> Result<Events> {
         let max_tokens = self.max_tokens;
         let mut call = self.begin();
@@ -87,7 +87,7 @@ pub(super) fn note(recorder: &RequestRecorder, cache_status: &CacheStatus, backe
     }
 }
 
-/// A reply on its way to the one who asked for it.
+/// A reply on its way to the caller.
 pub(super) struct RecordedEvents {
     events: Events,
     /// Whether the model is at work for this request; what a hit tells is of an earlier one.

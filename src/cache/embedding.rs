@@ -1,5 +1,5 @@
-//! Embeddings are kept one by one: of a batch only what is neither known nor being made for somebody
-//! else goes to the model, each text once, in one call.
+//! Embeddings, cached one by one: of a batch, only texts that are neither cached nor already in flight go to
+//! the model, each once, in one call.
 
 use std::{
     collections::HashMap,
@@ -25,7 +25,7 @@ type Vector = Arc<[f32]>;
 /// An embedding that is being made; `None` until it is there.
 type Promise = watch::Receiver<Option<Result<Embedding>>>;
 
-/// Held by everybody who waits for a call to the model, which is given up when the last one leaves.
+/// Held by each request that waits for a call to the model; the call is cancelled when the last one leaves.
 type Interest = DropGuard;
 
 /// Embedding call in flight, which other requests may join.
@@ -43,7 +43,7 @@ pub struct Embedded {
     pub cache_status: CacheStatus,
 }
 
-/// A text that is ours to ask for, and those who wait for its vector.
+/// A text that this request asks for, and the requests that wait for its vector.
 struct Claim {
     key: CacheKey,
     text: String,
@@ -73,8 +73,8 @@ impl Cache {
     /// with one vector for each text it gets.
     ///
     /// # Errors
-    /// Those of `ask`, with the texts' places among the request's. For others who wait for one of its texts
-    /// `Unavailable` when it was refused for another text than theirs.
+    /// Those of `ask`, with the texts' places among the request's. Other requests that wait for one of its
+    /// texts get `Unavailable` when it was refused because of another text.
     pub async fn embed<F>(
         &self,
         request: EmbedRequest,
@@ -148,13 +148,13 @@ impl Cache {
         (known, first.map(|(_, cache_status)| cache_status))
     }
 
-    /// Divides what is missing into what somebody else is asking for and what is now ours to ask.
+    /// Divides the missing texts into those already in flight and those that this request asks for.
     fn claim(&self, wanted: HashMap<CacheKey, (usize, String)>, abandoned: &CancellationToken) -> Missing {
         let mut missing = Missing::default();
         let ours = Arc::new(abandoned.clone().drop_guard());
         let mut running = self.shared.running.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, (index, text)) in wanted {
-            // One that everybody has left is being given up.
+            // A call without waiting requests is being cancelled.
             let joined = running.get(&key).and_then(|other| Some((other, other.interest.upgrade()?)));
             let (promise, interest) = match joined {
                 Some((other, interest)) => (other.promise.clone(), interest),
@@ -193,7 +193,7 @@ impl Cache {
         let call = (!claims.is_empty()).then(|| {
             let (shared, ttl) = (Arc::clone(&self.shared), self.ttl(super::EntryType::Embedding));
             let texts = claims.iter().map(|claim| claim.text.clone()).collect();
-            // A task of its own: somebody else may be waiting for it when our caller leaves.
+            // A task of its own: other requests may be waiting for it when our caller leaves.
             tokio::spawn(async move {
                 let claims = Claims { shared, claims };
                 tokio::select! {
@@ -223,7 +223,7 @@ struct Claims {
 }
 
 impl Claims {
-    /// Tells everybody, keeps what is new, and gives what else the call said.
+    /// Completes the waiting requests, stores the new vectors, and returns the rest of the reply.
     fn settle(&self, reply: Result<EmbedReply>, ttl: Duration) -> Result<EmbedReply> {
         match reply {
             Ok(mut reply) => {
@@ -278,7 +278,7 @@ impl Drop for Claims {
     fn drop(&mut self) {
         let mut running = self.shared.running.lock().unwrap_or_else(PoisonError::into_inner);
         for Claim { key, waiting, .. } in &self.claims {
-            // When everybody had left, somebody who came since may have promised the same.
+            // After all waiting requests had left, a later one may have promised the same text.
             if running.get(key).is_some_and(|known| known.promise.same_channel(&waiting.subscribe())) {
                 running.remove(key);
             }

@@ -1,6 +1,5 @@
-//! A reply that is being made, as a log that anybody may read from its beginning while it grows.
-//! This is what a second identical request joins. The work behind it goes on while anyone reads, and
-//! is stopped when the last one leaves.
+//! A reply in progress, as a log that can be read from its beginning while it grows. A second identical request
+//! joins it. The work behind it continues while there are readers, and is stopped when the last one leaves.
 
 use std::{
     pin::Pin,
@@ -46,7 +45,7 @@ impl<S: Clone> InFlight<S> {
         (reply, reader)
     }
 
-    /// One more reader; none when the flight has failed or everybody has left.
+    /// Adds a reader; none when the reply has failed or all readers have left.
     pub(super) fn join(self: &Arc<Self>) -> Option<Reader<S>> {
         let mut state = self.state();
         let over = matches!(state.end, Some(Err(_))) || state.readers == 0 && state.end.is_none();

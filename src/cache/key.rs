@@ -1,6 +1,6 @@
-//! Which requests are the same. A key is a SHA-256 over a canonical form of everything that can
-//! change the answer. Every structure is taken apart without `..`, so that a new field does not
-//! compile until somebody has decided whether it belongs here.
+//! Keys of the cache, equal for equal requests. A key is a SHA-256 over a canonical form of everything that can
+//! change the answer. Every structure is destructured without `..`, so that a new field does not compile until
+//! its part in the key is decided.
 
 use sha2::{Digest, Sha256};
 

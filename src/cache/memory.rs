@@ -58,8 +58,8 @@ pub(super) struct Memory {
     peak_bytes: AtomicU64,
 }
 
-/// Where an entry stands in memory. A clear begins a new era, and nobody asks for an older one:
-/// it is complete at once, however many entries there are and whoever is writing meanwhile.
+/// Key of an entry in memory. A clear begins a new generation, and older ones are never looked up: a clear
+/// takes effect at once, however many entries there are, even during writes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Slot {
     generation: u64,

@@ -1,6 +1,6 @@
-//! Answers that are already known. This page is the whole policy: what is kept and for how long,
-//! who may read it, and who joins whom. The stores beside it only move bytes, and no fault of theirs
-//! is ever more than a miss.
+//! Answers that are already known. This page is the whole policy: what is cached and for how long, which
+//! requests may read it, and which requests join. The stores only move bytes, and none of their failures is
+//! more than a miss.
 //!
 //! A reply is kept when it is complete and sound, whichever way it was asked for, and read back as
 //! JSON or as a stream, whichever is asked for then. Identical requests that run at the same time
@@ -163,7 +163,7 @@ impl Cache {
     /// # Errors
     /// `Unavailable` when it cannot be said that they are gone.
     pub async fn clear(&self, entry_type: Option<EntryType>) -> Result<u64> {
-        // A task of its own: it has to come to its end also when who asked for it leaves.
+        // A task of its own: a clear has to finish even when its caller leaves.
         let shared = Arc::clone(&self.shared);
         let clear = tokio::spawn(async move { shared.store.clear(entry_type).await });
         clear.await.map_err(|source| {
@@ -182,11 +182,11 @@ impl Cache {
         self.settings.cache_enabled.then(|| key::chat(request, origin))
     }
 
-    /// A reply: known, being made, or made now by `generate`, which is called at most once. What it
-    /// returns is kept when it is complete, and dropped when nobody reads it any more.
+    /// Returns a reply: cached, in flight, or made now by `generate`, which is called at most once. A complete
+    /// reply is cached; generation is cancelled when no reader is left.
     ///
     /// # Errors
-    /// Those of `generate`, for everybody who waits for it.
+    /// Those of `generate`, for each request that waits for it.
     pub async fn chat<F>(
         &self,
         key: Option<CacheKey>,
@@ -295,7 +295,7 @@ where
         }
         let mut log = reply.events();
         log.push(event.clone());
-        // Before the end is told, so that whoever asks next finds it.
+        // Before the end is published, so that the next request finds it.
         if let Some(value) = entry::from_events(log).filter(|_| !ttl.is_zero()) {
             keep(shared, *key, value, ttl);
             flag.store(true, Relaxed);

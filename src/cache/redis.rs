@@ -283,7 +283,7 @@ impl Store for Redis {
             .retry_after(Duration::from_secs(2))
         };
         let mut session = self.connection_state.session().await.ok_or_else(unsure)?;
-        // The trace first: who is cut off and comes back in the middle has to know.
+        // The marker first: a server that is disconnected and comes back in between has to see it.
         let removed =
             match self.connection_state.clear_markers.leave(&mut session.connection, entry_type).await {
                 Ok(()) => keyspace::remove(&mut session.connection, entry_type).await,

@@ -1,7 +1,6 @@
-//! The embedded store: entries in memory over a SQLite table in a file of its own. Requests read;
-//! one task writes, so that nobody waits for the disk to take something. The disk may be missing,
-//! full, damaged or silent: memory then serves alone, `stats` says why, and the disk is tried
-//! again every second.
+//! Embedded store: entries in memory over a SQLite table in a file of its own. Requests read; one task writes,
+//! so that no request waits for the disk. The disk may be missing, full, damaged or hanging: memory then serves
+//! alone, `stats` has the reason, and the disk is tried again every second.
 //!
 //! How it behaves at its bounds: memory lets go of what was not used for the longest, and so does
 //! the file. A read from the file counts as a use; one from memory does not, for it would cost the

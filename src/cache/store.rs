@@ -69,8 +69,8 @@ pub trait Store: Send + Sync + 'static {
     /// be written is only missed. A later `get` in this process finds it.
     fn put(&self, key: CacheKey, value: Bytes, ttl: Duration);
 
-    /// Removes all entries of one kind, or of all kinds; nobody else's. Other replicas forget them
-    /// too. Gives how many there were.
+    /// Removes all our entries of one kind, or of all kinds, and returns their number. Other replicas drop
+    /// their copies too.
     ///
     /// # Errors
     /// `Unavailable` when it cannot be said that they are gone.

@@ -31,7 +31,7 @@ impl Progress {
         }
         self.shown = Instant::now();
         let line = line(&self.what, done, all);
-        // Nobody may read it; the work goes on.
+        // The output may be closed; the work continues.
         let _ = if self.is_terminal {
             self.has_line = true;
             write!(stderr(), "\r\x1b[2K{line}")

@@ -28,7 +28,7 @@ use crate::{
 /// How long work on other threads may go on when everything else has ended.
 const LAST_WORK: Duration = Duration::from_secs(1);
 
-/// Time for the first look at the backend: a llama-server that nobody has run yet is slow to say its
+/// Timeout for the first check of the backend: a llama-server that runs for the first time is slow to print its
 /// version on a busy machine.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
 
@@ -204,7 +204,7 @@ fn announce(server: &Server, health: &Health) -> Result<()> {
              -H 'Content-Type: application/json' -d '{{\"prompt\": \"What is the capital of France?\"}}'\n"
         ));
     }
-    // Whoever started the server may have closed the pipe: it serves all the same.
+    // The parent process may have closed the pipe; the server runs all the same.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(())
 }

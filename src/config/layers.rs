@@ -208,7 +208,7 @@ pub(crate) fn add_flags(command: Command) -> Command {
         secrets.join(", ")
     );
     let command = arguments().into_iter().fold(command, |command, arg| {
-        // Hidden and still known, so that who gives one hears what to do.
+        // Hidden but known, so that using it gives an error with advice.
         let hidden = is_secret(&arg);
         let text = clap::builder::ValueParser::string();
         command.arg(arg.value_parser(text).value_delimiter(None).hide_env_values(true).hide(hidden))

@@ -1,4 +1,4 @@
-//! Whether there is room for one more child, and who has to go for it.
+//! Admission of children: whether there is room for one more, and which one is unloaded to make room.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 const ADMISSION_TIMEOUT: Duration = Duration::from_secs(10);
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// Waits until the child `key` may start; its memory is reserved then. Idle models are unloaded for
-/// it, the least recently used first. When none becomes idle for a while, one that is busy finishes what
-/// it is at and takes nothing more: else one that is asked without pause would keep all others out.
+/// Waits until the child `key` may start, and reserves its memory. Idle models are unloaded to make room, the
+/// least recently used first. When none becomes idle for a while, a busy one is drained: otherwise a model
+/// under constant load would starve the others.
 pub(super) async fn admit(shared: &Shared, key: &Key) -> Result<(), Failure> {
     let began = Instant::now();
     let mut changed = shared.changed.subscribe();
@@ -43,7 +43,7 @@ pub(super) async fn admit(shared: &Shared, key: &Key) -> Result<(), Failure> {
 }
 
 impl Shared {
-    /// Refuses a child that needs more memory than all together may take.
+    /// Refuses a child that needs more memory than the budget for all children.
     pub(super) fn fits(&self, key: &Key) -> Result<(), Failure> {
         match need(&self.table(), key) {
             Some(need) if need > self.budget => {
@@ -63,13 +63,13 @@ impl Shared {
         count < self.settings.engine_max_loaded as usize && memory.saturating_add(need) <= self.budget
     }
 
-    /// Whether it helps when those go that can.
+    /// Whether unloading all children that may be unloaded makes enough room.
     fn has_room_beside_the_busy(&self, table: &Table, need: u64) -> bool {
         let (count, memory) = held(table, |model_slot| !model_slot.can_go());
         self.has_room(count, memory, need)
     }
 
-    /// Has the busy one that was loaded first take nobody any more; false when one is going already.
+    /// Drains the busy child that was loaded first; false when one is draining already.
     fn make_one_give_way(&self, until: Instant) -> bool {
         let mut table = self.table();
         let lives =
@@ -85,7 +85,7 @@ impl Shared {
         true
     }
 
-    /// True when there was room. Otherwise the next one to go, if any, has been told to.
+    /// True when there was room. Otherwise the next child to unload, if any, has been stopped.
     fn reserve(&self, key: &Key) -> bool {
         let mut table = self.table();
         let Some(need) = need(&table, key) else { return false };
@@ -106,14 +106,14 @@ fn need(table: &Table, key: &Key) -> Option<u64> {
     Some(table.get(key)?.life.as_ref()?.memory)
 }
 
-/// How many of these children there are or are about to be, and the bytes they take.
+/// Number and bytes of these children, including those about to start.
 fn held(table: &Table, counts: impl Fn(&ModelSlot) -> bool) -> (usize, u64) {
     let model_slots = table.values().filter(|model_slot| counts(model_slot));
     let admitted = model_slots.filter_map(|model_slot| model_slot.life.as_ref()).filter(|life| life.admitted);
     admitted.fold((0, 0), |(count, memory), life| (count + 1, memory.saturating_add(life.memory)))
 }
 
-/// Ends the child that can go and was used the longest time ago, unless one is ending already.
+/// Stops the least recently used child that may be unloaded, unless one is stopping already.
 fn evict_one(table: &Table) {
     let lives = || table.values().filter_map(|model_slot| Some((model_slot, model_slot.life.as_ref()?)));
     if lives().any(|(_, life)| life.admitted && life.stop.is_cancelled()) {

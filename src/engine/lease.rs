@@ -1,5 +1,5 @@
-//! The right to talk to a child: no lease, no request. What it holds is given back when it is
-//! dropped, so it lives in the reply's stream.
+//! Exclusive use of one slot of a child: no lease, no request. Its resources are released when it is dropped,
+//! so it lives in the reply's stream.
 
 use std::{
     fmt,
@@ -37,7 +37,7 @@ pub struct Lease {
     is_renewed: bool,
     load: Duration,
     state: watch::Receiver<ChildState>,
-    // Declared last: the child is free before the slot is.
+    // Declared last: the child is released before the slot is.
     hold: Hold,
 }
 
@@ -45,21 +45,21 @@ pub struct Lease {
 pub(super) struct Hold {
     pub(super) entry: Arc<Entry>,
     pub(super) waited: Duration,
-    // In this order: the slot is free before the model counts as idle.
+    // In this order: the slot is released before the model counts as idle.
     pub(super) _slot: OwnedSemaphorePermit,
     pub(super) use_guard: UseGuard,
 }
 
-/// Why a child ended that was asked something.
+/// Cause of death of a child during a request.
 #[derive(Debug)]
 pub struct Death {
     pub error: Error,
-    /// Another request is the suspect, or one of several is, so that this one may be asked again.
+    /// Another request is the suspect, or there are several, so that this one may be retried.
     pub is_anothers_fault: bool,
 }
 
 impl Hold {
-    /// Waits for the child to be ready, starting it when there is none.
+    /// Waits until the child is ready, and starts it if there is none.
     pub(super) async fn lease(mut self) -> Result<Lease> {
         let asked = Instant::now();
         let mut load = Duration::ZERO;
@@ -86,7 +86,7 @@ impl Hold {
                         return Err(failure.clone().into_error());
                     }
                 }
-                // The next round starts it anew, or finds that nobody waits for its room any more.
+                // The next round starts it again, or finds that no caller waits for its room.
                 Standing::Going(until) => {
                     let ended = state.wait_for(|state| matches!(state, ChildState::Ended(_)));
                     match until {
@@ -101,30 +101,30 @@ impl Hold {
 }
 
 impl Lease {
-    /// Whether it is the second one for a request.
+    /// Whether this is the request's second attempt.
     pub fn is_renewed(&self) -> bool {
         self.is_renewed
     }
 
-    /// Says that a request is given to the child from now on.
+    /// Notes that a request is being sent to the child.
     pub fn begin(&mut self, request: Fingerprint) {
         self.begun = Some(self.running.starts.begin(request, self.is_renewed));
     }
 
-    /// Says that something of the answer has arrived.
+    /// Notes that the beginning of the answer has arrived.
     pub fn said(&self) {
         self.begun.iter().for_each(Begun::said);
-        // Whoever else is asked again may go on.
+        // The next retried request may begin.
         drop(self.on_probation.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    /// Says that the answer is complete.
+    /// Notes that the answer is complete.
     pub fn finished(&self) {
         self.begun.iter().for_each(Begun::finished);
     }
 
-    /// A lease for the same request on the child's successor, with the slot that it has. Such requests begin one
-    /// after the other, so that one of them that ends the next child, too, is found out.
+    /// Acquires a lease for the same request on the child's successor, with the same slot. Retried requests run
+    /// one at a time, so that the one that kills the next child, too, is identified.
     ///
     /// # Errors
     /// As `Engine::acquire`.
@@ -139,28 +139,27 @@ impl Lease {
         Ok(lease)
     }
 
-    /// Speaks to the child.
+    /// Client for the child.
     pub fn client(&self) -> &Client {
         &self.running.client
     }
 
-    /// Tokens that prompt and answer may take together.
+    /// Context size in tokens, for prompt and answer together.
     pub fn context(&self) -> u32 {
         self.hold.use_guard.shared.settings.context_per_slot(&self.hold.entry)
     }
 
-    /// How long this caller stood in line for a slot.
+    /// Time that this caller waited in the queue for a slot.
     pub fn waited(&self) -> Duration {
         self.hold.waited
     }
 
-    /// How long this caller waited for the model to load; zero when it was loaded.
+    /// Time that this caller waited for the model to load; zero when it was loaded.
     pub fn load(&self) -> Duration {
         self.load
     }
 
-    /// After a request to the child failed: why the child ended, `None` when it lives on. Returns
-    /// within a second.
+    /// Cause of the child's death after a failed request to it; `None` if it is alive. Returns within a second.
     pub async fn post_mortem(&self) -> Option<Death> {
         let mut state = self.state.clone();
         let ended =

@@ -1,6 +1,6 @@
-//! The last lines a child wrote: the only place where llama-server says why it died. While it loads its model,
-//! its lines are about the model. Afterwards they may hold what callers said, so that only those are kept that
-//! are known not to.
+//! Last lines of a child's output: the only place where llama-server reports why it died. While it loads its
+//! model, all lines are about the model. Later ones may quote requests, so that only lines known not to are
+//! kept.
 
 use std::{
     collections::VecDeque,
@@ -12,8 +12,8 @@ use crate::wire::foreign::without_paths;
 
 const LINE_LIMIT: usize = 20;
 
-/// Beginnings of lines that say why a process gives up and hold nothing of a request. With a stamp: those of
-/// ggml, which sees only numbers, and of the parts of llama.cpp that compute.
+/// Prefixes of lines that report why a process ends and quote nothing of a request. With a timestamp: those of
+/// ggml, which sees only numbers, and of llama.cpp's numerical parts.
 const HARMLESS_STAMPED: [&str; 8] = [
     "ggml",
     "llama_decode",
@@ -24,8 +24,8 @@ const HARMLESS_STAMPED: [&str; 8] = [
     "init_batch",
     "process_ubatch",
 ];
-/// Without one: those of the C and C++ libraries and of drivers. Other lines without a stamp go on with a
-/// message, which may be a grammar made of a caller's schema.
+/// Without a timestamp: those of the C and C++ libraries and of drivers. Other lines without one continue a
+/// message, which may be a grammar made from a caller's schema.
 const HARMLESS: [&str; 10] = [
     "terminate called after throwing an instance of",
     "double free or",
@@ -49,12 +49,12 @@ struct Lines {
 }
 
 impl LogTail {
-    /// From now on lines may hold what callers said.
+    /// Notes that later lines may quote requests.
     pub(super) fn serves(&self) {
         *self.lines() = Lines { kept: VecDeque::new(), serves: true };
     }
 
-    /// Keeps a line, unless it may hold what a caller said; false then.
+    /// Keeps a line, unless it may quote a request; false then.
     pub(super) fn push(&self, line: String) -> bool {
         let mut lines = self.lines();
         if lines.serves && !is_harmless(&line) {
@@ -67,14 +67,14 @@ impl LogTail {
         true
     }
 
-    /// All kept lines, for the log, which gets each once.
+    /// Takes all kept lines, so that each is logged once.
     pub(super) fn take(&self) -> Vec<String> {
         mem::take(&mut self.lines().kept).into()
     }
 
-    /// The reason in one line that a caller may see: the first complaint of those kept, without
-    /// paths. The first, because llama.cpp names the fault there and then only that it gave up. None
-    /// when the process was ended from outside, which leaves it no time to complain.
+    /// Returns the reason in one line that a caller may see: the first error that was kept, without paths. The
+    /// first, because llama.cpp reports the cause there and afterwards only that it gave up. None when the
+    /// process was killed from outside, which leaves it no time to report.
     pub(super) fn reason(&self) -> Option<String> {
         let lines = self.lines();
         let mut complaints = lines.kept.iter().filter_map(|line| complaint(line)).map(without_paths);
@@ -86,7 +86,7 @@ impl LogTail {
     }
 }
 
-/// The text of an error line, `0.00.008.108 E llama_model_load: error loading model: …`.
+/// Message of an error line, `0.00.008.108 E llama_model_load: error loading model: …`.
 fn complaint(line: &str) -> Option<&str> {
     match stamped(line)? {
         ("E", text) => Some(text.split_once(": ").map_or(text, |(_, text)| text).trim()),
@@ -94,7 +94,7 @@ fn complaint(line: &str) -> Option<&str> {
     }
 }
 
-/// The level and the text of a line of llama.cpp's own log.
+/// Level and message of a line of llama.cpp's own log.
 fn stamped(line: &str) -> Option<(&str, &str)> {
     let (stamp, rest) = line.split_once(' ')?;
     stamp.starts_with(|c: char| c.is_ascii_digit()).then_some(rest)?.split_once(' ')

@@ -1,5 +1,5 @@
-//! How much memory a model will take, and how much there is. Estimates: what a child really takes
-//! depends on llama.cpp's version and the processor, and they only have to keep a machine alive.
+//! Memory budget: estimates of the memory of a model, and the memory of the machine. What a child really takes
+//! depends on llama.cpp's version and the processor; the estimates only have to keep the machine alive.
 
 use std::fs;
 
@@ -8,11 +8,11 @@ use crate::model_store::Entry;
 
 const MB: u64 = 1_000_000;
 
-/// llama-server itself with its compute buffers. Small models (5 to 46 MB of files) were measured at
+/// Memory of llama-server itself with its compute buffers. Small models (5 to 46 MB of files) were measured at
 /// 40 to 75 MB above their files.
 const FIXED_BYTES: u64 = 128 * MB;
 
-/// Bytes that a child for this model will take.
+/// Estimated bytes of a child for this model.
 pub(super) fn estimate(entry: &Entry, role: Role, settings: &Settings) -> u64 {
     let size = |path: &std::path::Path| fs::metadata(path).map_or(0, |meta| meta.len());
     let mut files = size(&entry.weights);
@@ -21,34 +21,34 @@ pub(super) fn estimate(entry: &Entry, role: Role, settings: &Settings) -> u64 {
     }
     let tokens = settings.tokens(entry);
     let keys_and_values = match (role, entry.architecture.embedding_only) {
-        // An encoder keeps nothing between tokens.
+        // An encoder has no KV cache.
         (Role::Embed, true) => 0,
         _ => entry.architecture.kv_bytes_per_token.saturating_mul(tokens),
     };
-    // Compute buffers grow with the model: a twentieth covers what was seen.
+    // Compute buffers grow with the model: a twentieth covers all measurements.
     files.saturating_add(files / 20).saturating_add(keys_and_values).saturating_add(FIXED_BYTES)
 }
 
-/// Bytes that a child may hold while it loads its model. Compute buffers differ too much between models to be
-/// estimated closely.
+/// Memory limit in bytes of a child while it loads its model. Compute buffers differ too much between models to
+/// be estimated closely.
 pub(super) fn loading_ceiling(estimate: u64, budget: u64) -> u64 {
     within_budget(estimate.saturating_add((estimate / 2).max(1000 * MB)), estimate, budget)
 }
 
-/// Bytes that a child may hold when its model is loaded: what it may come to hold of what it has reserved, and
-/// some for each request. A text takes 130 bytes for each of its own until it is tokens.
+/// Memory limit in bytes of a child with a loaded model: its reserved memory, and some for each request. A text
+/// takes 130 bytes for each of its own until it is tokenised.
 pub(super) fn ceiling(estimate: u64, loaded: Option<Memory>, tokens: u64, budget: u64) -> u64 {
     let base = loaded.map_or(0, |memory| memory.reserved).max(estimate);
     let requests = (256 * MB).saturating_add(tokens.saturating_mul(1000));
     within_budget(base.saturating_add(estimate / 4).saturating_add(requests), estimate, budget)
 }
 
-/// A child has been let in for its estimate.
+/// A child was admitted by its estimate.
 fn within_budget(ceiling: u64, estimate: u64, budget: u64) -> u64 {
     ceiling.min(budget.max(estimate))
 }
 
-/// Bytes that all children together may take.
+/// Memory budget in bytes of all children together.
 pub(super) fn budget(settings: &Settings) -> u64 {
     match settings.engine_memory_mb {
         Some(megabytes) => megabytes.saturating_mul(MB),
@@ -56,7 +56,7 @@ pub(super) fn budget(settings: &Settings) -> u64 {
     }
 }
 
-/// The machine's memory, or the container's where that is less.
+/// Memory of the machine, or of the container where that is less.
 fn available() -> u64 {
     let machine = machine();
     let container = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
@@ -71,7 +71,7 @@ fn machine() -> u64 {
     u64::from(system.totalram).saturating_mul(u64::from(system.mem_unit))
 }
 
-/// Where the system does not tell, nothing is held back.
+/// No limit where the system does not report its memory.
 #[cfg(not(target_os = "linux"))]
 fn machine() -> u64 {
     u64::MAX

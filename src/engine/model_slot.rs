@@ -1,5 +1,4 @@
-//! State of one model in one role: its users, its child, and how
-//! often that has crashed.
+//! State of one model in one role: its users, its child, and its crashes in a row.
 
 use std::{
     sync::{
@@ -29,7 +28,7 @@ use crate::{
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 /// Time after its last crash for which a model counts as crashing in a loop.
 const CRASH_WINDOW: Duration = Duration::from_secs(300);
-/// Deaths in a row that are blamed on requests, not on the model.
+/// Number of deaths in a row that are blamed on requests, not on the model.
 const EXCUSED_LIMIT: u32 = 3;
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
@@ -53,17 +52,17 @@ impl Key {
 
 pub(super) struct ModelSlot {
     pub(super) queue: Arc<Queue>,
-    /// Leases, and callers on their way to one. A child with users is never unloaded.
+    /// Leases, and callers waiting for one. A child with users is never unloaded.
     pub(super) users: usize,
-    /// Those among them who are at it.
+    /// Users with a request in progress.
     pub(super) leases: usize,
-    /// As the latest request wished.
+    /// Set by the latest request.
     pub(super) keep_alive: KeepAlive,
     pub(super) last_used: Instant,
     pub(super) crashes: Crashes,
-    /// Deaths in a row of which a request is suspected.
+    /// Number of deaths in a row of which a request is suspected.
     pub(super) suspected: u32,
-    /// Held by one request at a time of those that are asked again, until it has turned out to be harmless.
+    /// Held by one retried request at a time, until it has turned out to be harmless.
     pub(super) probation: Arc<tokio::sync::Mutex<()>>,
     pub(super) life: Option<Life>,
 }
@@ -83,8 +82,8 @@ impl ModelSlot {
         }
     }
 
-    /// Whether its child may be ended to make room: nobody uses it, or it takes nobody any more and the
-    /// last one has left.
+    /// Whether its child may be unloaded to make room: it has no users, or is draining and its last user has
+    /// left.
     pub(super) fn can_go(&self) -> bool {
         self.life.as_ref().is_some_and(|life| {
             let is_free = self.users == 0 || life.is_draining() && self.leases == 0;
@@ -92,8 +91,8 @@ impl ModelSlot {
         })
     }
 
-    /// Whether a death is a request's fault and not the model's: one or several are suspected, and it is not one of many in a
-    /// row without an answer between them.
+    /// Whether a death is blamed on a request and not on the model: one or several are suspected, and it is not
+    /// one of many in a row without an answer between them.
     pub(super) fn excuses(&mut self, suspect: Option<Suspicion>, has_answered: bool) -> bool {
         if has_answered {
             self.suspected = 0;
@@ -102,7 +101,7 @@ impl ModelSlot {
         suspect.is_some() && self.suspected <= EXCUSED_LIMIT
     }
 
-    /// When an idle child has to go; `None` while it is used, or is to stay.
+    /// When an idle child is unloaded; `None` while it is used, or is to stay loaded.
     pub(super) fn idle_until(&self) -> Option<Instant> {
         let life = self.life.as_ref().filter(|life| !life.stop.is_cancelled() && self.users == 0)?;
         match (self.keep_alive, &*life.state.borrow()) {
@@ -112,16 +111,16 @@ impl ModelSlot {
     }
 }
 
-/// One child from the decision to start it to its end.
+/// A child, from the decision to start it to its end.
 pub(super) struct Life {
-    /// The name it was first asked for by.
+    /// Model name of the first request.
     pub(super) name: String,
     pub(super) digest: String,
     /// Estimated bytes.
     pub(super) memory: u64,
-    /// Whether `memory` is counted: there was room for it.
+    /// Whether `memory` is reserved in the budget.
     pub(super) admitted: bool,
-    /// Until then it takes nobody, because another model has waited long enough for room.
+    /// Draining until then, because another model has waited long enough for room.
     pub(super) draining_until: Option<Instant>,
     pub(super) stop: CancellationToken,
     pub(super) state: watch::Receiver<ChildState>,
@@ -153,7 +152,7 @@ impl Life {
 pub(super) enum ChildState {
     Starting,
     Running(Running),
-    /// Without a failure it was told to end.
+    /// Without a failure it was stopped.
     Ended(Option<Failure>),
 }
 
@@ -163,19 +162,19 @@ pub(super) struct Running {
     pub(super) pid: Option<u32>,
     pub(super) since: Timestamp,
     pub(super) starts: Arc<Starts>,
-    /// Its loop answers nobody now.
+    /// Its loop is blocked by a request.
     pub(super) is_held_up: Arc<AtomicBool>,
 }
 
-/// Why a child did not start or ended, for all who wait for it.
+/// Why a child did not start, or died, for all waiting callers.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     kind: Kind,
     message: String,
-    /// For the log: the exit status.
+    /// Exit status, for the log.
     detail: String,
     retry_after: Option<Duration>,
-    /// The request that is probably at fault, and what its caller is told instead.
+    /// Request that is probably at fault, and the error for its caller.
     suspect: Option<Box<Suspicion>>,
     message_to_suspect: Option<Box<str>>,
     /// Last lines of the child, for the log.
@@ -243,34 +242,34 @@ impl From<Error> for Failure {
     }
 }
 
-/// Exponential backoff: the first crash costs nothing, since it may have been that one request.
+/// Exponential backoff: the first crash causes no delay, since a single request may have caused it.
 #[derive(Default)]
 pub(super) struct Crashes {
     count: u32,
     last: Option<(Instant, Failure)>,
-    /// The name of the model.
+    /// Name of the model.
     name: String,
 }
 
 impl Crashes {
-    /// `ran` is how long the child had been running, zero when it did not even start.
+    /// `ran` is the child's running time, zero when it did not start.
     pub(super) fn record(&mut self, name: &str, failure: Failure, ran: Duration) {
         name.clone_into(&mut self.name);
         self.count = if ran >= STABLE_AFTER { 1 } else { self.count.saturating_add(1) };
         self.last = Some((Instant::now(), failure));
     }
 
-    /// Which model, and how often in a row; nothing when the last time is long past.
+    /// Model, and number of crashes in a row; none when the last one is long past.
     pub(super) fn of_late(&self) -> Option<(String, u32)> {
         let (at, _) = self.last.as_ref()?;
         (at.elapsed() < CRASH_WINDOW).then(|| (self.name.clone(), self.count))
     }
 
-    /// The refusal for a request that comes too early after the last crash.
+    /// Error for a request during the backoff.
     pub(super) fn refusal(&self) -> Option<Error> {
         let (at, failure) = self.last.as_ref()?;
         let left = self.pause().checked_sub(at.elapsed()).filter(|left| !left.is_zero())?;
-        // Rounded up, or a caller who obeys would come back a moment too early.
+        // Rounded up, or a caller that waits this long would come back a moment too early.
         let left = Duration::from_secs(left.as_secs() + 1);
         let message = format!("{} The next attempt is in {} s.", failure.message, left.as_secs());
         Some(Error::new(Kind::Unavailable, message).retry_after(left))

@@ -183,7 +183,7 @@ impl Engine {
         if let Some(located) = self.shared.remembered(&path, written) {
             return Ok(located);
         }
-        // A task of its own, and one for all: whoever asks may not wait for as long as it takes.
+        // A task of its own, and one for all callers, whose timeouts may be shorter than it takes.
         let shared = Arc::clone(&self.shared);
         let ask = self.shared.runtime.spawn(async move {
             let _one_at_a_time = shared.locating.lock().await;

@@ -1,4 +1,4 @@
-//! Requests that a child has died of, twice: they are refused for a while.
+//! Requests that have killed two children: they are refused for a while.
 
 use std::{
     collections::HashMap,
@@ -10,14 +10,14 @@ use tokio::time::Instant;
 
 use crate::error::{Error, Kind, Result};
 
-/// A hash of everything in a request that can change its answer.
+/// Hash of everything in a request that can change its answer.
 pub type Fingerprint = [u8; 32];
 
-/// Deaths of children after which a request is refused: one may be chance, or the fault of a request
-/// that began at the same moment.
+/// Number of deaths after which a request is refused: one may be chance, or caused by a request that began at
+/// the same moment.
 const DEATH_LIMIT: u32 = 2;
 const REFUSED_FOR: Duration = Duration::from_secs(600);
-/// Requests that are remembered, which bounds memory.
+/// Maximum number of remembered requests, which bounds memory.
 const REQUEST_LIMIT: usize = 1024;
 
 #[derive(Default)]
@@ -29,7 +29,7 @@ struct Blame {
 }
 
 impl Refusals {
-    /// A child has died, and this request is the suspect.
+    /// Notes that a child has died, and that this request is the suspect.
     pub(super) fn blame(&self, request: Fingerprint, now: Instant) {
         let mut all = self.all();
         all.retain(|_, blame| now.saturating_duration_since(blame.last) < REFUSED_FOR);
@@ -44,7 +44,7 @@ impl Refusals {
     }
 
     /// # Errors
-    /// `Invalid` when a child has died of this request twice of late.
+    /// `Invalid` when this request has recently killed two children.
     pub(super) fn check(&self, request: &Fingerprint, now: Instant) -> Result<()> {
         let all = self.all();
         let Some(blame) = all.get(request).filter(|blame| blame.deaths >= DEATH_LIMIT) else { return Ok(()) };

@@ -82,7 +82,7 @@ fn claim(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error),
     }
-    // Not followed: in a shared temporary folder somebody may have put a link under this name.
+    // Not followed: in a shared temporary folder another user may have created a link with this name.
     let found = fs::symlink_metadata(path)?;
     if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() {
         return Err(io::Error::new(

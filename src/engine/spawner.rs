@@ -29,7 +29,7 @@ impl Spawner {
                 for request in inbox {
                     let _in_runtime = request.runtime.enter();
                     let child = spawn(request.command);
-                    // When nobody waits any more, the child is dropped here and thereby killed.
+                    // When no caller waits any more, the child is dropped here and thereby killed.
                     let _ = request.reply.send(child);
                 }
             })

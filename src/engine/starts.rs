@@ -1,5 +1,5 @@
-//! The requests that a child is at, in the order in which they were begun: when there is trouble with the
-//! child, the one that was new then is the suspect.
+//! Running requests of a child, in the order of their start: when the child is in trouble, the one that was new
+//! at that time is the suspect.
 
 use std::{
     sync::{
@@ -13,14 +13,14 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::refusals::Fingerprint;
 
-/// A request whose caller has left may still be on its way to the loop: the child's own threads prepare it
-/// first, and do not see for a second or more that nobody waits.
+/// Time for which a request whose caller has left still counts: the child's own threads prepare it first, and
+/// notice the disconnect only after a second or more.
 const SUSPECT_AFTER_END: Duration = Duration::from_secs(10);
-/// How long before trouble is seen its request has been begun: a second for the child's own threads to prepare
-/// it, and the pause between two looks.
+/// Time between a request's start and the trouble that it causes: a second for the child's own threads to
+/// prepare it, and the interval of the watchdog.
 const PREPARATION_TIME: Duration = Duration::from_millis(1200);
 
-/// The requests of one child.
+/// Requests of one child.
 #[derive(Default)]
 pub(super) struct Starts {
     list: Mutex<List>,
@@ -48,7 +48,7 @@ struct Start {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Suspicion {
     One(Suspect),
-    /// One of several: each is asked again by itself, which shows it.
+    /// One of several: each is retried by itself to identify it.
     Several,
 }
 
@@ -74,18 +74,18 @@ impl Starts {
         Begun { starts: Arc::clone(self), id }
     }
 
-    /// Completes when a request is begun, or when one has been since the last time.
+    /// Completes when a request starts, or if one has started since the last call.
     pub(super) async fn begun(&self) {
         self.begun.notified().await;
     }
 
-    /// Whether the child has answered a request to its end.
+    /// Whether the child has completed a request.
     pub(super) fn has_answered(&self) -> bool {
         self.has_answered.load(Relaxed)
     }
 
-    /// The suspect for trouble that was seen then: the one request that had just been begun and of which nothing
-    /// has been said, as most trouble comes before the first token; else the latest.
+    /// Returns the suspect for trouble seen at that time: the one request that had just started and of which
+    /// nothing has been answered, as most trouble comes before the first token; otherwise the latest.
     pub(super) fn suspect(&self, seen: Instant) -> Option<Suspicion> {
         let list = self.list();
         let there: Vec<&Start> =
@@ -120,7 +120,7 @@ impl Start {
     }
 }
 
-/// One request at its child. Dropping it says that its caller has left.
+/// One request of a child. Dropping it notes that its caller has left.
 pub(super) struct Begun {
     starts: Arc<Starts>,
     id: u64,
@@ -131,12 +131,12 @@ impl Begun {
         self.id == suspect.id
     }
 
-    /// Something of the answer has arrived.
+    /// Notes that the beginning of the answer has arrived.
     pub(super) fn said(&self) {
         self.starts.change(self.id, |start| start.has_said = true);
     }
 
-    /// The answer is there: the request is suspect of nothing any more.
+    /// Notes that the answer is complete: the request is no longer a suspect.
     pub(super) fn finished(&self) {
         self.starts.has_answered.store(true, Relaxed);
         self.starts.list().starts.retain(|start| start.id != self.id);

@@ -1,5 +1,5 @@
-//! `/analytics/*`: what the service knows about itself. One file for each question; here is what
-//! they share: the times that can be asked for, and how a time that was covered is told.
+//! `/analytics/*`: statistics of the service. One file for each endpoint; this one has what they share: the
+//! periods that can be requested, and the period that a reply covers.
 
 pub(super) mod alerts;
 pub(super) mod cache;

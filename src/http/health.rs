@@ -1,5 +1,5 @@
-//! Whether the service can do its work: `/health` for people, `/health/live` and `/health/ready` for
-//! what starts it and sends it requests.
+//! Health of the service: `/health` for people, `/health/live` and `/health/ready` for orchestrators and load
+//! balancers.
 
 use std::sync::Arc;
 
@@ -100,7 +100,7 @@ pub(super) async fn ready(State(state): State<Arc<HttpState>>) -> Readiness {
     Readiness(state.app.health().await)
 }
 
-/// Not an error: it is what was asked, and no failure of the request.
+/// Not an error: the check itself has succeeded.
 pub(super) struct Readiness(Health);
 
 impl IntoResponse for Readiness {

@@ -137,8 +137,8 @@ pub fn router(state: Arc<HttpState>) -> Router {
 fn layers(router: Router<Arc<HttpState>>, state: Arc<HttpState>) -> Router {
     let cors = cors::layer(&state.cors_origins);
     let layers = (
-        // The one place that sees every request and every reply to its last byte. It lets nobody pass
-        // without a key, before a byte of the body is read.
+        // The one place that sees every request and every reply to its last byte. It rejects requests without a
+        // key before a byte of the body is read.
         from_fn_with_state(Arc::clone(&state), observe::observe),
         // A bug in a handler costs one request, and is counted and logged like any other failure.
         CatchPanicLayer::custom(errors::panicked),

@@ -15,9 +15,9 @@ use crate::telemetry::labels::Purpose;
 /// Callers that a route is open to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Everybody.
+    /// Open without a key.
     Public,
-    /// Everybody, unless `ANALYTICS_REQUIRE_KEY` is set.
+    /// Open without a key, unless `ANALYTICS_REQUIRE_KEY` is set.
     Statistics,
     /// Callers with an API key.
     Key,

@@ -1,4 +1,4 @@
-//! From a file to pixels: decoded, opaque, and told which way is up.
+//! Decoder: from a file to opaque pixels and their orientation.
 
 use std::io::Cursor;
 
@@ -13,7 +13,7 @@ use zune_jpeg::{
 
 use super::{Pixels, Refusal, sniff::Format};
 
-/// `pixels` is width times height, as the header states them.
+/// Decodes a file; `pixels` is width times height according to its header.
 pub(super) fn decode(bytes: &[u8], format: Format, pixels: u64, max_side: u32) -> Result<Pixels, Refusal> {
     let decoded = match format {
         Format::Jpeg => jpeg(bytes, max_side),
@@ -23,8 +23,8 @@ pub(super) fn decode(bytes: &[u8], format: Format, pixels: u64, max_side: u32) -
     Ok(Pixels { rgb, orientation, lossy: format == Format::Jpeg })
 }
 
-/// By the library that the `image` crate uses, too, which there copies the file and cannot give a grey
-/// image as RGB at once.
+/// Decodes a JPEG with the library that the `image` crate uses; through that crate the file would be copied,
+/// and a grey image could not be read as RGB.
 fn jpeg(bytes: &[u8], max_side: u32) -> Result<(RgbImage, Orientation), ImageError> {
     check_markers(bytes).map_err(broken_jpeg)?;
     let mut decoder = zune_decoder(bytes);
@@ -41,18 +41,18 @@ fn jpeg(bytes: &[u8], max_side: u32) -> Result<(RgbImage, Orientation), ImageErr
     Ok((rgb.ok_or_else(|| broken_jpeg("not as many pixels as its header says"))?, orientation))
 }
 
-/// At a half, a quarter or an eighth of its size, straight from its coefficients: for a photograph of
-/// 12 megapixels a third of the time, and a quarter of the memory, of decoding all and scaling then.
-/// None where that would become too small, and for what only the other decoder copes with.
+/// Decodes a JPEG at a half, a quarter or an eighth of its size, directly from its coefficients: for a
+/// photograph of 12 megapixels this takes a third of the time, and a quarter of the memory, of decoding and
+/// scaling. None if that would be too small, or if only the other decoder supports the file.
 fn reduced_jpeg(bytes: &[u8], longest: u32, max_side: u32) -> Option<RgbImage> {
     use jpeg_decoder::{CodingProcess::DctSequential, Decoder, PixelFormat};
-    // Up to a tenth smaller than asked for is not worth the difference.
+    // Up to a tenth smaller than requested is not worth the difference.
     let large_enough = |part: &u32| u64::from(longest / part) * 10 >= u64::from(max_side) * 9;
     let part = [8, 4, 2].into_iter().find(large_enough)?;
     let mut decoder = Decoder::new(bytes);
     decoder.read_info().ok()?;
     let info = decoder.info()?;
-    // A progressive one needs all coefficients in memory anyway.
+    // A progressive file needs all coefficients in memory anyway.
     if info.coding_process != DctSequential {
         return None;
     }
@@ -71,12 +71,12 @@ fn reduced_jpeg(bytes: &[u8], longest: u32, max_side: u32) -> Option<RgbImage> {
 
 const START_OF_SCAN: [u8; 2] = [0xff, 0xda];
 const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
-/// A progressive file has ten or so. Each costs a look at the whole image, and only a few bytes.
+/// Maximum number of scans; a progressive file has about ten. Each costs a pass over the whole image, and only
+/// a few bytes.
 const MAX_SCANS: usize = 500;
 
-/// Whether there are too many scans, or no end-of-image marker after the first of them (ITU T.81,
-/// B.1.1.3): the decoder would fill the rest with grey. Before that, a thumbnail in the metadata may
-/// have its own.
+/// Whether there are too many scans, or no end-of-image marker after the first of them (ITU T.81, B.1.1.3): the
+/// decoder would fill the rest with grey. Before that, a thumbnail in the metadata may have its own.
 fn check_markers(jpeg: &[u8]) -> Result<(), &'static str> {
     if memmem::find_iter(jpeg, &START_OF_SCAN).nth(MAX_SCANS).is_some() {
         return Err("it has too many scans");
@@ -101,13 +101,13 @@ fn other(
     pixels: u64,
 ) -> Result<(RgbImage, Orientation), ImageError> {
     let mut decoder = decoder(bytes, format, pixels)?;
-    // An image whose metadata is damaged is shown as it lies.
+    // An image with damaged metadata is not rotated.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let decoded = DynamicImage::from_decoder(decoder)?;
     Ok((opaque(decoded), orientation))
 }
 
-/// On white, as a page would show it.
+/// Composes the image on white, as a page would show it.
 fn opaque(image: DynamicImage) -> RgbImage {
     if !image.color().has_alpha() {
         return image.into_rgb8();
@@ -137,10 +137,10 @@ pub(super) fn dimensions(bytes: &[u8], format: Format) -> image::ImageResult<(u3
     }
 }
 
-/// Asks for RGB whatever the file has.
+/// Decodes to RGB, whatever the colours of the file.
 fn zune_decoder(bytes: &[u8]) -> JpegDecoder<ZCursor<&[u8]>> {
     let options = DecoderOptions::default()
-        // What a browser shows is accepted, too.
+        // Files that browsers show are accepted, too.
         .set_strict_mode(false)
         .set_max_width(usize::from(u16::MAX))
         .set_max_height(usize::from(u16::MAX))
@@ -152,12 +152,12 @@ fn broken_jpeg(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> i
     image::ImageError::Decoding(image::error::DecodingError::new(image::ImageFormat::Jpeg.into(), source))
 }
 
-/// Bytes that a decoder may allocate besides the pixels: a bound on what metadata can unpack to.
+/// Bytes that a decoder may allocate besides the pixels, which limits decompressed metadata.
 const MAX_BESIDES: u64 = 64 * 1024 * 1024;
-/// 16 bits each of red, green, blue and alpha.
+/// Bytes of a pixel: 16 bits each of red, green, blue and alpha.
 const MAX_BYTES_PER_PIXEL: u64 = 8;
 
-/// `pixels` are those that are going to be decoded; none to read the header.
+/// Limits for decoding so many `pixels`; none to read the header.
 fn decoder(
     bytes: &[u8],
     format: image::ImageFormat,

@@ -1,9 +1,9 @@
-//! From pixels to the one file that a backend gets, and to the hash by which the cache knows them.
+//! Encoder: from pixels to the file for a backend, and the hash for the cache.
 //!
-//! An image that came as JPEG goes on as JPEG: its details are already gone, a second generation at
-//! this quality loses none that a model sees, and as PNG a photograph of 2048 pixels takes several
-//! times the bytes and the time. Everything else goes on as PNG, to the last bit: text and drawings
-//! come that way, and JPEG smears them.
+//! An image that came as JPEG is encoded as JPEG: its details are already lost, a second generation at this
+//! quality loses none that a model sees, and as PNG a photograph of 2048 pixels takes several times the bytes
+//! and the time. Everything else is encoded as PNG, without loss: these are mostly texts and drawings, which
+//! JPEG smears.
 
 use bytes::Bytes;
 use image::{

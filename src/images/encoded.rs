@@ -35,18 +35,17 @@ impl EncodedImage {
         Self(Ok(bytes.into()))
     }
 
-    /// The bytes of the file.
+    /// Decodes the bytes of the file.
     ///
     /// # Errors
-    /// An address in place of an image, and what is not base64.
+    /// Refuses an address in place of an image, and text that is not base64.
     pub fn into_bytes(self) -> Result<Bytes, Refusal> {
         self.0
     }
 }
 
 impl<'de> Deserialize<'de> for EncodedImage {
-    /// Any text is taken here: what is wrong with it is told when the image is opened, as something
-    /// else than a field of the wrong type.
+    /// Accepts any text: it is checked when the image is opened, so that the error is not one of a wrong type.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;
         impl de::Visitor<'_> for Text {
@@ -85,12 +84,12 @@ fn scheme(text: &str) -> Option<&str> {
     Some(if scheme.eq_ignore_ascii_case("data") { "data" } else { scheme })
 }
 
-/// Piece by piece, so that the text is not copied as a whole to take the whitespace out.
+/// Decodes piece by piece, so that whitespace is removed without a copy of the whole text.
 fn decode_broken_up(engine: &GeneralPurpose, payload: &[u8]) -> Result<Vec<u8>, Refusal> {
     let mut decoded = Vec::with_capacity(payload.len() / 4 * 3);
     let mut piece = Vec::with_capacity(CHUNK_CHARS);
     for byte in payload.iter().filter(|byte| !byte.is_ascii_whitespace()) {
-        // What follows the end would be taken for the beginning of another text.
+        // Text after the end would be decoded as another text.
         if piece.len() == CHUNK_CHARS {
             if piece.contains(&b'=') {
                 return Err(Refusal::base64("there is text after its end"));

@@ -1,5 +1,5 @@
-//! An image's file whose header has been read: its format is known and its size is within the
-//! limits, but no pixel has been allocated yet.
+//! Image file with a parsed header: its format is known and its size is within the limits, but no pixel has
+//! been allocated yet.
 
 use bytes::Bytes;
 
@@ -20,7 +20,7 @@ impl ImageFile {
     /// Reads the header only.
     ///
     /// # Errors
-    /// When there are too many bytes or pixels, or it is no image of a known format.
+    /// Refuses too many bytes or pixels, and unknown formats.
     pub fn open(bytes: Bytes, limits: &ImageLimits) -> Result<Self, Refusal> {
         if bytes.is_empty() {
             return Err(Refusal::empty());
@@ -33,7 +33,7 @@ impl ImageFile {
             let is_too_large = u64::from(width) * u64::from(height) > limits.max_pixels;
             if is_too_large { Err(Refusal::pixels(width, height, limits)) } else { Ok((width, height)) }
         };
-        // Before the decoder does, which gives up on many pixels without saying that they are many.
+        // Before the decoder does, whose error does not name the number of pixels.
         format.stated(&bytes).map(check).transpose()?;
         let (width, height) = dimensions(&bytes, format).map_err(|source| match source {
             image::ImageError::Limits(_) => Refusal::metadata(source),
@@ -56,11 +56,11 @@ impl ImageFile {
         self.bytes.len()
     }
 
-    /// The first image in it, opaque. Takes up to 12 bytes of memory for each pixel. Where `max_side`
-    /// is far smaller it may come scaled down already, though not much below that.
+    /// Decodes the first image, opaque. Takes up to 12 bytes of memory for each pixel. Where `max_side` is much
+    /// smaller, the result may be scaled down already, though not much below that.
     ///
     /// # Errors
-    /// When the data is damaged or cut off.
+    /// Refuses data that is damaged or cut off.
     pub fn decode(self, max_side: u32) -> Result<Pixels, Refusal> {
         decode(&self.bytes, self.format, self.pixels(), max_side)
     }

@@ -1,4 +1,4 @@
-//! Limits on what is accepted, and on what is passed on to a model.
+//! Limits on callers' images.
 
 /// Limits on accepted images, and the size passed on to a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub struct ImageLimits {
     pub max_bytes: usize,
     /// Width times height, as the file's header states them.
     pub max_pixels: u64,
-    /// The longer side of what is passed on; larger images are scaled down.
+    /// Maximum of the longer side for models; larger images are scaled down.
     pub max_side: u32,
 }
 

@@ -1,6 +1,6 @@
-//! Callers' images: read within limits on bytes and pixels, turned upright, made opaque and no larger
-//! than a model can use, and encoded anew, so that no backend sees a caller's bytes. It computes for
-//! milliseconds to seconds and does no I/O: call it where blocking is allowed.
+//! Callers' images: read within limits on bytes and pixels, rotated upright, made opaque, scaled down to what a
+//! model can use, and encoded anew, so that no backend sees a caller's bytes. No I/O, but milliseconds to
+//! seconds of computation: to be called on threads for blocking work.
 
 mod decode;
 mod encode;
@@ -34,11 +34,10 @@ pub struct Image {
 }
 
 impl Image {
-    /// All steps at once: from the bytes of a PNG, JPEG, GIF (first frame), WebP or BMP, recognised by
-    /// content.
+    /// Decodes and encodes a PNG, JPEG, GIF (first frame), WebP or BMP, recognised by content.
     ///
     /// # Errors
-    /// Whatever `ImageFile::open` and `ImageFile::decode` refuse.
+    /// Those of `ImageFile::open` and `ImageFile::decode`.
     pub fn from_bytes(bytes: impl Into<Bytes>, limits: &ImageLimits) -> Result<Self, Refusal> {
         let file = ImageFile::open(bytes.into(), limits)?;
         Ok(file.decode(limits.max_side)?.fit(limits.max_side).encode())
@@ -59,20 +58,20 @@ impl Image {
         self.size
     }
 
-    /// SHA-256 of the size and the pixels: the same for one image in different files, however each
-    /// of them was compressed without loss.
+    /// SHA-256 of the size and the pixels: equal for one image in different files, as long as their compression
+    /// is lossless.
     pub fn pixel_hash(&self) -> &[u8; 32] {
         &self.pixels
     }
 
-    /// The file as base64, as the backends' JSON takes it.
+    /// Encodes the file as base64, for backends' JSON.
     pub fn to_base64(&self) -> String {
         STANDARD.encode(&self.file)
     }
 }
 
 impl fmt::Debug for Image {
-    /// Without the pixels, which may be anybody's.
+    /// Without the pixels, which may be private.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (width, height) = self.size;
         write!(f, "Image({}, {width} × {height}, {} bytes)", self.media_type, self.file.len())

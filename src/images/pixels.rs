@@ -1,4 +1,4 @@
-//! Decoded pixels on their way to a backend: no larger than it can use, and upright.
+//! Decoded pixels, scaled down and rotated for a backend.
 
 use fast_image_resize::{
     FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
@@ -12,18 +12,18 @@ use super::{Image, encode};
 pub struct Pixels {
     pub(super) rgb: RgbImage,
     pub(super) orientation: Orientation,
-    /// They come from a file that had already lost details to its compression.
+    /// Whether the file's compression was lossy.
     pub(super) lossy: bool,
 }
 
 impl Pixels {
-    /// Width and height, as they lie in memory.
+    /// Width and height before rotation.
     pub fn size(&self) -> (u32, u32) {
         self.rgb.dimensions()
     }
 
-    /// Scales down so that the longer side is at most `max_side`, and turns the image upright: in
-    /// this order, because turning costs by the pixel.
+    /// Scales down so that the longer side is at most `max_side`, and then rotates the image upright: rotation
+    /// costs by the pixel.
     #[must_use]
     pub fn fit(self, max_side: u32) -> Self {
         let Self { rgb, orientation, lossy } = self;
@@ -32,7 +32,7 @@ impl Pixels {
         Self { rgb: image.into_rgb8(), orientation: Orientation::NoTransforms, lossy }
     }
 
-    /// As a file for a backend.
+    /// Encodes the pixels as a file for a backend.
     pub fn encode(self) -> Image {
         encode::encode(&self.rgb, self.lossy)
     }
@@ -50,7 +50,7 @@ fn scale(rgb: RgbImage, max_side: u32) -> RgbImage {
     };
     let source = Source::new(width, height, &rgb, PixelType::U8x3).expect("as many bytes as the size says");
     let mut target = Target::new(scaled(width), scaled(height), PixelType::U8x3);
-    // Made for scaling down: as sharp as bicubic there, at two thirds of the price.
+    // Filter for scaling down: as sharp as bicubic, at two thirds of the cost.
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Hamming));
     Resizer::new().resize(&source, &mut target, &options).expect("both are RGB of 8 bits and not empty");
     RgbImage::from_raw(target.width(), target.height(), target.into_vec()).expect("as many bytes as pixels")

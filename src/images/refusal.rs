@@ -1,5 +1,4 @@
-//! Why an image was not accepted: a reason from a closed set, for metrics, and the error that the
-//! caller gets.
+//! Refusals of images: a reason from a closed set, for metrics, and the error for the caller.
 
 use std::{error::Error as StdError, fmt};
 
@@ -7,22 +6,22 @@ use crate::error::{Error, Kind};
 
 use super::ImageLimits;
 
-/// From a closed set, fit for a metric's label.
+/// Reason for a refusal, usable as a metric's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RefusalReason {
-    /// An address stands where the image should be.
+    /// A URL in place of the image.
     Url,
     /// The text is not base64.
     Base64,
-    /// There is nothing.
+    /// The image is empty.
     Empty,
     /// More bytes than are accepted.
     Bytes,
-    /// The bytes are of no format that is read here.
+    /// The format is not supported.
     Format,
     /// More pixels than are accepted.
     Pixels,
-    /// The format was recognised, and then the rest did not fit it.
+    /// The format was recognised, but the data is damaged.
     Broken,
 }
 
@@ -46,12 +45,12 @@ impl RefusalReason {
 #[derive(Clone, Debug)]
 pub struct Refusal {
     pub reason: RefusalReason,
-    /// Of a field that has no place yet.
+    /// Error of a field without its pointer.
     error: Error,
 }
 
 impl Refusal {
-    /// The error for the image that stands at this JSON pointer in the request.
+    /// Returns the error for the image at this JSON pointer in the request.
     pub fn at(self, pointer: &str) -> Error {
         self.error.at(|_| pointer.to_owned())
     }
@@ -75,7 +74,7 @@ impl Refusal {
         Self::new(RefusalReason::Empty, Kind::Malformed, detail)
     }
 
-    /// For callers that count bytes before they have them all.
+    /// Refusal for code that counts bytes while they arrive.
     pub fn bytes(limits: &ImageLimits) -> Self {
         let megabytes = limits.max_bytes / (1024 * 1024);
         Self::new(RefusalReason::Bytes, Kind::TooLarge, format!("is larger than {megabytes} MB"))
@@ -86,7 +85,7 @@ impl Refusal {
         Self::new(RefusalReason::Format, Kind::Malformed, detail)
     }
 
-    /// Data in a file besides its pixels takes too much memory.
+    /// Refusal of metadata that takes too much memory.
     pub(super) fn metadata(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let detail = "has too much metadata; save it without metadata";
         Self::new(RefusalReason::Bytes, Kind::TooLarge, detail).with_source(source)
@@ -98,7 +97,7 @@ impl Refusal {
         Self::new(RefusalReason::Pixels, Kind::TooLarge, detail)
     }
 
-    /// `format` is the format's name, as people write it.
+    /// Refusal of damaged data; `format` is the format's usual name.
     pub fn broken(format: &str, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let detail = format!("cannot be decoded: its {format} data is damaged or cut off");
         Self::new(RefusalReason::Broken, Kind::Malformed, detail).with_source(source)

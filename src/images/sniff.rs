@@ -2,7 +2,7 @@
 
 use super::Refusal;
 
-/// The formats that are read, recognised by their first bytes and not by any name.
+/// Supported formats, recognised by their first bytes and not by any name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Jpeg,
@@ -34,7 +34,7 @@ impl Format {
         }
     }
 
-    /// As people write it.
+    /// Usual name.
     pub(super) fn name(self) -> &'static str {
         use image::ImageFormat::{Gif, Png, WebP};
         match self {

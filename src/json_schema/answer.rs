@@ -6,22 +6,22 @@ use serde_json::Value;
 use super::{json::Json, keywords::parts, weight::Weight};
 use crate::error::FieldError;
 
-/// Schemas that a part of an answer may be checked by, for each part of it.
+/// Maximum number of schemas that are checked for each part of an answer.
 const MAX_CHECKS: f64 = 1e6;
-/// Ways through a pattern that are tried for one text.
+/// Maximum number of backtracking steps of a pattern for one text.
 const MAX_TRIES: usize = 10_000;
 
 /// Compiled schema.
 #[derive(Debug)]
 pub(super) struct Rules {
     validator: Validator,
-    /// How deep an answer can be checked; a recursive schema with branches checks it by more schemas at each level.
+    /// Maximum depth of an answer; a recursive schema with branches needs more checks at each level.
     depth: Option<usize>,
 }
 
 impl Rules {
     /// # Errors
-    /// Any other fault of the schema.
+    /// Describes any other fault of the schema.
     pub(super) fn new(text: &str, root: &Json, weight: Weight, pointer: &str) -> Result<Self, FieldError> {
         let refuse = |place: &str, detail: &str| FieldError::new(format!("{pointer}{place}"), detail);
         let given: Value = serde_json::from_str(text).map_err(|_| refuse("", "must be a JSON Schema"))?;
@@ -30,7 +30,7 @@ impl Rules {
             .clone()
             .with_pattern_options(PatternOptions::regex())
             .build(&given)
-            // Patterns that look ahead or behind are for the other engine, which may have to try again and again.
+            // Lookaround patterns need the other engine, which may backtrack.
             .or_else(|_| {
                 let tries = PatternOptions::fancy_regex().backtrack_limit(MAX_TRIES);
                 options.with_pattern_options(tries).build(&given)
@@ -48,7 +48,7 @@ impl Rules {
     }
 
     /// # Errors
-    /// The keyword that an answer fails.
+    /// Keyword that the answer does not satisfy.
     pub(super) fn check(&self, answer: &Value) -> Result<(), String> {
         if self.depth.is_some_and(|depth| is_deeper(answer, depth)) {
             return Err("it is nested too deeply to be validated".to_owned());
@@ -68,7 +68,7 @@ fn is_deeper(value: &Value, depth: usize) -> bool {
     }
 }
 
-/// The newest draft, unless the schema names another or uses what the newest has no more.
+/// Selects the newest draft, unless the schema names another or uses keywords that the newest lacks.
 fn draft(root: &Json) -> Draft {
     fn has(schema: &Json, is: &impl Fn(&str, &Json) -> bool) -> bool {
         schema.as_object().is_some_and(|object| {

@@ -1,4 +1,4 @@
-//! Bounds that the keywords of one type set, and their intersection.
+//! Bounds set by the keywords of one type, and their intersection.
 
 use super::{
     check::MAX_LENGTH,
@@ -10,8 +10,8 @@ use super::{
 /// Formats that llama.cpp has rules for.
 const FORMATS: &[&str] = &["date", "time", "date-time", "uuid", "uuid1", "uuid2", "uuid3", "uuid4", "uuid5"];
 
-/// Formats that can be said as a pattern. It allows every usual value: a model could not write a correct one that a
-/// narrower pattern leaves out.
+/// Formats that can be expressed as a pattern. It allows every usual value: a narrower pattern would keep a
+/// model from writing some correct ones.
 pub(super) const FORMAT_PATTERNS: &[(&str, &str)] = &[
     ("duration", r"^P([0-9]{1,4}[YMWD]){0,3}(T([0-9]{1,4}[HMS]){1,3})?$"),
     ("email", r"^[A-Za-z0-9][A-Za-z0-9_+.-]{0,40}@[A-Za-z0-9][A-Za-z0-9.-]{0,30}\.[A-Za-z]{2,6}$"),
@@ -28,7 +28,7 @@ pub(super) fn number(object: &Object, is_whole: bool) -> Option<Number> {
     let get = |keyword| object.get(keyword).and_then(Json::as_number);
     let is_true = |keyword| object.get(keyword).and_then(Json::as_bool) == Some(true);
     let step = if is_whole { 1.0 } else { 0.0 };
-    // Draft 4 says with `true` that a bound is not reached.
+    // In draft 4, `true` makes a bound exclusive.
     let least = get("minimum").map(|least| inner(least, is_whole, is_true("exclusiveMinimum"), step));
     let most = get("maximum").map(|most| -inner(-most, is_whole, is_true("exclusiveMaximum"), step));
     let above = get("exclusiveMinimum").map(|least| inner(least, is_whole, true, step));
@@ -38,7 +38,7 @@ pub(super) fn number(object: &Object, is_whole: bool) -> Option<Number> {
     known.and(&Number { is_whole, least: above, most: below })
 }
 
-/// The first whole number from a bound on.
+/// First whole number within a bound.
 fn inner(least: f64, is_whole: bool, is_excluded: bool, step: f64) -> f64 {
     if !is_whole {
         return least;
@@ -102,7 +102,7 @@ impl Text {
 }
 
 impl List {
-    /// Without items that nothing can be; `None` when it needs them.
+    /// Removes items that no value satisfies; `None` when they are required.
     pub(super) fn possible(mut self) -> Option<Self> {
         let end = self.first.iter().position(Shape::is_never);
         let end = end.or_else(|| self.rest.is_never().then_some(self.first.len()));
@@ -114,7 +114,7 @@ impl List {
 }
 
 impl Map {
-    /// Without fields that nothing can be; `None` when it needs them.
+    /// Removes fields that no value satisfies; `None` when they are required.
     pub(super) fn possible(mut self) -> Option<Self> {
         let is_lacking = self.fields.values().any(|field| field.is_required && field.shape.is_never());
         self.fields.retain(|_, field| !field.shape.is_never());

@@ -1,5 +1,5 @@
-//! Checks of a schema as it was given, each fault with its pointer: keywords of the wrong type, bounds
-//! that exclude one another, references that lead nowhere, and more of anything than anybody needs.
+//! Checks of a schema as the caller sent it, each fault with its pointer: keywords of the wrong type,
+//! contradictory bounds, unresolved references, and excessive sizes.
 
 use super::{
     json::{Json, Object, segment},
@@ -12,7 +12,7 @@ const MAX_SCHEMAS: usize = 2_000;
 const MAX_PROPERTIES: usize = 256;
 const MAX_ENUM: usize = 512;
 const MAX_ALTERNATIVES: usize = 256;
-/// llama.cpp repeats nothing more often (`MAX_REPETITION_THRESHOLD` in `llama-grammar.cpp`).
+/// llama.cpp's limit on repetitions (`MAX_REPETITION_THRESHOLD` in `llama-grammar.cpp`).
 pub(super) const MAX_LENGTH: u64 = 2_000;
 pub(super) const MAX_ITEMS: u64 = 1_000;
 
@@ -38,7 +38,7 @@ const PAIRS: &[(&str, &str)] = &[
 const MAX_VALUES: &[(&str, u64)] =
     &[("minLength", MAX_LENGTH), ("minItems", MAX_ITEMS), ("minContains", MAX_ITEMS)];
 
-/// The faults of a schema, which stands at `pointer`.
+/// Faults of a schema at `pointer`.
 pub(super) fn check(root: &Json, pointer: &str) -> Vec<FieldError> {
     let mut check = Check { root, faults: Vec::new(), schemas: 0 };
     check.schema(root, pointer);
@@ -189,7 +189,7 @@ fn types(value: &Json) -> Option<String> {
     (!right).then(|| format!("must be one or a list of {}", TYPES.join(", ")))
 }
 
-/// Of keywords that hold schemas: whether they hold them as they should, and how many.
+/// Checks the keywords that contain schemas: their types, and the number of schemas.
 fn count(keyword: &str, value: &Json) -> Option<String> {
     let (_, holds, _) = HOLDERS.iter().find(|(known, ..)| *known == keyword)?;
     let fault = match (holds, value) {

@@ -1,4 +1,4 @@
-//! Schemas that the answer to one request has to fit.
+//! Checks of the answer to one request against its schemas.
 
 use serde_json::Value;
 
@@ -8,13 +8,13 @@ use crate::{
     types::{ChatEvent, Done, ToolCall},
 };
 
-/// The schemas of a request, and what has been answered so far.
+/// Schemas of a request, and its answer so far.
 #[derive(Debug)]
 pub struct Checks {
     pub(super) answer: Option<Rules>,
-    /// Of the tools' arguments, by name.
+    /// Schemas of the tools' arguments, by name.
     pub(super) tools: Vec<(String, Rules)>,
-    /// Whether the answer ends also where the caller's own words say so.
+    /// Whether stop sequences may end the answer.
     may_stop: bool,
     said: String,
     has_called: bool,
@@ -31,15 +31,15 @@ impl Checks {
         }
     }
 
-    /// Whether nothing has to be checked.
+    /// Whether there is nothing to check.
     pub fn is_empty(&self) -> bool {
         self.answer.is_none() && self.tools.is_empty()
     }
 
-    /// Takes one more event of the answer in.
+    /// Adds one event of the answer.
     ///
     /// # Errors
-    /// `BadGateway` when what has been said is finished and does not fit.
+    /// `BadGateway` when the complete answer does not match.
     pub fn take(&mut self, event: &ChatEvent) -> Result<()> {
         match event {
             ChatEvent::Text(text) if self.answer.is_some() => self.said.push_str(text),
@@ -68,7 +68,8 @@ impl Checks {
 
     fn check_complete(&self, done: &Done) -> Result<()> {
         let Some(rules) = &self.answer else { return Ok(()) };
-        // What was cut off cannot fit, and says that it was; with a call of a tool there need be no answer.
+        // An answer that was cut off cannot match, and its finish reason says so; with a tool call there may be
+        // no answer.
         if done.reason.is_cut_off() || (self.has_called && self.said.trim().is_empty()) {
             return Ok(());
         }

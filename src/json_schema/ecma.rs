@@ -1,23 +1,23 @@
-//! Regular expressions as ECMA 262 writes them, for `regex_syntax`.
+//! Conversion of regular expressions from ECMA 262 to `regex_syntax`.
 
-/// Treatment of the groups that look ahead or behind, which `regex_syntax` does not know.
+/// Treatment of lookaround groups, which `regex_syntax` does not support.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Looks {
-    /// Groups like others, so that their faults and sizes are seen.
+    /// Kept as ordinary groups, so that their faults and sizes are checked.
     Grouped,
-    /// Left out, so that what is left matches at least as much.
+    /// Removed, so that the rest matches at least as much.
     Dropped,
 }
 
-/// Beginnings of such groups, after their parenthesis.
+/// Prefixes of such groups, after their parenthesis.
 const LOOKS: [&str; 4] = ["?=", "?!", "?<=", "?<!"];
 
-/// The same expression for `regex_syntax`, in which `\d`, `\w` and `\s` are more than ECMA's, and a class may
-/// hold classes.
+/// Converts an expression to `regex_syntax`, in which `\d`, `\w` and `\s` match more than in ECMA 262, and a
+/// class may contain classes.
 pub(super) fn to_rust(pattern: &str, looks: Looks) -> Result<String, String> {
     let mut rust = String::with_capacity(pattern.len());
     let (mut letters, mut in_class) = (pattern.chars().peekable(), false);
-    // Of each open group, where it begins if it looks ahead or behind.
+    // For each open group, its start if it is a lookaround.
     let mut open: Vec<Option<usize>> = Vec::new();
     while let Some(letter) = letters.next() {
         match letter {

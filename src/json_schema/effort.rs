@@ -7,9 +7,9 @@ use super::{
     shape::{Choices, Kind, Shape},
 };
 
-/// Elements of rules.
+/// Maximum number of elements of rules.
 pub(super) const MAX_RULES: u64 = 60_000;
-/// Alternatives that are open at one time: each is tried with every token of a vocabulary.
+/// Maximum number of alternatives open at one time: each is tried with every token of the vocabulary.
 pub(super) const MAX_CHOICES: u64 = 512;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,7 +40,7 @@ pub(super) fn measure(root: &Shape, lowering: &Lowering<'_>) -> Result<u64, Stri
     Ok(effort.rules)
 }
 
-/// Whether a value of it can be finished: one that holds another of its kind each time cannot.
+/// Whether a value can be finite; not one that must contain another of its kind.
 pub(super) fn ends(root: &Shape, lowering: &Lowering<'_>) -> bool {
     let mut ending = vec![false; lowering.definitions.len()];
     loop {
@@ -82,7 +82,7 @@ impl Gauge<'_> {
         if let Some(known) = self.known[number] {
             return known;
         }
-        // Seen from within itself it is one rule's name.
+        // Within itself, it is the name of a rule.
         self.known[number] = Some(Effort { rules: 1, choices: 1 });
         let effort = self.lowering.definitions[number].shape.as_ref().map(|shape| self.shape(shape));
         let effort = effort.unwrap_or_default();
@@ -111,7 +111,7 @@ impl Gauge<'_> {
             Kind::Null | Kind::Boolean => simple(4),
             Kind::Number(_) => simple(40),
             Kind::Text(text) => match &text.pattern {
-                // Of the ways through a pattern each leads to others with the next letter of the same token.
+                // Each way through a pattern leads to others with the next letter of the same token.
                 Some(pattern) => {
                     Effort { rules: pattern.size, choices: pattern.choices.max(pattern.choices.pow(2) / 8) }
                 }
@@ -130,8 +130,8 @@ impl Gauge<'_> {
                 all
             }
             Kind::Map(map) => {
-                // Any of those that may be left out may be next, and llama.cpp goes over what may follow each of
-                // them, and what may follow that.
+                // Any of the optional ones may be next, and for each of them llama.cpp iterates over its
+                // possible successors.
                 let optional = map.fields.values().filter(|field| !field.is_required).count() as u64;
                 let mut all = map.others.as_ref().map(|others| self.shape(others)).unwrap_or_default();
                 all.choices = all.choices.max(optional).max(1);

@@ -36,7 +36,7 @@ impl Json {
         if let Self::Scalar(value) = self { value.as_f64() } else { None }
     }
 
-    /// A whole number from 0, also when written as `5.0`.
+    /// Returns a whole number from 0 up, also when written as `5.0`.
     pub(super) fn as_count(&self) -> Option<u64> {
         let Self::Scalar(value) = self else { return None };
         #[expect(
@@ -52,7 +52,7 @@ impl Json {
         self.as_list().into_iter().flatten().filter_map(Self::as_str)
     }
 
-    /// The part at a JSON pointer whose segments may be percent-encoded, as in a URI.
+    /// Returns the part at a JSON pointer, whose segments may be percent-encoded, as in a URI.
     pub(super) fn at(&self, pointer: &str) -> Option<&Self> {
         let mut at = self;
         for segment in pointer.split('/').skip(1) {
@@ -85,7 +85,7 @@ impl From<u64> for Json {
     }
 }
 
-/// A pointer's segment, ready to be appended to a pointer.
+/// Escapes a segment to be appended to a pointer.
 pub(super) fn segment(name: &str) -> String {
     format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }

@@ -4,11 +4,11 @@ use super::json::{Json, Object, segment};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// About the value that the schema itself is about.
+    /// Applies to the same value as the schema itself.
     Here,
-    /// About a part of it.
+    /// Applies to a part of the value.
     Inside,
-    /// Only where a reference leads.
+    /// Applies only where it is referred to.
     Apart,
 }
 
@@ -17,9 +17,9 @@ pub(super) enum Holds {
     Schema,
     List,
     Map,
-    /// One for all items, or, up to draft 2019-09, one for each.
+    /// One schema for all items, or, up to draft 2019-09, one for each.
     SchemaOrList,
-    /// For each name a schema or a list of names, up to draft 7.
+    /// For each name a schema, or, up to draft 7, a list of names.
     MapOrNames,
 }
 
@@ -48,7 +48,7 @@ pub(super) const HOLDERS: &[(&str, Holds, Place)] = &[
     ("contentSchema", Holds::Schema, Place::Apart),
 ];
 
-/// The schemas that a schema holds, with the pointers that lead to them from here.
+/// Schemas inside a schema, with their pointers relative to it.
 pub(super) fn parts(schema: &Object) -> Vec<(String, &Json, Place)> {
     let mut parts = Vec::new();
     for (keyword, holds, place) in HOLDERS {

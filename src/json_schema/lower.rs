@@ -13,11 +13,11 @@ const MAX_STEPS: usize = 50_000;
 
 pub(super) struct Definition {
     pub(super) name: String,
-    /// `None` while it is being made.
+    /// `None` while it is being converted.
     pub(super) shape: Option<Shape>,
 }
 
-/// The shapes of one schema and of what it refers to.
+/// Shapes of one schema and of the definitions that it refers to.
 pub(super) struct Lowering<'a> {
     root: &'a Json,
     pub(super) definitions: Vec<Definition>,
@@ -25,7 +25,7 @@ pub(super) struct Lowering<'a> {
     steps: usize,
 }
 
-/// Keywords that a model may learn from, and that no rule is made of.
+/// Annotations for the model, which produce no rule.
 const NOTES: &[&str] = &[
     "title",
     "description",
@@ -48,7 +48,7 @@ impl<'a> Lowering<'a> {
         Self { root, definitions: Vec::new(), known: HashMap::new(), steps: 0 }
     }
 
-    /// Whether it was given up, because it took too long.
+    /// Whether the conversion was given up because it took too long.
     pub(super) fn is_exhausted(&self) -> bool {
         self.steps > MAX_STEPS
     }
@@ -86,13 +86,13 @@ impl<'a> Lowering<'a> {
         shape
     }
 
-    /// Where the definition stands to which this schema refers.
+    /// Pointer to the definition that this schema refers to.
     fn definition(&mut self, target: &'a Json, from: &Object) -> usize {
         if let Some(known) = self.known.get(&std::ptr::from_ref(target)) {
             return *known;
         }
         let name = from.get("$ref").and_then(Json::as_str).and_then(|to| to.rsplit('/').next());
-        // Of two names that differ in other letters llama.cpp would make one rule.
+        // llama.cpp would make one rule of two names that differ only in other characters.
         let mut name: String = name.unwrap_or_default().chars().filter(char::is_ascii_alphanumeric).collect();
         let number = self.definitions.len();
         if name.is_empty() || self.definitions.iter().any(|known| known.name == name) {
@@ -202,7 +202,7 @@ impl<'a> Lowering<'a> {
         map.possible()
     }
 
-    /// Other names out of a list are fields.
+    /// Names from a list are fields.
     fn named(&mut self, object: &'a Object, map: &mut Map) {
         let Some(names) = object.get("propertyNames") else { return };
         let Choices::Some(choices) = self.lower(names).choices else { return };
@@ -236,7 +236,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Returns the intersection of both. It may keep more than that where a definition refers to itself.
+    /// Returns the intersection of both, or a superset where a definition refers to itself.
     pub(super) fn both(&mut self, a: Shape, b: &Shape) -> Shape {
         let (a, b) = match (a.choices, &b.choices) {
             (Choices::Any, b) => return Shape { choices: b.clone(), notes: Vec::new() },
@@ -275,7 +275,7 @@ impl<'a> Lowering<'a> {
         kind.map(|kind| Choice { kind, is_implied }).into_iter().collect()
     }
 
-    /// Returns the intersection with a definition; of one that is still being made only the other.
+    /// Returns the intersection with a definition; with one that is still being converted, only the other.
     fn expand(&mut self, number: usize, other: &Choice) -> Vec<Choice> {
         let Some(shape) = self.definitions[number].shape.clone() else { return vec![other.clone()] };
         match self.both(shape, &Shape::of(vec![other.clone()])).choices {
@@ -319,7 +319,7 @@ impl<'a> Lowering<'a> {
     }
 }
 
-/// All alternatives of several shapes, each once.
+/// Union of several shapes, without duplicates.
 fn one_of(parts: Vec<Shape>) -> Shape {
     let mut all: Vec<Choice> = Vec::new();
     for part in parts {

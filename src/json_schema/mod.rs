@@ -84,7 +84,7 @@ fn prepare_tool(tool: &mut Tool, number: usize) -> Result<(u64, Option<Rules>), 
         let detail = format!("must have 1 to {MAX_TOOL_NAME} characters");
         return Err(vec![fault(&format!("{place}/name"), detail)]);
     }
-    // A tool without any takes none.
+    // A tool without parameters takes no arguments.
     if tool.parameters == JsonText::default() {
         tool.parameters = serde_json::json!({"type": "object", "properties": {}}).into();
     }
@@ -96,17 +96,17 @@ fn prepare_tool(tool: &mut Tool, number: usize) -> Result<(u64, Option<Rules>), 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Answer,
-    /// They are always an object, and the model reads what is said of them.
+    /// Arguments are always an object, and the model reads their annotations.
     Parameters,
 }
 
-/// A schema that may be used.
+/// A schema that has been accepted.
 struct Schema {
     /// Schema that the backend enforces.
     engine: JsonText,
     /// Cost for the engine.
     effort: u64,
-    /// `None` where it allows everything.
+    /// `None` if it allows every value.
     rules: Option<Rules>,
 }
 

@@ -11,26 +11,27 @@ use regex_syntax::{
 use super::ecma::{Looks, to_rust};
 
 const MAX_LENGTH: usize = 1_000;
-/// Groups inside one another.
+/// Maximum nesting of groups.
 const MAX_DEPTH: u32 = 50;
-/// Characters that it stands for when all repetitions are written out.
+/// Maximum number of characters with all repetitions expanded.
 const MAX_SIZE: u64 = 2_000;
-/// Characters that may be next at one time, each after another way through the pattern: llama.cpp tries every way
-/// with every token, and does not see that many of them have met.
+/// Maximum number of characters that may be next at one time, each after another way through the pattern:
+/// llama.cpp tries every way with every token, and does not merge ways that have met.
 const MAX_CHOICES: u64 = 64;
-/// Ranges of one class: each is tried for each token.
+/// Maximum number of ranges of one class: each is tried for each token.
 const MAX_RANGES: usize = 64;
 
 /// A pattern in llama.cpp's form.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Pattern {
     pub(super) text: String,
-    /// Characters that it stands for, and how many of these may be next at one time, at most.
+    /// Number of characters with all repetitions expanded, and the maximum of those that may be next at one
+    /// time.
     pub(super) size: u64,
     pub(super) choices: u64,
 }
 
-/// Parses a pattern without its groups that look ahead or behind, which only a finished answer can be checked by.
+/// Parses a pattern without its lookaround groups, which only a finished answer can be checked against.
 ///
 /// # Errors
 /// Describes the fault without quoting the pattern.
@@ -62,7 +63,7 @@ fn within_limits(pattern: &str) -> Result<Hir, String> {
     }
 }
 
-/// The least and the most characters of a text that a pattern can match as a whole; `None` is without end.
+/// Minimum and maximum length of a text that matches the pattern as a whole; `None` is unlimited.
 pub(super) fn lengths(hir: &Hir) -> (u64, Option<u64>) {
     let (branches, mut most) = (branches(hir), Some(0_u64));
     let mut least = u64::MAX;
@@ -78,14 +79,14 @@ pub(super) fn lengths(hir: &Hir) -> (u64, Option<u64>) {
     (least, most)
 }
 
-/// The pattern as llama.cpp takes it, of texts of `least` to `most` characters as far as it can say so. `None`
-/// where it has no rule for it: then only a finished answer can be checked.
+/// Converts the pattern to llama.cpp's form, for texts of `least` to `most` characters as far as it can express
+/// that. `None` if it has no rule for it: then only a finished answer can be checked.
 pub(super) fn to_engine(hir: &Hir, least: u64, most: Option<u64>) -> Option<Pattern> {
     let branches = branches(hir);
     let mut written = Vec::new();
     for branch in &branches {
         written.push(match (branch, branch.inner.as_slice()) {
-            // One class repeated can be given the bounds that stand beside it.
+            // A single repeated class can take the length limits of the schema.
             (Branch { from_start: true, to_end: true, .. }, [only])
                 if branches.len() == 1
                     && matches!(only.kind(), HirKind::Repetition(of) if is_class(&of.sub)) =>
@@ -116,7 +117,7 @@ fn bounded(repeated: &Hir, least: u64, most: Option<u64>) -> Option<Written> {
     repetition(&Repetition { min: u32::try_from(min).ok()?, max, ..of.clone() })
 }
 
-/// One of the alternatives of a whole pattern, and whether it says where a text begins and ends.
+/// An alternative of a pattern, and whether it is anchored at either end.
 struct Branch {
     inner: Vec<Hir>,
     from_start: bool,
@@ -164,7 +165,7 @@ impl Branch {
     }
 }
 
-/// Characters that JSON writes unescaped within quotation marks.
+/// Characters that are unescaped in a JSON string.
 const SAFE: &str = r"[ !#-\x5B\x5D-~\u00A0-\U0010FFFF]";
 
 #[derive(Clone, Debug)]
@@ -172,7 +173,7 @@ struct Written {
     text: String,
     size: u64,
     choices: u64,
-    /// Characters, at least and at most.
+    /// Minimum and maximum number of characters.
     least: u64,
     most: Option<u64>,
 }
@@ -213,8 +214,8 @@ fn write(hir: &Hir) -> Option<Written> {
     })
 }
 
-/// Parts after one another. Where those before may be of several lengths, each may begin at several places, and
-/// all that may be next at one time are tried for each token.
+/// Sequence of parts. After parts of variable length, a part may begin at several places, and all characters
+/// that may be next at one time are tried for each token.
 fn concat(parts: Vec<Written>) -> Written {
     let mut all = Written { text: String::new(), size: 0, choices: 0, least: 0, most: Some(0) };
     let (mut apart, mut together) = (0_u64, 0_u64);
@@ -251,7 +252,7 @@ fn repetition(of: &Repetition) -> Option<Written> {
     Some(Written {
         text: text + &times,
         size,
-        // What is always of one length is always at one place.
+        // Parts of fixed length are always at one place.
         choices: if inner.most == Some(inner.least) { inner.choices } else { size },
         least: inner.least.saturating_mul(min),
         most: match (inner.most, max) {
@@ -266,8 +267,8 @@ fn is_class(hir: &Hir) -> bool {
     matches!(hir.kind(), HirKind::Class(_))
 }
 
-/// A class, without what JSON does not write as it is, and beside it the escapes for what is often meant. Of the
-/// letters of too many languages it is all that are not ASCII.
+/// A class without the characters that JSON escapes, next to the escapes of the usual ones. A class with
+/// letters of too many languages becomes all of non-ASCII.
 fn any_of(ranges: &[(char, char)]) -> Option<Written> {
     if ranges.len() > MAX_RANGES {
         let ascii = ranges.iter().filter(|(from, _)| from.is_ascii());
@@ -314,7 +315,7 @@ fn range(from: char, to: char) -> String {
     if from == to { escaped(from) } else { format!("{}-{}", escaped(from), escaped(to)) }
 }
 
-/// A letter as JSON writes it, as llama.cpp reads that in a pattern.
+/// A character as JSON writes it, in llama.cpp's pattern syntax.
 fn letter(letter: char) -> String {
     match letter {
         '"' => r#"\\""#.to_owned(),

@@ -8,27 +8,27 @@ use super::{json::Json, pattern::Pattern};
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
     pub(super) choices: Choices,
-    /// Annotations for the model that reads it.
+    /// Annotations for the model.
     pub(super) notes: Vec<(String, Json)>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Choices {
     Any,
-    /// None of them: no value will do.
+    /// Alternatives; without any, no value is valid.
     Some(Vec<Choice>),
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Choice {
     pub(super) kind: Kind,
-    /// Of a type that was not named: in place of those whose type or bounds were said, it is not offered.
+    /// Implied, because the schema restricts no type: not offered if other types are named or bounded.
     pub(super) is_implied: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
-    /// The place of a definition in the list of them.
+    /// Index in the list of definitions.
     Ref(usize),
     Const(Json),
     Null,
@@ -49,7 +49,7 @@ pub(super) struct Number {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Text {
     pub(super) pattern: Option<Pattern>,
-    /// One of those that llama.cpp knows.
+    /// A format that llama.cpp has a rule for.
     pub(super) format: Option<String>,
     pub(super) least: u64,
     pub(super) most: Option<u64>,
@@ -67,7 +67,7 @@ pub(super) struct List {
 pub(super) struct Map {
     pub(super) fields: IndexMap<String, Field>,
     pub(super) others: Option<Shape>,
-    /// Whether `others` holds for every other name, and not only for those of no pattern.
+    /// Whether `others` applies to every other name, and not only to those that match no pattern.
     pub(super) is_exact: bool,
 }
 
@@ -102,7 +102,7 @@ impl Shape {
         matches!(self.choices, Choices::Any)
     }
 
-    /// The alternatives that are offered; none stands for anything.
+    /// Alternatives to write; an empty list allows every value.
     pub(super) fn offered(&self) -> Vec<&Kind> {
         let Choices::Some(choices) = &self.choices else { return Vec::new() };
         let is_said = choices.iter().any(|choice| !choice.is_implied);
@@ -124,7 +124,7 @@ impl Map {
 }
 
 impl Kind {
-    /// Whether its type alone says all of it.
+    /// Whether it has no constraint but its type.
     pub(super) fn type_name(&self) -> Option<&'static str> {
         match self {
             Self::Null => Some("null"),
@@ -136,7 +136,7 @@ impl Kind {
         }
     }
 
-    /// Whether it surely is the same as another.
+    /// Whether it is certainly equal to another.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let is_plain = |kind: &Self| {
             !matches!(kind, Self::Number(Number { least: Some(_), .. } | Number { most: Some(_), .. }))
@@ -148,7 +148,7 @@ impl Kind {
         }
     }
 
-    /// Whether a value is of its type and within its bounds, as far as these are simple.
+    /// Whether a value is of its type and within its simple bounds.
     pub(super) fn allows(&self, value: &Json) -> bool {
         let number = value.as_number();
         match self {

@@ -9,29 +9,29 @@ use super::{
 };
 use crate::error::FieldError;
 
-/// Schemas, with those counted again that are referred to again.
+/// Maximum number of schemas, with references expanded.
 const MAX_SCHEMAS: u64 = 20_000;
-/// Schemas inside one another, references followed.
+/// Maximum nesting of schemas, with references expanded.
 const MAX_HEIGHT: u64 = 100;
 
-/// A value that is checked by several schemas, each of which goes into the same part of it, again by several, is
-/// checked by a number of them that grows with its depth.
+/// Cost of a schema. Where several schemas check a value at each level, the number of checks grows
+/// exponentially with its depth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Weight {
     schemas: u64,
     height: u64,
-    /// Schemas about the value itself.
+    /// Number of schemas that apply to the value itself.
     here: u64,
-    /// The most schemas about one and the same value anywhere in it.
+    /// Maximum number of schemas that apply to any one part of the value.
     pub(super) branches: u64,
-    /// Whether a value may be as deep as it likes.
+    /// Whether a value may be nested without limit.
     pub(super) is_recursive: bool,
 }
 
 const LIGHT: Weight = Weight { schemas: 1, height: 1, here: 1, branches: 1, is_recursive: false };
 
 /// # Errors
-/// A schema that refers to itself without end, or stands for too many.
+/// Describes a schema that refers to itself without end, or expands to too many.
 pub(super) fn weigh(root: &Json, pointer: &str) -> Result<Weight, FieldError> {
     let refuse = |detail: &str| FieldError::new(pointer, detail);
     let mut scale = Scale { root, known: HashMap::new(), gone: HashMap::new(), is_endless: false };
@@ -48,9 +48,9 @@ pub(super) fn weigh(root: &Json, pointer: &str) -> Result<Weight, FieldError> {
 
 struct Scale<'a> {
     root: &'a Json,
-    /// By where they stand in memory; `None` while they are being weighed.
+    /// Results by address of the schema; `None` while it is being weighed.
     known: HashMap<*const Json, Option<Weight>>,
-    /// The same for the search for circles: `false` while it goes on.
+    /// The same for the search for cycles: `false` while it is in progress.
     gone: HashMap<*const Json, bool>,
     is_endless: bool,
 }
@@ -63,7 +63,7 @@ impl<'a> Scale<'a> {
         held.chain(target.map(|target| (target, Place::Here))).collect()
     }
 
-    /// Goes everywhere, and looks for ways back to where it came from that lead into no part of a value.
+    /// Visits all schemas, and looks for cycles that lead into no part of a value.
     fn circles(&mut self) {
         let mut beginnings = vec![self.root];
         while let Some(beginning) = beginnings.pop() {

@@ -1,4 +1,4 @@
-//! A `Shape` as the schema that llama.cpp gets.
+//! Conversion of a `Shape` to the schema for llama.cpp.
 
 use super::{
     check::MAX_ITEMS,
@@ -7,13 +7,13 @@ use super::{
     shape::{Kind, List, Map, Number, Shape, Text},
 };
 
-/// llama.cpp's rule for an integer has to be given both bounds: with one alone it forgets how many digits there
-/// are, and never ends for a bound of 17.
+/// llama.cpp's rule for an integer needs both bounds: with only one, it ignores the number of digits, and does
+/// not terminate for a bound of 17.
 const MAX_WHOLE: f64 = 999_999_999_999_999.0;
-/// As far as both bounds may be.
+/// Largest bound.
 const MAX_BOUND: f64 = 1e18;
 
-/// The whole schema, with the definitions that are used.
+/// Writes the schema with the definitions that it uses.
 pub(super) fn write(root: &Shape, lowering: &Lowering<'_>, has_notes: bool) -> Json {
     let writer = Writer { lowering, has_notes };
     let mut definitions: Object = lowering
@@ -22,7 +22,7 @@ pub(super) fn write(root: &Shape, lowering: &Lowering<'_>, has_notes: bool) -> J
         .filter_map(|known| Some((known.name.clone(), Json::Object(writer.shape(known.shape.as_ref()?)))))
         .collect();
     let mut written = writer.shape(root);
-    // The rule of a property without a name would be the root's.
+    // A property without a name would replace the root's rule.
     if written.get("properties").and_then(Json::as_object).is_some_and(|fields| fields.contains_key("")) {
         definitions.insert("root".to_owned(), Json::Object(written));
         written = reference("root");
@@ -104,7 +104,7 @@ impl Writer<'_> {
         if list.least > 0 {
             written.insert("minItems".to_owned(), list.least.into());
         }
-        // More of them are counted in the finished answer.
+        // Larger numbers are checked in the finished answer.
         if let Some(most) = list.most.filter(|most| *most <= MAX_ITEMS) {
             written.insert("maxItems".to_owned(), most.into());
         }
@@ -123,7 +123,7 @@ impl Writer<'_> {
         if !required.is_empty() {
             written.insert("required".to_owned(), Json::List(required));
         }
-        // Into the rule for other names llama.cpp writes the letters of all names as they are.
+        // llama.cpp writes the letters of all names unescaped into the rule for other names.
         let is_plain =
             |name: &String| name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
         let others = map.others.as_ref().map(|others| match others {

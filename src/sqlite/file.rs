@@ -62,8 +62,7 @@ impl SqliteFile {
         Ok(connection)
     }
 
-    /// For those who only read. No memory map: a file that another process truncates would end this
-    /// one with SIGBUS.
+    /// For readers. No memory map: a file that another process truncates would end this process with SIGBUS.
     pub(crate) fn options(&self) -> SqliteConnectOptions {
         SqliteConnectOptions::new()
             .filename(&self.path)

@@ -1,6 +1,6 @@
-//! History of aggregates: minutes for a day, hours for the whole retention, and failed
-//! requests. One task owns the file; whoever asks gets what is in it together with what is not
-//! written yet. Without a usable file everything goes on in memory, and `status` says why.
+//! History of aggregates: minutes for a day, hours for the whole retention, and failed requests. One task owns
+//! the file; a query returns its rows together with what is not written yet. Without a usable file everything
+//! continues in memory, and `status` has the reason.
 
 mod tables;
 #[cfg(test)]
@@ -201,7 +201,7 @@ impl History {
                 start += step;
             }
             found.each(first, |minute, aggregates| {
-                // What a clock that was put back left in the future is told of at the end.
+                // Rows that a clock set back has left in the future count at the end.
                 let start = (minute - minute.rem_euclid(step)).min(last - last.rem_euclid(step));
                 steps.entry(start).or_default().merge(aggregates);
             });

@@ -100,7 +100,7 @@ impl AlertState {
             State::Quiet => 1,
             State::Suspected { looks, .. } => *looks + 1,
             State::Firing { alert: firing, fine } => {
-                // The latest figures, for whoever asks.
+                // The latest figures, for queries.
                 (*firing, *fine) = (alert, None);
                 return None;
             }
@@ -113,7 +113,7 @@ impl AlertState {
         Some(Notification { alert, at: now.wall, change: Change::Firing })
     }
 
-    /// `present` has the figures that the end is told with.
+    /// `present` has the figures at the end.
     fn fine(&mut self, present: Alert, now: Now) -> Option<Notification> {
         let State::Firing { fine, .. } = &mut self.state else {
             self.state = State::Quiet;

@@ -18,7 +18,7 @@ const REFRESH_AFTER: Duration = Duration::from_secs(5);
 /// Age from which a request waits for a new list, since a model may have been replaced and its digest
 /// is part of the cache key.
 const STALE_AFTER: Duration = Duration::from_secs(30);
-/// How old it may be when a name is not on it: somebody may just have installed the model.
+/// Maximum age when a name is not on it: the model may just have been installed.
 pub(super) const JUST_FETCHED: Duration = Duration::from_secs(1);
 
 /// Timeout for fetching the list, which may hold a request up.
@@ -27,14 +27,15 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Listing {
     pub(super) backend: Arc<dyn Backend>,
     listed: Arc<RwLock<Option<Listed>>>,
-    /// Held while the list is fetched, so that one fetch serves everybody.
+    /// Held while the list is fetched, so that one fetch serves all requests.
     fetching: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Clone)]
 struct Listed {
     at: Instant,
-    /// A failure is remembered, too: nobody waits again at once for a backend that does not answer.
+    /// A failure is remembered, too, so that requests do not wait again at once for a backend that does not
+    /// answer.
     models: Result<Arc<[Model]>>,
 }
 

@@ -24,8 +24,8 @@ pub(super) struct ClearMarkers {
 }
 
 impl ClearMarkers {
-    /// Leaves a new trace of one kind, or of all. Redis may refuse it, for want of memory for
-    /// instance; the clear then goes on, and only who is cut off at this moment does not learn of it.
+    /// Writes a new marker for one kind, or for all. If Redis refuses it, for want of memory for instance, the
+    /// clear continues, and only servers that are disconnected at this moment miss it.
     ///
     /// # Errors
     /// When the connection is broken.
@@ -47,8 +47,8 @@ impl ClearMarkers {
         Ok(())
     }
 
-    /// The kinds that somebody else has cleared since the last look. A trace that is gone, from a
-    /// Redis that was started anew, is none.
+    /// Returns the kinds that other servers have cleared since the last look. A marker that is missing, because
+    /// Redis was restarted, counts as none.
     ///
     /// # Errors
     /// When the connection is broken.
@@ -73,7 +73,7 @@ impl ClearMarkers {
         Ok(cleared)
     }
 
-    /// A list of whole values whoever panicked while holding it.
+    /// Locks the list, which stays consistent even if a thread panics while holding it.
     fn seen(&self) -> MutexGuard<'_, PerType<Option<Marker>>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,7 +85,8 @@ fn name(entry_type: EntryType) -> String {
 
 fn random() -> Marker {
     let mut marker = vec![0; 16];
-    // Without random numbers two clears look the same, which only who is cut off between them misses.
+    // Without random numbers two clears look the same, which only a server that is disconnected between them
+    // misses.
     let _ = getrandom::fill(&mut marker);
     marker
 }

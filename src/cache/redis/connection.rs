@@ -36,7 +36,7 @@ pub(super) enum Node {
 }
 
 impl Connection {
-    /// Connects, and asks to be told of every change to a key of ours that somebody else makes.
+    /// Connects, and subscribes to changes of our keys by other clients.
     ///
     /// `pushed` is called for every such message, and when the connection is lost; it must not wait.
     pub(super) async fn open(
@@ -163,7 +163,7 @@ impl Connection {
         track.arg("TRACKING").arg("ON").arg("BCAST").arg("PREFIX").arg(PREFIX).arg("NOLOOP");
         match self {
             Self::One(connection) => track.query_async(connection).await,
-            // Masters only: a replica repeats its master's writes as somebody else's, ours included.
+            // Masters only: a replica repeats its master's writes as another client's, ours included.
             Self::Cluster(connection) => {
                 let all = MultipleNodeRoutingInfo::AllMasters;
                 let all = RoutingInfo::MultiNode((all, Some(ResponsePolicy::AllSucceeded)));

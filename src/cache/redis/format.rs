@@ -1,6 +1,5 @@
-//! How an entry looks inside Redis: the name of its key and the bytes of its value. Whoever can
-//! write to that Redis can write anything under our names, so nothing read here is believed before
-//! it has been checked; what does not pass is a miss.
+//! Format of an entry in Redis: the name of its key and the bytes of its value. Other clients of that Redis can
+//! write anything under our names, so everything read here is verified first; what fails is a miss.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -35,7 +34,7 @@ pub(super) fn name(key: &CacheKey) -> String {
     name
 }
 
-/// The key that `name` has made this name from; nothing for anybody else's name.
+/// Parses a name made by `name`; none for the names of other programs.
 pub(super) fn parse_name(name: &[u8]) -> Option<CacheKey> {
     let name = std::str::from_utf8(name).ok()?.strip_prefix(PREFIX)?;
     let (entry_type, digits) = name.split_once(':')?;
@@ -116,8 +115,7 @@ pub(super) fn decode(key: &CacheKey, bytes: Vec<u8>, now: SystemTime) -> Option<
     is_fresh(&entry, now).then_some(entry)
 }
 
-/// The key is part of it: a value that somebody has copied or renamed to another key is the right
-/// answer to another question.
+/// The key is included: a value copied or renamed to another key is the right answer to another question.
 fn check(key: &CacheKey, header: &[u8], value: &[u8]) -> [u8; 4] {
     let digest = Sha256::new()
         .chain_update(key.entry_type.as_str())

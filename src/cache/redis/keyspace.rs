@@ -1,5 +1,5 @@
-//! Walks over our keys in Redis, to count or to remove them. `SCAN` goes through all keys of the
-//! server in small steps between which others are served; `KEYS` would hold everybody up.
+//! Iteration over our keys in Redis, to count or to remove them. `SCAN` goes through all keys of the server in
+//! small steps between which other clients are served; `KEYS` would block them.
 
 use redis::{RedisResult, cmd};
 

@@ -1,6 +1,5 @@
-//! The entries this process keeps in its own memory, as copies of what is in Redis. A copy is
-//! dropped when Redis says that somebody else has changed or removed the original. It knows nothing
-//! of connections.
+//! Entries in this process' own memory, as copies of those in Redis. A copy is dropped when Redis reports that
+//! another client has changed or removed the original. Independent of connections.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -109,7 +108,7 @@ impl LocalCopies {
     }
 }
 
-/// A count is whole whoever panicked while holding it.
+/// Locks a count, which stays consistent even if a thread panics while holding it.
 fn lock(stripe: &Mutex<u64>) -> MutexGuard<'_, u64> {
     stripe.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -163,7 +163,7 @@ fn without_cluster(url: &str) -> (String, bool) {
 fn info(url: &str) -> Result<ConnectionInfo> {
     // The crate's own message is left out: it may quote the URL.
     let info = url.into_connection_info().map_err(|_| refused())?;
-    // `#insecure` would be TLS with anybody.
+    // `#insecure` would be TLS without authentication of the server.
     if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
         return Err(refused());
     }

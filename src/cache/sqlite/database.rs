@@ -198,8 +198,8 @@ impl Database {
         let some = (self.most_pages / 64).clamp(16, 256);
         let vacuum = AssertSqlSafe(format!("PRAGMA incremental_vacuum({some})"));
         sqlx::query(vacuum).execute(&mut self.writing).await?;
-        // The file becomes smaller only when the log is copied back into it, and the log only when
-        // it is told so.
+        // The file shrinks only when the log is copied back into it, and the log only with an explicit
+        // checkpoint.
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.writing).await?;
         Ok(pragma(&mut self.writing, "PRAGMA freelist_count").await? < free)
     }

@@ -45,8 +45,8 @@ impl Readers {
         }
     }
 
-    /// Waits for those who read now, and closes the connections: all of them, for one that closed
-    /// later would remove the log of the next file by its name.
+    /// Waits for running reads and closes all connections: one that closed later would remove the log of the
+    /// next file by its name.
     pub(super) async fn close(&self) -> sqlx::Result<()> {
         // It fails only when they are closed already.
         if let Ok(_all) = self.permits.acquire_many(CONNECTION_LIMIT).await {
@@ -60,7 +60,7 @@ impl Readers {
         result
     }
 
-    /// A list stays whole whoever panics beside it.
+    /// Locks the list, which stays consistent even if a thread panics while holding it.
     fn idle(&self) -> MutexGuard<'_, Vec<SqliteConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -101,7 +101,7 @@ impl Writer {
         writer
     }
 
-    /// Works until it is told to stop, or nobody is left who could tell it.
+    /// Runs until it is stopped, or until its queue is closed.
     pub(super) async fn run(mut self) {
         let mut waiting = None;
         loop {
@@ -119,7 +119,7 @@ impl Writer {
                 Some(job @ (Job::Write(..) | Job::Used(_))) => waiting = self.write_with_others(job).await,
                 Some(Job::Clear(clear)) => {
                     let cleared = self.clear(clear.entry_type, &clear.from_memory).await;
-                    // Whoever asked may have gone; the clearing is done all the same.
+                    // The caller may be gone; the clear happens all the same.
                     let _ = clear.reply.send(cleared);
                 }
                 Some(Job::Damaged(opening)) => {
@@ -129,7 +129,7 @@ impl Writer {
                 }
                 Some(Job::Stop(done)) => {
                     self.close().await;
-                    // Whoever asked may have lost patience.
+                    // The caller may have timed out.
                     let _ = done.send(());
                     return;
                 }

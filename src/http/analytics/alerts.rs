@@ -1,4 +1,4 @@
-//! `GET /analytics/alerts`: what is wrong now. It only tells; the looking is done behind the scenes.
+//! `GET /analytics/alerts`: active alerts. They are evaluated in the background.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `/analytics/cache`: what the cache holds, how often it helped, and clearing it.
+//! `/analytics/cache`: contents and hit rates of the cache, and clearing it.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! `/analytics/health`: whether what is told under `/analytics` is whole.
+//! `/analytics/health`: whether the statistics are complete.
 
 use std::sync::Arc;
 

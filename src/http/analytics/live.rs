@@ -1,4 +1,4 @@
-//! `/analytics/live`: what is going on now, once a second, for as long as somebody watches.
+//! `/analytics/live`: current statistics, once a second until the client disconnects.
 
 use std::{sync::Arc, time::Duration};
 
@@ -46,7 +46,7 @@ pub(in crate::http) struct LiveEvent {
 #[utoipa::path(get, path = "/analytics/live", tag = "Analytics",
     responses((status = 200, body = LiveEvent, content_type = "text/event-stream")))]
 pub(in crate::http) async fn live(State(state): State<Arc<HttpState>>, caller: Caller) -> Response {
-    // It ends when somebody has seen enough, which is neither a failure nor a slow reply.
+    // The client ends it, which is neither a failure nor a slow reply.
     caller.recorder.endless();
     let events = async_stream::stream! {
         let mut ticks = interval(Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! `/analytics/stats`: the service over a time, every figure of the same time.
+//! `/analytics/stats`: totals over a period, which all figures cover.
 
 use std::{collections::BTreeMap, sync::Arc};
 

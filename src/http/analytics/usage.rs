@@ -1,4 +1,4 @@
-//! `/analytics/usage`: who used what, over a time.
+//! `/analytics/usage`: usage by key, model or endpoint over a period.
 
 use std::sync::Arc;
 

@@ -29,7 +29,7 @@ struct Permits {
 }
 
 impl BodyMemory {
-    /// Half of it for each key, so that one alone keeps nobody out, and at least one largest body.
+    /// Half of it for each key, so that one key alone cannot lock others out, and at least one largest body.
     pub fn new(all_mb: u64, largest_mb: u64) -> Self {
         let kilobytes = |megabytes| usize::try_from(megabytes).unwrap_or(usize::MAX / 1024) * 1024;
         let (all, largest) = (kilobytes(all_mb.max(largest_mb)), kilobytes(largest_mb));
@@ -39,7 +39,7 @@ impl BodyMemory {
     /// Completes when there is room for so many bytes.
     pub(in crate::http) async fn room(&self, key: Principal, bytes: usize) -> Room {
         let kilobytes = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        // The key's own share first: who waits for that is in nobody's way.
+        // The key's own share first: waiting for it delays no other key.
         let of_key = self.share_of(key).acquire_many_owned(kilobytes).await;
         let of_all = Arc::clone(&self.all).acquire_many_owned(kilobytes).await;
         // None only when a semaphore is closed, which these never are.

@@ -1,4 +1,4 @@
-//! The known name that somebody meant who wrote another.
+//! Suggestions for unknown names: the nearest known one.
 
 /// Names from other APIs, and what is called so here.
 const SYNONYMS: [(&str, &str); 22] = [

@@ -39,7 +39,7 @@ impl Deref for Caller {
     }
 }
 
-/// The key of a request that has been let pass: nobody else's body is read.
+/// Key of an authenticated request; no other request's body is read.
 pub(in crate::http) fn principal_of(request: &Request) -> Principal {
     request.extensions().get::<app::Caller>().expect("nobody else is let pass").principal
 }
@@ -60,7 +60,7 @@ pub(in crate::http) fn admit(
     }
     let endpoint = recorder.endpoint();
     let needs_key = match route::find(endpoint) {
-        // A path that is no route is a 404 whoever asks: there is nothing behind it to protect.
+        // A path that is no route is a 404 with or without a key: there is nothing behind it to protect.
         None | Some((Access::Public, _)) => false,
         Some((Access::Statistics, _)) => state.analytics_require_key,
         Some((Access::Key, _)) => true,
@@ -85,7 +85,7 @@ pub(in crate::http) fn admit(
 /// The key that was sent, in one of two headers or in both.
 ///
 /// # Errors
-/// `Malformed` when there are two: whoever stands before us may have checked the other.
+/// `Malformed` when there are two: a proxy in front may have checked the other.
 fn presented(headers: &HeaderMap) -> error::Result<Option<&[u8]>> {
     let plain = headers.get_all(&API_KEY).iter().map(HeaderValue::as_bytes);
     let bearer = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| {

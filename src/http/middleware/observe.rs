@@ -132,7 +132,7 @@ fn received(body: Body, recorder: &Arc<RequestRecorder>, expects: bool) -> Body 
 struct ReceivedBody {
     body: Body,
     recorder: Arc<RequestRecorder>,
-    /// Whether more may be on its way: not when the client sends nothing before it is told to.
+    /// Whether more may be on its way: not when the client waits for 100 Continue.
     unread: bool,
 }
 
@@ -151,7 +151,7 @@ impl Drop for ReceivedBody {
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move {
                 let read = async { while let Some(Ok(_)) = body.frame().await {} };
-                // Whoever takes longer is cut off.
+                // Clients that take longer are cut off.
                 let _ = timeout(DRAIN_TIMEOUT, read).await;
             });
         }

@@ -157,8 +157,8 @@ async fn answer(state: &HttpState, caller: &Caller, asked: Asked) -> Result<Resp
     Ok(response)
 }
 
-/// Most of what a known embedding costs is writing it, so it is written in one piece; many of them where
-/// that holds nobody up.
+/// Most of the cost of a cached embedding is serialising it, so it is done in one piece; many of them on a
+/// thread for blocking work.
 async fn render(reply: EmbedReplyBody) -> Result<Response> {
     let numbers: usize = reply.embeddings.iter().map(|vector| vector.len()).sum();
     let bytes = 256 + numbers * NUMBER_BYTES;

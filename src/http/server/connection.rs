@@ -1,6 +1,6 @@
-//! One open connection as everybody sees it: whether a request is being served on it, since when it
-//! is idle, and how many bytes it holds that nobody has read. It is written by the connection's own
-//! thread and read by whoever looks for one to close.
+//! State of an open connection that other threads see: whether a request is being served on it, since when it
+//! has been idle, and how many unread bytes it holds. Written by the connection's own thread, and read when a
+//! connection has to be closed.
 
 use std::{
     net::IpAddr,
@@ -121,7 +121,7 @@ impl Connection {
         self.recount();
     }
 
-    /// All of the request's body has been passed on, or nobody wants it.
+    /// The request's body has been passed on completely, or is no longer wanted.
     pub(in crate::http) fn body_ended(&self) {
         if self.phase() == Phase::Receiving {
             self.enter(Phase::Answering);
@@ -187,7 +187,7 @@ impl Connection {
     /// Asks it to close if it is still idle then.
     pub(in crate::http) fn leave(&self) {
         self.leaving.store(true, Relaxed);
-        // Its memory is as good as free, and nobody else has to go for it.
+        // Its memory is about to be freed, so that no other connection has to be closed.
         self.set_counted(0);
         self.notify();
     }

@@ -16,8 +16,7 @@ use tokio::{sync::Notify, time::timeout};
 use super::connection::Connection;
 use crate::http::warning::Warning;
 
-/// Bytes that all connections together may hold of what was sent and nobody has read: mostly heads
-/// of requests that are not finished.
+/// Limit on the unread bytes of all connections together: mostly unfinished heads of requests.
 const UNREAD_LIMIT: usize = 8 * 1024 * 1024;
 
 /// Time between two looks for a connection that may be closed.
@@ -96,7 +95,7 @@ impl Connections {
     pub(in crate::http) async fn close_one(&self) {
         let closed = self.one_closed.notified();
         close_oldest(&self.open(), Connection::is_quiet);
-        // Whoever needs the place looks again in either case.
+        // A waiting connection looks again in either case.
         let _ = timeout(RETRY_DELAY, closed).await;
     }
 
@@ -192,8 +191,8 @@ impl Place {
         }
     }
 
-    /// Counts what has been read from the socket. Whoever has an unfinished head for longest is
-    /// closed when that is too much.
+    /// Counts bytes read from the socket. When there are too many, the connection with the oldest unfinished
+    /// head is closed.
     pub(in crate::http) fn received(&self, bytes: usize) {
         if self.connection.received(bytes) > UNREAD_LIMIT {
             self.all.no_memory.occurred(format_args!("{} MB", UNREAD_LIMIT / (1024 * 1024)));

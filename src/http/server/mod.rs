@@ -136,7 +136,7 @@ async fn accept(listener: &TcpListener, workers: &[Worker], connections: &Arc<Co
 
 fn hand_over(stream: TcpStream, address: SocketAddr, workers: &[Worker], connections: &Arc<Connections>) {
     let Some(place) = connections.admit(address.ip()) else {
-        // Best effort: whoever has a hundred connections need not see it on each.
+        // Best effort: an operator with a hundred connections need not see it for each.
         let _ = stream.try_write(REFUSAL.as_bytes());
         return;
     };

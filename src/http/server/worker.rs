@@ -75,11 +75,11 @@ impl Worker {
             .spawn(move || {
                 runtime.block_on(async {
                     serve(&work, connections, &count).await;
-                    // Whoever waited for it has given up.
+                    // The receiver has timed out.
                     let _ = tell.send(());
                     work.all_served.cancelled().await;
                 });
-                // What still runs on a blocking thread has nobody who waits for it.
+                // No task waits for what still runs on blocking threads.
                 runtime.shutdown_background();
             })
             .map_err(refused)?;

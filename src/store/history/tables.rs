@@ -20,7 +20,7 @@ pub(super) const MINUTES_OF_A_DAY: u64 = 1440;
 const DAY: Minute = 1440;
 const HOUR: Minute = 60;
 
-/// An hour is folded when it has been over for this long: by then everybody has written it.
+/// Delay after which an hour is folded: by then every server has written its part.
 const SETTLED_AFTER: Minute = 10;
 
 /// Failed requests that are kept of callers with a key, and of unauthenticated callers.

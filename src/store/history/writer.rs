@@ -1,5 +1,5 @@
-//! The task that owns the file: it writes what has been added up every two seconds, answers who
-//! asks, folds minutes into hours and removes what is old.
+//! Task that owns the file: it writes the accumulated aggregates every two seconds, answers queries, folds
+//! minutes into hours and removes old rows.
 
 use std::{
     collections::HashSet,
@@ -69,7 +69,7 @@ pub(super) struct Writer {
     pub(super) aggregator: Arc<Aggregator>,
     pub(super) standing: Arc<Mutex<Standing>>,
     pub(super) connection: Option<SqliteConnection>,
-    /// Of a file that is damaged: nothing is done with it until somebody has changed it.
+    /// State of a damaged file, which is left alone until it has been changed.
     pub(super) damaged: Option<FileState>,
     pub(super) next_upkeep: Instant,
 }
@@ -83,7 +83,7 @@ impl Writer {
                 biased;
                 job = jobs.recv() => match job {
                     Some(Job::Aggregates { span, reply }) => {
-                        // Who has lost patience wants no answer.
+                        // The caller may have timed out.
                         let _ = reply.send(self.find(span).await);
                     }
                     Some(Job::Failures { limit, unauthenticated, reply }) => {
@@ -95,7 +95,7 @@ impl Writer {
                         let _ = reply.send(());
                         return;
                     }
-                    // Nobody can ask any more: the server has ended without a stop.
+                    // The queue is closed: the server has ended without a stop.
                     None => return self.close().await,
                 },
                 _ = ticks.tick() => {

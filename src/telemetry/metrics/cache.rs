@@ -30,7 +30,7 @@ impl CacheMetrics {
         self.misses[entry_type].fetch_add(1, Relaxed);
     }
 
-    /// Not known, but somebody else is already asking the backend.
+    /// Not cached, but another request is already asking the backend.
     pub fn collapsed(&self, entry_type: EntryType) {
         self.collapsed[entry_type].fetch_add(1, Relaxed);
     }

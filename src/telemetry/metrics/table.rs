@@ -27,7 +27,7 @@ impl<T: Default> Table<T> {
     /// The value of this name, made when there is none.
     pub(super) fn entry(&self, name: &str) -> &T {
         for place in &self.places {
-            // Whoever comes first to a free place gets it; the others look at what is there then.
+            // The first thread to reach a free place gets it; others then look at its entry.
             let entry = place.get_or_init(|| Entry::new(name));
             if *entry.name == *name {
                 return &entry.value;
