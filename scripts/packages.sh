@@ -47,6 +47,7 @@ look() {
       need tesseract-ocr "Tesseract, for tests of OCR" tesseract --version
       need fonts-dejavu-core "the DejaVu fonts, which tests draw text with" \
         test -f /usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf
+      need docker-registry "a registry, for tests of downloads" docker-registry --version
       need prometheus "Prometheus, for tests of the metrics" prometheus --version
       wish docker-compose "docker compose" compose version
       ;;

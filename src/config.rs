@@ -34,6 +34,8 @@ pub struct Config {
     #[command(flatten)]
     pub model_store: model_store::Settings,
     #[command(flatten)]
+    pub pull: model_store::pull::Settings,
+    #[command(flatten)]
     pub client: http_client::Settings,
     #[command(flatten)]
     pub images: app::images::Settings,

@@ -118,6 +118,14 @@ pub fn close_to_others(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(found.mode() & 0o700))
 }
 
+/// Bytes for people, such as `4.7 GB`.
+pub fn readable_size(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
 /// Whether there is no room for what was to be written.
 pub fn is_full(error: &io::Error) -> bool {
     // The last is the limit of `ulimit -f`, which is as a full disk.

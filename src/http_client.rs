@@ -2,25 +2,31 @@
 //! and the body.
 
 mod connection;
+mod downloads;
+mod full;
 mod message;
 mod pool;
 mod request;
 mod url;
 
-use std::{fmt, path::PathBuf, sync::Once, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use clap::Args;
-use hyper_util::client::proxy::matcher::Matcher;
-pub use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-
-use self::{
-    pool::{Address, Pool},
-    url::{is_loopback, origin},
+pub use reqwest::{
+    Url,
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
+
 pub use self::{
+    downloads::{Credentials, Download, Downloads},
     request::{Request, Retry},
-    url::{parse_endpoint, server_url},
+    url::{origin, parse_endpoint, server_url},
+};
+use self::{
+    full::proxy_for,
+    pool::{Address, Pool},
+    url::is_loopback,
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -113,7 +119,7 @@ impl Client {
         let proxy = proxy_for(&url);
         let (way, mut base) = match direct(&url, timeouts.connect).filter(|_| proxy.is_none()) {
             Some((pool, path)) => (Way::Direct(pool), path),
-            None => (Way::Full(full(peer, timeouts.connect, is_loopback(&url))?), url.clone()),
+            None => (Way::Full(full::client(peer, timeouts.connect, is_loopback(&url))?), url.clone()),
         };
         if !is_endpoint {
             // Paths begin with a slash.
@@ -338,38 +344,4 @@ fn direct(base: &str, connect_timeout: Duration) -> Option<(Pool, String)> {
     let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let pool = Pool::new(Address::Tcp { host: name, port }, header.ok()?, connect_timeout);
     Some((pool, path))
-}
-
-/// The proxy of this process's environment for a URL, without its password.
-fn proxy_for(url: &str) -> Option<String> {
-    if is_loopback(url) {
-        return None;
-    }
-    let proxy = Matcher::from_system().intercept(&url.parse().ok()?)?;
-    Some(origin(&proxy.uri().to_string()))
-}
-
-fn full(peer: &str, connect_timeout: Duration, is_loopback: bool) -> Result<reqwest::Client> {
-    use_ring();
-    let builder = reqwest::Client::builder();
-    let builder = if is_loopback { builder.no_proxy() } else { builder };
-    builder
-        .connect_timeout(connect_timeout)
-        .tcp_nodelay(true)
-        .pool_idle_timeout(Duration::from_secs(30))
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|source| {
-            Error::new(Kind::Setup, format!("The HTTP client for {peer} cannot be set up."))
-                .with_source(source)
-        })
-}
-
-/// reqwest is built without a TLS provider of its own, so the process names one once.
-fn use_ring() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // An error only says that somebody else has already installed one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
 }

@@ -248,7 +248,7 @@ mod tests {
         let named = catalog::Settings { default_inference_model: "mine".parse().ok(), ..settings.clone() };
         let part = of_models(&EMBEDDED, &named, Ok(&other));
         assert_eq!(part.status, Status::Degraded);
-        assert!(part.detail.is_some_and(|detail| detail.contains("simpleton model import mine")));
+        assert!(part.detail.is_some_and(|detail| detail.contains("simpleton model pull mine")));
         // A model that is there, and cannot do what it is set for.
         let both = [other[0].clone(), embeds[0].clone()];
         let named = catalog::Settings {

@@ -5,15 +5,19 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::{
-    progress::{Progress, size},
+    progress::Progress,
     say,
-    serve::runtime,
+    serve::{runtime, survive_full_files},
 };
 use crate::{
     backend::{Backend, ollama::Ollama},
     config::Config,
     error::{Error, Kind, Result},
-    model_store::{Import, ModelStore},
+    files::readable_size,
+    model_store::{
+        Import, ModelStore,
+        pull::{Pace, Puller},
+    },
     types::{Model, ModelName},
     value_parser::without_password,
 };
@@ -22,6 +26,11 @@ use crate::{
 pub(super) enum Action {
     /// List the available models and what they can do
     List,
+    /// Download a model, or continue an interrupted download
+    Pull {
+        /// Name of the model: qwen2.5:7b, namespace/name, or hf.co/owner/repository:Q4_K_M
+        name: ModelName,
+    },
     /// Install a model from a GGUF file
     Import(ImportOptions),
     /// Remove a model, and its files that no other model uses
@@ -52,9 +61,12 @@ pub(super) fn run(action: &Action, config: &Config) -> Result<()> {
         (Action::List, None) => list_installed(&model_store()?),
         (Action::Import(options), ollama) => {
             import(&model_store()?, options)?;
-            if ollama.is_some() {
-                say("OLLAMA_BASE_URL is set, so the server uses Ollama's models. Unset it to use this one.");
-            }
+            warn_of_ollama(ollama.as_deref());
+            Ok(())
+        }
+        (Action::Pull { name }, ollama) => {
+            runtime()?.block_on(pull(model_store()?, name, config))?;
+            warn_of_ollama(ollama.as_deref());
             Ok(())
         }
         (Action::Remove { name }, _) => {
@@ -65,13 +77,37 @@ pub(super) fn run(action: &Action, config: &Config) -> Result<()> {
     }
 }
 
+fn warn_of_ollama(url: Option<&str>) {
+    if url.is_some() {
+        say("OLLAMA_BASE_URL is set, so the server uses Ollama's models. Unset it to use this one.");
+    }
+}
+
+async fn pull(model_store: ModelStore, name: &ModelName, config: &Config) -> Result<()> {
+    survive_full_files()?;
+    let puller = Puller::new(model_store, &config.pull, Pace::default())?;
+    let (mut pull, mut bar, mut status) = (puller.pull(name), None, String::new());
+    while let Some(progress) = pull.next().await {
+        let progress = progress?;
+        if progress.status != status {
+            bar = progress.file.as_ref().map(|_| Progress::new(progress.status.clone()));
+            say(&progress.status);
+            status = progress.status;
+        }
+        if let (Some(bar), Some(file)) = (&mut bar, progress.file) {
+            bar.show(file.completed, file.total);
+        }
+    }
+    Ok(())
+}
+
 fn import(model_store: &ModelStore, options: &ImportOptions) -> Result<()> {
     let ImportOptions { name, file, projector, force } = options;
     let mut progress = Progress::new(format!("importing {name}"));
     let import = Import { name, gguf: file, projector: projector.as_deref(), replace: *force };
     let entry = model_store.import(import, |done, all| progress.show(done, all))?;
     drop(progress);
-    say(format_args!("installed {} ({})", entry.name, size(entry.model.size)));
+    say(format_args!("installed {} ({})", entry.name, readable_size(entry.model.size)));
     Ok(())
 }
 
@@ -106,6 +142,6 @@ fn print(heading: &str, models: Vec<&Model>) {
     let width = models.iter().map(|model| model.name.len()).max().unwrap_or(0);
     for model in models {
         let can: Vec<&str> = model.capabilities.iter().map(|capability| capability.as_str()).collect();
-        say(format_args!("{:width$}  {:>10}  {}", model.name, size(model.size), can.join(", ")));
+        say(format_args!("{:width$}  {:>10}  {}", model.name, readable_size(model.size), can.join(", ")));
     }
 }

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::files::readable_size;
+
 /// Between two changes of a terminal's line, and between two lines of their own.
 const TERMINAL_PACE: Duration = Duration::from_millis(100);
 const LINE_PACE: Duration = Duration::from_secs(10);
@@ -52,15 +54,7 @@ impl Drop for Progress {
 
 fn line(what: &str, done: u64, all: u64) -> String {
     let percent = (done.min(all) * 100).checked_div(all).unwrap_or(100);
-    format!("{what}  {percent:>3} %  {} of {}", size(done), size(all))
-}
-
-/// Bytes for people.
-pub(super) fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
-        _ => format!("{:.1} GB", bytes as f64 / 1e9),
-    }
+    format!("{what}  {percent:>3} %  {} of {}", readable_size(done), readable_size(all))
 }
 
 #[cfg(test)]

@@ -212,7 +212,7 @@ fn announce(server: &Server, health: &Health) -> Result<()> {
 /// A file at the limit of `ulimit -f` or `LimitFSIZE` is then as a full disk, which costs only the
 /// writes; by default the kernel ends the process. A handler, and not "ignore", as children would
 /// inherit that; this one stays for as long as the process lives.
-fn survive_full_files() -> Result<()> {
+pub(super) fn survive_full_files() -> Result<()> {
     listen(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop)
 }
 

@@ -55,7 +55,7 @@ fn http_url(text: &str, example: &str) -> Result<Url, String> {
 }
 
 /// Scheme, host and port, fit to be shown.
-pub(super) fn origin(url: &str) -> String {
+pub fn origin(url: &str) -> String {
     let shown = |url: Url| {
         let port = url.port_or_known_default().map_or(String::new(), |port| format!(":{port}"));
         Some(format!("{}://{}{port}", url.scheme(), url.host_str()?))

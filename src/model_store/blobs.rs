@@ -20,11 +20,15 @@ use crate::{
     files,
 };
 
-/// Both start with a dot, so that neither we nor Ollama take them for a model or a blob.
+/// They start with a dot, so that neither we nor Ollama take them for a model or a blob.
 const UNFINISHED: &str = ".unfinished-";
 const LINKED: &str = ".linked-";
+/// Downloads, which can be continued; the rest of the name is the digest.
+pub(super) const PARTIAL: &str = ".partial-";
 /// No import takes that long between two writes.
 const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// Downloads are continued after days.
+const PARTIAL_ABANDONED_AFTER: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// A complete file in the blobs folder without its final name. Dropping it removes it.
 #[derive(Debug)]
@@ -107,14 +111,15 @@ pub(super) fn lock_for_writing(folder: &Path) -> Result<File> {
     let locked = File::open(folder).and_then(|file| match file.lock() {
         // Some network disks have no locks, or none for folders; there the user is trusted to import one at a
         // time.
-        Err(error) if error.kind() == io::ErrorKind::Unsupported || is_no_lockable(&error) => Ok(file),
+        Err(error) if is_without_locks(&error) => Ok(file),
         locked => locked.map(|()| file),
     });
     locked.map_err(|error| write_error(folder, error))
 }
 
-fn is_no_lockable(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error())
+pub(super) fn is_without_locks(error: &io::Error) -> bool {
+    let is_no_lockable = error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error());
+    error.kind() == io::ErrorKind::Unsupported || is_no_lockable
 }
 
 /// Writes a file in one step: a reader sees the old bytes or the new ones.
@@ -141,16 +146,20 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes copies that a killed process left unfinished; each may hold gigabytes.
+/// Removes copies that a killed process left unfinished, and downloads that were given up; each may hold gigabytes.
 fn remove_abandoned(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
         // Not the linked ones: they have the age of their source, and take no room beside it.
-        if !entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-            continue;
-        }
+        let limit = match () {
+            () if name.starts_with(UNFINISHED) => ABANDONED_AFTER,
+            () if name.starts_with(PARTIAL) => PARTIAL_ABANDONED_AFTER,
+            () => continue,
+        };
         let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|time| time.elapsed());
-        if matches!(age, Ok(Ok(age)) if age > ABANDONED_AFTER) {
+        if matches!(age, Ok(Ok(age)) if age > limit) {
             fs::remove_file(entry.path())?;
         }
     }

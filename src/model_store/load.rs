@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    ModelStore, Stamp, at, blobs_of, cannot_run, damaged, describe,
+    ModelStore, Stamp, at, blobs_of, damaged, describe,
     digest::Digest,
     entry::Entry,
     gguf::{self, Header},
@@ -69,6 +69,11 @@ impl ModelStore {
     }
 }
 
+/// Checks that a model can be used whose files are there, but whose manifest is not.
+pub(super) fn check(folder: &Path, name: &ModelName, manifest: &Manifest) -> Result<()> {
+    Files { folder, name, stamps: Vec::new() }.entry(manifest).map(drop)
+}
+
 /// Reads a model's GGUF files and notes the stamp of each.
 struct Files<'a> {
     /// The models folder.
@@ -80,7 +85,7 @@ struct Files<'a> {
 impl Files<'_> {
     /// Everything but what comes from the manifest's file itself.
     fn entry(&mut self, manifest: &Manifest) -> Result<Entry> {
-        let weights = self.only_weights(manifest)?;
+        let weights = manifest.check_runnable(self.name)?;
         let (weights_path, header) = self.open(weights)?;
         let architecture =
             describe::architecture(&header).map_err(|fault| refused(self.name, &weights_path, &fault))?;
@@ -117,20 +122,6 @@ impl Files<'_> {
             )),
             architecture,
         })
-    }
-
-    /// The one GGUF file with the model. What else Ollama can run would answer as another model
-    /// here (an adapter left out) or not at all.
-    fn only_weights<'m>(&self, manifest: &'m Manifest) -> Result<&'m Layer> {
-        if manifest.layers_of(manifest::ADAPTER).next().is_some() {
-            return Err(cannot_run(self.name, "it needs a LoRA adapter"));
-        }
-        let mut weights = manifest.layers_of(manifest::MODEL);
-        match (weights.next(), weights.next()) {
-            (Some(layer), None) => Ok(layer),
-            (None, _) => Err(cannot_run(self.name, "it has no GGUF file")),
-            (Some(_), Some(_)) => Err(cannot_run(self.name, "it is split over several GGUF files")),
-        }
     }
 
     fn open(&mut self, layer: &Layer) -> Result<(PathBuf, Header)> {

@@ -7,14 +7,16 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::digest::Digest;
-use crate::{files, types::ModelName};
+use super::{cannot_run, digest::Digest};
+use crate::{error::Result, files, types::ModelName};
 
 /// Real manifests have about 1 kB.
 const MAX_BYTES: u64 = 1 << 20;
 
-const MEDIA_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub(super) const MEDIA_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub(super) const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+/// Beginning of the types of all layers.
+pub(super) const LAYER_PREFIX: &str = "application/vnd.ollama.image.";
 pub(super) const MODEL: &str = "application/vnd.ollama.image.model";
 pub(super) const PROJECTOR: &str = "application/vnd.ollama.image.projector";
 pub(super) const ADAPTER: &str = "application/vnd.ollama.image.adapter";
@@ -56,12 +58,35 @@ impl Manifest {
     }
 
     pub(super) fn layers_of<'a>(&'a self, media_type: &str) -> impl Iterator<Item = &'a Layer> {
-        self.layers.iter().flatten().filter(move |layer| layer.media_type == media_type)
+        self.layers().filter(move |layer| layer.media_type == media_type)
+    }
+
+    pub(super) fn layers(&self) -> impl Iterator<Item = &Layer> {
+        self.layers.iter().flatten()
+    }
+
+    /// All layers and the config.
+    pub(super) fn blobs(&self) -> impl Iterator<Item = &Layer> {
+        self.layers().chain(&self.config)
     }
 
     /// Bytes of all layers and the config.
     pub(super) fn size(&self) -> u64 {
-        self.config.iter().chain(self.layers.iter().flatten()).map(|l| l.size).fold(0, u64::saturating_add)
+        self.blobs().map(|layer| layer.size).fold(0, u64::saturating_add)
+    }
+
+    /// The one GGUF file with the model. What else Ollama can run would answer as another model here (an adapter
+    /// left out) or not at all.
+    pub(super) fn check_runnable(&self, name: &ModelName) -> Result<&Layer> {
+        if self.layers_of(ADAPTER).next().is_some() {
+            return Err(cannot_run(name, "it needs a LoRA adapter"));
+        }
+        let mut weights = self.layers_of(MODEL);
+        match (weights.next(), weights.next()) {
+            (Some(layer), None) => Ok(layer),
+            (None, _) => Err(cannot_run(name, "it has no GGUF file")),
+            (Some(_), Some(_)) => Err(cannot_run(name, "it is split over several GGUF files")),
+        }
     }
 }
 

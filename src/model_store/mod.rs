@@ -13,6 +13,7 @@ mod gguf;
 mod import;
 mod load;
 mod manifest;
+pub mod pull;
 mod remove;
 #[cfg(test)]
 mod tests;
@@ -46,7 +47,7 @@ pub const DEMO_MODEL: &str = "simpleton-demo";
 #[command(next_help_heading = "Models")]
 #[group(skip)]
 pub struct Settings {
-    /// Additional directory of models, in Ollama's layout: ~/.ollama/models serves what Ollama has pulled. It is only read, unless you import or remove a model
+    /// Additional directory of models, in Ollama's layout: ~/.ollama/models serves what Ollama has pulled. It is only read, unless you pull, import or remove a model
     #[arg(long, env = "MODELS_DIR", value_parser = path)]
     pub models_dir: Option<PathBuf>,
 }

@@ -59,29 +59,45 @@ impl ModelStore {
             };
             error.with_source(at(path, &source))
         };
-        let stamp = Stamp::of(path).map_err(unreadable)?;
-        // The digest is remembered whether it is right or not: a damaged file is not hashed again
-        // for every request that asks for it.
-        let remembered = lock(&self.0.hashed)
-            .get(path)
-            .filter(|hashed| hashed.stamp == stamp)
-            .map(|hashed| hashed.digest.clone());
-        let digest = match remembered {
-            Some(digest) => digest,
-            None => {
-                // First what is cheap, and says more about a truncated file.
-                gguf::read(path).map_err(|fault| refused(name, path, &fault))?;
-                let digest = hash(path, stop).map_err(unreadable)?;
-                let hashed = Hashed { stamp, digest: digest.clone() };
-                lock(&self.0.hashed).insert(path.to_owned(), hashed);
-                digest
-            }
-        };
+        // First what is cheap, and says more about a truncated file.
+        if self.remembered_digest(path).map_err(unreadable)?.is_none() {
+            gguf::read(path).map_err(|fault| refused(name, path, &fault))?;
+        }
+        let digest = self.digest_of(path, stop).map_err(unreadable)?;
         if digest == expected {
             return Ok(());
         }
         let source = format!("{}: sha256 is {digest} instead of {expected}", path.display());
         Err(damaged(name, "its file does not match its checksum").with_source(source))
+    }
+}
+
+impl ModelStore {
+    /// The sha256 of a file in hexadecimal, which is computed once.
+    pub(super) fn digest_of(&self, path: &Path, stop: &CancellationToken) -> io::Result<String> {
+        if let Some(digest) = self.remembered_digest(path)? {
+            return Ok(digest);
+        }
+        let stamp = Stamp::of(path)?;
+        let digest = hash(path, stop)?;
+        lock(&self.0.hashed).insert(path.to_owned(), Hashed { stamp, digest: digest.clone() });
+        Ok(digest)
+    }
+
+    /// The digest is remembered whether it is right or not: a damaged file is not hashed again for every request
+    /// that asks for it.
+    fn remembered_digest(&self, path: &Path) -> io::Result<Option<String>> {
+        let stamp = Stamp::of(path)?;
+        let hashed = lock(&self.0.hashed);
+        Ok(hashed.get(path).filter(|hashed| hashed.stamp == stamp).map(|hashed| hashed.digest.clone()))
+    }
+
+    /// Remembers the digest of a file that was hashed while it was written.
+    pub(super) fn note_digest(&self, path: &Path, digest: &Digest) {
+        // A file that is gone again has no digest.
+        if let Ok(stamp) = Stamp::of(path) {
+            lock(&self.0.hashed).insert(path.to_owned(), Hashed { stamp, digest: digest.hex().to_owned() });
+        }
     }
 }
 

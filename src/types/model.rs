@@ -115,6 +115,8 @@ impl FromStr for ModelName {
     /// Each part is letters, digits, `.`, `_` and `-` and starts with a letter, digit or `_`, so that
     /// a name can be a path on disk without leaving its folder.
     fn from_str(text: &str) -> Result<Self, String> {
+        // As browsers copy it.
+        let text = text.strip_prefix("https://").unwrap_or(text);
         let (path, tag) = match text.rsplit_once(':') {
             Some((path, tag)) if !tag.contains('/') => (path, tag),
             _ => (text, Self::DEFAULT_TAG),
@@ -137,7 +139,8 @@ impl FromStr for ModelName {
                 tag: tag.to_owned(),
             })
         } else {
-            Err("must be a model name like qwen2.5:7b".to_owned())
+            Err("must be a model name like qwen2.5:7b, namespace/name or hf.co/owner/repository:Q4_K_M"
+                .to_owned())
         }
     }
 }
@@ -173,6 +176,8 @@ mod tests {
             ("registry.ollama.ai/library/llava", "llava"),
             ("me/mine:v1", "me/mine:v1"),
             ("hf.co/someone/model:Q4_K_M", "hf.co/someone/model:Q4_K_M"),
+            ("https://huggingface.co/someone/model", "huggingface.co/someone/model"),
+            ("127.0.0.1:5000/library/mine:v1", "127.0.0.1:5000/library/mine:v1"),
             ("Llama3:LATEST", "Llama3"),
             ("Registry.Ollama.AI/Library/llava:Latest", "llava"),
         ] {

@@ -185,7 +185,7 @@ async fn what_failed_is_told_with_its_reason_and_without_the_callers_words() {
         [
             "Refused: a field is unknown; no parameters are allowed here.",
             "Refused: /temperature must be a number, not a string.",
-            "Refused: /model must be a model name like qwen2.5:7b.",
+            "Refused: /model must be a model name like qwen2.5:7b, namespace/name or hf.co/owner/repository:Q4_K_M.",
             "Refused: The body must be an object, not a list.",
             "Refused: a field is unknown; the known fields are prompt, system, context, raw, images, model, stream, temperature, max_tokens, top_p, top_k, seed, stop, format, think, keep_alive.",
             "Refused: /keep_alive must be seconds (300), a duration (90s, 5m, 1h), or -1 for no limit.",

@@ -16,6 +16,10 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("make ", "builds, installs or tests for minutes; that the target exists is checked"),
     ("cargo ", "as make"),
     ("docker ", "there is no Docker where tests run; `make check` checks the compose file"),
+    (
+        "simpleton model pull ",
+        "downloads gigabytes from the internet; tests/pull/ pulls from a registry of its own",
+    ),
     ("simpleton model import qwen2.5:7b ", "a file of gigabytes that the reader has"),
     ("MODELS_DIR=~/.ollama/models simpleton serve", "needs what the reader has pulled with Ollama"),
     ("simpleton model import ", "a file that the reader has"),

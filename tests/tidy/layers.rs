@@ -29,7 +29,7 @@ const LAYERS: &[Layer] = &[
             module("files", "files that are private whatever the umask", &[]),
             module(
                 "http_client",
-                "the one outgoing HTTP client",
+                "the one outgoing HTTP client; `downloads` follows redirects to public addresses only",
                 &["error", "request_context", "value_parser"],
             ),
             module(
@@ -84,7 +84,7 @@ const LAYERS: &[Layer] = &[
             ),
             module(
                 "model_store",
-                "models on disk in Ollama's layout; a reader for untrusted GGUF headers",
+                "models on disk in Ollama's layout; a reader for untrusted GGUF headers; `pull` downloads models from registries and Hugging Face",
                 &[],
             ),
             module(

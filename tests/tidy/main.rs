@@ -144,7 +144,7 @@ fn doc_comment(line: &str) -> Option<&str> {
 #[test]
 fn tests_do_not_sleep() {
     // Number of sleeps that simulate something slow, or last as long as the server says.
-    const SIMULATED: [(&str, usize); 9] = [
+    const SIMULATED: [(&str, usize); 10] = [
         ("testing/eventually.rs", 1),
         ("testing/ollama/scripted.rs", 2),
         ("tests/api/bad_days.rs", 1),
@@ -154,6 +154,7 @@ fn tests_do_not_sleep() {
         ("tests/engine/failures.rs", 1),
         ("tests/engine/fence.rs", 3),
         ("tests/engine/limits.rs", 1),
+        ("tests/pull/scripted.rs", 1),
     ];
     let files = ["tests", "testing"].into_iter().flat_map(|folder| rust_files(Path::new(folder)));
     let sleeps = files.filter(|(path, _)| !path.starts_with("tests/tidy")).map(|(path, text)| {

@@ -31,7 +31,7 @@ pub static PROFILE: Profile = Profile {
     title: "The engine",
     remedy: "",
     default_model: |_| None,
-    install: |model| format!("`simpleton model import {model} FILE.gguf`"),
+    install: |model| format!("`simpleton model pull {model}`"),
     vision_remedy: |model| {
         format!(
             ": it has no vision projector, which `simpleton model import {model} MODEL.gguf --projector MMPROJ.gguf` adds"
@@ -72,7 +72,7 @@ impl Embedded {
             Error::new(
                 Kind::NotFound,
                 format!(
-                    "The model {model} is not installed: GET /models lists the installed models, and `simpleton model import` adds one."
+                    "The model {model} is not installed: GET /models lists the installed models, and `simpleton model pull` adds one."
                 ),
             )
         };
