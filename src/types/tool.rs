@@ -20,9 +20,9 @@ pub enum ToolChoice {
     #[default]
     Auto,
     None,
-    /// At least one, whichever.
+    /// At least one, whichever: the answer does not end before, unless `max_tokens` cuts it off.
     Required,
-    /// The tool with this name.
+    /// The tool with this name, as `Required`.
     Named(String),
 }
 
