@@ -15,7 +15,7 @@ const FIXED_BYTES: u64 = 128 * MB;
 /// Estimated bytes of a child for this model.
 pub(super) fn estimate(entry: &Entry, role: Role, settings: &Settings) -> u64 {
     let size = |path: &std::path::Path| fs::metadata(path).map_or(0, |meta| meta.len());
-    let mut files = size(&entry.weights);
+    let mut files: u64 = entry.parts.iter().map(|part| size(&part.path)).sum();
     if role == Role::Chat {
         files += entry.projector.as_deref().map_or(0, size);
     }

@@ -15,6 +15,20 @@ const POOLING_RANK: u64 = 4;
 /// name. From the list of architectures in llama.cpp's `llama-arch.cpp`.
 const EMBEDDING_ARCHITECTURES: [&str; 3] = ["t5encoder", "gemma-embedding", "llama-embed"];
 
+/// Refuses files that are not one whole model: the file itself, or all of its parts in order.
+pub(super) fn check_parts(headers: &[Header]) -> Result<(), Fault> {
+    let count = |header: &Header| header.number("split.count").unwrap_or(1);
+    let all = headers.len() as u64;
+    let in_order =
+        |(index, header): (u64, &Header)| count(header) == all && header.number("split.no") == Some(index);
+    match headers {
+        [whole] if count(whole) <= 1 => Ok(()),
+        [_] => Err(Fault::Unfit("it is one part of a split model; merge the parts with llama-gguf-split")),
+        parts if (0..).zip(parts).all(in_order) => Ok(()),
+        _ => Err(Fault::Unfit("its files are not the parts of one split model")),
+    }
+}
+
 /// Reads the header of a language or embedding model.
 pub(super) fn architecture(header: &Header) -> Result<Architecture, Fault> {
     let name = header.text("general.architecture").unwrap_or_default();
@@ -27,9 +41,6 @@ pub(super) fn architecture(header: &Header) -> Result<Architecture, Fault> {
     }
     if name == "clip" || header.text("general.type").is_some_and(|kind| kind != "model") {
         return Err(Fault::Unfit("it is only a part of a language model"));
-    }
-    if header.number("split.count").is_some_and(|count| count > 1) {
-        return Err(Fault::Unfit("it is one part of a split model; merge the parts with llama-gguf-split"));
     }
     let number = |key: &str| header.number(&format!("{name}.{key}"));
     let context_length = number("context_length").ok_or(Fault::Header("its context length is missing"))?;
@@ -243,12 +254,24 @@ mod tests {
         for writer in [
             Writer::projector(),
             Writer::decoder().text("general.type", "adapter"),
-            Writer::decoder().number("split.count", 3),
             Writer::decoder().without("llama.context_length"),
             Writer::decoder().number("llama.block_count", u32::MAX),
             Writer::decoder().without("general.architecture"),
         ] {
             assert!(architecture(&header(&writer)).is_err());
+        }
+        let part = |no: u32, count: u32| {
+            header(&Writer::decoder().number("split.no", no).number("split.count", count))
+        };
+        assert!(check_parts(&[part(0, 1)]).is_ok() && check_parts(&[header(&Writer::decoder())]).is_ok());
+        assert!(check_parts(&[part(0, 2), part(1, 2)]).is_ok());
+        for parts in [
+            vec![part(0, 3)],
+            vec![part(1, 2), part(0, 2)],
+            vec![part(0, 3), part(1, 3)],
+            vec![part(0, 1), part(0, 1)],
+        ] {
+            assert!(check_parts(&parts).is_err());
         }
         assert!(check_projector(&header(&Writer::projector())).is_ok());
         assert!(check_projector(&header(&Writer::decoder())).is_err());

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use super::defaults::Defaults;
 use crate::types::{ControlTokens, Model, ModelName};
 
 /// One installed model. Its files existed when it was listed.
@@ -10,16 +11,28 @@ pub struct Entry {
     pub name: ModelName,
     /// Model as `/models` shows it; `source` is `embedded` and `loaded` is false here.
     pub model: Model,
-    /// The GGUF file with the language model.
+    /// Path of the GGUF file with the language model. Of a split model it is a link to the first part, beside links
+    /// to the others, which `ModelStore::verify` makes.
     pub weights: PathBuf,
-    /// sha256 of `weights` in hexadecimal, as the manifest states it.
+    /// Identity of the weights in hexadecimal: the sha256 of their file, as the manifest states it.
     pub weights_digest: String,
+    /// Files of the weights; several if they are split.
+    pub parts: Vec<WeightsFile>,
     /// The GGUF file with the vision tower and projector.
     pub projector: Option<PathBuf>,
     pub projector_digest: Option<String>,
     pub architecture: Architecture,
+    pub defaults: Defaults,
     /// Control tokens of its tokenizer, and the marks that stand for images in a prompt.
     pub control_tokens: Arc<ControlTokens>,
+}
+
+/// One file of a model's weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightsFile {
+    pub path: PathBuf,
+    /// sha256 in hexadecimal, as the manifest states it.
+    pub digest: String,
 }
 
 /// Architecture facts that the engine needs before it starts a child, read from the GGUF's header.

@@ -41,7 +41,9 @@ impl ModelStore {
         let Import { name, gguf, projector, .. } = import;
         self.check_free(import)?;
         let header = gguf::read(gguf).map_err(|fault| refused(gguf, &fault))?;
-        describe::architecture(&header).map_err(|fault| refused(gguf, &fault))?;
+        describe::check_parts(std::slice::from_ref(&header))
+            .and_then(|()| describe::architecture(&header))
+            .map_err(|fault| refused(gguf, &fault))?;
         if let Some(projector) = projector {
             gguf::read(projector)
                 .and_then(|header| describe::check_projector(&header))

@@ -9,18 +9,24 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    ModelStore, Stamp, at, blobs_of, damaged, describe,
+    ModelStore, Stamp, at, blobs_of, damaged,
+    defaults::{Defaults, Parameters},
+    describe,
     digest::Digest,
-    entry::Entry,
+    entry::{Entry, WeightsFile},
     gguf::{self, Header},
     lock,
     manifest::{self, Layer, Manifest},
-    refused, unreadable,
+    refused, split, unreadable,
 };
 use crate::{
     error::Result,
+    files,
     types::{Context, ControlTokens, Model, ModelName},
 };
+
+/// Limit in bytes of a system prompt, a template or parameters; real ones have a few kB.
+const MAX_TEXT: u64 = 1 << 20;
 
 /// Mark of an image in a prompt of llama-server's; newer ones make one up at each start.
 const MEDIA_MARK: &str = "<__media__>";
@@ -51,7 +57,8 @@ impl ModelStore {
         };
         let manifest = Manifest::parse(&bytes)
             .map_err(|source| damaged(name, "its manifest is not valid").with_source(at(path, &source)))?;
-        let mut files = Files { folder, name, stamps: vec![(path.to_owned(), stamp)] };
+        let stamps = vec![(path.to_owned(), stamp)];
+        let mut files = Files { own: &self.0.own, folder, name, stamps };
         let mut entry = files.entry(&manifest)?;
         entry.model.digest = Digest::of(&bytes).hex().to_owned();
         entry.model.modified_at = stamp.modified.and_then(|modified| Timestamp::try_from(modified).ok());
@@ -59,6 +66,11 @@ impl ModelStore {
         let entry = loaded.entry.clone();
         lock(&self.0.loaded).insert(path.to_owned(), loaded);
         Ok(Some(entry))
+    }
+
+    /// Checks that a model can be used whose files are there, but whose manifest is not.
+    pub(super) fn check(&self, folder: &Path, name: &ModelName, manifest: &Manifest) -> Result<()> {
+        Files { own: &self.0.own, folder, name, stamps: Vec::new() }.entry(manifest).map(drop)
     }
 
     fn remembered(&self, path: &Path) -> Option<Arc<Entry>> {
@@ -69,13 +81,10 @@ impl ModelStore {
     }
 }
 
-/// Checks that a model can be used whose files are there, but whose manifest is not.
-pub(super) fn check(folder: &Path, name: &ModelName, manifest: &Manifest) -> Result<()> {
-    Files { folder, name, stamps: Vec::new() }.entry(manifest).map(drop)
-}
-
 /// Reads a model's GGUF files and notes the stamp of each.
 struct Files<'a> {
+    /// Our own models folder.
+    own: &'a Path,
     /// The models folder.
     folder: &'a Path,
     name: &'a ModelName,
@@ -85,10 +94,11 @@ struct Files<'a> {
 impl Files<'_> {
     /// Everything but what comes from the manifest's file itself.
     fn entry(&mut self, manifest: &Manifest) -> Result<Entry> {
-        let weights = manifest.check_runnable(self.name)?;
-        let (weights_path, header) = self.open(weights)?;
+        let (parts, mut headers) = self.weights(manifest)?;
+        let parameters = headers.iter().map(|header| header.parameters).fold(0, u64::saturating_add);
+        let header = headers.swap_remove(0);
         let architecture =
-            describe::architecture(&header).map_err(|fault| refused(self.name, &weights_path, &fault))?;
+            describe::architecture(&header).map_err(|fault| refused(self.name, &parts[0].path, &fault))?;
         let projector = manifest.layers_of(manifest::PROJECTOR).next();
         let projector_path = match projector {
             Some(layer) => {
@@ -108,19 +118,62 @@ impl Files<'_> {
                 capabilities: describe::capabilities(&header, &architecture, projector.is_some()),
                 context: Context { chosen: None, trained: Some(architecture.context_length) },
                 family: Some(architecture.name.clone()),
-                parameter_size: Some(describe::parameter_size(header.parameters)),
+                parameter_size: Some(describe::parameter_size(parameters)),
                 quantization: describe::quantization(&header).map(str::to_owned),
                 source: "embedded",
                 loaded: false,
             },
-            weights: weights_path,
-            weights_digest: weights.digest.hex().to_owned(),
+            weights: split::weights_path(self.own, &parts),
+            weights_digest: split::identity(&parts),
+            parts,
             projector: projector_path,
             projector_digest: projector.map(|layer| layer.digest.hex().to_owned()),
             control_tokens: Arc::new(ControlTokens::new(
                 header.marks.into_iter().chain([MEDIA_MARK.to_owned()]),
             )),
             architecture,
+            defaults: self.defaults(manifest)?,
+        })
+    }
+
+    fn weights(&mut self, manifest: &Manifest) -> Result<(Vec<WeightsFile>, Vec<Header>)> {
+        let (mut parts, mut headers) = (Vec::new(), Vec::new());
+        for layer in manifest.weights(self.name)? {
+            let (path, header) = self.open(layer)?;
+            parts.push(WeightsFile { path, digest: layer.digest.hex().to_owned() });
+            headers.push(header);
+        }
+        describe::check_parts(&headers).map_err(|fault| refused(self.name, &parts[0].path, &fault))?;
+        Ok((parts, headers))
+    }
+
+    fn defaults(&self, manifest: &Manifest) -> Result<Defaults> {
+        let text = |media_type: &str| {
+            let bytes = self.last_of(manifest, media_type)?;
+            Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+        };
+        let invalid = |source| damaged(self.name, "its parameters are not valid").with_source(source);
+        let parameters = self.last_of(manifest, manifest::PARAMETERS)?;
+        let parameters = parameters.map(|bytes| Parameters::parse(&bytes).map_err(invalid)).transpose()?;
+        let messages = self.last_of(manifest, manifest::MESSAGES)?;
+        let messages = messages.map(|bytes| serde_json::from_slice(&bytes).map_err(invalid)).transpose()?;
+        Ok(Defaults {
+            system: text(manifest::SYSTEM)?,
+            template: text(manifest::TEMPLATE)?,
+            messages: messages.unwrap_or_default(),
+            parameters: parameters.unwrap_or_default(),
+        })
+    }
+
+    /// The contents of a small layer; of several the last one counts.
+    fn last_of(&self, manifest: &Manifest, media_type: &str) -> Result<Option<Vec<u8>>> {
+        let Some(layer) = manifest.layers_of(media_type).last() else { return Ok(None) };
+        let path = blobs_of(self.folder).join(layer.digest.blob_name());
+        files::read(&path, MAX_TEXT).map(Some).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => {
+                damaged(self.name, "a file is missing").with_source(at(&path, &source))
+            }
+            _ => unreadable(self.name).with_source(at(&path, &source)),
         })
     }
 

@@ -19,10 +19,13 @@ pub(super) const CONFIG: &str = "application/vnd.docker.container.image.v1+json"
 pub(super) const LAYER_PREFIX: &str = "application/vnd.ollama.image.";
 pub(super) const MODEL: &str = "application/vnd.ollama.image.model";
 pub(super) const PROJECTOR: &str = "application/vnd.ollama.image.projector";
+pub(super) const TEMPLATE: &str = "application/vnd.ollama.image.template";
+pub(super) const PARAMETERS: &str = "application/vnd.ollama.image.params";
+pub(super) const SYSTEM: &str = "application/vnd.ollama.image.system";
+pub(super) const MESSAGES: &str = "application/vnd.ollama.image.messages";
 pub(super) const ADAPTER: &str = "application/vnd.ollama.image.adapter";
 
-/// A manifest as it is in the file. Layers of other types (template, params, license …) are not used: the
-/// engine takes its template from the GGUF file.
+/// A manifest as it is in the file.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Manifest {
@@ -75,18 +78,14 @@ impl Manifest {
         self.blobs().map(|layer| layer.size).fold(0, u64::saturating_add)
     }
 
-    /// The one GGUF file with the model. What else Ollama can run would answer as another model here (an adapter
-    /// left out) or not at all.
-    pub(super) fn check_runnable(&self, name: &ModelName) -> Result<&Layer> {
+    /// The GGUF file with the model, or its parts in order. What else Ollama can run would answer as another model
+    /// here (an adapter left out) or not at all.
+    pub(super) fn weights(&self, name: &ModelName) -> Result<Vec<&Layer>> {
         if self.layers_of(ADAPTER).next().is_some() {
             return Err(cannot_run(name, "it needs a LoRA adapter"));
         }
-        let mut weights = self.layers_of(MODEL);
-        match (weights.next(), weights.next()) {
-            (Some(layer), None) => Ok(layer),
-            (None, _) => Err(cannot_run(name, "it has no GGUF file")),
-            (Some(_), Some(_)) => Err(cannot_run(name, "it is split over several GGUF files")),
-        }
+        let weights: Vec<&Layer> = self.layers_of(MODEL).collect();
+        if weights.is_empty() { Err(cannot_run(name, "it has no GGUF file")) } else { Ok(weights) }
     }
 }
 

@@ -5,6 +5,7 @@
 //! this module.
 
 mod blobs;
+mod defaults;
 mod demo;
 mod describe;
 mod digest;
@@ -15,6 +16,7 @@ mod load;
 mod manifest;
 pub mod pull;
 mod remove;
+mod split;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -29,7 +31,8 @@ use std::{
 
 use clap::Args;
 
-pub use entry::{Architecture, Entry};
+pub use defaults::{DefaultMessage, Defaults, Parameters};
+pub use entry::{Architecture, Entry, WeightsFile};
 pub use import::Import;
 
 use crate::{

@@ -69,6 +69,9 @@ impl ModelStore {
             }
             lock(&self.0.hashed).remove(&path);
         }
+        if let Err(error) = self.remove_dangling_links() {
+            tracing::warn!(%error, "Links to removed model files cannot be removed: {error}");
+        }
     }
 }
 

@@ -28,14 +28,17 @@ pub(super) struct Hashed {
 }
 
 impl ModelStore {
-    /// Checks the structure and the sha256 of the model's files. Hashing takes about two seconds per GB; each
+    /// Checks the structure and the sha256 of the model's files, and prepares those of a split model for the engine. Hashing takes about two seconds per GB; each
     /// file is hashed once per process, and again if its size or modification time has changed. Returns soon
     /// after `stop`.
     ///
     /// # Errors
     /// `Setup` when a file is missing or damaged. `Unavailable` when it was stopped.
     pub fn verify(&self, entry: &Entry, stop: &CancellationToken) -> Result<()> {
-        self.verify_file(&entry.name, &entry.weights, &entry.weights_digest, stop)?;
+        for part in &entry.parts {
+            self.verify_file(&entry.name, &part.path, &part.digest, stop)?;
+        }
+        self.link_parts(entry)?;
         if let (Some(path), Some(digest)) = (&entry.projector, &entry.projector_digest) {
             self.verify_file(&entry.name, path, digest, stop)?;
         }

@@ -11,10 +11,13 @@ mod limits;
 mod orphans;
 mod pictures;
 mod plain_text;
+mod split;
 mod unloading;
 mod vision;
 
 #[path = "../../testing/eventually.rs"]
 mod eventually;
+#[path = "../../testing/gguf_split.rs"]
+mod gguf_split;
 #[path = "../../testing/llama_server.rs"]
 mod llama_server;

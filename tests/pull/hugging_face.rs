@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use simpleton::{error::Kind, types::Capability};
 
 use crate::{
+    gguf_split::split,
     harness::{Rig, digest},
     scripted::{Reply, Scripted},
 };
@@ -22,12 +23,18 @@ struct Hub {
     cdn: Scripted,
 }
 
+/// Names of the parts of a split model.
+const PARTS: [&str; 2] = ["Q5_0/Demo-Q5_0-00001-of-00002.gguf", "Q5_0/Demo-Q5_0-00002-of-00002.gguf"];
+
 impl Hub {
     /// The repository me/Demo-GGUF, in a list of two pages.
     async fn start() -> Self {
         let weights = fs::read("models/demo/simpleton-demo.gguf").unwrap();
         let projector = fs::read("models/demo/simpleton-demo-mmproj.gguf").unwrap();
+        let parts = split(&weights, 2);
         let first = json!([
+            entry(PARTS[1], &parts[1]),
+            entry(PARTS[0], &parts[0]),
             { "type": "directory", "oid": "x", "size": 0, "path": "old" },
             { "type": "file", "oid": "x", "size": 7, "path": "README.md" },
             entry("Demo-Q8_0.gguf", b"another one"),
@@ -35,8 +42,12 @@ impl Hub {
         ]);
         let second = json!([entry("Demo-Q4_K_M.gguf", &weights), entry("old/Demo #1-Q2_K.gguf", &weights)]);
         let cdn = Scripted::start(move |request| {
-            let bytes = if request.path.contains("mmproj") { &projector } else { &weights };
-            Reply::file(request, bytes)
+            let part = PARTS.iter().position(|part| request.path.starts_with(&format!("/{part}")));
+            match part {
+                Some(part) => Reply::file(request, &parts[part]),
+                None if request.path.contains("mmproj") => Reply::file(request, &projector),
+                None => Reply::file(request, &weights),
+            }
         })
         .await;
         let cdn_url = cdn.url();
@@ -88,13 +99,34 @@ async fn a_quantization_is_pulled_by_its_name() {
     rig.pull("https://huggingface.co/me/Demo-GGUF:q2_k").await.unwrap();
     rig.check_installed("huggingface.co/me/Demo-GGUF:Q2_K");
     let error = rig.failure("hf.co/me/Demo-GGUF:Q3_K_S").await;
-    assert_eq!(error.message(), "me/Demo-GGUF has no file for Q3_K_S; it has these: Q8_0, Q4_K_M, Q2_K.");
+    assert_eq!(
+        error.message(),
+        "me/Demo-GGUF has no file for Q3_K_S; it has these: Q8_0, Q4_K_M, Q5_0, Q2_K."
+    );
     assert_eq!(error.kind(), Kind::NotFound);
     let error = rig.failure("hf.co/me/Demo-GGUF:Q8_0").await;
     assert!(error.message().contains("longer than the 11 bytes"), "{error}");
     let error = rig.failure("hf.co/you/Demo-GGUF").await;
     assert!(error.message().contains("has no repository you/Demo-GGUF, or it is private"), "{error}");
     assert!(error.message().contains("HF_TOKEN") && !format!("{error:?}").contains(TOKEN), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_split_model_is_pulled_whole() {
+    let hub = Hub::start().await;
+    let rig = hub.rig();
+    let name = "hf.co/me/Demo-GGUF:Q5_0";
+    rig.pull(name).await.unwrap();
+    rig.check_installed(name);
+    let entry = rig.store.find(&name.parse().unwrap()).unwrap().unwrap();
+    assert_eq!((entry.parts.len(), entry.model.parameter_size.as_deref()), (2, Some("2.6M")));
+    // The engine finds the parts beside each other, under the names that it expects.
+    for (part, name) in entry.parts.iter().zip(["model-00001-of-00002.gguf", "model-00002-of-00002.gguf"]) {
+        let link = entry.weights.with_file_name(name);
+        assert_eq!(fs::canonicalize(link).unwrap(), fs::canonicalize(&part.path).unwrap());
+    }
+    rig.store.remove(&name.parse().unwrap()).unwrap();
+    assert!(!entry.weights.parent().unwrap().exists() && rig.blob_names().is_empty());
 }
 
 #[tokio::test]

@@ -12,3 +12,5 @@ mod scripted;
 
 #[path = "../../testing/eventually.rs"]
 mod eventually;
+#[path = "../../testing/gguf_split.rs"]
+mod gguf_split;

@@ -125,6 +125,10 @@ pub(super) fn read_from(input: impl Read + Seek, len: u64) -> Result<Header, Fau
     if !alignment.is_power_of_two() || alignment > 1 << 30 {
         return Err(Fault::Header("the alignment is not a power of two"));
     }
+    // The first part of a split model may have none.
+    if tensors == 0 && header.number("split.count").is_none_or(|count| count <= 1) {
+        return Err(Fault::Header("it has no tensors"));
+    }
     header.parameters = tensors::check(&mut reader, tensors, alignment)?;
     header.longest_token = vocabulary.longest();
     header.marks = vocabulary.marks(&mut reader, &templates)?;
@@ -178,12 +182,13 @@ impl Header {
 
 /// Most of a header is the tokenizer's tables, which are skipped.
 fn is_wanted(key: &str) -> bool {
-    const WHOLE: [&str; 6] = [
+    const WHOLE: [&str; 7] = [
         "general.architecture",
         "general.type",
         "general.file_type",
         "general.alignment",
         "split.count",
+        "split.no",
         "tokenizer.ggml.model",
     ];
     // Behind `<architecture>.`

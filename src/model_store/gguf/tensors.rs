@@ -16,9 +16,6 @@ pub(super) fn check<R: Read + Seek>(
     count: u64,
     alignment: u64,
 ) -> Result<u64, Fault> {
-    if count == 0 {
-        return Err(Fault::Header("it has no tensors"));
-    }
     let too_large = Fault::Header("a tensor is too large");
     let (mut parameters, mut data_len) = (0_u64, 0_u64);
     for _ in 0..count {

@@ -8,7 +8,7 @@ use crate::{
     model_store::{
         ModelStore,
         blobs::{Staged, lock_for_writing, write_error, write_whole},
-        blobs_of, gguf, import, load,
+        blobs_of, gguf, import,
         manifest::{self, Layer, Manifest},
         refused,
     },
@@ -54,7 +54,7 @@ impl ModelStore {
         let parsed = Manifest::parse(bytes).map_err(|source| {
             Error::new(Kind::Internal, format!("The manifest of {name} is not valid.")).with_source(source)
         })?;
-        if let Err(error) = load::check(folder, name, &parsed) {
+        if let Err(error) = self.check(folder, name, &parsed) {
             // Files that no model can use would only take room.
             self.remove_unused(folder, bytes);
             return Err(error);

@@ -57,5 +57,5 @@ fn check(manifest: &Manifest, name: &ModelName) -> Result<()> {
         let message = format!("{name} is not a model: it is made of other files than models are.");
         return Err(Error::new(Kind::Invalid, message).with_source(layer.media_type.clone()));
     }
-    manifest.check_runnable(name).map(drop)
+    manifest.weights(name).map(drop)
 }

@@ -224,7 +224,7 @@ fn a_broken_model_does_not_hide_the_others() {
         ("not-gguf", "it is not a GGUF file"),
         ("cut-off", "is damaged (it is cut off, at least 3 bytes are missing"),
         ("adapted", "it needs a LoRA adapter"),
-        ("split", "split over several GGUF files"),
+        ("split", "its files are not the parts of one split model"),
         ("blind", "cannot run in the embedded engine: it is only a part of a language model"),
         ("odd-eye", "it is not a vision projector"),
         ("missing", "a file is missing"),
@@ -239,6 +239,38 @@ fn a_broken_model_does_not_hide_the_others() {
     assert_eq!(setup.listed(), ["good"]);
     let good = setup.model_store.find(&name("good")).expect("a search").expect("a model");
     setup.verify(&good).expect("the others were left alone");
+}
+
+#[test]
+fn a_manifest_gives_its_model_defaults() {
+    let setup = Setup::new();
+    let whole = Writer::decoder().bytes();
+    let found = |model: &str| setup.model_store.find(&name(model));
+    setup.ollama("plain", &[("model", &whole), ("license", b"MIT")]);
+    let plain = found("plain").expect("a search").expect("a model");
+    assert_eq!(plain.defaults, Defaults::default());
+    let messages: &[u8] = br#"[{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello!"}]"#;
+    setup.ollama(
+        "full",
+        &[
+            ("model", &whole),
+            ("system", b"You are Mario."),
+            ("template", b"{{ .Prompt }}"),
+            ("params", br#"{"stop":["USER:"],"num_ctx":512}"#),
+            ("messages", messages),
+        ],
+    );
+    let defaults = found("full").expect("a search").expect("a model").defaults.clone();
+    assert_eq!(defaults.system.as_deref(), Some("You are Mario."));
+    assert_eq!(defaults.template.as_deref(), Some("{{ .Prompt }}"));
+    assert_eq!(
+        (&*defaults.parameters.stop, defaults.parameters.num_ctx),
+        (&["USER:".to_owned()][..], Some(512))
+    );
+    assert_eq!(defaults.messages[1].content, "Hello!");
+    setup.ollama("broken", &[("model", &whole), ("params", b"[]")]);
+    let error = found("broken").expect_err("its parameters are no object");
+    assert!(error.message().contains("its parameters are not valid"), "{error}");
 }
 
 #[test]
