@@ -202,10 +202,10 @@ impl Client {
     }
 }
 
-/// The end of a sentence about what went wrong on the way.
+/// End of a sentence about a failure.
 const THROUGH_PROXY: &str = " through the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names";
 
-/// Which server a failure was met at.
+/// Names the server of a failure.
 #[derive(Debug)]
 struct At<E> {
     place: String,
@@ -277,7 +277,7 @@ impl Response {
 
     /// Returns the connection to the pool once the caller has read all that it needs of the body.
     pub fn finish(self) {
-        // reqwest sees to it itself.
+        // reqwest does this itself.
         if let Inner::Direct(answer) = self.inner {
             answer.finish();
         }
@@ -319,7 +319,7 @@ impl Response {
         beginning.freeze()
     }
 
-    /// The error for a body that stopped coming.
+    /// Error for a body that stalled.
     pub fn paused(&self) -> Error {
         Error::new(
             Kind::GatewayTimeout,
@@ -328,14 +328,14 @@ impl Response {
     }
 }
 
-/// The pool, and the path with its query, for a URL that needs nothing but a TCP connection.
+/// Returns the pool, and the path with its query, for a URL that needs only a TCP connection.
 fn direct(base: &str, connect_timeout: Duration) -> Option<(Pool, String)> {
     let url = reqwest::Url::parse(base).ok()?;
     let plain = url.scheme() == "http" && url.username().is_empty() && url.password().is_none();
     if !plain {
         return None;
     }
-    // The brackets of an IPv6 address belong into the header and not to the resolver.
+    // The brackets of an IPv6 address are part of the header, but not of the resolver's input.
     let host = url.host_str()?;
     let port = url.port_or_known_default()?;
     let header = HeaderValue::try_from(url.port().map_or(host.to_owned(), |port| format!("{host}:{port}")));

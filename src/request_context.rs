@@ -60,8 +60,8 @@ pub fn scope_sync<T>(context: Arc<Context>, work: impl FnOnce() -> T) -> T {
 }
 
 impl Context {
-    /// `request_id` and `traceparent` as the caller sent them, if it did. `share` of the traces that
-    /// nobody began before us are recorded; none at all when there is no share.
+    /// Creates the context of a request; `request_id` and `traceparent` are as sent by the caller. `share` is
+    /// the sampling rate of requests without a `traceparent`; without one, none is recorded.
     pub fn new(request_id: Option<&str>, traceparent: Option<&str>, share: Option<f64>) -> Self {
         let own = TraceId(rand::random::<u128>().max(1));
         let trace = Trace::new(traceparent, own, SpanId::new(), share);
@@ -84,8 +84,8 @@ impl Context {
             .filter_map(|(name, value)| Some((name, value?)))
     }
 
-    /// The id of a trace that somebody else knows: one that the caller is in, or that we record, unless
-    /// the request is named after it.
+    /// Trace id that is known elsewhere: in the caller's trace, or because the trace is recorded. None if the
+    /// request id is the same.
     pub fn foreign_trace(&self) -> Option<TraceId> {
         let is_known = self.trace.recorded || self.trace.parent.is_some();
         (is_known && self.request_id != self.trace.id.to_string()).then_some(self.trace.id)
@@ -111,8 +111,8 @@ impl Trace {
         Self { id, span, parent: Some(parent), sampled, recorded: sampled && share.is_some() }
     }
 
-    /// `TRACEPARENT` for those who work for us: their parent is our span when we record it, else our
-    /// caller's. None when there is nothing to pass on.
+    /// `traceparent` for backends: their parent is our span when it is recorded, otherwise the caller's. None
+    /// when there is nothing to pass on.
     fn traceparent(&self) -> Option<String> {
         let parent = if self.recorded { self.span } else { self.parent? };
         Some(format!("00-{}-{parent}-{:02x}", self.id, u8::from(self.sampled)))

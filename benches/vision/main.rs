@@ -27,7 +27,7 @@ fn main() -> Result<()> {
     if wanted("upload") || wanted("crowd") {
         let folder = tempfile::tempdir()?;
         let ollama = format!("http://{}", upstream::start()?);
-        // The same picture each time would else be answered once.
+        // The same image would be answered from the cache.
         let variables = [("OLLAMA_BASE_URL", &*ollama), ("CACHE_ENABLED", "false")];
         let simpleton = Simpleton::start(folder.path(), &variables)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

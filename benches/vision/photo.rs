@@ -12,7 +12,7 @@ pub const SIZE: (u16, u16) = (4000, 3000);
 pub fn jpeg() -> Result<Vec<u8>> {
     let (width, height) = SIZE;
     let mut grain = 1_u32;
-    let picture = RgbImage::from_fn(width.into(), height.into(), |x, y| {
+    let pixels = RgbImage::from_fn(width.into(), height.into(), |x, y| {
         grain = grain.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let noise = ((grain >> 24) as f32 - 128.0) * 0.08;
         let (u, v) = (x as f32 / f32::from(width), y as f32 / f32::from(height));
@@ -25,6 +25,6 @@ pub fn jpeg() -> Result<Vec<u8>> {
     let mut file = Vec::new();
     let mut encoder = Encoder::new(&mut file, 90);
     encoder.set_sampling_factor(SamplingFactor::F_2_2);
-    encoder.encode(&picture, width, height, ColorType::Rgb)?;
+    encoder.encode(&pixels, width, height, ColorType::Rgb)?;
     Ok(file)
 }

@@ -1,4 +1,4 @@
-//! The parts of what is done to a picture, in this process.
+//! Stages of the work on an image, in this process.
 
 use std::time::Duration;
 

@@ -69,14 +69,14 @@ impl LaunchSpec {
         pair("-np", self.slots.to_string().into());
         pair("-c", (u64::from(self.context) * u64::from(self.slots)).to_string().into());
         pair("-t", self.threads.to_string().into());
-        // Its threads sleep between tokens and leave their cores to whoever passes the tokens on
+        // Its threads sleep between tokens and leave their cores to the threads that forward them
         // (docs/adr/0017).
         pair("--poll", "0".into());
         pair("--log-colors", "off".into());
         // The RAM prompt cache has restored another conversation's content (llama.cpp issue 27148).
         pair("--cache-ram", "0".into());
         match self.role {
-            // -c is then shared out evenly: no reply can take another one's room.
+            // -c is then divided evenly: no reply can take another one's room.
             Role::Chat => list.push("--no-kv-unified".into()),
             Role::Embed => {
                 // An input has to fit into one physical batch, and a logical batch may not be smaller.
@@ -86,13 +86,13 @@ impl LaunchSpec {
                 // batches and each mean is taken over a part: measured at cosines down to 0.89.
                 list.extend(["--embedding", "--kv-unified"].map(OsString::from));
                 if !self.entry.architecture.embedding_only {
-                    // A language model names no pooling; the mean of its last layer is the usual one.
+                    // A language model defines no pooling; the mean of its last layer is the usual one.
                     list.extend(["--pooling", "mean"].map(OsString::from));
                 }
             }
         }
-        // --no-prefill-assistant: a last assistant message is continued only where that is asked for.
-        // --metrics: what `watch` asks for.
+        // --no-prefill-assistant: a last assistant message is continued only on request.
+        // --metrics: the endpoint that `watch` polls.
         let plain = ["--metrics", "--no-ui", "--no-slots", "--offline", "--jinja", "--no-prefill-assistant"];
         list.extend(plain.map(OsString::from));
         list
@@ -145,7 +145,7 @@ impl Process {
         loop {
             tokio::select! {
                 exit = self.child.wait() => return Err(self.did_not_load(exit.ok()).await),
-                // No socket yet, or "Loading model": ask again.
+                // No socket yet, or "Loading model": try again.
                 answer = self.client.send(Request::get("/health")) => {
                     if answer.is_ok_and(|answer| answer.is_success()) {
                         self.log.serves();
@@ -219,7 +219,7 @@ impl Process {
     /// Terminates the process, kills it if necessary, and reaps it.
     pub(super) async fn terminate(mut self) {
         if let Some(pid) = self.pid().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
-            // It may have ended on its own just now; waiting shows that.
+            // It may just have exited on its own; waiting shows that.
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
         if timeout(TERMINATE_TIMEOUT, self.child.wait()).await.is_err() {
@@ -301,7 +301,7 @@ pub(super) fn scrub_environment(command: &mut Command) {
     const PREFIXES: [&str; 9] =
         ["CUDA_", "NVIDIA_", "GGML_", "HIP_", "HSA_", "ROCR_", "ROCM_", "VK_", "ONEAPI_"];
     command.env_clear();
-    // Memory that a large request took goes back to the system when it is done (mallopt(3)).
+    // Memory of a large request is returned to the system when it is done (mallopt(3)).
     command.envs([
         ("MALLOC_ARENA_MAX", "2"),
         ("MALLOC_TRIM_THRESHOLD_", "1048576"),

@@ -1,5 +1,5 @@
-//! Watchdog of a child: limits its memory, and how long one request may block all others. A child over a
-//! limit is killed; docs/adr/0022 describes how a busy child is told from one that hangs.
+//! Watchdog of a child: limits its memory, and the time for which one request may block all others. A child
+//! over a limit is killed; docs/adr/0022 describes how a busy child differs from one that hangs.
 
 use std::{
     pin::Pin,
@@ -15,24 +15,24 @@ use super::{
 };
 use crate::http_client::{Client, Request};
 
-/// Pause between two looks at a child that is in use. A grammar can grow by 400 MB a second.
+/// Interval between two checks of a child in use. A grammar can grow by 400 MB a second.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const IDLE_LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Processor time that the loop may spend without answering a question. What it does between two answers
-/// takes milliseconds, tenths of a second with a large grammar on a small machine.
+/// Processor time that the loop may spend without answering a probe. Between two answers it works for
+/// milliseconds, or tenths of a second with a large grammar on a small machine.
 pub(super) const HELD_UP_LIMIT: Duration = Duration::from_secs(5);
-/// How long it may neither answer nor take any processor time.
+/// Time for which it may neither answer nor use the processor.
 pub(super) const SILENT_LIMIT: Duration = Duration::from_secs(30);
 /// Time after which a child is reported as held up.
 const HELD_UP_AFTER: Duration = Duration::from_secs(2);
 /// Smallest difference between two remembered levels.
 const LEVEL_BYTES: u64 = 1_000_000;
-/// A child that has grown more slowly has not grown by one request.
+/// Growth below this rate is not caused by one request.
 const OF_LATE: Duration = Duration::from_secs(60);
-/// Processor time that loading may take in one thread alone while nothing more of the model comes in.
+/// Processor time that loading may take in a single thread while no more of the model is read.
 pub(super) const STUCK_LIMIT: Duration = Duration::from_secs(60);
 
-/// Why a child has to be ended, and since when: what was begun later is not at fault.
+/// Why a child has to be killed, and since when: requests begun later are not at fault.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Trouble {
     pub(super) fault: Fault,
@@ -41,28 +41,28 @@ pub(super) struct Trouble {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Fault {
-    /// Holds more than this many bytes.
+    /// Uses more than this many bytes.
     Outgrew(u64),
-    /// Its loop computes and answers nobody.
+    /// Its loop computes without answering probes.
     HeldUp,
-    /// Neither computes nor answers.
+    /// Neither computes nor answers probes.
     Silent,
-    /// Computes and loads nothing.
+    /// Computes without loading.
     Stuck,
 }
 
-/// A child that serves.
+/// A child with a loaded model.
 pub(super) struct Watched<'a> {
     pub(super) client: &'a Client,
     pub(super) pid: u32,
-    /// Bytes it may hold.
+    /// Memory limit in bytes.
     pub(super) ceiling: u64,
     pub(super) starts: &'a Starts,
-    /// Told while it answers nobody.
+    /// Set while its loop is blocked.
     pub(super) is_held_up: &'a AtomicBool,
 }
 
-/// Completes when the child has to be ended. Its loop is asked while the child is in use, and until it has
+/// Completes when the child has to be killed. Its loop is probed while the child is in use, and until it has
 /// answered.
 pub(super) async fn watch(child: Watched<'_>, is_used: impl Fn() -> bool) -> Trouble {
     let mut growth = Growth::new(child.ceiling);
@@ -77,7 +77,7 @@ pub(super) async fn watch(child: Watched<'_>, is_used: impl Fn() -> bool) -> Tro
             question = Some(Question::new(child.client, child.pid, now));
         }
         let Some(asked) = &mut question else {
-            // The first request after a pause is seen at once.
+            // The first request after an idle time is noticed at once.
             drop(timeout(IDLE_LOOK_EVERY, child.starts.begun()).await);
             continue;
         };
@@ -95,7 +95,7 @@ pub(super) async fn watch(child: Watched<'_>, is_used: impl Fn() -> bool) -> Tro
     }
 }
 
-/// Completes when a child that loads its model has to be ended.
+/// Completes when a child has to be killed while it loads its model.
 pub(super) async fn watch_loading(pid: u32, ceiling: u64) -> Trouble {
     let mut growth = Growth::new(ceiling);
     let mut progress = Progress::default();
@@ -114,7 +114,7 @@ pub(super) async fn watch_loading(pid: u32, ceiling: u64) -> Trouble {
     }
 }
 
-/// A question that goes through the child's loop.
+/// A probe that the child's loop has to answer.
 struct Question<'a> {
     client: &'a Client,
     at: Instant,
@@ -128,7 +128,7 @@ impl<'a> Question<'a> {
         Self { client, at: now, answer: ask(client), patience }
     }
 
-    /// Completes when there is an answer. A child that takes no connections is asked again.
+    /// Completes when there is an answer. Repeated if the child accepts no connections.
     async fn answered(&mut self) {
         while !self.answer.as_mut().await {
             self.answer = ask(self.client);
@@ -141,8 +141,8 @@ fn ask(client: &Client) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
     Box::pin(async { client.send(Request::get("/metrics")).await.is_ok() })
 }
 
-/// How long a question has not been answered, in processor time, which goes by slowly where a child has to
-/// share its processors with others.
+/// Time for which a probe has been unanswered, in processor time, which passes slowly where a child shares its
+/// processors.
 struct Patience {
     at: Instant,
     time: ProcessorTime,
@@ -155,10 +155,10 @@ impl Patience {
         Self { at, time, worked: Duration::ZERO, silent: Duration::ZERO }
     }
 
-    /// One more look without an answer.
+    /// Notes another check without an answer.
     fn look(&mut self, time: ProcessorTime, now: Instant) -> Option<Fault> {
         let worked = time.since(self.time).first_thread;
-        // A look that comes late says more of this machine than of the child.
+        // A late check says more about this machine than about the child.
         let passed = (now - self.at).min(10 * LOOK_EVERY);
         (self.at, self.time) = (now, time);
         self.worked += worked;
@@ -175,10 +175,10 @@ impl Patience {
     }
 }
 
-/// Since when a child has been growing.
+/// Growth of a child's memory.
 struct Growth {
     ceiling: u64,
-    /// Of what it has held at times less than it holds, each with the time when it held that last.
+    /// Levels below the present one, each with the last time at which the child was that small.
     levels: Vec<(u64, Instant)>,
 }
 
@@ -194,8 +194,8 @@ impl Growth {
             .then(|| Trouble { fault: Fault::Outgrew(self.ceiling), began: self.began(held, now) })
     }
 
-    /// The look after the one at which it had grown by a tenth of what it has grown of late: not before the
-    /// request has been begun that makes it grow.
+    /// Returns the time of the check after the first tenth of the recent growth: the request that causes it
+    /// began before.
     fn began(&self, held: u64, now: Instant) -> Instant {
         let is_old = |(_, at): &&(u64, Instant)| now.saturating_duration_since(*at) > OF_LATE;
         let low = self.levels.iter().rfind(is_old).or(self.levels.first()).map_or(0, |(level, _)| *level);
@@ -204,7 +204,7 @@ impl Growth {
     }
 }
 
-/// Whether a model is still coming in: something more of it is there, or several threads compute.
+/// Progress of loading: more of the model has been read, or several threads compute.
 #[derive(Default)]
 struct Progress {
     resident: u64,
@@ -213,7 +213,7 @@ struct Progress {
 }
 
 impl Progress {
-    /// True when there has been none for too long.
+    /// True when there has been no progress for too long.
     fn look(&mut self, memory: Memory, time: ProcessorTime) -> bool {
         let worked = time.since(self.time);
         let others = worked.all_threads.saturating_sub(worked.first_thread);
@@ -235,7 +235,7 @@ mod tests {
     use super::*;
     use crate::http_client::{Target, Timeouts};
 
-    /// Looks at a child without an answer, each after so long, in which its loop has computed for so long.
+    /// Checks a child that does not answer, at this interval, with this much processor time in each.
     fn looks(times: impl IntoIterator<Item = (Duration, Duration)>) -> Option<Fault> {
         let (mut now, mut time) = (Instant::now(), ProcessorTime::default());
         let mut patience = Patience::new(time, now);
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_loop_that_gets_no_processor_is_given_time() {
-        // A fortieth of a processor, and this for three minutes.
+        // A fortieth of a processor, for three minutes.
         let starved = [(LOOK_EVERY, Duration::ZERO), (LOOK_EVERY, Duration::from_millis(5))];
         assert_eq!(looks(starved.into_iter().cycle().take(1800)), None);
         assert_eq!(looks([(LOOK_EVERY, Duration::ZERO); 299]), None);
@@ -273,7 +273,7 @@ mod tests {
         let began = troubles.next().flatten().map(|trouble| trouble.began);
         assert_eq!(began, Some(at(5)), "also when it got no processor for a while");
         assert_eq!(growth.look(900_000_000, at(10)), None, "it may fall");
-        // What it came to hold long ago does not count.
+        // Earlier growth does not count.
         let later = at(10) + 2 * OF_LATE;
         assert_eq!(growth.look(905_000_000, later), None);
         let trouble = growth.look(1_100_000_000, later + LOOK_EVERY);
@@ -296,7 +296,7 @@ mod tests {
         assert!(!stuck(0, second), "a batch is computed");
     }
 
-    /// A child whose loop answers only when it is told to.
+    /// A child whose loop answers only when the test lets it.
     #[tokio::test]
     async fn a_child_in_use_is_asked_and_one_that_is_not_is_left_alone() {
         let folder = tempfile::tempdir().expect("a folder");

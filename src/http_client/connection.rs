@@ -1,6 +1,6 @@
-//! One HTTP/1.1 connection, driven by whoever waits for its answer: hyper's client wants a task for
-//! each connection, and hands each chunk of a body over by itself, which is one for each token
-//! (docs/adr/0013 and 0015).
+//! An HTTP/1.1 connection, driven by the task that waits for its response: hyper's client needs a task for each
+//! connection, and delivers each chunk of a body by itself, which is one for each token (docs/adr/0013 and
+//! 0015).
 
 use std::{
     future::poll_fn,
@@ -32,27 +32,27 @@ const MAX_HEAD: usize = 64 * 1024;
 
 pub(super) struct Connection {
     io: Either<TcpStream, UnixStream>,
-    /// Read and not understood yet.
+    /// Read, but not parsed yet.
     arrived: BytesMut,
     /// Remaining body of the response that is being read.
     body: Option<Body>,
     /// Whether another request may follow.
     is_reusable: bool,
-    /// Whether anything has come since the last request.
+    /// Whether any byte has arrived since the last request.
     has_answered: bool,
 }
 
-/// A request as it is sent.
+/// A serialised request.
 pub(super) struct Outgoing {
     head: Vec<u8>,
     body: Vec<u8>,
 }
 
 impl Outgoing {
-    /// Not a HEAD: its answer would say how long a body is that never comes.
+    /// Serialises a request other than HEAD, whose response would announce a body that never comes.
     ///
     /// # Errors
-    /// `InvalidInput` when the path has what belongs in none.
+    /// `InvalidInput` when the path has invalid characters.
     pub(super) fn new(request: Request<'_>, host: &HeaderValue) -> io::Result<Self> {
         let Request { method, path, headers, body, retry: _ } = request;
         Ok(Self { head: request_head(&method, path, host, &headers, body.len())?, body })
@@ -64,13 +64,13 @@ impl Connection {
         Self { io, arrived: BytesMut::new(), body: None, is_reusable: true, has_answered: false }
     }
 
-    /// Whether another request may follow, as far as the last answer says.
+    /// Whether another request may follow, according to the last response.
     pub(super) fn is_reusable(&self) -> bool {
         self.is_reusable && self.body.is_none() && self.arrived.is_empty()
     }
 
-    /// Whether nothing has come since the last answer, not even the other side's end. The system is asked
-    /// itself, because the runtime hears of it only when it looks.
+    /// Whether nothing has arrived since the last response, not even the end of the stream. Asks the kernel,
+    /// because the runtime only learns of it when it polls.
     pub(super) fn is_quiet(&self) -> bool {
         let socket = match &self.io {
             Either::Left(tcp) => tcp.as_fd(),
@@ -80,14 +80,14 @@ impl Connection {
         matches!(looked, Err(rustix::io::Errno::AGAIN))
     }
 
-    /// Whether the other side closed before it had said anything about the last request.
+    /// Whether the server closed the connection before any byte of its response.
     pub(super) fn was_closed(&self, error: &io::Error) -> bool {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
         let closed = matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof);
         closed && !self.has_answered
     }
 
-    /// Sends the request and gives the answer's status. Its body is read by `data`.
+    /// Sends the request and returns the response's status. `data` reads its body.
     pub(super) async fn send(&mut self, request: &Outgoing) -> io::Result<u16> {
         self.has_answered = false;
         let mut out = request.head.chain(&*request.body);
@@ -97,14 +97,14 @@ impl Connection {
         Ok(head.status)
     }
 
-    /// Sends `out` until an answer's head is there: who refuses a request often does so before it has
-    /// read all of it, and then closes.
+    /// Sends `out` until the head of a response arrives: a server that refuses a request often does so before
+    /// it has read all of it, and then closes.
     fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut impl Buf) -> Poll<io::Result<Head>> {
         loop {
             while self.is_reusable && out.has_remaining() {
                 match poll_write_buf(Pin::new(&mut self.io), cx, out) {
                     Poll::Ready(Ok(1..)) => {}
-                    // Perhaps it has said why.
+                    // There may be a response with the reason.
                     Poll::Ready(Ok(0) | Err(_)) => self.is_reusable = false,
                     Poll::Pending => break,
                 }
@@ -119,7 +119,7 @@ impl Connection {
                     101 => {
                         return Poll::Ready(Err(invalid("an upgrade to a protocol that was not requested")));
                     }
-                    // The answer itself comes after it.
+                    // The final response follows.
                     100..=199 => {}
                     _ => return Poll::Ready(Ok(head)),
                 }
@@ -127,8 +127,8 @@ impl Connection {
         }
     }
 
-    /// Reads the bytes of the body that have arrived, `None` at its proper end. Chunks that have
-    /// come together are given together.
+    /// Reads the bytes of the body that have arrived, `None` at its proper end. Chunks that have arrived
+    /// together are returned together.
     pub(super) async fn data(&mut self) -> io::Result<Option<Bytes>> {
         poll_fn(|cx| self.poll_data(cx)).await
     }
@@ -152,7 +152,7 @@ impl Connection {
         Poll::Ready(Ok(None))
     }
 
-    /// Reads what is there; 0 when the other side has closed.
+    /// Reads what has arrived; 0 when the server has closed the connection.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.arrived.len() > MAX_HEAD {
             return Poll::Ready(Err(invalid("headers of more than 64 kB")));
@@ -183,7 +183,7 @@ mod tests {
         Outgoing::new(Request::post("/api/chat", body.to_vec(), Retry::Never), &host).expect("a request")
     }
 
-    /// The answer's status and whole body, and whether the connection can be used again.
+    /// Returns the response's status and whole body, and whether the connection can be reused.
     async fn ask(connection: &mut Connection, body: &'static [u8]) -> io::Result<(u16, String, bool)> {
         let status = connection.send(&question(body)).await?;
         let mut whole = Vec::new();
@@ -260,7 +260,7 @@ mod tests {
         ];
         for answer in garbage {
             let (mut connection, mut server) = pair();
-            // Whoever has heard enough does not read the rest.
+            // The client stops reading after an error.
             let serve = async { drop(server.write_all(answer).await) };
             let asked = async {
                 let asked = ask(&mut connection, b"?").await;

@@ -1,5 +1,5 @@
-//! HTTP/1.1 as bytes (RFC 9112), without I/O: the head of a request, and the head and the body of its
-//! response. httparse parses heads and chunk sizes, as it does in hyper.
+//! HTTP/1.1 messages (RFC 9112), without I/O: the head of a request, and the head and the body of its response.
+//! httparse parses heads and chunk sizes, as it does in hyper.
 
 use std::io;
 
@@ -11,13 +11,13 @@ use reqwest::{
     header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING},
 };
 
-/// The most headers of an answer.
+/// Maximum number of headers of a response.
 const MAX_HEADERS: usize = 100;
 
-/// The head of a request whose body has this length.
+/// Writes the head of a request with a body of this length.
 ///
 /// # Errors
-/// `InvalidInput` when the path has what belongs in none.
+/// `InvalidInput` when the path has invalid characters.
 pub(super) fn request_head(
     method: &Method,
     path: &str,
@@ -64,7 +64,7 @@ pub(super) enum Body {
     UntilClosed,
 }
 
-/// Where a body that comes in chunks stands.
+/// State of a chunked body.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Chunks {
     Size,
@@ -75,8 +75,8 @@ pub(super) enum Chunks {
 }
 
 impl Head {
-    /// The head at the beginning of `bytes`, and its length; `None` when it is not whole. What comes
-    /// before the answer itself, such as 100 Continue, is an answer like others here.
+    /// Parses the head at the beginning of `bytes`, and returns its length; `None` when it is incomplete. An
+    /// interim response, such as 100 Continue, is a response like others here.
     ///
     /// # Errors
     /// `InvalidData` when it is not HTTP.
@@ -93,7 +93,7 @@ impl Head {
 }
 
 impl Body {
-    /// RFC 9112, section 6.3; the request was no HEAD and no CONNECT.
+    /// Body according to the headers (RFC 9112, section 6.3), if the request was no HEAD and no CONNECT.
     fn announced(status: u16, headers: &[Header<'_>]) -> io::Result<Self> {
         if matches!(status, 100..=199 | 204 | 304) {
             return Ok(Self::Length(0));
@@ -114,11 +114,10 @@ impl Body {
         matches!(self, Self::Length(0) | Self::Chunks(Chunks::Ended))
     }
 
-    /// Takes what is there of the body from what has arrived. Chunks that are there together are given
-    /// as one.
+    /// Takes the part of the body that has arrived. Chunks that have arrived together are returned as one.
     ///
     /// # Errors
-    /// `InvalidData` when it does not come in chunks, as it should.
+    /// `InvalidData` when the chunks are malformed.
     pub(super) fn take(&mut self, arrived: &mut BytesMut) -> io::Result<Bytes> {
         match self {
             Self::Length(left) => {
@@ -133,7 +132,7 @@ impl Body {
 }
 
 impl Chunks {
-    /// The data is moved together where it lies.
+    /// Joins the data of all chunks in place.
     fn take(&mut self, arrived: &mut BytesMut) -> io::Result<Bytes> {
         let (mut read, mut made) = (0, 0);
         loop {
@@ -177,7 +176,7 @@ impl Chunks {
     }
 }
 
-/// As many of `left` as there are.
+/// Returns the smaller of both.
 fn within(left: u64, there: usize) -> usize {
     usize::try_from(left).map_or(there, |left| left.min(there))
 }
@@ -189,7 +188,7 @@ fn named<'a>(headers: &'a [Header<'a>], name: &HeaderName) -> impl Iterator<Item
         .map(|header| header.value)
 }
 
-/// The parts of a list, of which there may be several.
+/// Splits a header's list.
 fn tokens(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
@@ -213,7 +212,7 @@ mod tests {
 
     use super::*;
 
-    /// A body in chunks, and what is in it.
+    /// A chunked body, and its data.
     fn in_chunks() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
         let chunk = (prop::collection::vec(any::<u8>(), 1..60), "(|;a|;a=b|; a=\"b\")", any::<bool>());
         let trailers = prop::collection::vec("[a-z]{1,8}: [a-z;=]{0,8}", 0..3);
@@ -236,7 +235,7 @@ mod tests {
     }
 
     proptest! {
-        /// Wherever the network cuts the stream, the same data comes out, and what follows stays.
+        /// Wherever the network cuts the stream, the data is the same, and bytes after the body are kept.
         #[test]
         fn any_cut_gives_the_same_data(
             (sent, data) in in_chunks(),
@@ -267,7 +266,7 @@ mod tests {
         }
     }
 
-    /// The body that these headers announce, and whether the connection is kept.
+    /// Returns the body that these headers announce, and whether the connection is reusable.
     fn announced(status: &str, headers: &str) -> Result<(String, bool), String> {
         let bytes = format!("HTTP/1.1 {status}\r\n{headers}\r\n");
         let (length, head) =

@@ -48,8 +48,8 @@ struct Shared {
     idle: Mutex<HashMap<runtime::Id, Idle>>,
 }
 
-/// Connections that wait, by the runtime that looks after them: elsewhere each of their bytes would be
-/// news from another thread. The one used last is at the end.
+/// Idle connections, by runtime: in another one, each of their bytes would cross threads. The one used last is
+/// at the end.
 type Idle = VecDeque<(Instant, Box<Connection>)>;
 
 pub(super) enum Error {
@@ -57,7 +57,7 @@ pub(super) enum Error {
     Broken(io::Error),
 }
 
-/// An answer whose body is still to come. Dropping it while more is to come closes the connection.
+/// A response whose body is still to come. Dropping it before its end closes the connection.
 pub(super) struct Answer {
     pub(super) status: u16,
     connection: Option<Box<Connection>>,
@@ -75,10 +75,10 @@ impl Pool {
         if let Some(mut connection) = kept {
             let since = Instant::now();
             match connection.send(&request).await {
-                // It has waited too long for a request, and did not see this one.
+                // It was idle for too long, and the server did not read this request.
                 Ok(408) => {}
                 Ok(status) => return Ok(self.answer(status, connection)),
-                // It was being closed because it was idle, as far as can be told from here.
+                // It was probably being closed because it was idle.
                 Err(error) if connection.was_closed(&error) && since.elapsed() < STALE_CONNECTION_WINDOW => {}
                 Err(error) => return Err(Error::Broken(error)),
             }
@@ -111,7 +111,7 @@ impl Pool {
     fn take(&self) -> Option<Box<Connection>> {
         let runtime = Handle::current().id();
         loop {
-            // The lock is not held while a connection is looked at.
+            // The lock is not held while a connection is checked.
             let (since, connection) = self.idle().get_mut(&runtime)?.pop_back()?;
             if since.elapsed() < EVICT_IDLE_AFTER && connection.is_quiet() {
                 return Some(connection);
@@ -129,7 +129,7 @@ impl Pool {
         if !self.keeps_connections() || !connection.is_reusable() {
             return;
         }
-        // Without a runtime the server is at its end.
+        // Without a runtime the server is shutting down.
         let Ok(runtime) = Handle::try_current() else { return };
         let now = Instant::now();
         let mut idle = self.idle();
@@ -157,8 +157,8 @@ impl Answer {
         Ok(data)
     }
 
-    /// For who has read all that matters: the connection is kept when the body ends. That is nearly always
-    /// there already, or comes in a moment, which is then waited for in a task of its own.
+    /// Returns the connection to the pool when the body ends, once the caller has read all that it needs. The
+    /// end has nearly always arrived already, or comes in a moment, for which a task of its own waits.
     pub(super) fn finish(mut self) {
         if !self.pool.keeps_connections() {
             return;

@@ -54,7 +54,7 @@ fn http_url(text: &str, example: &str) -> Result<Url, String> {
     if url.has_host() { Ok(url) } else { Err(reason(&"empty host")) }
 }
 
-/// Scheme, host and port, fit to be shown.
+/// Scheme, host and port, without secrets.
 pub fn origin(url: &str) -> String {
     let shown = |url: Url| {
         let port = url.port_or_known_default().map_or(String::new(), |port| format!(":{port}"));
@@ -63,8 +63,8 @@ pub fn origin(url: &str) -> String {
     Url::parse(url).ok().and_then(shown).unwrap_or_default()
 }
 
-/// Whether it is this machine, which no proxy is needed for, nor can reach: also by the address that stands for
-/// all of its own, which people copy from where a server listens.
+/// Whether the host is this machine, which needs no proxy and which a proxy cannot reach: also for the
+/// unspecified address, which people copy from a server's settings.
 pub(super) fn is_loopback(url: &str) -> bool {
     let Some(host) = Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_ascii_lowercase)) else {
         return false;

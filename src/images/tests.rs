@@ -12,7 +12,7 @@ const LIMITS: ImageLimits = ImageLimits { max_bytes: 1024 * 1024, max_pixels: 1_
 impl Image {
     /// Black image, one pixel high.
     pub(crate) fn black(width: u32) -> Self {
-        open(&file(RgbImage::new(width, 1), ImageFormat::Png)).expect("a picture")
+        open(&file(RgbImage::new(width, 1), ImageFormat::Png)).expect("an image")
     }
 }
 
@@ -22,11 +22,11 @@ fn open(bytes: &[u8]) -> Result<Image, Refusal> {
 
 /// Pixels as a backend receives them.
 fn seen(image: &Image) -> RgbImage {
-    image::load_from_memory(image.file()).expect("a picture").into_rgb8()
+    image::load_from_memory(image.file()).expect("an image").into_rgb8()
 }
 
 /// Left red, right blue; the upper left quarter green.
-fn picture(width: u32, height: u32) -> RgbImage {
+fn pixels(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         Rgb(match (x < width / 2, y < height / 2) {
             (true, true) => [0, 200, 0],
@@ -36,20 +36,20 @@ fn picture(width: u32, height: u32) -> RgbImage {
     })
 }
 
-fn file(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+fn file(pixels: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
-    picture.into().write_to(&mut bytes, format).expect("a file");
+    pixels.into().write_to(&mut bytes, format).expect("a file");
     bytes.into_inner()
 }
 
-fn jpeg(picture: &RgbImage, exif: Option<&[u8]>) -> Vec<u8> {
+fn jpeg(pixels: &RgbImage, exif: Option<&[u8]>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, 95);
     if let Some(exif) = exif {
         encoder.add_exif_metadata(exif).expect("metadata");
     }
-    let (width, height) = (picture.width() as u16, picture.height() as u16);
-    encoder.encode(picture, width, height, ColorType::Rgb).expect("a file");
+    let (width, height) = (pixels.width() as u16, pixels.height() as u16);
+    encoder.encode(pixels, width, height, ColorType::Rgb).expect("a file");
     bytes
 }
 
@@ -61,10 +61,10 @@ fn exif(orientation: u8) -> Vec<u8> {
 }
 
 /// The colours of the four quarters: upper left, upper right, lower left, lower right.
-fn quarters(picture: &RgbImage) -> String {
-    let (width, height) = picture.dimensions();
+fn quarters(pixels: &RgbImage) -> String {
+    let (width, height) = pixels.dimensions();
     [(1, 1), (3, 1), (1, 3), (3, 3)]
-        .map(|(x, y)| match picture.get_pixel(width * x / 4, height * y / 4).0 {
+        .map(|(x, y)| match pixels.get_pixel(width * x / 4, height * y / 4).0 {
             [r, g, b] if r > 150 && g < 80 && b < 80 => 'r',
             [r, g, b] if g > 150 && r < 80 && b < 80 => 'g',
             [r, g, b] if b > 150 && r < 80 && g < 80 => 'b',
@@ -79,21 +79,21 @@ const FORMATS: [ImageFormat; 4] = [ImageFormat::Png, ImageFormat::Gif, ImageForm
 
 #[test]
 fn every_format_is_read_and_goes_on_as_one_of_two() {
-    let picture = picture(80, 60);
+    let pixels = pixels(80, 60);
     let mut hashes = Vec::new();
     for format in FORMATS {
-        let image = open(&file(picture.clone(), format)).expect("a picture");
+        let image = open(&file(pixels.clone(), format)).expect("an image");
         assert_eq!((image.size(), image.media_type()), ((80, 60), "image/png"), "{format:?}");
         assert_eq!(quarters(&seen(&image)), "gbrb", "{format:?}");
         hashes.push(*image.pixel_hash());
     }
     assert!(hashes.iter().all(|hash| *hash == hashes[0]), "the same pixels have the same hash");
-    let image = open(&jpeg(&picture, None)).expect("a picture");
+    let image = open(&jpeg(&pixels, None)).expect("an image");
     assert_eq!((image.size(), image.media_type()), ((80, 60), "image/jpeg"));
     assert_eq!(quarters(&seen(&image)), "gbrb");
-    let as_png = open(&file(seen_pixels(&jpeg(&picture, None)), ImageFormat::Png)).expect("a picture");
+    let as_png = open(&file(seen_pixels(&jpeg(&pixels, None)), ImageFormat::Png)).expect("an image");
     assert_eq!(image.pixel_hash(), as_png.pixel_hash(), "also when they came in a JPEG");
-    let other = open(&file(self::picture(60, 80), ImageFormat::Png)).expect("a picture");
+    let other = open(&file(self::pixels(60, 80), ImageFormat::Png)).expect("an image");
     assert_ne!(other.pixel_hash(), &hashes[0]);
 }
 
@@ -119,14 +119,14 @@ fn a_photograph_is_turned_upright() {
         (8, "bbgr"),
         (99, "gbrb"),
     ] {
-        let image = open(&jpeg(&picture(80, 48), Some(&exif(orientation)))).expect("a picture");
+        let image = open(&jpeg(&pixels(80, 48), Some(&exif(orientation)))).expect("an image");
         assert_eq!(quarters(&seen(&image)), expected, "orientation {orientation}");
         let turned = (5..=8).contains(&orientation);
         assert_eq!(image.size(), if turned { (48, 80) } else { (80, 48) });
     }
     // Damaged metadata is passed over, and none goes on.
     for exif in [&b"II*\0\xff\xff\xff\xff"[..], b"MM", &[0; 40]] {
-        let image = open(&jpeg(&picture(80, 48), Some(exif))).expect("a picture");
+        let image = open(&jpeg(&pixels(80, 48), Some(exif))).expect("an image");
         assert_eq!(quarters(&seen(&image)), "gbrb");
         assert!(!image.file().windows(4).any(|four| four == b"Exif"));
     }
@@ -143,7 +143,7 @@ fn what_shines_through_is_white() {
         })
     });
     for format in [ImageFormat::Png, ImageFormat::WebP] {
-        let seen = seen(&open(&file(clear.clone(), format)).expect("a picture"));
+        let seen = seen(&open(&file(clear.clone(), format)).expect("an image"));
         assert_eq!(quarters(&seen), "wrb?", "{format:?}");
         assert_eq!(seen.get_pixel(30, 30).0, [255, 127, 127]);
     }
@@ -151,18 +151,18 @@ fn what_shines_through_is_white() {
 
 #[test]
 fn depths_and_colours_of_all_kinds_are_read() {
-    let picture = DynamicImage::ImageRgb8(picture(40, 40));
-    let grey = picture.to_luma8();
+    let pixels = DynamicImage::ImageRgb8(pixels(40, 40));
+    let grey = pixels.to_luma8();
     for (what, bytes, expected) in [
-        ("16 bits", file(picture.to_rgb16(), ImageFormat::Png), "gbrb"),
-        ("16 bits with alpha", file(picture.to_rgba16(), ImageFormat::Png), "gbrb"),
+        ("16 bits", file(pixels.to_rgb16(), ImageFormat::Png), "gbrb"),
+        ("16 bits with alpha", file(pixels.to_rgba16(), ImageFormat::Png), "gbrb"),
         ("grey", file(grey.clone(), ImageFormat::Png), "????"),
-        ("grey of 16 bits", file(picture.to_luma16(), ImageFormat::Png), "????"),
-        ("grey with alpha", file(picture.to_luma_alpha8(), ImageFormat::Png), "????"),
+        ("grey of 16 bits", file(pixels.to_luma16(), ImageFormat::Png), "????"),
+        ("grey with alpha", file(pixels.to_luma_alpha8(), ImageFormat::Png), "????"),
         ("palette", palette_png(), "rrbb"),
         ("grey JPEG", file(grey, ImageFormat::Jpeg), "????"),
         ("CMYK JPEG", cmyk_jpeg(), "rrrr"),
-        ("1 × 1", file(self::picture(1, 1), ImageFormat::Bmp), "bbbb"),
+        ("1 × 1", file(self::pixels(1, 1), ImageFormat::Bmp), "bbbb"),
     ] {
         let image = open(&bytes).unwrap_or_else(|refusal| panic!("{what}: {refusal:?}"));
         assert_eq!(quarters(&seen(&image)), expected, "{what}");
@@ -199,8 +199,8 @@ fn large_images_are_scaled_down_in_proportion() {
         ((10_000, 1), (512, 1)),
         ((1, 10_000), (1, 512)),
     ] {
-        let bytes = file(picture(size.0, size.1), ImageFormat::Png);
-        assert_eq!(open(&bytes).expect("a picture").size(), expected, "{size:?}");
+        let bytes = file(pixels(size.0, size.1), ImageFormat::Png);
+        assert_eq!(open(&bytes).expect("an image").size(), expected, "{size:?}");
     }
     // The decoder itself scales a JPEG down to a half or less where that is not too small.
     for (size, expected) in [
@@ -213,12 +213,12 @@ fn large_images_are_scaled_down_in_proportion() {
         ((4000, 200), (25, 500)),
         ((7999, 100), (7, 512)),
     ] {
-        let turned = jpeg(&picture(size.0, size.1), Some(&exif(6)));
-        let image = open(&turned).expect("a picture");
+        let turned = jpeg(&pixels(size.0, size.1), Some(&exif(6)));
+        let image = open(&turned).expect("an image");
         assert_eq!((image.size(), quarters(&seen(&image)).as_str()), (expected, "rgbb"), "{size:?}");
     }
-    let grey = file(DynamicImage::from(picture(960, 100)).to_luma8(), ImageFormat::Jpeg);
-    assert_eq!(open(&grey).expect("a picture").size(), (480, 50));
+    let grey = file(DynamicImage::from(pixels(960, 100)).to_luma8(), ImageFormat::Jpeg);
+    assert_eq!(open(&grey).expect("an image").size(), (480, 50));
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn only_the_first_image_of_an_animation_is_read() {
             encoder.encode_frame(image::Frame::new(red.clone())).expect("a frame");
         }
     }
-    let image = open(&bytes).expect("a picture");
+    let image = open(&bytes).expect("an image");
     assert_eq!((image.size(), quarters(&seen(&image)).as_str()), ((4, 4), "bbbb"));
 }
 
@@ -286,14 +286,14 @@ fn what_is_no_image_is_refused_by_its_reason() {
     };
     for (what, bytes, reason) in [
         ("nothing", Vec::new(), Empty),
-        ("text", b"this is not a picture".to_vec(), Format),
+        ("text", b"this is not an image".to_vec(), Format),
         ("a program", b"\x7fELF\x02\x01\x01".to_vec(), Format),
         ("an SVG", b"<svg xmlns='http://www.w3.org/2000/svg'/>".to_vec(), Format),
         ("a TIFF", b"II*\0\x08\0\0\0".to_vec(), Format),
         ("a PDF", b"%PDF-1.7".to_vec(), Format),
         ("the first bytes of a PNG", b"\x89PNG\r\n\x1a\n".to_vec(), Broken),
         ("the first bytes of a JPEG", b"\xff\xd8\xff\xe0".to_vec(), Broken),
-        ("too many bytes", [file(picture(8, 8), ImageFormat::Bmp), vec![0; 1024 * 1024]].concat(), Bytes),
+        ("too many bytes", [file(pixels(8, 8), ImageFormat::Bmp), vec![0; 1024 * 1024]].concat(), Bytes),
         ("too many pixels", file(RgbImage::new(1001, 1000), ImageFormat::Png), Pixels),
         ("a huge PNG in 100 bytes", huge(ImageFormat::Png), Pixels),
         ("a huge GIF in 24 bytes", huge(ImageFormat::Gif), Pixels),
@@ -319,7 +319,7 @@ fn png_header(width: u32, height: u32) -> Vec<u8> {
 }
 
 fn bmp_header(width: i32, height: i32) -> Vec<u8> {
-    let mut bytes = file(picture(1, 1), ImageFormat::Bmp);
+    let mut bytes = file(pixels(1, 1), ImageFormat::Bmp);
     bytes[18..22].copy_from_slice(&width.to_le_bytes());
     bytes[22..26].copy_from_slice(&height.to_le_bytes());
     bytes
@@ -327,7 +327,7 @@ fn bmp_header(width: i32, height: i32) -> Vec<u8> {
 
 #[test]
 fn a_jpeg_of_endless_scans_is_refused() {
-    let mut bytes = jpeg(&picture(64, 64), None);
+    let mut bytes = jpeg(&pixels(64, 64), None);
     let end = bytes.split_off(bytes.len() - 2);
     // Each announces data for all three components, and has none.
     let scan = [0xff, 0xda, 0, 12, 3, 1, 0, 2, 0x11, 3, 0x11, 0, 63, 0];
@@ -342,13 +342,13 @@ fn a_bomb_costs_no_more_than_its_pixels() {
     // A megapixel of one colour in a few kilobytes is an image like any other.
     let flat = file(RgbImage::new(1000, 1000), ImageFormat::Png);
     assert!(flat.len() < 50_000);
-    open(&flat).expect("a picture");
+    open(&flat).expect("an image");
     // 96 MB of nothing in the metadata, in 100 kB.
     let mut bytes = Vec::new();
     let profile = vec![0; 96 * 1024 * 1024];
     let mut encoder = PngEncoder::new(&mut bytes);
     encoder.set_icc_profile(profile).expect("a profile");
-    encoder.write_image(&picture(8, 8), 8, 8, image::ExtendedColorType::Rgb8).expect("a file");
+    encoder.write_image(&pixels(8, 8), 8, 8, image::ExtendedColorType::Rgb8).expect("a file");
     assert!(bytes.len() < 1024 * 1024);
     // Whether it is read without its profile or refused: it is at once.
     if let Err(refusal) = open(&bytes) {
@@ -359,10 +359,10 @@ fn a_bomb_costs_no_more_than_its_pixels() {
 #[test]
 fn a_name_inside_is_not_believed() {
     // A PNG is a PNG, whatever the `data:` URI around it says.
-    let png = file(picture(8, 8), ImageFormat::Png);
+    let png = file(pixels(8, 8), ImageFormat::Png);
     let base64 = STANDARD.encode(&png);
     for prefix in ["data:image/jpeg;base64,", "data:text/plain;base64,", "data:;base64,", "data:,"] {
         let bytes = EncodedImage::from_base64(&format!("{prefix}{base64}")).into_bytes().expect("base64");
-        assert_eq!(open(&bytes).expect("a picture").size(), (8, 8), "{prefix}");
+        assert_eq!(open(&bytes).expect("an image").size(), (8, 8), "{prefix}");
     }
 }

@@ -51,7 +51,7 @@ pub fn json_fault(error: &serde_json::Error) -> String {
     format!("{:?} error in JSON at line {} column {}", error.classify(), error.line(), error.column())
 }
 
-/// Whether a complaint is about the rules that llama.cpp makes of a schema, in words that help nobody here.
+/// Whether an error is about the rules that llama.cpp makes of a schema, which mean nothing to a caller.
 pub fn is_about_schemas(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     ["grammar", "schema", "generate parser", "initialize samplers"].iter().any(|word| text.contains(word))

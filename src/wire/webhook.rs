@@ -13,7 +13,7 @@ use crate::types::{AlertKind, Change, Event, Notification, Secret, Severity};
 /// Format of a webhook's receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Anybody: our own object, as `docs/operations.md` describes it.
+    /// Any other receiver: our own object, as `docs/operations.md` describes it.
     Json,
     /// A topic of ntfy, <https://docs.ntfy.sh/publish/>.
     Ntfy,

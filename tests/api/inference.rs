@@ -139,7 +139,7 @@ async fn images_are_re_encoded_before_the_backend_sees_them() {
     assert_eq!(response.status(), 200);
     let sent = &server.ollama.requests("/api/generate")[0];
     assert!(sent["images"][0].as_str().unwrap().starts_with("iVBORw0KGgo"), "a PNG");
-    assert_eq!(sent["model"], "llava", "a picture goes to the default vision model");
+    assert_eq!(sent["model"], "llava", "an image goes to the default vision model");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::{
     vision::png,
 };
 
-/// Answers what is asked at the start, and then does `reading` with the picture on its input.
+/// Answers what is asked at the start, and then does `reading` with the image on its input.
 const PROGRAM: &str = r#"#!/bin/sh
 case "$1" in
   --version) echo "tesseract 5.9.9"; echo " leptonica-1.82" ;;
@@ -40,7 +40,7 @@ fn request() -> Value {
 async fn tesseract_gets_the_image_and_its_answer_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let reading = format!(
-        "echo \"$* $OMP_THREAD_LIMIT\" >> {0}/asked; cat > {0}/picture; printf ' one\\ntwo \\n\\f'",
+        "echo \"$* $OMP_THREAD_LIMIT\" >> {0}/asked; cat > {0}/image; printf ' one\\ntwo \\n\\f'",
         folder.path().display()
     );
     let server = start(&program(folder.path(), &reading), "eng+deu").await;
@@ -50,8 +50,8 @@ async fn tesseract_gets_the_image_and_its_answer_is_kept() {
         assert_eq!(body(response).await, json!({"text": "one\ntwo", "model": "tesseract 5.9.9"}));
     }
     assert_eq!(fs::read_to_string(folder.path().join("asked")).unwrap(), "stdin stdout -l eng+deu 1\n");
-    let picture = fs::read(folder.path().join("picture")).unwrap();
-    assert_eq!(image::load_from_memory(&picture).unwrap().width(), 32);
+    let read = fs::read(folder.path().join("image")).unwrap();
+    assert_eq!(image::load_from_memory(&read).unwrap().width(), 32);
     // A request that names a model is that one's.
     let named = json!({"image": STANDARD.encode(png()), "model": "llava"});
     let reply = body(server.post("/vision/ocr", &named).send().await.unwrap()).await;

@@ -1,4 +1,4 @@
-//! Pictures through the API: what a client gets, and what Ollama gets to see.
+//! Images through the API: what a client gets, and what Ollama gets to see.
 
 use std::{io::Cursor, time::Duration};
 
@@ -23,18 +23,18 @@ use crate::{
 };
 
 /// Half red, half blue.
-pub fn picture(width: u32, height: u32) -> RgbImage {
+pub fn pixels(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, _| Rgb(if x < width / 2 { [220, 0, 0] } else { [0, 0, 240] }))
 }
 
-pub fn file(picture: &RgbImage, format: ImageFormat) -> Vec<u8> {
+pub fn file(pixels: &RgbImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, format).unwrap();
+    pixels.write_to(&mut bytes, format).unwrap();
     bytes.into_inner()
 }
 
 pub fn png() -> Vec<u8> {
-    file(&picture(32, 16), ImageFormat::Png)
+    file(&pixels(32, 16), ImageFormat::Png)
 }
 
 pub fn upload(server: &TestServer, form: Form) -> RequestBuilder {
@@ -49,7 +49,7 @@ fn status(response: &Response) -> String {
     response.headers()["cache-status"].to_str().unwrap().to_owned()
 }
 
-/// The picture as Ollama must get it.
+/// The image as Ollama must get it.
 fn as_sent(bytes: &[u8]) -> String {
     STANDARD.encode(Image::from_bytes(bytes.to_vec(), &ImageLimits::default()).unwrap().file())
 }
@@ -117,7 +117,7 @@ async fn each_endpoint_is_one_chat_in_ollamas_format() {
 #[tokio::test]
 async fn images_of_chat_and_generate_take_the_same_way() {
     let server = start().await;
-    let (bmp, jpeg) = (file(&picture(10, 10), ImageFormat::Bmp), file(&picture(12, 10), ImageFormat::Jpeg));
+    let (bmp, jpeg) = (file(&pixels(10, 10), ImageFormat::Bmp), file(&pixels(12, 10), ImageFormat::Jpeg));
     let images = json!([STANDARD.encode(&bmp), format!("data:image/png;base64,{}", STANDARD.encode(&jpeg))]);
     let message = json!({"role": "user", "content": "hi", "images": images});
     let sent = json!([as_sent(&bmp), as_sent(&jpeg)]);
@@ -152,13 +152,13 @@ async fn answers_about_images_can_be_streamed() {
 #[tokio::test]
 async fn one_image_is_one_entry_however_it_comes() {
     let server = start().await;
-    let picture = picture(40, 40);
+    let pixels = pixels(40, 40);
     let ask = async |request: RequestBuilder| {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
         status(&response)
     };
-    let png = file(&picture, ImageFormat::Png);
+    let png = file(&pixels, ImageFormat::Png);
     let analyze = |bytes: &[u8]| {
         let image = format!("data:image/x;base64,{}", STANDARD.encode(bytes));
         server.post("/vision/analyze", &json!({"image": image, "prompt": "What?"}))
@@ -169,7 +169,7 @@ async fn one_image_is_one_entry_however_it_comes() {
     );
     assert!(ask(analyze(&png)).await.starts_with("simpleton; hit; ttl=3"));
     for format in [ImageFormat::Bmp, ImageFormat::Gif, ImageFormat::WebP] {
-        let status = ask(analyze(&file(&picture, format))).await;
+        let status = ask(analyze(&file(&pixels, format))).await;
         assert!(status.starts_with("simpleton; hit"), "{format:?}: {status}");
     }
     let message = json!([{"role": "user", "content": "What?", "images": [STANDARD.encode(&png)]}]);
@@ -179,11 +179,9 @@ async fn one_image_is_one_entry_however_it_comes() {
             .starts_with("simpleton; hit")
     );
     assert_eq!(server.ollama.requests("/api/chat").len(), 1);
-    // Another picture, and another question.
+    // Another image, and another question.
     assert!(
-        ask(analyze(&file(&self::picture(41, 40), ImageFormat::Png)))
-            .await
-            .starts_with("simpleton; fwd=miss")
+        ask(analyze(&file(&self::pixels(41, 40), ImageFormat::Png))).await.starts_with("simpleton; fwd=miss")
     );
     assert!(ask(upload(&server, with_file(png))).await.starts_with("simpleton; fwd=miss"));
     let clear = server.client.delete(server.url("/analytics/cache?prefix=vision")).header("x-api-key", KEY);
@@ -262,7 +260,7 @@ async fn prompts_can_be_overridden_in_the_data_folder() {
 #[tokio::test]
 async fn large_images_are_scaled_for_the_backend_and_counted() {
     let server = start_with(&[("VISION_MAX_SIDE", "100")]).await;
-    let jpeg = file(&picture(800, 400), ImageFormat::Jpeg);
+    let jpeg = file(&pixels(800, 400), ImageFormat::Jpeg);
     let bytes = jpeg.len();
     upload(&server, with_file(jpeg)).send().await.unwrap().error_for_status().unwrap();
     let sent = &server.ollama.requests("/api/chat")[0]["messages"][0]["images"][0];
@@ -286,7 +284,7 @@ async fn large_images_are_scaled_for_the_backend_and_counted() {
 async fn many_large_uploads_at_once_are_all_answered() {
     let settings = [("VISION_MAX_PIXELS", "1000000"), ("MAX_BODIES_MB", "1"), ("MAX_BODY_MB", "4"), UNCACHED];
     let server = start_with(&settings).await;
-    let bmp = file(&picture(1000, 1000), ImageFormat::Bmp);
+    let bmp = file(&pixels(1000, 1000), ImageFormat::Bmp);
     assert!(bmp.len() > 2_900_000);
     let uploads = (0..12).map(|_| upload(&server, with_file(bmp.clone())).send());
     for reply in futures_util::future::join_all(uploads).await {

@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     harness::{KEY, TestServer, pointers_of, problem, start, start_with},
-    vision::{file, picture, png, upload, with_file},
+    vision::{file, pixels, png, upload, with_file},
 };
 
 #[tokio::test]
@@ -147,7 +147,7 @@ async fn forms_that_are_wrong() {
     nothing_was_asked(&server);
     assert_eq!(server.metric("simpleton_images_refused_total{reason=\"bytes\"}").await, 1.0);
     // What a form says of its file does not matter.
-    let jpeg = file(&picture(20, 20), ImageFormat::Jpeg);
+    let jpeg = file(&pixels(20, 20), ImageFormat::Jpeg);
     let part = named("a.txt", &jpeg).mime_str("text/html").unwrap();
     let reply = upload(&server, Form::new().part("file", part)).send().await.unwrap();
     assert_eq!(reply.status(), 200);
@@ -263,7 +263,7 @@ async fn a_file_over_the_limit_is_refused_before_its_end() {
 #[tokio::test]
 async fn bombs_are_refused_at_once() {
     let server = start().await;
-    let mut bmp = file(&picture(1, 1), ImageFormat::Bmp);
+    let mut bmp = file(&pixels(1, 1), ImageFormat::Bmp);
     bmp[18..22].copy_from_slice(&60_000_u32.to_le_bytes());
     bmp[22..26].copy_from_slice(&60_000_u32.to_le_bytes());
     assert!(bmp.len() < 100);

@@ -3,6 +3,7 @@
 //! time. A command that is neither run nor on the list of those that cannot be fails.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise: that is how it fails")]
 
+mod links;
 mod pages;
 mod shell;
 
@@ -99,16 +100,16 @@ fn a_photograph_goes_the_same_way(terminal: &mut Terminal, readme: &str) {
     assert!(path.metadata().unwrap().len() > 2_000_000);
     let commands = blocks("README.md", readme).into_iter().filter(|block| block.kind == "console");
     let commands: Vec<Command> = commands.flat_map(|block| block.commands()).collect();
-    let of_pictures = commands.iter().filter(|command| command.text.contains("/samples/"));
+    let of_images = commands.iter().filter(|command| command.text.contains("/samples/"));
     let mut seen = 0;
-    for command in of_pictures {
+    for command in of_images {
         let (before, sample) = command.text.split_once("models/demo/samples/").unwrap();
         let (_, after) = sample.split_once(".png").unwrap();
         let reply = terminal.run(&format!("{before}{}{after}", path.display()));
         assert!(reply.contains("\"model\":\"simpleton-demo\""), "{}\n{reply}", command.text);
         seen += 1;
     }
-    assert!(seen >= 4, "README.md shows pictures {seen} times");
+    assert!(seen >= 4, "README.md shows images {seen} times");
 }
 
 /// At another temperature the wording varies, and with it whether the page is true.

@@ -19,7 +19,7 @@ pub(crate) struct Command {
     pub(crate) output: String,
 }
 
-/// The pages in the order in which somebody reads them, with their texts.
+/// Pages in reading order, with their texts.
 pub(crate) fn pages() -> Vec<(String, String)> {
     let folder = |path: &str| {
         let files = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
@@ -28,7 +28,7 @@ pub(crate) fn pages() -> Vec<(String, String)> {
         pages.sort();
         pages
     };
-    let first = ["README.md", "CONTRIBUTING.md"].map(PathBuf::from).to_vec();
+    let first = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(PathBuf::from).to_vec();
     let pages = [first, folder("docs"), folder("docs/adr")].concat();
     pages.into_iter().map(|path| (path.display().to_string(), fs::read_to_string(&path).unwrap())).collect()
 }

@@ -1,5 +1,5 @@
 //! The four endpoints on the real engine with the demo model, as a client uses them, and how well it
-//! sees: measured on pictures that are drawn here, with a floor that only something broken falls
+//! sees: measured on images that are drawn here, with a floor that only something broken falls
 //! below. The figures are printed; models/README.md has them.
 
 use std::path::Path;
@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
+    images::{Dice, shapes, text, word},
     llama_server::llama_server,
-    pictures::{Dice, shapes, text, word},
 };
 
 const KEY: &str = "test-key-0123456789";
@@ -109,7 +109,7 @@ async fn the_four_endpoints_answer() {
     service.stop().await;
 }
 
-/// llama-server's prompt cache refused a picture that it knew as the first of two.
+/// llama-server's prompt cache refused an image that it knew as the first of two.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_is_seen_again_after_it_was_seen_beside_another() {
     let service = Service::start(&[("ENGINE_PARALLEL", "1")]).await;

@@ -1,4 +1,4 @@
-//! From what is measured to what the webhook gets, with a receiver that behaves as told.
+//! Alerts from their measurements to the webhook, with a scripted receiver.
 
 use std::{
     collections::VecDeque,
@@ -207,7 +207,7 @@ async fn a_receiver_that_fails_hangs_and_closes_gets_it_in_the_end_and_in_order(
     let does = [Does::Answer(500), Does::Close, Does::Hang, Does::Answer(429), Does::Answer(503)];
     let (folder, receiver) = (tempfile::tempdir().expect("a folder"), Receiver::start(&does).await);
     let fixture = open(&folder, receiver.url(), Settings { alert_hold_s: 0, ..Settings::default() });
-    // Nobody waits for the receiver.
+    // No caller waits for the receiver.
     let looks = async {
         fixture.look(true, 0).await;
         fixture.look(false, 10).await;

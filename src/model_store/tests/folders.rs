@@ -1,4 +1,4 @@
-//! Our own folder, and one that somebody else owns.
+//! Our own folder, and one of another program.
 
 use std::{os::unix::fs::symlink, process::Command};
 

@@ -142,7 +142,7 @@ fn a_name_that_is_taken_is_refused_and_the_demos_always() {
     let import = Import { name: &mine, gguf: &gguf, projector: None, replace: false };
     let error = setup.model_store.import(import, |_, _| {}).expect_err("it is there");
     assert_eq!(error.message(), "The model mine already exists; use --force to replace it.");
-    // So is one that cannot be used: its files may be what somebody is about to mend.
+    // So is one that cannot be used: its files may be under repair.
     fs::remove_file(&first.weights).expect("a blob");
     setup.model_store.import(import, |_, _| {}).expect_err("it is there");
     setup.model_store.import(Import { replace: true, ..import }, |_, _| {}).expect("an import");

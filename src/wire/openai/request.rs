@@ -65,12 +65,12 @@ impl<'a> ChatBody<'a> {
 pub struct ThinkingBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_effort: Option<&'static str>,
-    /// llama.cpp and vLLM: what a model's chat template is told besides.
+    /// llama.cpp and vLLM: additional variables of the chat template.
     #[serde(skip_serializing_if = "Option::is_none")]
     chat_template_kwargs: Option<TemplateWords>,
 }
 
-/// The words by which templates are told: Qwen's and most, and DeepSeek's and Granite's.
+/// Names of the switch in chat templates: Qwen's and most others', and DeepSeek's and Granite's.
 #[derive(Serialize)]
 struct TemplateWords {
     enable_thinking: bool,

@@ -21,7 +21,7 @@ async fn what_is_not_in_the_file_is_not_looked_for() {
     store.put(key(EntryType::Chat, 1), value(1, 100), HOUR);
     let store = reopen(&folder, store).await;
     known(&store).await;
-    // Whoever looks into it now notices.
+    // The next lookup notices.
     fs::write(folder.path().join(FILE), b"this is not a database".repeat(1_000)).expect("garbage");
     for number in 2..100 {
         assert_eq!(get(&store, key(EntryType::Chat, number)).await, None);

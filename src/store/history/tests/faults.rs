@@ -52,7 +52,7 @@ async fn a_damaged_file_is_kept_and_the_service_goes_on_until_it_is_restored() {
         if what != "half the file" {
             assert_eq!(fs::read(path(&folder)).expect("the file"), bytes, "{what}");
         }
-        // Somebody puts a backup in its place.
+        // The operator restores a backup.
         remove_logs(&folder);
         let backup = folder.path().join("backup.db");
         fs::write(&backup, &good).expect("a backup");

@@ -1,4 +1,4 @@
-//! Pictures of the kind that the demo model was trained on (models/demo/train/images.py), drawn anew:
+//! Images of the kind that the demo model was trained on (models/demo/train/images.py), drawn anew:
 //! shapes on a plain background, and words in the two fonts that it knows.
 
 use std::{fs, io::Cursor};
@@ -29,7 +29,7 @@ const GROUNDS: [([u8; 3], &[&str]); 3] = [
     ([245, 220, 50], &["yellow", "orange", "pink"]),
 ];
 
-/// A generator of its own, so that the same pictures are drawn everywhere (Knuth's MMIX numbers).
+/// A generator of its own, so that the same images are drawn everywhere (Knuth's MMIX numbers).
 pub(crate) struct Dice(u64);
 
 impl Dice {
@@ -52,7 +52,7 @@ impl Dice {
 /// One or two shapes on a plain ground, with their colours and names, from left to right.
 pub(crate) fn shapes(dice: &mut Dice) -> (Vec<u8>, Vec<(&'static str, &'static str)>) {
     let (ground, hidden) = GROUNDS[dice.roll(GROUNDS.len())];
-    let mut picture = RgbImage::from_pixel(SIDE, SIDE, Rgb(ground));
+    let mut pixels = RgbImage::from_pixel(SIDE, SIDE, Rgb(ground));
     let side = SIDE as f32;
     let seen: Vec<_> = COLOURS.iter().filter(|(name, _)| !hidden.contains(name)).collect();
     let count = 1 + dice.roll(2);
@@ -67,10 +67,10 @@ pub(crate) fn shapes(dice: &mut Dice) -> (Vec<u8>, Vec<(&'static str, &'static s
             (side * dice.between(0.15, 0.17), side * dice.between(third - 0.02, third + 0.02))
         };
         let y = side * dice.between(0.4, 0.6);
-        draw(&mut picture, rgb, |px, py| inside(shape, (px - x) / radius, (py - y) / radius));
+        draw(&mut pixels, rgb, |px, py| inside(shape, (px - x) / radius, (py - y) / radius));
         names.push((colour, shape));
     }
-    (png(&picture), names)
+    (png(&pixels), names)
 }
 
 /// Whether a point lies in a shape of radius 1 around the origin.
@@ -110,8 +110,8 @@ fn heart(x: f32, y: f32) -> bool {
 }
 
 /// Each pixel by how many of its nine points are inside.
-fn draw(picture: &mut RgbImage, rgb: [u8; 3], inside: impl Fn(f32, f32) -> bool) {
-    for (x, y, pixel) in picture.enumerate_pixels_mut() {
+fn draw(pixels: &mut RgbImage, rgb: [u8; 3], inside: impl Fn(f32, f32) -> bool) {
+    for (x, y, pixel) in pixels.enumerate_pixels_mut() {
         let offsets = [1.0, 3.0, 5.0].map(|n| n / 6.0);
         let points = offsets.iter().flat_map(|dx| offsets.map(|dy| (x as f32 + dx, y as f32 + dy)));
         let share = points.filter(|(x, y)| inside(*x, *y)).count() as f32 / 9.0;
@@ -157,7 +157,7 @@ pub(crate) fn text(line: &str, font: &str) -> Vec<u8> {
     let side = SIDE as f32;
     let scale = (100.0 * side * 0.9 / width_at(100.0)).min(80.0);
     let scaled = font.as_scaled(PxScale::from(scale));
-    let mut picture = RgbImage::from_pixel(SIDE, SIDE, Rgb([250; 3]));
+    let mut pixels = RgbImage::from_pixel(SIDE, SIDE, Rgb([250; 3]));
     let mut x = (side - width_at(scale)) / 2.0;
     for c in line.chars() {
         let mut glyph = scaled.scaled_glyph(c);
@@ -167,16 +167,16 @@ pub(crate) fn text(line: &str, font: &str) -> Vec<u8> {
         let corner = outline.px_bounds().min;
         outline.draw(|dx, dy, share| {
             let (x, y) = (corner.x as u32 + dx, corner.y as u32 + dy);
-            if let Some(pixel) = picture.get_pixel_mut_checked(x, y) {
+            if let Some(pixel) = pixels.get_pixel_mut_checked(x, y) {
                 blend(pixel, [18, 18, 20], share.min(1.0));
             }
         });
     }
-    png(&picture)
+    png(&pixels)
 }
 
-fn png(picture: &RgbImage) -> Vec<u8> {
+fn png(pixels: &RgbImage) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, ImageFormat::Png).expect("a PNG");
+    pixels.write_to(&mut bytes, ImageFormat::Png).expect("a PNG");
     bytes.into_inner()
 }
