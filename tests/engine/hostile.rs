@@ -206,7 +206,7 @@ async fn victim(rig: &Rig, mut asks: impl FnMut() -> bool) -> Duration {
 
 /// The longest wait of a client without others.
 async fn alone(rig: &Rig) -> Duration {
-    let mut requests = 0..20;
+    let mut requests = 0..50;
     victim(rig, || requests.next().is_some()).await
 }
 

@@ -1,16 +1,18 @@
-//! The metrics of alerts: which are firing, and what became of the notices about them.
+//! Metrics of alerts: which are firing, and the outcomes of their notifications.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use crate::{telemetry::text::Exposition, types::AlertKind};
 
 #[derive(Default)]
 pub struct AlertMetrics {
-    /// In the order of `AlertKind::ALL`.
-    firing: [AtomicBool; AlertKind::ALL.len()],
+    firing: Mutex<HashSet<AlertKind>>,
     pub deliveries: Arc<DeliveryMetrics>,
 }
 
@@ -27,13 +29,19 @@ pub struct DeliveryMetrics {
 
 impl AlertMetrics {
     pub fn set_firing(&self, kind: AlertKind, firing: bool) {
-        self.firing[kind as usize].store(firing, Relaxed);
+        let mut all = self.firing.lock().unwrap_or_else(PoisonError::into_inner);
+        if firing {
+            all.insert(kind)
+        } else {
+            all.remove(&kind)
+        };
     }
 
     pub(super) fn render(&self, out: &mut Exposition) {
         out.family("simpleton_alert_firing", "gauge", "Whether an alert is firing.");
-        for (kind, firing) in AlertKind::ALL.iter().zip(&self.firing) {
-            let firing = f64::from(u8::from(firing.load(Relaxed)));
+        let all = self.firing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for kind in AlertKind::ALL {
+            let firing = f64::from(u8::from(all.contains(&kind)));
             out.sample("simpleton_alert_firing", &[("alert", kind.as_str())], firing);
         }
         let DeliveryMetrics { delivered, failed, dropped } = &*self.deliveries;
