@@ -13,7 +13,10 @@ use crate::{error::Result, files, types::ModelName};
 /// Real manifests have about 1 kB.
 const MAX_BYTES: u64 = 1 << 20;
 
-pub(super) const MEDIA_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// Types of manifests that are understood: Docker's and its successor.
+pub(super) const ACCEPTED: &str =
+    "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json";
+const MEDIA_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub(super) const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 /// Beginning of the types of all layers.
 pub(super) const LAYER_PREFIX: &str = "application/vnd.ollama.image.";

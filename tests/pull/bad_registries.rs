@@ -137,6 +137,11 @@ async fn a_manifest_that_lies_is_refused() {
         let error = rig.failure("demo").await;
         assert!(error.message().contains(how), "{error}");
     }
+    let rig = lying(|manifest| {
+        manifest["layers"][1] = manifest["layers"][0].clone();
+        manifest["layers"][1]["size"] = json!(1);
+    });
+    assert!(rig.await.failure("demo").await.message().contains("two sizes of one file"));
     for digest in ["sha256:../../../../etc/passwd", "sha256:", "md5:abc", "../x"] {
         let rig = lying(move |manifest| manifest["layers"][0]["digest"] = json!(digest)).await;
         let error = rig.failure("demo").await;

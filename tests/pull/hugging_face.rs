@@ -40,7 +40,11 @@ impl Hub {
             entry("Demo-Q8_0.gguf", b"another one"),
             entry("mmproj-Demo-f16.gguf", &projector),
         ]);
-        let second = json!([entry("Demo-Q4_K_M.gguf", &weights), entry("old/Demo #1-Q2_K.gguf", &weights)]);
+        let second = json!([
+            entry("Demo-Q4_K_M.gguf", &weights),
+            entry("old/Demo #1-Q2_K.gguf", &weights),
+            entry("gated-F32.gguf", &weights)
+        ]);
         let cdn = Scripted::start(move |request| {
             let part = PARTS.iter().position(|part| request.path.starts_with(&format!("/{part}")));
             match part {
@@ -54,6 +58,7 @@ impl Hub {
         let hub = Scripted::start(move |request| {
             let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
             match path.strip_prefix("/me/Demo-GGUF/resolve/main/") {
+                Some(file) if file.contains("gated") => Reply::status(403),
                 Some(file) => Reply::redirect(&format!("{cdn_url}/{file}?signature=once")),
                 None if path != "/api/models/me/Demo-GGUF/tree/main" => Reply::status(401),
                 None if query.contains("cursor") => Reply::json(&second),
@@ -101,11 +106,14 @@ async fn a_quantization_is_pulled_by_its_name() {
     let error = rig.failure("hf.co/me/Demo-GGUF:Q3_K_S").await;
     assert_eq!(
         error.message(),
-        "me/Demo-GGUF has no file for Q3_K_S; it has these: Q8_0, Q4_K_M, Q5_0, Q2_K."
+        "me/Demo-GGUF has no file for Q3_K_S; it has these: Q8_0, F32, Q4_K_M, Q5_0, Q2_K."
     );
     assert_eq!(error.kind(), Kind::NotFound);
     let error = rig.failure("hf.co/me/Demo-GGUF:Q8_0").await;
     assert!(error.message().contains("longer than the 11 bytes"), "{error}");
+    let error = rig.failure("hf.co/me/Demo-GGUF:F32").await;
+    assert!(error.message().ends_with("accept the model's terms there, and set HF_TOKEN."), "{error}");
+    assert_eq!(error.kind(), Kind::Forbidden);
     let error = rig.failure("hf.co/you/Demo-GGUF").await;
     assert!(error.message().contains("has no repository you/Demo-GGUF, or it is private"), "{error}");
     assert!(error.message().contains("HF_TOKEN") && !format!("{error:?}").contains(TOKEN), "{error:?}");

@@ -2,17 +2,19 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::SystemTime,
 };
 
 use tempfile::TempDir;
 
 use crate::{
     eventually::eventually,
-    harness::{DEADLINE, Model},
+    harness::{DEADLINE, Model, digest},
     registry::Registry,
     relay::Relay,
+    scripted::{Reply, Scripted},
 };
 
 fn simpleton(folder: &TempDir, registry: &str) -> Command {
@@ -92,6 +94,78 @@ async fn a_disk_that_fills_up_is_named_and_the_pull_goes_on_later() {
     );
     let (ok, said, error) = pull("");
     assert!(ok && said.ends_with("success\n"), "{said}{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_is_used_unless_the_registry_is_excepted() {
+    let model = Model::demo();
+    let proxy = Scripted::start(move |request| match request.path.rsplit_once("/blobs/") {
+        _ if request.path.ends_with("/manifests/evil") => Reply::redirect("https://169.254.169.254/"),
+        Some((_, digest)) => Reply::file(request, model.blob(digest).unwrap()),
+        None => Reply::json(&model.manifest()),
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let pull = |name: &str, excepted: &str| {
+        let mut program = simpleton(&folder, "http://registry.test");
+        program.env("HTTP_PROXY", proxy.url()).env("HTTPS_PROXY", proxy.url()).env("NO_PROXY", excepted);
+        tokio::task::block_in_place(|| run(program.args(["model", "pull", name])))
+    };
+    let (ok, _, error) = pull("demo", "registry.test");
+    assert!(!ok && error.starts_with("registry.test cannot be reached."), "{error}");
+    assert!(proxy.requests().is_empty());
+    let (ok, said, error) = pull("demo", "example.org");
+    assert!(ok && said.ends_with("success\n"), "{said}{error}");
+    assert!(
+        proxy
+            .requests()
+            .iter()
+            .all(|request| request.path.starts_with("http://registry.test/v2/library/demo/"))
+    );
+    let (ok, _, error) = pull("demo:evil", "");
+    assert!(!ok && error.contains("has a private address, and is refused"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_in_a_folder_of_ollamas_is_changed_by_a_pull() {
+    let (theirs, ours) = (Model::large(), Model::demo());
+    let registry = Registry::with(&ours, "library/demo", "latest").await;
+    let (folder, ollama) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let blobs = ollama.path().join("blobs");
+    let manifests = ollama.path().join("manifests/registry.ollama.ai/library/theirs");
+    fs::create_dir_all(&blobs).unwrap();
+    fs::create_dir_all(&manifests).unwrap();
+    for (_, bytes) in &theirs.blobs {
+        fs::write(blobs.join(digest(bytes).replace(':', "-")), bytes).unwrap();
+    }
+    let unfinished = blobs.join(digest(&ours.blobs[0].1).replace(':', "-") + "-partial");
+    fs::write(&unfinished, "theirs").unwrap();
+    fs::write(blobs.join(format!("{}-0", unfinished.display())), r#"{"N":0,"Completed":6}"#).unwrap();
+    fs::write(manifests.join("latest"), theirs.manifest().to_string()).unwrap();
+    let contents = || -> Vec<(PathBuf, SystemTime, u64)> {
+        let files = [&blobs, &manifests].into_iter().flat_map(|folder| fs::read_dir(folder).unwrap());
+        let mut files: Vec<_> = files
+            .map(|file| (file.as_ref().unwrap().path(), file.unwrap().metadata().unwrap()))
+            .map(|(path, metadata)| (path, metadata.modified().unwrap(), metadata.len()))
+            .collect();
+        files.sort();
+        files
+    };
+    let before = contents();
+    let model = |arguments: &[&str]| {
+        let mut program = simpleton(&folder, &registry.url());
+        tokio::task::block_in_place(|| {
+            run(program.env("MODELS_DIR", ollama.path()).arg("model").args(arguments))
+        })
+    };
+    let (ok, said, error) = model(&["pull", "demo"]);
+    assert!(ok, "{said}{error}");
+    let listed = model(&["list"]).1;
+    assert!(listed.contains("theirs") && listed.contains("\ndemo "), "{listed}");
+    let after = contents();
+    assert!(after.len() == before.len() + ours.blobs.len() && before.iter().all(|file| after.contains(file)));
+    assert!(model(&["remove", "demo"]).0);
+    assert_eq!(contents(), before);
 }
 
 #[test]

@@ -74,6 +74,7 @@ async fn a_download_goes_on_where_a_killed_registry_left_it() {
     let pull = rig.puller.pull(&"large".parse().unwrap());
     relay.is_full().await;
     registry.kill();
+    relay.cut();
     let error = finish(pull).await.expect_err("the registry is gone");
     assert!(matches!(error.kind(), Kind::BadGateway | Kind::Unavailable | Kind::GatewayTimeout), "{error:?}");
     let names = rig.blob_names();

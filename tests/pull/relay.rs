@@ -20,6 +20,7 @@ pub struct Relay {
     address: SocketAddr,
     passed: Arc<AtomicU64>,
     limit: watch::Sender<u64>,
+    cuts: watch::Sender<u32>,
 }
 
 impl Relay {
@@ -27,10 +28,12 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (passed, limit) = (Arc::new(AtomicU64::new(0)), watch::Sender::new(limit));
-        let (counter, limits) = (Arc::clone(&passed), limit.subscribe());
+        let cuts = watch::Sender::new(0);
+        let (counter, limits, cutting) = (Arc::clone(&passed), limit.subscribe(), cuts.subscribe());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (counter, limits) = (Arc::clone(&counter), limits.clone());
+                let (counter, limits, mut cutting) = (Arc::clone(&counter), limits.clone(), cutting.clone());
+                cutting.mark_unchanged();
                 tokio::spawn(async move {
                     // A registry that is down closes the connection.
                     let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else { return };
@@ -39,11 +42,12 @@ impl Relay {
                     tokio::select! {
                         _ = tokio::io::copy(&mut from_client, &mut to_server) => {}
                         () = copy(from_server, to_client, counter, limits) => {}
+                        _ = cutting.changed() => {}
                     }
                 });
             }
         });
-        Self { address, passed, limit }
+        Self { address, passed, limit, cuts }
     }
 
     pub fn url(&self) -> String {
@@ -53,6 +57,11 @@ impl Relay {
     /// Bytes that the registry has sent.
     pub fn passed(&self) -> u64 {
         self.passed.load(SeqCst)
+    }
+
+    /// Closes the connections that there are.
+    pub fn cut(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
     /// Lets everything pass, and counts anew.

@@ -178,7 +178,10 @@ impl<'a> Fetch<'a> {
             }
             200 | 206 => return Ok(response),
             404 | 410 => Error::new(Kind::NotFound, what("does not have a file of the model")),
-            401 | 403 if is_ours => Error::new(Kind::Forbidden, what("does not give a file of the model")),
+            401 | 403 if is_ours => {
+                let advice = self.session.advice();
+                Error::new(Kind::Forbidden, format!("{host} denies access to a file of the model; {advice}."))
+            }
             416 => return Err(Fault::Final(self.wrong_size("shorter"))),
             408 | 425 | 429 | 500.. | 401 | 403 => Error::new(Kind::Unavailable, what("refuses a download")),
             _ => Error::new(Kind::Invalid, what("refuses a download")),

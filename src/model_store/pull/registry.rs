@@ -1,5 +1,7 @@
 //! Registries with Ollama's models, which speak OCI's distribution protocol.
 
+use std::collections::HashMap;
+
 use super::{
     plan::{Plan, RemoteFile},
     session::Session,
@@ -17,7 +19,7 @@ const ACCEPT: HeaderName = HeaderName::from_static("accept");
 pub(super) async fn plan(session: Session, name: &ModelName) -> Result<Plan> {
     let repository = format!("v2/{}/{}", name.namespace, name.name);
     let mut headers = HeaderMap::new();
-    headers.insert(ACCEPT, HeaderValue::from_static(manifest::MEDIA_TYPE));
+    headers.insert(ACCEPT, HeaderValue::from_static(manifest::ACCEPTED));
     let url = session.url(&format!("{repository}/manifests/{}", name.tag))?;
     let response = session.get(&url, &headers).await?;
     let host = session.host();
@@ -56,6 +58,11 @@ fn check(manifest: &Manifest, name: &ModelName) -> Result<()> {
     if let Some(layer) = foreign {
         let message = format!("{name} is not a model: it is made of other files than models are.");
         return Err(Error::new(Kind::Invalid, message).with_source(layer.media_type.clone()));
+    }
+    let mut sizes = HashMap::new();
+    if manifest.blobs().any(|layer| *sizes.entry(layer.digest.hex()).or_insert(layer.size) != layer.size) {
+        let message = format!("The manifest of {name} states two sizes of one file.");
+        return Err(Error::new(Kind::BadGateway, message));
     }
     manifest.weights(name).map(drop)
 }

@@ -29,6 +29,8 @@ pub(super) struct Session {
     credentials: Mutex<Option<Credentials>>,
     /// Time for a whole document.
     patience: Duration,
+    /// Advice for when access is denied, as the end of a sentence.
+    advice: &'static str,
 }
 
 impl Session {
@@ -38,13 +40,14 @@ impl Session {
         mut address: Url,
         token: Option<&Secret>,
         patience: Duration,
+        advice: &'static str,
     ) -> Result<Self> {
         let login = login(&address);
         // A URL with a host takes both.
         let _ = address.set_username("").and_then(|()| address.set_password(None));
         let token = token.map(|token| format!("Bearer {}", token.expose()));
         let credentials = token.map(|token| credentials(&address, &token)).transpose()?;
-        Ok(Self { downloads, base: address, login, credentials: Mutex::new(credentials), patience })
+        Ok(Self { downloads, base: address, login, credentials: Mutex::new(credentials), patience, advice })
     }
 
     /// The URL of a resource; `path` begins without a slash.
@@ -58,6 +61,10 @@ impl Session {
     /// Host of the registry, for messages.
     pub(super) fn host(&self) -> String {
         host(&self.base)
+    }
+
+    pub(super) fn advice(&self) -> &'static str {
+        self.advice
     }
 
     pub(super) fn is_same_origin(&self, url: &Url) -> bool {

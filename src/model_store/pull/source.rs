@@ -11,6 +11,9 @@ use crate::{
 /// Names of Hugging Face in models' names, whatever its address.
 const HUGGING_FACE: [&str; 2] = ["hf.co", "huggingface.co"];
 
+const HUGGING_FACE_ADVICE: &str = "accept the model's terms there, and set HF_TOKEN";
+const REGISTRY_ADVICE: &str = "check the user name and password in MODEL_REGISTRY";
+
 /// All servers that models may be pulled from.
 pub(super) struct Sources {
     downloads: Downloads,
@@ -38,11 +41,11 @@ impl Sources {
     /// Asks a model's registry for the list of its files.
     pub(super) async fn plan(&self, name: &ModelName) -> Result<Plan> {
         let is = |host: &str| name.host.eq_ignore_ascii_case(host);
-        let session = |url: &Url, token| {
-            Session::new(self.downloads.clone(), url.clone(), token, self.pace.headers_timeout)
+        let session = |url: &Url, token, advice| {
+            Session::new(self.downloads.clone(), url.clone(), token, self.pace.headers_timeout, advice)
         };
         if HUGGING_FACE.into_iter().any(is) || is(&session::host(&self.hugging_face)) {
-            let session = session(&self.hugging_face, self.hugging_face_token.as_ref())?;
+            let session = session(&self.hugging_face, self.hugging_face_token.as_ref(), HUGGING_FACE_ADVICE)?;
             return hugging_face::plan(session, name).await;
         }
         let named = self.registries.iter().find(|url| is(&session::host(url)));
@@ -53,7 +56,7 @@ impl Sources {
                 format!("{host} is not among the registries; add https://{host} to MODEL_REGISTRY.");
             return Err(Error::new(Kind::Invalid, message));
         };
-        registry::plan(session(registry, None)?, name).await
+        registry::plan(session(registry, None, REGISTRY_ADVICE)?, name).await
     }
 }
 
