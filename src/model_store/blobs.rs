@@ -202,6 +202,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_abandoned_is_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let day = Duration::from_secs(24 * 60 * 60);
+        for (name, days) in [
+            (".unfinished-a", 2),
+            (".unfinished-b", 0),
+            (".partial-a", 15),
+            (".partial-b", 13),
+            ("sha256-a", 99),
+        ] {
+            let file = File::create(folder.path().join(name)).expect("a file");
+            file.set_modified(std::time::SystemTime::now() - day * days).expect("its time");
+        }
+        remove_abandoned(folder.path()).expect("removed");
+        let left = |name: &str| folder.path().join(name).exists();
+        assert!(left(".unfinished-b") && left(".partial-b") && left("sha256-a"));
+        assert!(!left(".unfinished-a") && !left(".partial-a"));
+    }
+
+    #[test]
     fn a_full_disk_is_named() {
         struct Full;
         impl Write for Full {

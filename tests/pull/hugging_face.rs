@@ -43,7 +43,7 @@ impl Hub {
         let second = json!([
             entry("Demo-Q4_K_M.gguf", &weights),
             entry("old/Demo #1-Q2_K.gguf", &weights),
-            entry("gated-F32.gguf", &weights)
+            entry("gated-F32.gguf", b"restricted")
         ]);
         let cdn = Scripted::start(move |request| {
             let part = PARTS.iter().position(|part| request.path.starts_with(&format!("/{part}")));

@@ -19,31 +19,49 @@ pub struct Registry {
     child: Child,
     folder: TempDir,
     pub port: u16,
+    has_tls: bool,
 }
 
 impl Registry {
-    pub async fn start() -> Self {
+    async fn start(has_tls: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let data = folder.path().join("data");
-        let config = format!(
+        let mut config = format!(
             "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
             data.display()
         );
+        if has_tls {
+            make_certificate(&folder);
+            let at = folder.path().display();
+            config += &format!("  tls:\n    certificate: {at}/cert.pem\n    key: {at}/key.pem\n");
+        }
         fs::write(folder.path().join("config.yml"), config).unwrap();
-        let registry = Self { child: spawn(&folder), folder, port };
+        let registry = Self { child: spawn(&folder), folder, port, has_tls };
         registry.is_ready().await;
         registry
     }
 
     pub async fn with(model: &Model, repository: &str, tag: &str) -> Self {
-        let registry = Self::start().await;
+        let registry = Self::start(false).await;
         registry.push(model, repository, tag).await;
         registry
     }
 
+    /// One with a certificate that only it has signed.
+    pub async fn with_tls(model: &Model, repository: &str, tag: &str) -> Self {
+        let registry = Self::start(true).await;
+        registry.push(model, repository, tag).await;
+        registry
+    }
+
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("cert.pem")
+    }
+
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        let scheme = if self.has_tls { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
     /// SIGKILL.
@@ -60,25 +78,33 @@ impl Registry {
 
     async fn is_ready(&self) {
         let url = format!("{}/v2/", self.url());
-        eventually(DEADLINE, "the registry answers", async || client().get(&url).send().await.is_ok()).await;
+        eventually(DEADLINE, "the registry answers", async || self.client().get(&url).send().await.is_ok())
+            .await;
     }
 
     /// Pushes a model as `ollama push` does.
     pub async fn push(&self, model: &Model, repository: &str, tag: &str) {
         let base = format!("{}/v2/{repository}", self.url());
         for (_, bytes) in &model.blobs {
-            let begun = client().post(format!("{base}/blobs/uploads/")).send().await.unwrap();
+            let begun = self.client().post(format!("{base}/blobs/uploads/")).send().await.unwrap();
             let location = begun.headers()["location"].to_str().unwrap();
             let url = format!("{location}&digest={}", digest(bytes));
-            let put = client().request(Method::PUT, url).body(bytes.clone()).send().await.unwrap();
+            let put = self.client().request(Method::PUT, url).body(bytes.clone()).send().await.unwrap();
             assert_eq!(put.status(), StatusCode::CREATED);
         }
         let manifest = model.manifest();
-        let put = client()
+        let put = self
+            .client()
             .request(Method::PUT, format!("{base}/manifests/{tag}"))
             .header("content-type", manifest["mediaType"].as_str().unwrap())
             .body(manifest.to_string());
         assert_eq!(put.send().await.unwrap().status(), StatusCode::CREATED);
+    }
+
+    fn client(&self) -> Client {
+        // An error only says that it is there already: each test has a thread, all one process.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Client::builder().no_proxy().tls_danger_accept_invalid_certs(self.has_tls).build().unwrap()
     }
 
     /// Where it keeps a blob.
@@ -107,8 +133,25 @@ fn spawn(folder: &TempDir) -> Child {
         .expect("docker-registry is needed: scripts/packages.sh test")
 }
 
-pub fn client() -> Client {
-    // An error only says that it is there already: each test has a thread, all one process.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder().no_proxy().build().unwrap()
+/// A certificate for 127.0.0.1 that is its own authority.
+fn make_certificate(folder: &TempDir) {
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args(["-subj", "/CN=registry", "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-keyout", "key.pem", "-out", "cert.pem"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
 }

@@ -66,8 +66,13 @@ impl Relay {
 
     /// Lets everything pass, and counts anew.
     pub fn open(&self) {
+        self.allow(u64::MAX);
+    }
+
+    /// Lets so many bytes pass, and counts anew.
+    pub fn allow(&self, bytes: u64) {
         self.passed.store(0, SeqCst);
-        self.limit.send_replace(u64::MAX);
+        self.limit.send_replace(bytes);
     }
 
     /// Waits until no more may pass.

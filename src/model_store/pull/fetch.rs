@@ -23,9 +23,6 @@ const CONNECTIONS: usize = 8;
 /// Bytes that are written at once.
 const WRITE_BYTES: usize = 1 << 20;
 
-/// Bytes that an attempt has to bring to count as a success, although it was cut off.
-const WORTHWHILE: u64 = 1 << 20;
-
 /// Longest time that a registry may ask us to wait.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
@@ -107,8 +104,9 @@ impl<'a> Fetch<'a> {
                 Err(Fault::Final(error)) => return Err(error),
                 Err(Fault::Again { error, after }) => (error, after),
             };
-            let is_worthwhile = self.partial.completed() - before >= WORTHWHILE;
-            failures = if is_worthwhile { 1 } else { failures + 1 };
+            // While the download as a whole goes on, however slowly, it does not fail.
+            let has_progressed = self.partial.completed() - before >= self.pace.least_bytes;
+            failures = if has_progressed { 1 } else { failures + 1 };
             if failures >= self.pace.attempts {
                 return Err(error);
             }

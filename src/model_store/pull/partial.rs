@@ -30,8 +30,15 @@ pub(super) struct Partial {
     state: Mutex<State>,
     /// Notified when the state changes.
     changed: Condvar,
-    /// Whether the record is still needed.
-    has_record: Mutex<bool>,
+    record: Mutex<RecordState>,
+}
+
+/// The record on the disk.
+enum RecordState {
+    /// Bytes that it tells of.
+    Saved(u64),
+    /// The file is complete or discarded, and the record is not to come back.
+    Removed,
 }
 
 struct State {
@@ -77,7 +84,7 @@ impl Partial {
                 file,
                 state,
                 changed: Condvar::new(),
-                has_record: Mutex::new(true),
+                record: Mutex::new(RecordState::Saved(0)),
             }));
         }
     }
@@ -111,15 +118,19 @@ impl Partial {
         Ok(())
     }
 
-    /// Writes the record, after the bytes that it tells of are on the disk. Blocks.
+    /// Writes the record if there is news, after the bytes that it tells of are on the disk. Blocks.
     pub(super) fn save(&self) -> io::Result<()> {
-        let has_record = lock(&self.has_record);
-        if !*has_record {
-            return Ok(());
+        let mut state = lock(&self.record);
+        let (record, completed) = {
+            let ranges = &self.state().ranges;
+            (ranges.record(), ranges.completed())
+        };
+        if matches!(*state, RecordState::Saved(saved) if saved < completed) {
+            self.file.sync_data()?;
+            write_whole(&record_path(&self.path), &serde_json::to_vec(&record)?)?;
+            *state = RecordState::Saved(completed);
         }
-        let record = self.state().ranges.record();
-        self.file.sync_data()?;
-        write_whole(&record_path(&self.path), &serde_json::to_vec(&record)?)
+        Ok(())
     }
 
     /// Turns the complete file into the blob. Blocks.
@@ -136,9 +147,9 @@ impl Partial {
         remove(&self.path)
     }
 
-    /// A record that is being written meanwhile does not come back.
     fn remove_record(&self) -> io::Result<()> {
-        *lock(&self.has_record) = false;
+        let mut state = lock(&self.record);
+        *state = RecordState::Removed;
         remove(&record_path(&self.path))
     }
 

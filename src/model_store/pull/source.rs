@@ -49,8 +49,9 @@ impl Sources {
             return hugging_face::plan(session, name).await;
         }
         let named = self.registries.iter().find(|url| is(&session::host(url)));
+        // A mirror comes before the registry that it mirrors.
         let default = self.registries.first().filter(|_| is(ModelName::DEFAULT_HOST));
-        let Some(registry) = named.or(default) else {
+        let Some(registry) = default.or(named) else {
             let host = &name.host;
             let message =
                 format!("{host} is not among the registries; add https://{host} to MODEL_REGISTRY.");
