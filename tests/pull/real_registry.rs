@@ -55,6 +55,10 @@ async fn a_host_in_a_name_is_one_of_the_registries() {
     let name = format!("127.0.0.1:{}/team/demo", registry.port);
     rig.pull(&name).await.unwrap();
     rig.check_installed(&name);
+    // A mirror comes first.
+    let mirror = Rig::new(&format!("{},https://registry.ollama.ai", registry.url()));
+    mirror.pull("team/demo").await.unwrap();
+    mirror.check_installed("registry.ollama.ai/team/demo:latest");
     let error = rig.failure("elsewhere.example.org/team/demo").await;
     assert_eq!(
         error.message(),

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use tokio_util::sync::CancellationToken;
+
 use super::{blob::is_there, plan::RemoteFile};
 use crate::{
     error::{Error, Kind, Result},
@@ -17,7 +19,13 @@ use crate::{
 
 impl ModelStore {
     /// Hashes those files that were on the disk before, and removes damaged ones. Returns whether all are right.
-    pub(super) fn verify_blobs(&self, folder: &Path, files: &[RemoteFile]) -> Result<bool> {
+    /// Returns soon after `stop`.
+    pub(super) fn verify_blobs(
+        &self,
+        folder: &Path,
+        files: &[RemoteFile],
+        stop: &CancellationToken,
+    ) -> Result<bool> {
         let mut are_right = true;
         for RemoteFile { layer, .. } in files {
             let path = blobs_of(folder).join(layer.digest.blob_name());
@@ -25,7 +33,7 @@ impl ModelStore {
                 are_right = false;
                 continue;
             }
-            let digest = self.digest_of(&path, &tokio_util::sync::CancellationToken::new());
+            let digest = self.digest_of(&path, stop);
             if digest.map_err(|error| write_error(folder, error))? != layer.digest.hex() {
                 tracing::warn!(path = %path.display(), "A damaged model file is downloaded again");
                 std::fs::remove_file(&path).map_err(|error| write_error(folder, error))?;

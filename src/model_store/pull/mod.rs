@@ -190,9 +190,7 @@ impl Inner {
         for _ in 0..3 {
             self.download(&plan, reporter).await?;
             reporter.step("verifying sha256 digest");
-            let verified =
-                self.blocking(&plan, |store, plan| store.verify_blobs(store.pull_folder(), &plan.files));
-            if !verified.await? {
+            if !self.verify(&plan).await? {
                 continue;
             }
             reporter.step("writing manifest");
@@ -232,6 +230,14 @@ impl Inner {
             self.model_store.note_digest(&blobs.join(layer.digest.blob_name()), &layer.digest);
         }
         Ok(())
+    }
+
+    async fn verify(&self, plan: &Arc<Plan>) -> Result<bool> {
+        let stop = CancellationToken::new();
+        // Hashing ends when nobody waits for it any more.
+        let _stop_on_drop = stop.clone().drop_guard();
+        self.blocking(plan, move |store, plan| store.verify_blobs(store.pull_folder(), &plan.files, &stop))
+            .await
     }
 
     async fn blocking<T: Send + 'static>(
