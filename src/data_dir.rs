@@ -27,6 +27,9 @@ pub struct DataDir {
 }
 
 impl DataDir {
+    /// Default path in documentation, which is the same for every user.
+    pub const PORTABLE_DEFAULT: &str = "~/.local/share/simpleton";
+
     /// The platform's folder for data: `$XDG_DATA_HOME/simpleton`, else `~/.local/share/simpleton`
     /// (macOS: `~/Library/Application Support/simpleton`), else `./data`.
     pub fn default_path() -> PathBuf {

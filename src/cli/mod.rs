@@ -5,6 +5,7 @@ mod doctor;
 mod engine;
 mod model;
 mod progress;
+mod reference;
 mod serve;
 
 use std::{fmt::Display, io::Write, path::Path, process::ExitCode};
@@ -13,7 +14,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
     config::{Sources, add_flags, load},
-    error::Error,
+    error::{Error, Result},
 };
 
 /// A self-hosted AI server: chat, embeddings and vision behind one API
@@ -40,14 +41,23 @@ enum Command {
     Config(config::Options),
     /// Print the health of the running server. Exits with 0 if it can answer prompts
     Health,
+    /// Print a script that completes commands and flags in a shell
+    Completions(reference::Completions),
+    /// Write the man pages to a directory
+    Man(reference::Man),
 }
 
 /// Runs the command of this process's command line.
 pub fn main() -> ExitCode {
     // Every command takes the settings as flags, as text: `load` checks them all together.
     let command = Cli::command().mut_subcommands(with_settings);
-    let matches = command.get_matches();
+    let matches = command.clone().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match &cli.command {
+        Command::Completions(options) => return exit_code(reference::completions(options, &command)),
+        Command::Man(options) => return exit_code(reference::man(options, &command)),
+        _ => {}
+    }
     let sources = match sources(&matches) {
         Ok(sources) => sources,
         Err(message) => return fail(&message),
@@ -75,8 +85,12 @@ pub fn main() -> ExitCode {
         Command::Engine(action) => engine::run(&action, &config),
         Command::Doctor => doctor::run(&config),
         Command::Health => serve::health(&config),
-        Command::Config(_) => Ok(()),
+        Command::Config(_) | Command::Completions(_) | Command::Man(_) => Ok(()),
     };
+    exit_code(done)
+}
+
+fn exit_code(done: Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&terminal_message(&error)),

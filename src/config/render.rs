@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use super::layers::Setting;
+use crate::data_dir::DataDir;
 
 /// One line for each setting: name, value, origin.
 pub fn table(settings: &[Setting]) -> String {
@@ -75,5 +76,5 @@ pub fn markdown(settings: &[Setting]) -> String {
 /// The default, without what differs from machine to machine.
 fn portable_default(setting: &Setting) -> String {
     let default = setting.default.clone().unwrap_or_default();
-    if setting.name == "DATA_DIR" { "~/.local/share/simpleton".to_owned() } else { default }
+    if setting.name == "DATA_DIR" { DataDir::PORTABLE_DEFAULT.to_owned() } else { default }
 }

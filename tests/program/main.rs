@@ -4,6 +4,7 @@
 mod harness;
 mod lifetime;
 mod models;
+mod reference;
 mod settings;
 mod state;
 
