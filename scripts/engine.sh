@@ -1,13 +1,78 @@
 #!/usr/bin/env bash
 # Builds the engine, llama.cpp's llama-server, and installs it in the data directory. The llama.cpp source comes from
 # the PyPI source package llama-cpp-python, pinned by version and hash. Does nothing if this version is installed.
-# usage: scripts/engine.sh [--check]     --check only succeeds if the engine is installed
+# usage: scripts/engine.sh [--check|--gpu]
+#   --check only succeeds if the engine is installed; --gpu only prints what it is built for: CPU, CUDA, Vulkan …
+# ENGINE_GPU=auto|off|cuda|rocm|vulkan|metal selects the GPU backend; auto takes the first one whose tools are installed.
 # PORTABLE=1 builds for any x86-64 CPU with AVX2 instead of this machine's CPU; JOBS=N sets the number of parallel jobs.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+# Their installers do not add these to PATH.
+PATH="$PATH:/usr/local/cuda/bin:/opt/rocm/bin"
+
+# llama.cpp needs this extension's declarations, which Vulkan 1.3.272 introduced.
+VULKAN_HEADERS='
+#include <vulkan/vulkan.hpp>
+#include <spirv/unified1/spirv.hpp>
+#ifndef VK_EXT_layer_settings
+#error too old
+#endif'
+
+# has_tools BACKEND: succeeds if what builds this GPU backend is installed.
+has_tools() {
+  case "$1" in
+    cuda) command -v nvcc ;;
+    rocm) command -v hipcc ;;
+    vulkan) command -v glslc && c++ -E -x c++ ${VULKAN_SDK:+-I"$VULKAN_SDK/include"} - <<<"$VULKAN_HEADERS" ;;
+    metal) [[ "$(uname -s)" == Darwin ]] ;;
+  esac >/dev/null 2>&1
+}
+
+# gpu: prints the GPU backend to build, or nothing.
+gpu() {
+  local wanted backend
+  wanted="$(setting ENGINE_GPU)"
+  wanted="${wanted,,}"
+  case "${wanted:-auto}" in
+    auto)
+      for backend in cuda rocm vulkan metal; do
+        if has_tools "$backend"; then
+          printf '%s' "$backend"
+          return
+        fi
+      done
+      ;;
+    off) ;;
+    cuda) has_tools cuda || fail "ENGINE_GPU is cuda, but nvcc is not installed." "Install NVIDIA's CUDA toolkit, or set ENGINE_GPU=auto." ;;&
+    rocm) has_tools rocm || fail "ENGINE_GPU is rocm, but hipcc is not installed." "Install AMD's ROCm, or set ENGINE_GPU=auto." ;;&
+    vulkan)
+      has_tools vulkan || fail "ENGINE_GPU is vulkan, but glslc, the headers of Vulkan (1.3.272 or newer) or those of SPIR-V are missing." \
+        "On Debian 13 and Ubuntu 24.04, or newer: sudo apt-get install glslc libvulkan-dev spirv-headers" \
+        "Elsewhere, install the Vulkan SDK and set VULKAN_SDK to its directory. Or set ENGINE_GPU=auto."
+      ;;&
+    metal) has_tools metal || fail "ENGINE_GPU is metal, but this is not macOS." "Set ENGINE_GPU=auto." ;;&
+    cuda | rocm | vulkan | metal) printf '%s' "$wanted" ;;
+    *) fail "ENGINE_GPU is not a GPU backend." "Set it to auto, off, cuda, rocm, vulkan or metal." ;;
+  esac
+}
+
+GPU="$(gpu)"
+case "$GPU" in
+  "") NAME=CPU ;;
+  cuda) NAME=CUDA ;;
+  rocm) NAME=ROCm ;;
+  vulkan) NAME=Vulkan ;;
+  metal) NAME=Metal ;;
+esac
+if [[ "${1:-}" == --gpu ]]; then
+  echo "$NAME"
+  exit
+fi
 
 PIN="$(sed -nE 's/^(llama-cpp-python==[^ ]+).*/\1/p' scripts/requirements/engine-source.txt)"
 KIND=native
 [[ "${PORTABLE:-}" != 1 ]] || KIND=portable
+KIND="$KIND${GPU:+-$GPU}"
 STAMP="$PIN $KIND"
 
 TARGET="$(data_dir)/engine"
@@ -57,21 +122,36 @@ configure() {
   local generator=()
   if command -v ninja >/dev/null; then generator=(-G Ninja); fi
   local native=ON
-  [[ "$KIND" == native ]] || native=OFF
+  [[ "${PORTABLE:-}" != 1 ]] || native=OFF
+  # Metal would be on by default.
+  local backend=(-DGGML_METAL=OFF)
+  case "$GPU" in
+    cuda) backend+=(-DGGML_CUDA=ON) ;;
+    rocm) backend+=(-DGGML_HIP=ON) ;;
+    vulkan) backend+=(-DGGML_VULKAN=ON) ;;
+    metal) backend=(-DGGML_METAL=ON) ;;
+  esac
+  if [[ "$GPU" == rocm ]]; then
+    HIPCXX="$(hipconfig -l)/clang"
+    HIP_PATH="$(hipconfig -R)"
+    export HIPCXX HIP_PATH
+  fi
   # Without OpenMP, whose spinning threads become very slow when other processes compete for the cores.
   cmake -S "$WORK/llama.cpp" -B "$WORK/build" ${generator[@]+"${generator[@]}"} -DCMAKE_BUILD_TYPE=Release \
     -DBUILD_SHARED_LIBS=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF \
     -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF \
-    -DGGML_OPENMP=OFF -DGGML_NATIVE="$native" >"$WORK/configure.log" 2>&1 || {
+    -DGGML_OPENMP=OFF -DGGML_NATIVE="$native" "${backend[@]}" >"$WORK/configure.log" 2>&1 || {
     tail -n 20 "$WORK/configure.log" >&2
-    fail "cmake could not configure the engine; the end of its log is above, all of it in $WORK/configure.log."
+    fail "cmake could not configure the engine; the end of its log is above, all of it in $WORK/configure.log." \
+      ${GPU:+"To build it for the CPU alone: ENGINE_GPU=off"}
   }
 }
 
 compile() {
   cmake --build "$WORK/build" --target llama-server --parallel "$jobs" >&2 ||
     fail "the engine did not compile; the first error is above." \
-      "If the compiler was killed, memory ran out: run this again with JOBS=1. It continues where it stopped."
+      "If the compiler was killed, memory ran out: run this again with JOBS=1. It continues where it stopped." \
+      ${GPU:+"If $NAME is the problem, build it for the CPU alone: ENGINE_GPU=off"}
 }
 
 install() {
@@ -106,7 +186,9 @@ steps 3
 step "Downloading the engine's source ($PIN, 77 MB) …"
 fetch_source
 step_done
-step "Building the engine from llama.cpp, once: 6 to 15 minutes on 2 cores, here with $jobs parallel jobs …"
+minutes="6 to 15"
+[[ -z "$GPU" ]] || minutes="20 to 60"
+step "Building the engine from llama.cpp for $NAME, once: $minutes minutes on 2 cores, here with $jobs parallel jobs …"
 configure
 compile
 step_done

@@ -29,7 +29,7 @@ elif [[ -n "$llama_server" ]]; then
   step_done "not needed: LLAMA_SERVER is set"
 else
   inner scripts/engine.sh
-  step_done
+  step_done "built for $(scripts/engine.sh --gpu)"
 fi
 
 step "The embedding model: all-minilm"

@@ -10,7 +10,7 @@ use crate::{
     cache::Redis,
     config::Config,
     data_dir::DataDir,
-    engine::locate,
+    engine::{GpuLayers, Located, locate},
     error::{Error, Kind, Result},
     model_store::ModelStore,
     store::History,
@@ -116,8 +116,27 @@ async fn engine(config: &Config, report: &mut Report) {
         &backend::embedded::PROFILE,
         located.as_ref().map(|located| located.version.as_str()),
     );
+    let gpu = match &located {
+        Ok(located) => Some(gpu(located, config.engine.engine_gpu_layers).await),
+        Err(_) => None,
+    };
     let found = located.map(|found| format!("llama-server {} in {}", found.version, found.path.display()));
     report.note("engine", judged(part, found));
+    gpu.into_iter().for_each(|gpu| report.note("GPU", gpu));
+}
+
+/// The GPUs that the engine can use, and how many layers of a model go there.
+async fn gpu(engine: &Located, layers: GpuLayers) -> Result<String> {
+    let gpus = engine.gpus().await?;
+    if gpus.is_empty() {
+        return Ok("none that the engine can use; models run on the CPU".to_owned());
+    }
+    let layers = match layers {
+        GpuLayers::Auto => "as many layers of each model as fit".to_owned(),
+        GpuLayers::AtMost(0) => "not used, because ENGINE_GPU_LAYERS is 0".to_owned(),
+        GpuLayers::AtMost(layers) => format!("up to {layers} layers of each model"),
+    };
+    Ok(format!("{}: {layers}", gpus.join(", ")))
 }
 
 /// Findings, in the words of `/health` when something is wrong.

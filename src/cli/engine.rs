@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    path::Path,
     process::{Command, Stdio},
 };
 
@@ -38,7 +37,7 @@ const SCRIPTS: [(&str, &str); 5] = [
 pub(super) fn run(action: &Action, config: &Config) -> Result<()> {
     match action {
         Action::Status => status(config),
-        Action::Install => install(&config.server.data_dir),
+        Action::Install => install(config),
     }
 }
 
@@ -49,7 +48,8 @@ fn status(config: &Config) -> Result<()> {
     Ok(())
 }
 
-fn install(data_dir: &Path) -> Result<()> {
+fn install(config: &Config) -> Result<()> {
+    let data_dir = &config.server.data_dir;
     let broken = |source: std::io::Error| {
         Error::new(Kind::Setup, "The installation could not be started.").with_source(source)
     };
@@ -64,6 +64,7 @@ fn install(data_dir: &Path) -> Result<()> {
             .arg(scripts.join(script))
             .args(argument)
             .env("DATA_DIR", data_dir)
+            .env("ENGINE_GPU", config.engine.engine_gpu)
             .stdin(Stdio::null())
             .status()
             .map_err(broken)?;

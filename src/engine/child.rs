@@ -20,6 +20,7 @@ use super::{
     Role,
     log_tail::LogTail,
     model_slot::Failure,
+    settings::GpuLayers,
     spawner::Spawner,
     usage,
     watch::{Fault, HELD_UP_LIMIT, SILENT_LIMIT, STUCK_LIMIT},
@@ -54,6 +55,7 @@ pub(super) struct LaunchSpec {
     /// Tokens of one slot.
     pub(super) context: u32,
     pub(super) threads: u32,
+    pub(super) gpu_layers: GpuLayers,
 }
 
 impl LaunchSpec {
@@ -69,6 +71,10 @@ impl LaunchSpec {
         pair("-np", self.slots.to_string().into());
         pair("-c", (u64::from(self.context) * u64::from(self.slots)).to_string().into());
         pair("-t", self.threads.to_string().into());
+        // Without -ngl, llama-server offloads as many layers as fit.
+        if let GpuLayers::AtMost(layers) = self.gpu_layers {
+            pair("-ngl", layers.to_string().into());
+        }
         // Its threads sleep between tokens and leave their cores to the threads that forward them
         // (docs/adr/0017).
         pair("--poll", "0".into());

@@ -256,6 +256,7 @@ async fn start(shared: &Shared, request: &StartRequest) -> Result<Process, Failu
         slots: settings.engine_parallel,
         context: settings.context_per_slot(&request.entry),
         threads: settings.threads(),
+        gpu_layers: settings.engine_gpu_layers,
     };
     Process::start(&shared.spawner, spec).await
 }

@@ -31,7 +31,7 @@ pub use lease::{Death, Lease};
 pub use locate::{Located, locate};
 pub use pool::{Engine, Loaded, Snapshot};
 pub use refusals::Fingerprint;
-pub use settings::Settings;
+pub use settings::{GpuLayers, Settings};
 
 /// Role of a child. llama-server either generates or embeds, so a model that is asked for
 /// both is loaded twice.

@@ -13,16 +13,22 @@ use clap::Args;
 use crate::{
     model_store::Entry,
     types::KeepAlive,
-    value_parser::{duration, path, seconds, whole},
+    value_parser::{duration, path, seconds, whole, word},
 };
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Embedded engine")]
 #[group(skip)]
 pub struct Settings {
-    /// Path of the llama-server program. Defaults to the one in DATA_DIR/engine, and otherwise to the one on PATH
+    /// Path of the llama-server program. Defaults to the first one found in DATA_DIR/engine, in lib/simpleton beside the bin directory of the simpleton program, and on PATH
     #[arg(long, env = "LLAMA_SERVER", value_parser = path)]
     pub llama_server: Option<PathBuf>,
+    /// GPU backend that `make run` and `simpleton engine install` build into llama-server: auto (the first of the following whose tools are installed), cuda, rocm, vulkan, metal, or off
+    #[arg(long, env = "ENGINE_GPU", default_value = "auto", value_parser = word(GPU_BACKENDS))]
+    pub engine_gpu: &'static str,
+    /// Maximum number of a model's layers to keep in GPU memory, or auto for as many as fit. 0 uses the CPU alone
+    #[arg(long, env = "ENGINE_GPU_LAYERS", default_value = "auto", value_parser = gpu_layers)]
+    pub engine_gpu_layers: GpuLayers,
     /// Maximum number of loaded models
     #[arg(long, env = "ENGINE_MAX_LOADED", default_value = "3", value_parser = whole(1..=64_u32))]
     pub engine_max_loaded: u32,
@@ -47,6 +53,34 @@ pub struct Settings {
     /// Seconds to wait for a model to load
     #[arg(long, env = "ENGINE_START_TIMEOUT_S", default_value = "300", value_parser = seconds(1..=86_400))]
     pub engine_start_timeout_s: u64,
+}
+
+/// Values of ENGINE_GPU, which `scripts/engine.sh` acts on.
+const GPU_BACKENDS: &[(&str, &str)] = &[
+    ("auto", "auto"),
+    ("cuda", "cuda"),
+    ("rocm", "rocm"),
+    ("vulkan", "vulkan"),
+    ("metal", "metal"),
+    ("off", "off"),
+];
+
+/// Number of layers that llama-server offloads to GPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GpuLayers {
+    /// llama-server measures what fits.
+    Auto,
+    AtMost(u32),
+}
+
+fn gpu_layers(text: &str) -> Result<GpuLayers, String> {
+    if text.eq_ignore_ascii_case("auto") {
+        return Ok(GpuLayers::Auto);
+    }
+    match text.parse() {
+        Ok(layers) if layers <= 10_000 => Ok(GpuLayers::AtMost(layers)),
+        _ => Err("must be auto or a whole number from 0 to 10000".to_owned()),
+    }
 }
 
 fn keep_alive(text: &str) -> Result<KeepAlive, String> {
