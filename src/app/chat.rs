@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use super::{
     App, Caller,
     checked::{checked, prepare},
+    tool_text::{CallReader, read_calls},
 };
 use crate::{
     cache::Events,
@@ -74,7 +75,9 @@ impl App {
         let meter = self.meter(caller, (&route).into(), request.sampling.max_tokens);
         let produce = async move || -> Result<Events> {
             let (request, checks) = prepare(request).await?;
-            Ok(checked(meter.run(route.backend.chat(request)).await?, checks))
+            let reader = CallReader::new(&request, &checks);
+            let events = meter.run(route.backend.chat(request)).await?;
+            Ok(checked(read_calls(events, reader), checks))
         };
         self.answer(caller, key, model, backend, produce).await
     }

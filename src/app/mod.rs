@@ -14,6 +14,7 @@ pub mod keys;
 mod load;
 mod metering;
 pub mod prompts;
+mod tool_text;
 pub mod vision;
 mod webhooks;
 

@@ -1,5 +1,7 @@
 //! Validation of a finished answer against its schema.
 
+use std::sync::Arc;
+
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
 
@@ -11,10 +13,10 @@ const MAX_CHECKS: f64 = 1e6;
 /// Maximum number of backtracking steps of a pattern for one text.
 const MAX_TRIES: usize = 10_000;
 
-/// Compiled schema.
-#[derive(Debug)]
+/// Compiled schema; its clones share it.
+#[derive(Clone, Debug)]
 pub(super) struct Rules {
-    validator: Validator,
+    validator: Arc<Validator>,
     /// Maximum depth of an answer; a recursive schema with branches needs more checks at each level.
     depth: Option<usize>,
 }
@@ -44,7 +46,7 @@ impl Rules {
         )]
         let depth = (weight.is_recursive && weight.branches > 1)
             .then(|| (MAX_CHECKS.ln() / (weight.branches as f64).ln()) as usize);
-        Ok(Self { validator, depth })
+        Ok(Self { validator: Arc::new(validator), depth })
     }
 
     /// # Errors

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Schemas of a request, and its answer so far.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Checks {
     pub(super) answer: Option<Rules>,
     /// Schemas of the tools' arguments, by name.
@@ -53,7 +53,11 @@ impl Checks {
         Ok(())
     }
 
-    fn arguments(&self, call: &ToolCall) -> Result<()> {
+    /// Checks the arguments of a call by the tool's parameters.
+    ///
+    /// # Errors
+    /// `BadGateway` when they do not match.
+    pub fn arguments(&self, call: &ToolCall) -> Result<()> {
         let Some((_, rules)) = self.tools.iter().find(|(name, _)| *name == call.name) else { return Ok(()) };
         let fault = match serde_json::from_str::<Value>(call.arguments.get()) {
             Ok(arguments) => rules.check(&arguments).err(),
