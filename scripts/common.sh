@@ -111,11 +111,12 @@ need_rust() {
     fail "Rust $have is too old; $wanted or newer is needed." "With rustup: rustup update stable. Without: https://rustup.rs"
 }
 
-# to_build: prints the sets of packages (scripts/packages.sh) for building the engine and the embedding model, without
-# those that are built already and no longer need cmake or Python.
+# to_build: prints the sets of packages (scripts/packages.sh) for preparing the engine and the models, without those
+# that are there already and no longer need cmake or Python.
 to_build() {
   scripts/engine.sh --check || echo engine
   scripts/embedding-model.sh --check || echo embedding
+  scripts/text-model.sh --check || echo text
 }
 
 # make_venv FOLDER: creates a temporary Python environment, so that nothing is installed for the user or the system.

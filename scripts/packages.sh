@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the missing system packages of one or more sets with apt-get, as root or with passwordless sudo. If it
 # cannot, it lists the missing packages and stops.
-# usage: scripts/packages.sh SET …     sets: rust engine embedding run test check bench profile
+# usage: scripts/packages.sh SET …     sets: rust engine embedding text run test check bench profile
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 required=() reasons=() wished=()
@@ -27,6 +27,10 @@ look() {
     embedding)
       need python3 "Python 3.10 or newer" python3 --version
       need python3-venv "Python's venv module" python3 -c 'import ensurepip, venv'
+      ;;
+    text)
+      need python3 "Python 3.10 or newer" python3 --version
+      need curl "curl" curl --version
       ;;
     engine)
       look rust
@@ -68,7 +72,7 @@ look() {
       need llvm-19 "llvm-profdata of LLVM 19, which merges profiles" llvm-profdata-19 --version
       ;;
     *)
-      fail "there is no package set \"$1\"." "Sets: rust engine embedding run test check bench profile."
+      fail "there is no package set \"$1\"." "Sets: rust engine embedding text run test check bench profile."
       ;;
   esac
 }

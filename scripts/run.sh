@@ -4,19 +4,33 @@
 # usage: scripts/run.sh [arguments of "simpleton serve"]
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-steps 4
+steps 5
 
 # An Ollama server replaces the engine and its models; the user's own llama-server replaces the engine.
 ollama="$(setting OLLAMA_BASE_URL)"
 llama_server="$(setting LLAMA_SERVER)"
+text_model="$(setting TEXT_MODEL)"
 
 step "Prerequisites: compiler, cmake, Python, Rust"
 sets=(run)
 if [[ -z "$ollama$llama_server" ]] && ! scripts/engine.sh --check; then sets+=(engine); fi
 if [[ -z "$ollama" ]] && ! scripts/embedding-model.sh --check; then sets+=(embedding); fi
+if [[ -z "$ollama" && "$text_model" != none ]] && ! scripts/text-model.sh --check; then sets+=(text); fi
 scripts/packages.sh "${sets[@]}"
 need_rust
 step_done
+
+# The model downloads while the compilers run. Its own step resumes and shows what is left.
+download=""
+end_download() {
+  if [[ -n "$download" ]]; then kill -- "-$download" 2>/dev/null || true; fi
+  download=""
+}
+trap end_download EXIT
+if [[ -z "$ollama" && "${text_model:-qwen2.5-coder:0.5b}" == qwen2.5-coder:0.5b ]]; then
+  setsid scripts/text-model.sh --download-only >/dev/null 2>&1 </dev/null &
+  download=$!
+fi
 
 step "Simpleton: cargo build --release (about 9 minutes on 2 cores, the first time)"
 scripts/release.sh build || fail "Simpleton did not compile; the first error is above."
@@ -39,6 +53,18 @@ elif inner scripts/embedding-model.sh; then
   step_done
 else
   say "      Starting without it: everything but embeddings works. The next make run tries again."
+fi
+
+step "The model for text: ${text_model:-qwen2.5-coder:0.5b}"
+end_download
+if [[ -n "$ollama" ]]; then
+  step_done "not needed: models come from OLLAMA_BASE_URL"
+elif [[ "$text_model" == none ]]; then
+  step_done "not needed: TEXT_MODEL is none"
+elif inner scripts/text-model.sh; then
+  step_done
+else
+  say "      Starting without it: the built-in demo model answers. The next make run tries again."
 fi
 
 exec target/release/simpleton serve "$@"

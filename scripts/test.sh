@@ -3,7 +3,7 @@
 # usage: scripts/test.sh [arguments of "cargo nextest run", such as part of a test's name]
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-steps 6
+steps 7
 
 step "Prerequisites"
 mapfile -t sets < <(to_build)
@@ -20,10 +20,15 @@ step "The embedding model, converted"
 inner scripts/embedding-model.sh --convert-only
 step_done
 
+step "The model for text, downloaded"
+inner scripts/text-model.sh --download-only
+step_done
+
 # Tests use their own data directories; these are the paths of the real engine and model.
 SIMPLETON_TEST_ENGINE="$(data_dir)/engine/llama-server"
 SIMPLETON_TEST_EMBEDDING="$(data_dir)/downloads/all-minilm-l6-v2-f16.gguf"
-export SIMPLETON_TEST_ENGINE SIMPLETON_TEST_EMBEDDING
+SIMPLETON_TEST_TEXT="$(data_dir)/downloads/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
+export SIMPLETON_TEST_ENGINE SIMPLETON_TEST_EMBEDDING SIMPLETON_TEST_TEXT
 
 step "Tests: cargo nextest run"
 cargo nextest run --locked "$@" || fail "tests failed; the summary above lists them." \
@@ -31,8 +36,8 @@ cargo nextest run --locked "$@" || fail "tests failed; the summary above lists t
 step_done
 
 if [[ -z "${CI:-}" ]]; then
-  say "[5/6] Fuzzing the parsers: skipped, runs only in CI; use make fuzz"
-  STEP=5
+  say "[6/7] Fuzzing the parsers: skipped, runs only in CI; use make fuzz"
+  STEP=6
 else
   step "Fuzzing the parsers"
   inner scripts/fuzz.sh 60
@@ -40,7 +45,7 @@ else
 fi
 
 if (($# > 0)); then
-  say "[6/6] Documentation tests: skipped, because tests were selected by name"
+  say "[7/7] Documentation tests: skipped, because tests were selected by name"
 else
   step "Documentation tests: cargo test --doc"
   cargo test --doc --locked --quiet || fail "an example in the documentation failed; see above."

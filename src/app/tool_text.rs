@@ -172,7 +172,8 @@ mod tests {
             description: None,
             parameters: parameters.into(),
         };
-        let city = json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});
+        let city =
+            json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});
         let mut request = ChatRequest {
             model: "m".to_owned(),
             prompt: Prompt::Messages(vec![Message::new(Role::User, "What is the weather?")]),
@@ -209,10 +210,16 @@ mod tests {
             (format!("```json\n{plain}\n```"), vec![paris.clone()]),
             (format!("```\n{plain}\n```\n"), vec![paris.clone()]),
             (format!("[{plain}, {plain}]"), vec![paris.clone(), paris.clone()]),
-            (format!("{plain}\n{{\"name\": \"now\", \"arguments\": {{}}}}"), vec![paris.clone(), now.clone()]),
+            (
+                format!("{plain}\n{{\"name\": \"now\", \"arguments\": {{}}}}"),
+                vec![paris.clone(), now.clone()],
+            ),
             (r#"{"arguments": {"city": "Paris"}, "name": "get_weather"}"#.to_owned(), vec![paris.clone()]),
             (r#"{"name": "get_weather", "parameters": {"city": "Paris"}}"#.to_owned(), vec![paris.clone()]),
-            (r#"{"name": "get_weather", "arguments": "{\"city\": \"Paris\"}"}"#.to_owned(), vec![paris.clone()]),
+            (
+                r#"{"name": "get_weather", "arguments": "{\"city\": \"Paris\"}"}"#.to_owned(),
+                vec![paris.clone()],
+            ),
             (format!(r#"{{"type": "function", "function": {plain}}}"#), vec![paris.clone()]),
             (r#"{"name": "now", "arguments": null}"#.to_owned(), vec![now]),
         ] {

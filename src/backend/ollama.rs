@@ -220,6 +220,7 @@ impl Backend for Ollama {
                 quantization: tag.details.quantization_level,
                 source: "ollama",
                 loaded: false,
+                defaults: Arc::default(),
             }
         });
         Ok(models.buffered(8).collect().await)

@@ -3,8 +3,8 @@
 
 use super::dot_env::Line;
 
-/// Names that compose files and other programs read from the same `.env`.
-const OTHERS: [&str; 2] = ["PUBLISH_ADDRESS", "REDIS_MAXMEMORY"];
+/// Names that `make run`, compose files and other programs read from the same `.env`.
+const OTHERS: [&str; 3] = ["PUBLISH_ADDRESS", "REDIS_MAXMEMORY", "TEXT_MODEL"];
 const PREFIXES_OF_OTHERS: [&str; 2] = ["COMPOSE_", "OTEL_"];
 
 /// The names that mean something.

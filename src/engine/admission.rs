@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    model_slot::{Failure, Key, ModelSlot},
+    memory,
+    model_slot::{ChildState, Failure, Key, ModelSlot},
     state::{Shared, Table},
 };
 use crate::error::Kind;
@@ -23,8 +24,10 @@ pub(super) async fn admit(shared: &Shared, key: &Key) -> Result<(), Failure> {
     let began = Instant::now();
     let mut changed = shared.changed.subscribe();
     loop {
-        if shared.reserve(key) {
-            return Ok(());
+        match shared.reserve(key) {
+            Room::Taken => return Ok(()),
+            Room::Later => {}
+            Room::Never { need, free } => return Err(short_of_memory(need, free)),
         }
         let patient = began.elapsed() < IDLE_TIMEOUT;
         if !patient && shared.make_one_give_way(began + ADMISSION_TIMEOUT) {
@@ -47,7 +50,6 @@ impl Shared {
     pub(super) fn fits(&self, key: &Key) -> Result<(), Failure> {
         match need(&self.table(), key) {
             Some(need) if need > self.budget => {
-                let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
                 let message = format!(
                     "The model needs about {} MB of memory, but the engine may use only {} MB; raise ENGINE_MEMORY_MB, lower ENGINE_CONTEXT or ENGINE_PARALLEL, or use a smaller model.",
                     megabytes(need),
@@ -85,32 +87,68 @@ impl Shared {
         true
     }
 
-    /// True when there was room. Otherwise the next child to unload, if any, has been stopped.
-    fn reserve(&self, key: &Key) -> bool {
+    /// Takes the room for a child if there is any. Otherwise the next child to unload, if any, has been stopped.
+    fn reserve(&self, key: &Key) -> Room {
         let mut table = self.table();
-        let Some(need) = need(&table, key) else { return false };
+        let Some(need) = need(&table, key) else { return Room::Later };
         let (count, memory) = held(&table, |_| true);
-        let room = self.has_room(count, memory, need);
-        if room {
+        let free = memory::free().saturating_sub(loading(&table));
+        if self.has_room(count, memory, need) && need <= free {
             if let Some(life) = table.get_mut(key).and_then(|model_slot| model_slot.life.as_mut()) {
                 life.admitted = true;
             }
-        } else if self.has_room_beside_the_busy(&table, need) {
+            return Room::Taken;
+        }
+        if count == 0 && need > free {
+            return Room::Never { need, free };
+        }
+        if need > free || self.has_room_beside_the_busy(&table, need) {
             evict_one(&table);
         }
-        room
+        Room::Later
     }
 }
 
+/// Answer to a child that wants to start.
+enum Room {
+    Taken,
+    Later,
+    /// The machine has too little free memory, and no other child that could give any back. In bytes.
+    Never {
+        need: u64,
+        free: u64,
+    },
+}
+
+fn short_of_memory(need: u64, free: u64) -> Failure {
+    let message = format!(
+        "The model needs about {} MB of memory, but only {} MB are free; close other programs, lower ENGINE_CONTEXT or ENGINE_PARALLEL, or use a smaller model.",
+        megabytes(need),
+        megabytes(free)
+    );
+    Failure::new(Kind::Unavailable, message, "").retry_after(RETRY_AFTER)
+}
+
+fn megabytes(bytes: u64) -> u64 {
+    bytes.div_ceil(1_000_000)
+}
+
+/// Bytes that children will take that were let in and do not hold them yet.
+fn loading(table: &Table) -> u64 {
+    let lives = table.values().filter_map(|model_slot| model_slot.life.as_ref()).filter(|life| life.admitted);
+    let loading = lives.filter(|life| matches!(*life.state.borrow(), ChildState::Starting));
+    loading.map(|life| life.fit.memory.total()).fold(0, u64::saturating_add)
+}
+
 fn need(table: &Table, key: &Key) -> Option<u64> {
-    Some(table.get(key)?.life.as_ref()?.memory)
+    Some(table.get(key)?.life.as_ref()?.fit.memory.total())
 }
 
 /// Number and bytes of these children, including those about to start.
 fn held(table: &Table, counts: impl Fn(&ModelSlot) -> bool) -> (usize, u64) {
     let model_slots = table.values().filter(|model_slot| counts(model_slot));
     let admitted = model_slots.filter_map(|model_slot| model_slot.life.as_ref()).filter(|life| life.admitted);
-    admitted.fold((0, 0), |(count, memory), life| (count + 1, memory.saturating_add(life.memory)))
+    admitted.fold((0, 0), |(count, memory), life| (count + 1, memory.saturating_add(life.fit.memory.total())))
 }
 
 /// Stops the least recently used child that may be unloaded, unless one is stopping already.

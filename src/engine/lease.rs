@@ -146,7 +146,7 @@ impl Lease {
 
     /// Context size in tokens, for prompt and answer together.
     pub fn context(&self) -> u32 {
-        self.hold.use_guard.shared.settings.context_per_slot(&self.hold.entry)
+        self.running.context
     }
 
     /// Time that this caller waited in the queue for a slot.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     admission::admit,
     child::{LaunchSpec, Process},
+    fit::Fit,
     locate, memory,
     model_slot::{ChildState, Failure, Key, Life, Running},
     starts::{Starts, Suspicion},
@@ -30,8 +31,7 @@ use crate::{
 struct StartRequest {
     key: Key,
     entry: Arc<Entry>,
-    /// Estimated bytes.
-    memory: u64,
+    fit: Fit,
     stop: CancellationToken,
     state: watch::Sender<ChildState>,
 }
@@ -68,7 +68,7 @@ pub(super) fn lease_or_start(
     };
     if let Some(life) = &model_slot.life {
         let standing = match &*life.state.borrow() {
-            _ if life.stop.is_cancelled() => Standing::Going(None),
+            _ if life.stop.is_cancelled() || life.is_outdated => Standing::Going(None),
             ChildState::Running(_) if life.is_draining() => Standing::Going(life.draining_until),
             ChildState::Running(running) => {
                 model_slot.leases += 1;
@@ -84,18 +84,19 @@ pub(super) fn lease_or_start(
     }
     let (state, states) = watch::channel(ChildState::Starting);
     let stop = shared.shutdown.child_token();
-    let memory = memory::estimate(entry, key.role(), &shared.settings);
+    let fit = shared.fit(entry, key.role());
     model_slot.life = Some(Life {
         name: entry.name.to_string(),
         digest: entry.weights_digest.clone(),
-        memory,
+        fit,
         admitted: false,
+        is_outdated: false,
         draining_until: None,
         stop: stop.clone(),
         state: states.clone(),
     });
     drop(table);
-    let request = StartRequest { key: key.clone(), entry: Arc::clone(entry), memory, stop, state };
+    let request = StartRequest { key: key.clone(), entry: Arc::clone(entry), fit, stop, state };
     shared.tasks.spawn_on(live(Arc::clone(shared), request), &shared.runtime);
     Ok((states, Standing::Starting))
 }
@@ -139,7 +140,7 @@ async fn run(shared: &Shared, request: &StartRequest, starts: &Arc<Starts>) -> R
     let process = start(shared, request).await.map_err(never_started)?;
     let Some(process) = load(shared, request, process).await? else { return Ok(()) };
     let load_ms = asked.elapsed().as_millis();
-    tracing::info!(model = %request.entry.name, role = %request.key.role(), pid = process.pid(), load_ms, "model loaded");
+    tracing::info!(model = %request.entry.name, role = %request.key.role(), pid = process.pid(), context = request.fit.context, load_ms, "model loaded");
     serve(shared, request, process, starts).await
 }
 
@@ -149,7 +150,7 @@ async fn load(
     request: &StartRequest,
     mut process: Process,
 ) -> Result<Option<Process>, Death> {
-    let ceiling = memory::loading_ceiling(request.memory, shared.budget);
+    let ceiling = memory::loading_ceiling(request.fit.memory.total(), shared.budget);
     let pid = process.pid();
     let outgrown = async {
         match pid {
@@ -187,6 +188,7 @@ async fn serve(
     let is_held_up = Arc::new(AtomicBool::new(false));
     let running = Running {
         client: client.clone(),
+        context: request.fit.context,
         pid: process.pid(),
         since: Timestamp::now(),
         starts: Arc::clone(starts),
@@ -194,8 +196,8 @@ async fn serve(
     };
     // Without a number it has been reaped, which `ended` tells.
     let pid = process.pid().unwrap_or(u32::MAX);
-    let tokens = shared.settings.tokens(&request.entry);
-    let ceiling = memory::ceiling(request.memory, usage::memory(pid), tokens, shared.budget);
+    let (estimate, tokens) = (request.fit.memory.total(), request.fit.tokens());
+    let ceiling = memory::ceiling(estimate, usage::memory(pid), tokens, shared.budget);
     let watched = Watched { client: &client, pid, ceiling, starts, is_held_up: &is_held_up };
     request.state.send_replace(ChildState::Running(running));
     shared.changed.send_replace(());
@@ -253,8 +255,8 @@ async fn start(shared: &Shared, request: &StartRequest) -> Result<Process, Failu
         entry: Arc::clone(&request.entry),
         role: request.key.role(),
         socket,
-        slots: settings.engine_parallel,
-        context: settings.context_per_slot(&request.entry),
+        slots: request.fit.slots,
+        context: request.fit.context,
         threads: settings.threads(),
         gpu_layers: settings.engine_gpu_layers,
     };

@@ -1,10 +1,13 @@
 //! Memory budget: estimates of the memory of a model, and the memory of the machine. What a child really takes
 //! depends on llama.cpp's version and the processor; the estimates only have to keep the machine alive.
 
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::{Role, settings::Settings, usage::Memory};
-use crate::model_store::Entry;
+use crate::{model_store::Entry, types::MemoryEstimate};
 
 const MB: u64 = 1_000_000;
 
@@ -12,21 +15,19 @@ const MB: u64 = 1_000_000;
 /// 40 to 75 MB above their files.
 const FIXED_BYTES: u64 = 128 * MB;
 
-/// Estimated bytes of a child for this model.
-pub(super) fn estimate(entry: &Entry, role: Role, settings: &Settings) -> u64 {
-    let size = |path: &std::path::Path| fs::metadata(path).map_or(0, |meta| meta.len());
-    let mut files: u64 = entry.parts.iter().map(|part| size(&part.path)).sum();
-    if role == Role::Chat {
-        files += entry.projector.as_deref().map_or(0, size);
-    }
-    let tokens = settings.tokens(entry);
-    let keys_and_values = match (role, entry.architecture.embedding_only) {
+/// Estimate for a child with so many tokens in all its slots together.
+pub(super) fn estimate(entry: &Entry, role: Role, tokens: u64) -> MemoryEstimate {
+    let size = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
+    let projector = entry.projector.as_deref().filter(|_| role == Role::Chat);
+    let parts: u64 = entry.parts.iter().map(|part| size(&part.path)).sum();
+    let weights = parts.saturating_add(projector.map_or(0, size));
+    let kv_cache = match (role, entry.architecture.embedding_only) {
         // An encoder has no KV cache.
         (Role::Embed, true) => 0,
         _ => entry.architecture.kv_bytes_per_token.saturating_mul(tokens),
     };
     // Compute buffers grow with the model: a twentieth covers all measurements.
-    files.saturating_add(files / 20).saturating_add(keys_and_values).saturating_add(FIXED_BYTES)
+    MemoryEstimate { weights, kv_cache, compute: weights / 20 + FIXED_BYTES }
 }
 
 /// Memory limit in bytes of a child while it loads its model. Compute buffers differ too much between models to
@@ -58,10 +59,45 @@ pub(super) fn budget(settings: &Settings) -> u64 {
 
 /// Memory of the machine, or of the container where that is less.
 fn available() -> u64 {
-    let machine = machine();
-    let container = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    let container = container.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(u64::MAX);
-    machine.min(container)
+    control_groups().filter_map(|group| group.limit()).fold(machine(), u64::min)
+}
+
+/// Bytes that a new child can have now: those that the machine has free, or the container where these are fewer.
+/// Files in memory count as free, since the system gives them up when it needs room.
+pub(super) fn free() -> u64 {
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| kilobytes(&text, "MemAvailable:"));
+    control_groups().filter_map(|group| group.free()).fold(machine.unwrap_or(u64::MAX), u64::min)
+}
+
+/// A line of `/proc/meminfo`, described in proc_meminfo(5), in bytes.
+fn kilobytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|number| number.saturating_mul(1024))
+}
+
+/// A control group of this process, by its folder. Its files are described in the kernel's cgroup-v2.rst.
+struct ControlGroup(PathBuf);
+
+/// The control groups whose limits hold for this process: its own and those above it.
+fn control_groups() -> impl Iterator<Item = ControlGroup> {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let path = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default().to_owned();
+    let folders: Vec<PathBuf> = Path::new(&path).ancestors().map(Path::to_owned).collect();
+    folders.into_iter().map(|folder| ControlGroup(Path::new("/sys/fs/cgroup").join(folder)))
+}
+
+impl ControlGroup {
+    /// `None` when there is none.
+    fn limit(&self) -> Option<u64> {
+        fs::read_to_string(self.0.join("memory.max")).ok()?.trim().parse().ok()
+    }
+
+    fn free(&self) -> Option<u64> {
+        let used: u64 = fs::read_to_string(self.0.join("memory.current")).ok()?.trim().parse().ok()?;
+        let stat = fs::read_to_string(self.0.join("memory.stat")).ok()?;
+        let files = stat.lines().find_map(|line| line.strip_prefix("file ")?.parse::<u64>().ok())?;
+        Some(self.limit()?.saturating_sub(used.saturating_sub(files)))
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -80,6 +116,29 @@ fn machine() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_control_group_says_what_is_left_of_its_limit() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let group = ControlGroup(folder.path().to_owned());
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("a file");
+        write("memory.max", "max\n");
+        write("memory.current", "700\n");
+        write("memory.stat", "anon 300\nfile 400\ninactive_file 200\n");
+        assert_eq!((group.limit(), group.free()), (None, None));
+        write("memory.max", "1000\n");
+        assert_eq!((group.limit(), group.free()), (Some(1000), Some(700)));
+        write("memory.max", "100\n");
+        assert_eq!(group.free(), Some(0));
+    }
+
+    #[test]
+    fn what_the_system_says_is_free_is_read() {
+        let text = "MemTotal:       24000 kB\nMemFree:  100 kB\nMemAvailable:    2000 kB\n";
+        assert_eq!(kilobytes(text, "MemAvailable:"), Some(2000 * 1024));
+        assert_eq!(kilobytes("", "MemAvailable:"), None);
+        assert!(free() > 0 && available() >= free());
+    }
 
     #[test]
     fn a_ceiling_leaves_room_for_what_is_reserved_and_stays_within_the_budget() {

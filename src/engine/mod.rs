@@ -7,6 +7,7 @@
 
 mod admission;
 mod child;
+mod fit;
 mod lease;
 mod life;
 mod locate;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Role,
+    fit::Fit,
     queue::Queue,
     starts::{Starts, Suspicion},
 };
@@ -86,7 +87,8 @@ impl ModelSlot {
     /// left.
     pub(super) fn can_go(&self) -> bool {
         self.life.as_ref().is_some_and(|life| {
-            let is_free = self.users == 0 || life.is_draining() && self.leases == 0;
+            let takes_none = life.is_outdated || life.is_draining();
+            let is_free = self.users == 0 || takes_none && self.leases == 0;
             is_free && life.is_admitted_and_running()
         })
     }
@@ -116,10 +118,11 @@ pub(super) struct Life {
     /// Model name of the first request.
     pub(super) name: String,
     pub(super) digest: String,
-    /// Estimated bytes.
-    pub(super) memory: u64,
-    /// Whether `memory` is reserved in the budget.
+    pub(super) fit: Fit,
+    /// Whether its memory is reserved in the budget.
     pub(super) admitted: bool,
+    /// Whether another context is wished for: it takes no more requests, and is stopped after the last one.
+    pub(super) is_outdated: bool,
     /// Draining until then, because another model has waited long enough for room.
     pub(super) draining_until: Option<Instant>,
     pub(super) stop: CancellationToken,
@@ -159,6 +162,8 @@ pub(super) enum ChildState {
 #[derive(Clone)]
 pub(super) struct Running {
     pub(super) client: Client,
+    /// Tokens of one slot.
+    pub(super) context: u32,
     pub(super) pid: Option<u32>,
     pub(super) since: Timestamp,
     pub(super) starts: Arc<Starts>,

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     error::{Error, Kind, Result},
     model_store::{Entry, ModelStore},
-    types::KeepAlive,
+    types::{KeepAlive, MemoryEstimate},
 };
 
 /// Runs the children. Dropping it stops them soon; `stop` returns when they have exited.
@@ -51,6 +51,10 @@ pub struct Loaded {
     pub waiting: usize,
     /// An estimate.
     pub memory_bytes: u64,
+    /// Tokens of one slot.
+    pub context: u32,
+    /// When it is unloaded if it is not used before; `None` while it is used, or when it stays.
+    pub expires_at: Option<Timestamp>,
     pub pid: Option<u32>,
     pub since: Timestamp,
 }
@@ -73,7 +77,38 @@ pub struct Snapshot {
 impl Engine {
     /// Tokens that a request to this model may use, prompt and answer together.
     pub fn context(&self, entry: &Entry) -> u32 {
-        self.shared.settings.context_per_slot(entry)
+        self.running_context(entry).unwrap_or_else(|| self.shared.fit(entry, Role::Chat).context)
+    }
+
+    /// Memory that the model takes, or will take when it is loaded.
+    pub fn memory(&self, entry: &Entry) -> MemoryEstimate {
+        let role = if entry.architecture.embedding_only { Role::Embed } else { Role::Chat };
+        let table = self.shared.table();
+        let life = table.get(&Key::new(entry, role)).and_then(|model_slot| model_slot.life.as_ref());
+        let running = life.filter(|life| !life.is_outdated).map(|life| life.fit.memory);
+        drop(table);
+        running.unwrap_or_else(|| self.shared.fit(entry, role).memory)
+    }
+
+    fn running_context(&self, entry: &Entry) -> Option<u32> {
+        let table = self.shared.table();
+        let life = table.get(&Key::new(entry, Role::Chat))?.life.as_ref()?;
+        (!life.is_outdated).then_some(life.fit.context)
+    }
+
+    /// Has the model loaded with this context from now on. A child that has another one finishes its requests and
+    /// gives way; new requests wait for its successor.
+    pub fn set_context(&self, entry: &Entry, context: u32) {
+        self.shared.contexts().insert(entry.weights_digest.clone(), context);
+        for role in [Role::Chat, Role::Embed] {
+            let fit = self.shared.fit(entry, role);
+            let mut table = self.shared.table();
+            let life = table.get_mut(&Key::new(entry, role)).and_then(|model_slot| model_slot.life.as_mut());
+            if let Some(life) = life.filter(|life| life.fit.context != fit.context) {
+                life.is_outdated = true;
+            }
+        }
+        self.shared.changed.send_replace(());
     }
 
     /// Must be called within a tokio runtime. llama-server is looked for only when a model is loaded, so that
@@ -92,6 +127,7 @@ impl Engine {
             data_dir: data_dir.to_owned(),
             settings,
             table: Mutex::default(),
+            contexts: Mutex::default(),
             changed,
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -143,6 +179,7 @@ impl Engine {
             }
         }
         drop(table);
+        self.shared.contexts().remove(&entry.weights_digest);
         self.shared.changed.send_replace(());
     }
 
@@ -230,7 +267,9 @@ fn describe(key: &Key, model_slot: &ModelSlot) -> Option<Loaded> {
         slots: model_slot.queue.slots(),
         slots_busy: model_slot.queue.busy(),
         waiting: model_slot.queue.waiting(),
-        memory_bytes: life.memory,
+        memory_bytes: life.fit.memory.total(),
+        context: running.context,
+        expires_at: model_slot.idle_until().and_then(to_timestamp),
         pid: running.pid,
         since: running.since,
     })
@@ -249,7 +288,12 @@ async fn unload_idle(shared: Arc<Shared>, mut changes: watch::Receiver<()>) {
         tokio::select! {
             () = shared.shutdown.cancelled() => return,
             // Shared holds the sender, so this is always a change.
-            _ = changes.changed() => {}
+            _ = changes.changed() => {
+                let table = shared.table();
+                let outdated = table.values().filter(|model_slot| model_slot.leases == 0);
+                let lives = outdated.filter_map(|model_slot| model_slot.life.as_ref());
+                lives.filter(|life| life.is_outdated).for_each(|life| life.stop.cancel());
+            }
             () = due => {
                 let now = Instant::now();
                 for model_slot in shared.table().values() {
@@ -260,4 +304,9 @@ async fn unload_idle(shared: Arc<Shared>, mut changes: watch::Receiver<()>) {
             }
         }
     }
+}
+
+/// Time of day at an instant to come.
+fn to_timestamp(instant: Instant) -> Option<Timestamp> {
+    Timestamp::now().checked_add(instant.saturating_duration_since(Instant::now())).ok()
 }

@@ -11,7 +11,6 @@ use std::{
 use clap::Args;
 
 use crate::{
-    model_store::Entry,
     types::KeepAlive,
     value_parser::{duration, path, seconds, whole, word},
 };
@@ -41,7 +40,7 @@ pub struct Settings {
     /// Time to keep an idle model loaded: seconds, a duration (90s, 5m, 1h), or -1 to keep it forever
     #[arg(long, env = "ENGINE_KEEP_ALIVE", default_value = "5m", allow_hyphen_values = true, value_parser = keep_alive)]
     pub engine_keep_alive: KeepAlive,
-    /// Context size in tokens, for prompt and answer together; at most what the model was trained for
+    /// Context size in tokens, for prompt and answer together, of models that state none (num_ctx); at most what the model was trained for, and less if the memory is too small
     #[arg(long, env = "ENGINE_CONTEXT", default_value = "4096", value_parser = whole(256..=4_194_304_u32))]
     pub engine_context: u32,
     /// Megabytes of memory for all loaded models together. Defaults to 80 % of the machine's memory
@@ -97,19 +96,6 @@ impl Settings {
 
     pub(super) fn threads(&self) -> u32 {
         self.engine_threads.unwrap_or_else(cores)
-    }
-
-    /// Tokens of all slots of a model.
-    pub(super) fn tokens(&self, entry: &Entry) -> u64 {
-        u64::from(self.context_per_slot(entry)) * u64::from(self.engine_parallel)
-    }
-
-    /// Tokens of one slot. The setting applies if the header has no context length.
-    pub(super) fn context_per_slot(&self, entry: &Entry) -> u32 {
-        match u32::try_from(entry.architecture.context_length) {
-            Ok(0) | Err(_) => self.engine_context,
-            Ok(own) => own.min(self.engine_context),
-        }
     }
 }
 

@@ -11,7 +11,8 @@ use tokio::{runtime::Handle, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Located, Settings,
+    Located, Role, Settings,
+    fit::Fit,
     model_slot::{Key, ModelSlot},
     refusals::Refusals,
     runtime_folder::RuntimeFolder,
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind},
-    model_store::ModelStore,
+    model_store::{Entry, ModelStore},
 };
 
 pub(super) type Table = HashMap<Key, ModelSlot>;
@@ -36,6 +37,8 @@ pub(super) struct Shared {
     /// Never locked across an await. Entries are never removed; there are no more of them than installed
     /// models.
     pub(super) table: Mutex<Table>,
+    /// Contexts that were wished for, by the digest of the weights.
+    pub(super) contexts: Mutex<HashMap<String, u32>>,
     /// Notified after every change that may let a waiting task continue.
     pub(super) changed: watch::Sender<()>,
     pub(super) shutdown: CancellationToken,
@@ -51,6 +54,16 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn contexts(&self) -> MutexGuard<'_, HashMap<String, u32>> {
+        self.contexts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the context that a model will be loaded with, and its memory.
+    pub(super) fn fit(&self, entry: &Entry, role: Role) -> Fit {
+        let wish = self.contexts().get(&entry.weights_digest).copied();
+        Fit::new(entry, role, wish, &self.settings, self.budget)
     }
 
     pub(super) fn located(&self) -> MutexGuard<'_, Option<(Located, SystemTime)>> {

@@ -108,6 +108,7 @@ impl Files<'_> {
             }
             None => None,
         };
+        let defaults = self.defaults(manifest)?;
         Ok(Entry {
             name: self.name.clone(),
             model: Model {
@@ -122,6 +123,7 @@ impl Files<'_> {
                 quantization: describe::quantization(&header).map(str::to_owned),
                 source: "embedded",
                 loaded: false,
+                defaults: Arc::new(defaults.for_requests()),
             },
             weights: split::weights_path(self.own, &parts),
             weights_digest: split::identity(&parts),
@@ -132,7 +134,7 @@ impl Files<'_> {
                 header.marks.into_iter().chain([MEDIA_MARK.to_owned()]),
             )),
             architecture,
-            defaults: self.defaults(manifest)?,
+            defaults,
         })
     }
 
@@ -160,6 +162,7 @@ impl Files<'_> {
         Ok(Defaults {
             system: text(manifest::SYSTEM)?,
             template: text(manifest::TEMPLATE)?,
+            license: text(manifest::LICENSE)?,
             messages: messages.unwrap_or_default(),
             parameters: parameters.unwrap_or_default(),
         })

@@ -27,6 +27,7 @@ pub(super) const PARAMETERS: &str = "application/vnd.ollama.image.params";
 pub(super) const SYSTEM: &str = "application/vnd.ollama.image.system";
 pub(super) const MESSAGES: &str = "application/vnd.ollama.image.messages";
 pub(super) const ADAPTER: &str = "application/vnd.ollama.image.adapter";
+pub(super) const LICENSE: &str = "application/vnd.ollama.image.license";
 
 /// A manifest as it is in the file.
 #[derive(Debug, Deserialize, Serialize)]

@@ -1,10 +1,12 @@
 //! A model that can be used now, and how models are named.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use super::Sampling;
 
 /// Capability of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, ToSchema)]
@@ -61,6 +63,15 @@ pub struct Model {
     /// The backend that serves it: `embedded`, `ollama` …
     pub source: &'static str,
     pub loaded: bool,
+    pub defaults: Arc<ModelDefaults>,
+}
+
+/// Settings that come with a model, for requests that do not say otherwise.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModelDefaults {
+    pub sampling: Sampling,
+    /// System prompt.
+    pub system: Option<String>,
 }
 
 /// Context size in tokens, for prompt and answer together.
@@ -75,6 +86,22 @@ pub struct Context {
 impl Model {
     pub fn can(&self, capability: Capability) -> bool {
         self.capabilities.contains(&capability)
+    }
+}
+
+/// Estimated memory of a loaded model, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryEstimate {
+    pub weights: u64,
+    /// Keys and values of all slots' tokens.
+    pub kv_cache: u64,
+    /// Compute buffers, and the engine itself.
+    pub compute: u64,
+}
+
+impl MemoryEstimate {
+    pub fn total(self) -> u64 {
+        self.weights.saturating_add(self.kv_cache).saturating_add(self.compute)
     }
 }
 

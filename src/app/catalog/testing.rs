@@ -62,5 +62,6 @@ pub(super) fn model(name: &str, size: u64, capabilities: &[Capability]) -> Model
         quantization: None,
         source: "embedded",
         loaded: false,
+        defaults: Arc::default(),
     }
 }

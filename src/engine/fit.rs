@@ -1,0 +1,49 @@
+//! How large a context a model gets, and the memory that it then takes.
+
+use super::{Role, memory, settings::Settings};
+use crate::{model_store::Entry, types::MemoryEstimate};
+
+/// Tokens below which a context is not lowered for the sake of memory: less is of little use.
+const LEAST_CONTEXT: u32 = 2048;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Fit {
+    /// Tokens of one slot.
+    pub(super) context: u32,
+    pub(super) slots: u32,
+    pub(super) memory: MemoryEstimate,
+}
+
+impl Fit {
+    /// The context is what was wished for, else what the model states, else that of the settings; never more than
+    /// the model was trained for. One that nobody wished for is halved until the model fits the budget.
+    pub(super) fn new(
+        entry: &Entry,
+        role: Role,
+        wish: Option<u32>,
+        settings: &Settings,
+        budget: u64,
+    ) -> Self {
+        let slots = settings.engine_parallel;
+        let with = |context: u32| Self {
+            context,
+            slots,
+            memory: memory::estimate(entry, role, u64::from(context) * u64::from(slots)),
+        };
+        let trained = u32::try_from(entry.architecture.context_length).ok().filter(|trained| *trained > 0);
+        let at_most = |context: u32| trained.map_or(context, |trained| context.min(trained));
+        if let Some(wish) = wish {
+            return with(at_most(wish));
+        }
+        let mut context = at_most(entry.context.unwrap_or(settings.engine_context));
+        while with(context).memory.total() > budget && context / 2 >= LEAST_CONTEXT {
+            context /= 2;
+        }
+        with(context)
+    }
+
+    /// Tokens of all slots.
+    pub(super) fn tokens(&self) -> u64 {
+        u64::from(self.context) * u64::from(self.slots)
+    }
+}
