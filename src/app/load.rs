@@ -7,7 +7,7 @@ use super::{App, Caller, ChatReply, metering::note};
 use crate::{
     error::Result,
     request_context::scope,
-    types::{CacheStatus, KeepAlive, Usage},
+    types::{CacheStatus, LoadOptions, Usage},
 };
 
 impl App {
@@ -19,11 +19,11 @@ impl App {
         &self,
         caller: &Caller,
         model: String,
-        keep_alive: Option<KeepAlive>,
+        options: LoadOptions,
     ) -> Result<ChatReply> {
         let route = self.catalog.route(&model).await;
         let mut call = self.meter(caller, (&route).into(), None).begin();
-        let loaded = scope(call.context(), route.backend.load(&model, keep_alive)).await;
+        let loaded = scope(call.context(), route.backend.load(&model, options)).await;
         let done = loaded.inspect_err(|error| call.failed(error))?;
         call.answered(Usage::default(), done.timings.queue);
         note(&caller.recorder, &CacheStatus::Bypass, route.backend.name());

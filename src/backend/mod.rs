@@ -22,7 +22,10 @@ use crate::{
     error::{Error, Kind, Result},
     http_client,
     model_store::{self, ModelStore},
-    types::{Capability, ChatEvent, ChatRequest, Done, EmbedReply, EmbedRequest, KeepAlive, Model},
+    types::{
+        Capability, ChatEvent, ChatRequest, Done, EmbedReply, EmbedRequest, LoadOptions, LoadedModel, Model,
+        ModelDetails, ModelName,
+    },
 };
 
 /// Bytes from which on it takes milliseconds to write them as JSON, or to read them from it.
@@ -63,13 +66,18 @@ pub trait Backend: Send + Sync + 'static {
     async fn embed(&self, request: EmbedRequest) -> Result<EmbedReply>;
 
     /// Loads a model, or lets go of it when it is to be kept for no time.
-    async fn load(&self, model: &str, keep_alive: Option<KeepAlive>) -> Result<Done>;
+    async fn load(&self, model: &str, options: LoadOptions) -> Result<Done>;
 
     /// List models.
     async fn models(&self) -> Result<Vec<Model>>;
 
     /// Whether it answers; gives its version.
     async fn version(&self) -> Result<String>;
+
+    /// Management of its models, for a backend that allows it.
+    fn manager(&self) -> Option<&dyn ModelManager> {
+        None
+    }
 
     /// How the engine stands, for a backend that has one.
     fn engine(&self) -> Option<engine::Snapshot> {
@@ -78,6 +86,29 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Ends what it runs (children, connections). Nothing is left running when this returns.
     async fn stop(&self) {}
+}
+
+/// Management of a backend's models.
+#[async_trait]
+pub trait ModelManager: Send + Sync {
+    /// # Errors
+    /// `NotFound` when it is not installed.
+    async fn details(&self, model: &str) -> Result<ModelDetails>;
+
+    /// Lists the models in memory, by name.
+    async fn loaded(&self) -> Result<Vec<LoadedModel>>;
+
+    /// Gives a model another name, too, with the same files.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not installed.
+    async fn copy(&self, model: &str, name: &ModelName) -> Result<()>;
+
+    /// Removes a model; requests that use it are finished first.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not installed.
+    async fn remove(&self, model: &str) -> Result<()>;
 }
 
 /// Settings that the backends are built from.

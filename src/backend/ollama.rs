@@ -2,6 +2,7 @@
 //! `/api/version`.
 
 mod embed;
+mod models;
 mod vocabulary;
 
 use std::{
@@ -19,13 +20,13 @@ use futures_util::{StreamExt, stream};
 use serde::de::DeserializeOwned;
 
 use self::vocabulary::Vocabularies;
-use super::{Backend, ChatStream, LARGE_BYTES, Profile, plain_text, replies::events, to_json, work};
+use super::{Backend, ChatStream, LARGE_BYTES, ModelManager, Profile, plain_text, replies::events, to_json, work};
 use crate::{
     error::{Error, Kind, Result},
     http_client::{Client, Request, Response, Retry, Target, Timeouts, server_url},
     types::{
         Capability, ChatRequest, Completion, Context, ControlTokens, Done, EmbedReply, EmbedRequest,
-        FinishReason, KeepAlive, Model, ModelName, Prompt, Timings, ToolChoice,
+        FinishReason, KeepAlive, LoadOptions, Model, ModelName, Prompt, Timings, ToolChoice,
     },
     wire::{
         foreign::{SCHEMA_REFUSED, is_about_schemas, loggable},
@@ -181,11 +182,11 @@ impl Backend for Ollama {
         self.embed_all(request).await
     }
 
-    async fn load(&self, model: &str, keep_alive: Option<KeepAlive>) -> Result<Done> {
+    async fn load(&self, model: &str, options: LoadOptions) -> Result<Done> {
         let since = Instant::now();
-        let body = to_json(&LoadBody::new(model, keep_alive))?;
+        let body = to_json(&LoadBody::new(model, options))?;
         self.post("/api/generate", model, body).await?.bytes(MAX_ANSWER).await?;
-        let is_unload = keep_alive == Some(KeepAlive::NONE);
+        let is_unload = options.keep_alive == Some(KeepAlive::NONE);
         let timings = Timings { total: since.elapsed(), ..Timings::default() };
         Ok(Done {
             reason: if is_unload { FinishReason::Unload } else { FinishReason::Load },
@@ -224,6 +225,10 @@ impl Backend for Ollama {
             }
         });
         Ok(models.buffered(8).collect().await)
+    }
+
+    fn manager(&self) -> Option<&dyn ModelManager> {
+        Some(self)
     }
 
     async fn version(&self) -> Result<String> {

@@ -13,6 +13,7 @@ mod keep_alive;
 mod key_id;
 mod message;
 mod model;
+mod model_details;
 mod principal;
 mod repeated_name;
 mod secret;

@@ -6,6 +6,7 @@ mod check;
 mod embed;
 mod exchange;
 mod length;
+mod models;
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
@@ -13,7 +14,7 @@ use async_trait::async_trait;
 use tokio::task::spawn_blocking;
 
 use self::length::Room;
-use super::{Backend, ChatStream, Profile, place::Place};
+use super::{Backend, ChatStream, ModelManager, Profile, place::Place};
 use crate::{
     cache,
     engine::{Engine, Lease, Role, Snapshot},
@@ -21,8 +22,8 @@ use crate::{
     http_client::Client,
     model_store::{Entry, ModelStore},
     types::{
-        ChatRequest, Context, Done, EmbedReply, EmbedRequest, FinishReason, KeepAlive, Model, ModelName,
-        Timings,
+        ChatRequest, Context, Done, EmbedReply, EmbedRequest, FinishReason, KeepAlive, LoadOptions, Model,
+        ModelName,        Timings,
     },
 };
 
@@ -68,16 +69,21 @@ impl Embedded {
 
     /// A few system calls when the model is known, since the library remembers what it has read.
     async fn entry(&self, model: &str) -> Result<Arc<Entry>> {
-        let unknown = || {
-            Error::new(
-                Kind::NotFound,
-                format!(
-                    "The model {model} is not installed: GET /models lists the installed models, and `simpleton model pull` adds one."
-                ),
-            )
-        };
-        let name: ModelName = model.parse().map_err(|_| unknown())?;
-        self.on_disk(move |model_store| model_store.find(&name)).await?.ok_or_else(unknown)
+        let name: ModelName = model.parse().map_err(|_| unknown(model))?;
+        self.on_disk(move |model_store| model_store.find(&name)).await?.ok_or_else(|| unknown(model))
+    }
+
+    /// Digests of the weights in memory.
+    fn loaded_digests(&self) -> HashSet<String> {
+        self.engine.loaded().into_iter().map(|model| model.digest).collect()
+    }
+
+    fn model(&self, entry: &Entry, loaded: &HashSet<String>) -> Model {
+        Model {
+            loaded: loaded.contains(&entry.weights_digest),
+            context: Context { chosen: Some(self.engine.context(entry).into()), ..entry.model.context },
+            ..entry.model.clone()
+        }
     }
 
     async fn on_disk<T: Send + 'static>(
@@ -89,6 +95,15 @@ impl Embedded {
             Error::new(Kind::Internal, "Reading the list of models failed.").with_source(source)
         })?
     }
+}
+
+fn unknown(model: &str) -> Error {
+    Error::new(
+        Kind::NotFound,
+        format!(
+            "The model {model} is not installed: GET /models lists the installed models, and `simpleton model pull` gets others."
+        ),
+    )
 }
 
 #[async_trait]
@@ -134,7 +149,8 @@ impl Backend for Embedded {
         Ok(reply)
     }
 
-    async fn load(&self, model: &str, keep_alive: Option<KeepAlive>) -> Result<Done> {
+    async fn load(&self, model: &str, options: LoadOptions) -> Result<Done> {
+        let LoadOptions { keep_alive, context } = options;
         let since = Instant::now();
         let entry = self.entry(model).await?;
         if keep_alive == Some(KeepAlive::NONE) {
@@ -142,21 +158,25 @@ impl Backend for Embedded {
             let timings = Timings { total: since.elapsed(), ..Timings::default() };
             return Ok(Done { reason: FinishReason::Unload, timings, ..Done::default() });
         }
-        let lease = self.engine.acquire(entry, Role::Chat, keep_alive).await?;
+        if let Some(context) = context {
+            check::context(context, &entry)?;
+            self.engine.set_context(&entry, context);
+        }
+        let role = if entry.architecture.embedding_only { Role::Embed } else { Role::Chat };
+        let lease = self.engine.acquire(entry, role, keep_alive).await?;
         let (queue, load) = (Some(lease.waited()), lease.load());
         let timings = Timings { total: since.elapsed(), queue, load, ..Timings::default() };
         Ok(Done { reason: FinishReason::Load, timings, ..Done::default() })
     }
 
     async fn models(&self) -> Result<Vec<Model>> {
-        let loaded: HashSet<String> = self.engine.loaded().into_iter().map(|model| model.digest).collect();
+        let loaded = self.loaded_digests();
         let entries = self.on_disk(ModelStore::list).await?;
-        let model = |entry: &Arc<Entry>| Model {
-            loaded: loaded.contains(&entry.weights_digest),
-            context: Context { chosen: Some(self.engine.context(entry).into()), ..entry.model.context },
-            ..entry.model.clone()
-        };
-        Ok(entries.iter().map(model).collect())
+        Ok(entries.iter().map(|entry| self.model(entry, &loaded)).collect())
+    }
+
+    fn manager(&self) -> Option<&dyn ModelManager> {
+        Some(self)
     }
 
     async fn version(&self) -> Result<String> {

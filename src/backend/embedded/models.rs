@@ -1,0 +1,52 @@
+//! Management of the models on this machine's disk.
+
+use async_trait::async_trait;
+
+use super::Embedded;
+use crate::{
+    backend::ModelManager,
+    error::Result,
+    types::{LoadedModel, ModelDetails, ModelName},
+};
+
+#[async_trait]
+impl ModelManager for Embedded {
+    async fn details(&self, model: &str) -> Result<ModelDetails> {
+        let entry = self.entry(model).await?;
+        let extras = &entry.extras;
+        Ok(ModelDetails {
+            model: self.model(&entry, &self.loaded_digests()),
+            parameters: extras.parameters.clone(),
+            template: extras.template.clone(),
+            system: extras.system.clone(),
+            license: extras.license.clone(),
+            memory: Some(self.engine.memory(&entry)),
+        })
+    }
+
+    async fn loaded(&self) -> Result<Vec<LoadedModel>> {
+        let models = self.engine.loaded().into_iter().map(|loaded| LoadedModel {
+            name: loaded.name,
+            memory: loaded.memory_bytes,
+            slots: Some(loaded.slots),
+            slots_busy: Some(loaded.slots_busy),
+            context: Some(loaded.context.into()),
+            expires_at: loaded.expires_at,
+        });
+        Ok(models.collect())
+    }
+
+    async fn copy(&self, model: &str, name: &ModelName) -> Result<()> {
+        let (entry, name) = (self.entry(model).await?, name.clone());
+        self.on_disk(move |model_store| model_store.copy(&entry.name, &name)).await
+    }
+
+    async fn remove(&self, model: &str) -> Result<()> {
+        // One that is damaged has no entry, and can be removed all the same.
+        if let Ok(entry) = self.entry(model).await {
+            self.engine.unload(&entry);
+        }
+        let name: ModelName = model.parse().map_err(|_| super::unknown(model))?;
+        self.on_disk(move |model_store| model_store.remove(&name)).await
+    }
+}
