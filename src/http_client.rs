@@ -13,9 +13,15 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use clap::Args;
+use hyper_util::client::proxy::matcher::Matcher;
 pub use reqwest::{
-    Url,
+    Method,
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+};
+
+use self::{
+    pool::{Address, Pool},
+    url::{is_loopback, origin},
 };
 
 pub use self::{

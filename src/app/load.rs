@@ -15,12 +15,7 @@ impl App {
     ///
     /// # Errors
     /// Those of `Backend::load`.
-    pub async fn load(
-        &self,
-        caller: &Caller,
-        model: String,
-        options: LoadOptions,
-    ) -> Result<ChatReply> {
+    pub async fn load(&self, caller: &Caller, model: String, options: LoadOptions) -> Result<ChatReply> {
         let route = self.catalog.route(&model).await;
         let mut call = self.meter(caller, (&route).into(), None).begin();
         let loaded = scope(call.context(), route.backend.load(&model, options)).await;

@@ -13,6 +13,7 @@ pub mod images;
 pub mod keys;
 mod load;
 mod metering;
+mod models;
 pub mod prompts;
 mod tool_text;
 pub mod vision;

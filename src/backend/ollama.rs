@@ -20,7 +20,9 @@ use futures_util::{StreamExt, stream};
 use serde::de::DeserializeOwned;
 
 use self::vocabulary::Vocabularies;
-use super::{Backend, ChatStream, LARGE_BYTES, ModelManager, Profile, plain_text, replies::events, to_json, work};
+use super::{
+    Backend, ChatStream, LARGE_BYTES, ModelManager, Profile, plain_text, replies::events, to_json, work,
+};
 use crate::{
     error::{Error, Kind, Result},
     http_client::{Client, Request, Response, Retry, Target, Timeouts, server_url},

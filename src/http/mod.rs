@@ -33,7 +33,7 @@ use self::{
         errors::{self, ErrorFormat},
         observe,
     },
-    native::{embeddings, inference, vision},
+    native::{embeddings, inference, models, vision},
     route::{Access, Route},
 };
 use crate::{
@@ -80,7 +80,11 @@ fn routes() -> Vec<Route> {
         Route::page("/docs", get(docs::page)),
         Route::page("/docs/{file}", get(docs::file)),
         // Models
-        Route::new("/models", Api, Key, Problem, routes!(service::models)),
+        Route::new("/models", Api, Key, Problem, routes!(models::models)),
+        Route::new("/models/loaded", Api, Key, Problem, routes!(models::loaded)),
+        Route::new("/models/{name}", Api, Key, Problem, routes!(models::details, models::remove)),
+        Route::new("/models/{name}/load", Api, Key, Problem, routes!(models::load)),
+        Route::new("/models/{name}/unload", Api, Key, Problem, routes!(models::unload)),
         // Inference
         Route::new("/inference/generate", Api, Key, Problem, routes!(inference::generate)),
         Route::new("/inference/chat", Api, Key, Problem, routes!(inference::chat)),

@@ -1,4 +1,4 @@
-//! The service about itself: `/`, `/models`, `/metrics`.
+//! The service about itself: `/`, `/metrics`.
 
 use std::sync::Arc;
 
@@ -11,11 +11,8 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{HttpState, closed_set::backends, middleware::errors::Result};
-use crate::{
-    telemetry::metrics::TextFormat,
-    types::{Capability, Model},
-};
+use super::HttpState;
+use crate::telemetry::metrics::TextFormat;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -38,82 +35,6 @@ pub(super) async fn root() -> Json<RootReply> {
         docs: "/docs",
         health: "/health",
     })
-}
-
-#[derive(Serialize, ToSchema)]
-pub(super) struct ModelsReply {
-    models: Vec<ModelReply>,
-}
-
-#[derive(Serialize, ToSchema)]
-struct ModelReply {
-    name: String,
-    /// Bytes.
-    size: u64,
-    /// RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    modified_at: Option<String>,
-    digest: String,
-    capabilities: Vec<Capability>,
-    /// Context size that the model was trained for, in tokens.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    context_length: Option<u64>,
-    context: ContextReply,
-    details: DetailsReply,
-    #[schema(schema_with = backends)]
-    source: &'static str,
-    /// Whether the model is in memory now.
-    loaded: bool,
-}
-
-/// Context size in tokens, for prompt and answer together.
-#[derive(Serialize, ToSchema)]
-struct ContextReply {
-    /// Context size in use (`ENGINE_CONTEXT`), if known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    chosen: Option<u64>,
-    /// Context size that the model was trained for, in tokens.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trained: Option<u64>,
-}
-
-#[derive(Serialize, ToSchema)]
-struct DetailsReply {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    family: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parameter_size: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    quantization_level: Option<String>,
-}
-
-/// List models
-#[utoipa::path(get, path = "/models", tag = "Service",
-    responses((status = 200, body = ModelsReply)))]
-pub(super) async fn models(State(state): State<Arc<HttpState>>) -> Result<Json<ModelsReply>> {
-    let models = state.app.models().await?;
-    Ok(Json(ModelsReply { models: models.iter().map(ModelReply::from).collect() }))
-}
-
-impl From<&Model> for ModelReply {
-    fn from(model: &Model) -> Self {
-        Self {
-            name: model.name.clone(),
-            size: model.size,
-            modified_at: model.modified_at.map(|at| at.to_string()),
-            digest: model.digest.clone(),
-            capabilities: model.capabilities.clone(),
-            context_length: model.context.trained,
-            context: ContextReply { chosen: model.context.chosen, trained: model.context.trained },
-            details: DetailsReply {
-                family: model.family.clone(),
-                parameter_size: model.parameter_size.clone(),
-                quantization_level: model.quantization.clone(),
-            },
-            source: model.source,
-            loaded: model.loaded,
-        }
-    }
 }
 
 /// Get Prometheus metrics, as OpenMetrics if the `Accept` header asks for it

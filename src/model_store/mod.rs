@@ -5,7 +5,7 @@
 //! this module.
 
 mod blobs;
-mod defaults;
+mod copy;
 mod demo;
 mod describe;
 mod digest;

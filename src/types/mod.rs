@@ -33,6 +33,7 @@ pub use keep_alive::KeepAlive;
 pub use key_id::KeyId;
 pub use message::{Message, Part, Role};
 pub use model::{Capability, Context, MemoryEstimate, Model, ModelDefaults, ModelName};
+pub use model_details::{LoadOptions, LoadedModel, ModelDetails};
 pub use principal::Principal;
 pub use secret::Secret;
 pub use token_type::{MAX_CONTROL_TOKENS, MAX_TAKEN_FOR_CONTROL, TokenType, is_control_token};

@@ -128,6 +128,12 @@ impl Catalog {
         self.at_most(Duration::ZERO).await
     }
 
+    /// Fetches the models anew, after one was added or removed.
+    pub(super) async fn refresh(&self) {
+        // A failure is remembered with the list, and shown when it is next asked for.
+        let _ = self.at_most(Duration::ZERO).await;
+    }
+
     /// The names of those, separated by commas.
     pub fn names(&self) -> String {
         let models = self.known().and_then(Result::ok).unwrap_or_default();

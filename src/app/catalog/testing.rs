@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::{
     backend::{Backend, ChatStream, Profile, embedded::PROFILE},
     error::Result,
-    types::{Capability, ChatRequest, Context, Done, EmbedReply, EmbedRequest, KeepAlive, Model},
+    types::{Capability, ChatRequest, Context, Done, EmbedReply, EmbedRequest, LoadOptions, Model},
 };
 
 pub(super) struct Fake {
@@ -36,7 +36,7 @@ impl Backend for Fake {
         unreachable!("only its list is asked for")
     }
 
-    async fn load(&self, _: &str, _: Option<KeepAlive>) -> Result<Done> {
+    async fn load(&self, _: &str, _: LoadOptions) -> Result<Done> {
         unreachable!("only its list is asked for")
     }
 

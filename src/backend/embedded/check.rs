@@ -45,6 +45,16 @@ pub(super) fn chat(request: &ChatRequest, entry: &Entry) -> Result<()> {
     Ok(())
 }
 
+/// Checks a context that a model is to be loaded with.
+pub(super) fn context(context: u32, entry: &Entry) -> Result<()> {
+    let trained = entry.architecture.context_length;
+    if trained > 0 && u64::from(context) > trained {
+        let detail = format!("must be at most {trained}, the context that {} was trained for", entry.name);
+        return Err(Error::field("/context", detail));
+    }
+    Ok(())
+}
+
 pub(super) fn embed(request: &EmbedRequest) -> Result<()> {
     match request.input.iter().position(String::is_empty) {
         Some(n) => Err(Error::field(format!("/input/{n}"), "must not be empty")),

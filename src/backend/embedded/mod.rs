@@ -23,7 +23,7 @@ use crate::{
     model_store::{Entry, ModelStore},
     types::{
         ChatRequest, Context, Done, EmbedReply, EmbedRequest, FinishReason, KeepAlive, LoadOptions, Model,
-        ModelName,        Timings,
+        ModelName, Timings,
     },
 };
 

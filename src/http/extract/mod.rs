@@ -14,9 +14,10 @@ pub(super) mod wrong_field;
 use std::sync::Arc;
 
 use axum::{
-    extract::{FromRequest, FromRequestParts, Request},
+    extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request},
     http::{HeaderMap, Method, header, request::Parts},
 };
+use http_body::Body as _;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 pub use self::body_memory::BodyMemory;
@@ -54,6 +55,21 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<HttpState>> for Json<
             }
             parsed => Ok(Self(parsed?, room)),
         }
+    }
+}
+
+/// A body that may be absent.
+impl<T: DeserializeOwned + Send + 'static> OptionalFromRequest<Arc<HttpState>> for Json<T> {
+    type Rejection = Failure;
+
+    async fn from_request(
+        request: Request,
+        state: &Arc<HttpState>,
+    ) -> std::result::Result<Option<Self>, Failure> {
+        if request.body().is_end_stream() {
+            return Ok(None);
+        }
+        <Self as FromRequest<_>>::from_request(request, state).await.map(Some)
     }
 }
 

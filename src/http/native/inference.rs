@@ -31,7 +31,8 @@ use crate::{
     },
     images::EncodedImage,
     types::{
-        Capability, ChatRequest, Completion, Format, JsonText, KeepAlive, Prompt, Sampling, Think, Tool,
+        Capability, ChatRequest, Completion, Format, JsonText, KeepAlive, LoadOptions, Prompt, Sampling,
+        Think, Tool,
     },
 };
 
@@ -177,7 +178,8 @@ fn ask(
     async move {
         let reply = match &request.prompt {
             Prompt::Completion(prompt) if prompt.text.is_empty() => {
-                app.load(&caller, request.model, request.keep_alive).await
+                let options = LoadOptions { keep_alive: request.keep_alive, context: None };
+                app.load(&caller, request.model, options).await
             }
             _ => app.chat(&caller, request).await,
         };
@@ -299,7 +301,8 @@ fn format(given: Option<JsonText>, fields: &mut Fields) -> Format {
     }
 }
 
-fn keep_alive<'de, D: Deserializer<'de>>(
+/// Time to keep a model loaded: a number or a text.
+pub(super) fn keep_alive<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> std::result::Result<Option<KeepAlive>, D::Error> {
     let Some(given) = Option::<JsonText>::deserialize(deserializer)? else { return Ok(None) };

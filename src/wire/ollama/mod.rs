@@ -8,7 +8,10 @@ mod vocabulary;
 use std::time::Duration;
 
 pub use self::{
-    answer::{EmbedAnswer, ErrorBody, Show, Tags, Version, malformed},
+    answer::{
+        EmbedAnswer, ErrorBody, Running, RunningModel, Show, ShowDetails, Tags, Version, malformed,
+        parameters,
+    },
     line::LineParser,
     request::{ChatBody, CommonBody, EmbedBody, GenerateBody, LoadBody, MessageBody},
     vocabulary::Vocabulary,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use crate::{
-    types::{Completion, Format, JsonText, KeepAlive, Message, Sampling, Think, ToolCall},
+    types::{Completion, Format, JsonText, KeepAlive, LoadOptions, Message, Sampling, Think, ToolCall},
     // Ollama writes a tool as OpenAI does.
     wire::openai::ToolBody,
 };
@@ -44,12 +44,20 @@ pub struct LoadBody<'a> {
     stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     keep_alive: Option<String>,
+    options: LoadOptionsBody,
+}
+
+#[derive(Serialize)]
+struct LoadOptionsBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    num_ctx: Option<u32>,
 }
 
 impl<'a> LoadBody<'a> {
-    pub fn new(model: &'a str, keep_alive: Option<KeepAlive>) -> Self {
+    pub fn new(model: &'a str, options: LoadOptions) -> Self {
+        let LoadOptions { keep_alive, context } = options;
         let keep_alive = keep_alive.map(|keep_alive| keep_alive.to_string());
-        Self { model, prompt: "", stream: false, keep_alive }
+        Self { model, prompt: "", stream: false, keep_alive, options: LoadOptionsBody { num_ctx: context } }
     }
 }
 

@@ -1,0 +1,68 @@
+//! Management of an Ollama server's models: `/api/show`, `/api/ps`, `/api/copy`, `/api/delete`.
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{MAX_ANSWER, Ollama, read, read_refusal, refusal};
+use crate::{
+    backend::{Backend, ModelManager, to_json},
+    error::{Error, Kind, Result},
+    http_client::{Method, Request, Retry},
+    types::{LoadedModel, ModelDetails, ModelName},
+    wire::ollama::{Running, RunningModel, ShowDetails, parameters},
+};
+
+impl Ollama {
+    async fn change(&self, method: Method, path: &str, model: &str, body: impl Serialize) -> Result<()> {
+        let request = Request { method, ..Request::post(path, to_json(&body)?, Retry::Never) };
+        let response = self.client.send(request).await?;
+        if response.is_success() { Ok(()) } else { Err(refusal(read_refusal(response).await, model)) }
+    }
+}
+
+#[async_trait]
+impl ModelManager for Ollama {
+    async fn details(&self, model: &str) -> Result<ModelDetails> {
+        let response = self.post("/api/show", model, to_json(&json!({ "model": model }))?).await?;
+        let show: ShowDetails = read(&response.bytes(MAX_ANSWER).await?)?;
+        let name: Option<ModelName> = model.parse().ok();
+        let is_it = |listed: &str| listed.parse().ok() == name;
+        let listed = self.models().await?.into_iter().find(|listed| is_it(&listed.name));
+        let model = listed.ok_or_else(|| {
+            Error::new(Kind::NotFound, format!("The model {model} is not on the Ollama server's list."))
+        })?;
+        Ok(ModelDetails {
+            model,
+            parameters: parameters(&show.parameters),
+            template: show.template,
+            system: show.system,
+            license: show.license,
+            memory: None,
+        })
+    }
+
+    async fn loaded(&self) -> Result<Vec<LoadedModel>> {
+        let running: Running = self.get("/api/ps").await?;
+        let model = |model: RunningModel| LoadedModel {
+            name: model.name.parse::<ModelName>().map_or(model.name, |name| name.to_string()),
+            memory: model.size,
+            slots: None,
+            slots_busy: None,
+            context: model.context_length,
+            expires_at: model.expires_at,
+        };
+        let mut models: Vec<LoadedModel> = running.models.into_iter().map(model).collect();
+        models.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(models)
+    }
+
+    async fn copy(&self, model: &str, name: &ModelName) -> Result<()> {
+        let body = json!({ "source": model, "destination": name.to_string() });
+        self.change(Method::POST, "/api/copy", model, body).await
+    }
+
+    async fn remove(&self, model: &str) -> Result<()> {
+        self.change(Method::DELETE, "/api/delete", model, json!({ "model": model })).await
+    }
+}
