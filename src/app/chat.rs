@@ -70,6 +70,8 @@ impl App {
             Message::name_tools(messages);
         }
         let route = self.catalog.route(&request.model).await;
+        // Before the key is made: what a model states is part of what is asked.
+        route.defaults.apply(&mut request);
         let key = self.cache.chat_key(&request, route.scope(&caller.principal));
         let (model, backend) = (request.model.clone(), route.backend.name());
         let meter = self.meter(caller, (&route).into(), request.sampling.max_tokens);

@@ -49,9 +49,9 @@ enum Reading {
 impl CallReader {
     /// `None` for an answer that is a text in any case: without tools, or with a format of its own.
     pub(super) fn new(request: &ChatRequest, checks: &Checks) -> Option<Self> {
-        let has_calls = !request.tools.is_empty() && request.format == Format::Text;
+        let has_calls = request.offered_tools().next().is_some() && request.format == Format::Text;
         has_calls.then(|| Self {
-            names: request.tools.iter().map(|tool| tool.name.clone()).collect(),
+            names: request.offered_tools().map(|tool| tool.name.clone()).collect(),
             checks: checks.clone(),
             held: String::new(),
             is_text: false,
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
     use crate::{
         json_schema,
-        types::{Message, Prompt, Role, Sampling, Tool},
+        types::{Message, Prompt, Role, Tool},
     };
 
     /// Returns the events for an answer that comes in pieces, with the reason of its end.
@@ -174,14 +174,10 @@ mod tests {
         };
         let city =
             json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});
+        let messages = vec![Message::new(Role::User, "What is the weather?")];
         let mut request = ChatRequest {
-            model: "m".to_owned(),
-            prompt: Prompt::Messages(vec![Message::new(Role::User, "What is the weather?")]),
             tools: vec![tool("get_weather", city), tool("now", json!({"type": "object"}))],
-            format: Format::Text,
-            sampling: Sampling::default(),
-            think: None,
-            keep_alive: None,
+            ..ChatRequest::new("m", Prompt::Messages(messages))
         };
         let checks = json_schema::prepare(&mut request).expect("good schemas");
         let mut reader = CallReader::new(&request, &checks).expect("it has tools");

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Sampling;
+use super::ModelDefaults;
 
 /// Capability of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, ToSchema)]
@@ -64,14 +64,6 @@ pub struct Model {
     pub source: &'static str,
     pub loaded: bool,
     pub defaults: Arc<ModelDefaults>,
-}
-
-/// Settings that come with a model, for requests that do not say otherwise.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ModelDefaults {
-    pub sampling: Sampling,
-    /// System prompt.
-    pub system: Option<String>,
 }
 
 /// Context size in tokens, for prompt and answer together.

@@ -6,7 +6,7 @@ use simpleton::{
     backend::Backend,
     engine::Role,
     error::Kind,
-    types::{FinishReason, KeepAlive, Usage},
+    types::{FinishReason, KeepAlive, LoadOptions, Usage},
 };
 
 use crate::harness::{Rig, is_alive, question, slow, some_text, until};
@@ -79,25 +79,77 @@ async fn stop_ends_a_start_that_is_under_way() {
 async fn a_model_is_loaded_and_unloaded_without_a_question() {
     let rig = Rig::new(&[]);
     let name = "simpleton-demo";
-    let nothing = rig.backend.load(name, Some(KeepAlive::NONE)).await.expect("an end");
+    let nothing = rig
+        .backend
+        .load(name, LoadOptions { keep_alive: Some(KeepAlive::NONE), ..LoadOptions::default() })
+        .await
+        .expect("an end");
     assert_eq!(
         (nothing.reason, rig.engine.loaded().len()),
         (FinishReason::Unload, 0),
         "it is not loaded for that"
     );
-    let loaded = rig.backend.load(name, Some(KeepAlive::Forever)).await.expect("an end");
+    let loaded = rig
+        .backend
+        .load(name, LoadOptions { keep_alive: Some(KeepAlive::Forever), ..LoadOptions::default() })
+        .await
+        .expect("an end");
     assert_eq!((loaded.reason, loaded.usage), (FinishReason::Load, Usage::default()));
     assert!(loaded.timings.total >= loaded.timings.load && !loaded.timings.load.is_zero());
     let pid = rig.pid();
-    rig.backend.load(name, Some(KeepAlive::NONE)).await.expect("an end");
+    rig.backend
+        .load(name, LoadOptions { keep_alive: Some(KeepAlive::NONE), ..LoadOptions::default() })
+        .await
+        .expect("an end");
     until("the child is gone", || !is_alive(pid) && rig.engine.loaded().is_empty()).await;
     let mut stream = rig.backend.chat(slow()).await.expect("a stream");
     some_text(&mut stream).await;
     let pid = rig.pid();
-    rig.backend.load(name, Some(KeepAlive::NONE)).await.expect("an end");
+    rig.backend
+        .load(name, LoadOptions { keep_alive: Some(KeepAlive::NONE), ..LoadOptions::default() })
+        .await
+        .expect("an end");
     some_text(&mut stream).await;
     assert!(is_alive(pid), "not before the reply has ended");
     drop(stream);
     until("the child is gone", || !is_alive(pid)).await;
     rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_context_loads_the_model_anew_after_its_last_request() {
+    let rig = Rig::new(&[]);
+    let name = "simpleton-demo";
+    let load = |context| LoadOptions { keep_alive: Some(KeepAlive::Forever), context };
+    rig.backend.load(name, load(None)).await.expect("loaded");
+    let (pid, usual) = (rig.pid(), rig.engine.loaded()[0].context);
+    rig.backend.load(name, load(Some(usual))).await.expect("loaded");
+    assert_eq!(rig.pid(), pid, "it has that context");
+
+    let mut stream = rig.backend.chat(slow()).await.expect("a stream");
+    some_text(&mut stream).await;
+    let reload = rig.backend.load(name, load(Some(512)));
+    let finish = async {
+        some_text(&mut stream).await;
+        assert!(is_alive(pid), "not before the reply has ended");
+        drop(stream);
+    };
+    let (reloaded, ()) = tokio::join!(reload, finish);
+    assert!(!reloaded.expect("loaded anew").timings.load.is_zero());
+    let loaded = rig.engine.loaded();
+    assert_eq!((loaded.len(), loaded[0].context), (1, 512));
+    assert!(!is_alive(pid));
+
+    let refused = rig.backend.load(name, load(Some(4096))).await.expect_err("more than it was trained for");
+    assert_eq!(refused.field_errors()[0].pointer, "/context");
+    // What is asked next has this context, also after a restart of the child, until it is unloaded.
+    rig.backend.load(name, load(None)).await.expect("loaded");
+    assert_eq!(rig.engine.loaded()[0].context, 512);
+    rig.backend
+        .load(name, LoadOptions { keep_alive: Some(KeepAlive::NONE), context: None })
+        .await
+        .expect("an end");
+    until("the child is gone", || rig.engine.loaded().is_empty()).await;
+    rig.backend.load(name, load(None)).await.expect("loaded");
+    assert_eq!(rig.engine.loaded()[0].context, usual);
 }

@@ -14,7 +14,7 @@ use crate::{
     backend::{Backend, Profile},
     cache::KeyScope,
     error::{Error, Kind, Result},
-    types::{Capability, Model, ModelName, Principal},
+    types::{Capability, Model, ModelDefaults, ModelName, Principal},
 };
 
 #[derive(Args, Clone, Debug, Default)]
@@ -75,6 +75,7 @@ pub struct Route {
     pub digest: Option<String>,
     /// Tokens that the backend makes room for, where that is known.
     pub context: Option<u64>,
+    pub defaults: Arc<ModelDefaults>,
 }
 
 impl Route {
@@ -85,6 +86,7 @@ impl Route {
             listed: listed.map(|listed| listed.name.as_str().into()),
             digest: listed.filter(|listed| !listed.digest.is_empty()).map(|listed| listed.digest.clone()),
             context: listed.and_then(|listed| listed.context.chosen),
+            defaults: listed.map(|listed| Arc::clone(&listed.defaults)).unwrap_or_default(),
         }
     }
 

@@ -69,8 +69,13 @@ impl Embedded {
 
     /// A few system calls when the model is known, since the library remembers what it has read.
     async fn entry(&self, model: &str) -> Result<Arc<Entry>> {
-        let name: ModelName = model.parse().map_err(|_| unknown(model))?;
-        self.on_disk(move |model_store| model_store.find(&name)).await?.ok_or_else(|| unknown(model))
+        let name: ModelName = model.parse().map_err(|_| unknown(model, &[]))?;
+        let sought = name.clone();
+        let found = self.on_disk(move |model_store| model_store.find(&sought)).await?;
+        match found {
+            Some(entry) => Ok(entry),
+            None => Err(unknown(model, &self.on_disk(ModelStore::list).await.unwrap_or_default())),
+        }
     }
 
     /// Digests of the weights in memory.
@@ -97,13 +102,20 @@ impl Embedded {
     }
 }
 
-fn unknown(model: &str) -> Error {
-    Error::new(
-        Kind::NotFound,
-        format!(
-            "The model {model} is not installed: GET /models lists the installed models, and `simpleton model pull` gets others."
-        ),
-    )
+/// Similarity from which an installed model is suggested, from 0 to 1.
+const MIN_SIMILARITY: f64 = 0.8;
+
+fn unknown(model: &str, installed: &[Arc<Entry>]) -> Error {
+    let likeness = |name: &str| strsim::jaro_winkler(name, model);
+    let nearest = installed
+        .iter()
+        .map(|entry| entry.model.name.as_str())
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let remedy = match nearest.filter(|name| likeness(name) >= MIN_SIMILARITY) {
+        Some(nearest) => format!("did you mean {nearest}? GET /models lists the installed models"),
+        None => "GET /models lists the installed models, and `simpleton model pull` gets others".to_owned(),
+    };
+    Error::new(Kind::NotFound, format!("The model {model} is not installed: {remedy}."))
 }
 
 #[async_trait]

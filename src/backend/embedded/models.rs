@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::Embedded;
+use super::{Embedded, unknown};
 use crate::{
     backend::ModelManager,
     error::Result,
@@ -46,7 +46,7 @@ impl ModelManager for Embedded {
         if let Ok(entry) = self.entry(model).await {
             self.engine.unload(&entry);
         }
-        let name: ModelName = model.parse().map_err(|_| super::unknown(model))?;
+        let name: ModelName = model.parse().map_err(|_| unknown(model, &[]))?;
         self.on_disk(move |model_store| model_store.remove(&name)).await
     }
 }

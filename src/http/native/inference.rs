@@ -50,7 +50,7 @@ macro_rules! body {
             /// Stream the response as server-sent events.
             #[schema(default = false)]
             stream: Option<bool>,
-            /// Sampling temperature, from 0 (always the likeliest token) to 2.
+            /// Sampling temperature, from 0 (always the likeliest token) to 2. Defaults to the model's own, or else 0.7.
             #[schema(default = 0.7, minimum = 0, maximum = 2)]
             temperature: Option<f64>,
             /// Maximum number of tokens to generate.
@@ -86,8 +86,7 @@ macro_rules! body {
             fn sampling(&mut self, fields: &mut Fields) -> Sampling {
                 Sampling {
                     temperature: fields
-                        .between("/temperature", self.temperature, 0.0, 2.0)
-                        .or(Some(DEFAULT_TEMPERATURE)),
+                        .between("/temperature", self.temperature, 0.0, 2.0),
                     top_p: fields.between("/top_p", self.top_p, 0.0, 1.0),
                     top_k: fields.positive("/top_k", self.top_k),
                     seed: self.seed,
@@ -99,8 +98,6 @@ macro_rules! body {
     };
 }
 
-/// The brief's.
-const DEFAULT_TEMPERATURE: f32 = 0.7;
 /// Each costs time at every token. OpenAI takes 4.
 const STOP_LIMITS: TextLimits = TextLimits { count: 16, bytes: 512 };
 /// More than any model can choose from.

@@ -24,8 +24,6 @@ use crate::{
     types::{Capability, Sampling},
 };
 
-/// The brief's.
-const DEFAULT_TEMPERATURE: f32 = 0.7;
 /// Red square of 16 by 16 pixels, as a PNG in base64.
 const EXAMPLE_IMAGE: &str = "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAFklEQVR42mP4z8BAEmIY1TCqYfhqAACQ+f8B8u7oVwAAAABJRU5ErkJggg==";
 const DEFAULT_PROMPT: &str = "Describe this image";
@@ -41,7 +39,7 @@ pub(in crate::http) struct AnalyzeBody {
     prompt: String,
     /// Defaults to the server's default vision model.
     model: Option<String>,
-    /// Sampling temperature, from 0 (always the likeliest token) to 2.
+    /// Sampling temperature, from 0 (always the likeliest token) to 2. Defaults to the model's own, or else 0.7.
     #[schema(default = 0.7, minimum = 0, maximum = 2)]
     temperature: Option<f64>,
     /// Maximum number of tokens to generate.
@@ -96,7 +94,7 @@ pub(in crate::http) struct UploadForm {
     prompt: Option<String>,
     /// Defaults to the server's default vision model.
     model: Option<String>,
-    /// Sampling temperature, from 0 (always the likeliest token) to 2.
+    /// Sampling temperature, from 0 (always the likeliest token) to 2. Defaults to the model's own, or else 0.7.
     #[schema(default = 0.7, minimum = 0, maximum = 2)]
     temperature: Option<f64>,
     /// Maximum number of tokens to generate.
@@ -239,7 +237,7 @@ impl VisionRequest {
 
 fn sampling(temperature: Option<f64>, max_tokens: Option<i64>, fields: &mut Fields) -> Sampling {
     Sampling {
-        temperature: fields.between("/temperature", temperature, 0.0, 2.0).or(Some(DEFAULT_TEMPERATURE)),
+        temperature: fields.between("/temperature", temperature, 0.0, 2.0),
         max_tokens: fields.positive("/max_tokens", max_tokens),
         ..Sampling::default()
     }

@@ -1,0 +1,100 @@
+//! Settings that come with a model, for requests that do not say otherwise.
+
+use super::{ChatRequest, Completion, Message, Prompt, Role, Sampling};
+
+/// Temperature where neither the request nor the model states one.
+const TEMPERATURE: f32 = 0.7;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ModelDefaults {
+    pub sampling: Sampling,
+    /// System prompt.
+    pub system: Option<String>,
+}
+
+impl ModelDefaults {
+    /// Fills in what a request leaves open. As in Ollama, a request's own stop sequences replace the model's, and its
+    /// own system prompt the model's.
+    pub fn apply(&self, request: &mut ChatRequest) {
+        let Sampling { temperature, top_p, top_k, seed, stop, max_tokens } = &self.sampling;
+        let asked = &mut request.sampling;
+        asked.temperature = asked.temperature.or(*temperature).or(Some(TEMPERATURE));
+        asked.top_p = asked.top_p.or(*top_p);
+        asked.top_k = asked.top_k.or(*top_k);
+        asked.seed = asked.seed.or(*seed);
+        asked.max_tokens = asked.max_tokens.or(*max_tokens);
+        if asked.stop.is_empty() {
+            asked.stop.clone_from(stop);
+        }
+        let Some(system) = &self.system else { return };
+        match &mut request.prompt {
+            Prompt::Messages(messages) => {
+                if messages.iter().all(|message| message.role != Role::System) {
+                    messages.insert(0, Message::new(Role::System, system));
+                }
+            }
+            Prompt::Completion(Completion { raw: true, .. }) => {}
+            Prompt::Completion(completion) => {
+                completion.system.get_or_insert_with(|| system.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn defaults() -> ModelDefaults {
+        let sampling = Sampling {
+            temperature: Some(0.2),
+            top_k: Some(20),
+            stop: vec!["END".to_owned()],
+            ..Sampling::default()
+        };
+        ModelDefaults { sampling, system: Some("Be brief.".to_owned()) }
+    }
+
+    fn applied(defaults: &ModelDefaults, prompt: Prompt, sampling: Sampling) -> ChatRequest {
+        let mut request = ChatRequest { sampling, ..ChatRequest::new("m", prompt) };
+        defaults.apply(&mut request);
+        request
+    }
+
+    #[test]
+    fn what_a_request_leaves_open_is_filled_in() {
+        let hello = || Prompt::Messages(vec![Message::new(Role::User, "Hello")]);
+        let filled = applied(&defaults(), hello(), Sampling::default());
+        assert_eq!(filled.sampling, defaults().sampling);
+        let Prompt::Messages(messages) = filled.prompt else { panic!("messages") };
+        let turns: Vec<_> = messages.iter().map(|message| (message.role, message.text())).collect();
+        assert_eq!(turns, [(Role::System, "Be brief.".into()), (Role::User, "Hello".into())]);
+
+        let plain = applied(&ModelDefaults::default(), hello(), Sampling::default());
+        assert_eq!(plain.sampling.temperature, Some(TEMPERATURE));
+    }
+
+    #[test]
+    fn what_a_request_says_counts() {
+        let asked = Sampling { temperature: Some(1.5), stop: vec!["x".to_owned()], ..Sampling::default() };
+        let own =
+            Prompt::Messages(vec![Message::new(Role::System, "Be long."), Message::new(Role::User, "Hello")]);
+        let filled = applied(&defaults(), own, asked.clone());
+        assert_eq!(filled.sampling, Sampling { top_k: Some(20), ..asked });
+        let Prompt::Messages(messages) = filled.prompt else { panic!("messages") };
+        assert_eq!(messages.len(), 2);
+    }
+
+    #[test]
+    fn a_raw_prompt_gets_no_system_prompt() {
+        for (raw, system) in [(false, Some("Be brief.")), (true, None)] {
+            let prompt =
+                Prompt::Completion(Completion { text: "Hello".to_owned(), raw, ..Completion::default() });
+            let Prompt::Completion(completion) = applied(&defaults(), prompt, Sampling::default()).prompt
+            else {
+                panic!("a completion")
+            };
+            assert_eq!(completion.system.as_deref(), system);
+        }
+    }
+}
