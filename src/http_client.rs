@@ -13,15 +13,9 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use clap::Args;
-use hyper_util::client::proxy::matcher::Matcher;
 pub use reqwest::{
-    Method,
+    Method, Url,
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
-};
-
-use self::{
-    pool::{Address, Pool},
-    url::{is_loopback, origin},
 };
 
 pub use self::{

@@ -178,6 +178,7 @@ fn config_of_backends(config: &Config) -> backend::Settings<'_> {
         ollama: &config.ollama,
         engine: &config.engine,
         model_store: &config.model_store,
+        pull: &config.pull,
         client: &config.client,
     }
 }

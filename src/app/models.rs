@@ -1,12 +1,15 @@
 //! Management of models: details, what is in memory, removal.
 
-use futures_util::future::join_all;
+use std::sync::Arc;
+
+use async_stream::stream;
+use futures_util::{StreamExt, future::join_all};
 
 use super::{App, catalog::Route};
 use crate::{
-    backend::ModelManager,
+    backend::{Backend, ModelManager, PullStream},
     error::{Error, Kind, Result},
-    types::{LoadedModel, ModelDetails},
+    types::{LoadedModel, ModelDetails, ModelName},
 };
 
 impl App {
@@ -29,6 +32,22 @@ impl App {
         Ok(lists?.concat())
     }
 
+    /// Downloads a model with the preferred backend.
+    ///
+    /// # Errors
+    /// `Invalid` when the backend does not allow it; those of the download come in its stream.
+    pub async fn pull_model(self: &Arc<Self>, name: &ModelName) -> Result<PullStream> {
+        let backend = Arc::clone(self.catalog.primary());
+        let mut steps = managed_by(&backend)?.pull(name).await?;
+        let app = Arc::clone(self);
+        Ok(Box::pin(stream! {
+            while let Some(step) = steps.next().await {
+                yield step;
+            }
+            app.catalog.refresh().await;
+        }))
+    }
+
     /// Removes a model; requests that use it are finished first.
     ///
     /// # Errors
@@ -42,8 +61,12 @@ impl App {
 }
 
 fn manager(route: &Route) -> Result<&dyn ModelManager> {
-    route.backend.manager().ok_or_else(|| {
-        let title = route.backend.profile().title;
+    managed_by(&route.backend)
+}
+
+fn managed_by(backend: &Arc<dyn Backend>) -> Result<&dyn ModelManager> {
+    backend.manager().ok_or_else(|| {
+        let title = backend.profile().title;
         Error::new(Kind::Invalid, format!("{title} does not allow to manage its models."))
     })
 }

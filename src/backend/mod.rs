@@ -9,6 +9,7 @@ mod plain_text;
 mod replies;
 
 pub use self::embedded::Embedded;
+pub use crate::model_store::pull::{FileProgress, Progress};
 
 use std::{path::Path, pin::Pin, sync::Arc};
 
@@ -21,7 +22,10 @@ use crate::{
     engine::{self, Engine},
     error::{Error, Kind, Result},
     http_client,
-    model_store::{self, ModelStore},
+    model_store::{
+        self, ModelStore,
+        pull::{self, Pace, Puller},
+    },
     types::{
         Capability, ChatEvent, ChatRequest, Done, EmbedReply, EmbedRequest, LoadOptions, LoadedModel, Model,
         ModelDetails, ModelName,
@@ -34,6 +38,10 @@ const LARGE_BYTES: usize = 256 * 1024;
 /// The events of one reply as they arrive, ending with `ChatEvent::Done` or with an error. Dropping
 /// it aborts the work behind it and frees what it holds.
 pub type ChatStream = Pin<Box<dyn Stream<Item = Result<ChatEvent>> + Send>>;
+
+/// Steps of a download; it has succeeded when the stream ends without an error. Dropping it stops the download, unless
+/// another caller waits for it.
+pub type PullStream = Pin<Box<dyn Stream<Item = Result<Progress>> + Send>>;
 
 /// Facts about a kind of backend.
 pub struct Profile {
@@ -98,6 +106,12 @@ pub trait ModelManager: Send + Sync {
     /// Lists the models in memory, by name.
     async fn loaded(&self) -> Result<Vec<LoadedModel>>;
 
+    /// Begins to download a model, or joins a download of it that is running.
+    ///
+    /// # Errors
+    /// `BadGateway` and the like when the download cannot begin; those of the download itself come in its stream.
+    async fn pull(&self, name: &ModelName) -> Result<PullStream>;
+
     /// Gives a model another name, too, with the same files.
     ///
     /// # Errors
@@ -117,6 +131,7 @@ pub struct Settings<'a> {
     pub ollama: &'a ollama::Settings,
     pub engine: &'a engine::Settings,
     pub model_store: &'a model_store::Settings,
+    pub pull: &'a pull::Settings,
     pub client: &'a http_client::Settings,
 }
 
@@ -134,8 +149,9 @@ pub fn build(settings: Settings<'_>, data_dir: &Path) -> Result<Arc<dyn Backend>
         // On a full disk the others still serve.
         tracing::warn!("The demo model is not available: {}", error.chain());
     }
+    let puller = Puller::new(model_store.clone(), settings.pull, Pace::default())?;
     let engine = Engine::new(settings.engine.clone(), data_dir, model_store.clone())?;
-    Ok(Arc::new(Embedded::new(model_store, Arc::new(engine))))
+    Ok(Arc::new(Embedded::new(model_store, puller, Arc::new(engine))))
 }
 
 fn to_json(body: &impl Serialize) -> Result<Vec<u8>> {

@@ -35,7 +35,7 @@ impl Fit {
         if let Some(wish) = wish {
             return with(at_most(wish));
         }
-        let mut context = at_most(entry.context.unwrap_or(settings.engine_context));
+        let mut context = at_most(entry.defaults.parameters.context.unwrap_or(settings.engine_context));
         while with(context).memory.total() > budget && context / 2 >= LEAST_CONTEXT {
             context /= 2;
         }

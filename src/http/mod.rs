@@ -33,7 +33,7 @@ use self::{
         errors::{self, ErrorFormat},
         observe,
     },
-    native::{embeddings, inference, models, vision},
+    native::{embeddings, inference, models, pull, vision},
     route::{Access, Route},
 };
 use crate::{
@@ -82,6 +82,7 @@ fn routes() -> Vec<Route> {
         // Models
         Route::new("/models", Api, Key, Problem, routes!(models::models)),
         Route::new("/models/loaded", Api, Key, Problem, routes!(models::loaded)),
+        Route::new("/models/pull", Service, Key, Problem, routes!(pull::pull)),
         Route::new("/models/{name}", Api, Key, Problem, routes!(models::details, models::remove)),
         Route::new("/models/{name}/load", Api, Key, Problem, routes!(models::load)),
         Route::new("/models/{name}/unload", Api, Key, Problem, routes!(models::unload)),

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::types::{Message, ModelDefaults, Role, Sampling};
+use crate::types::{ModelDefaults, Role, Sampling};
 
 /// Defaults for requests that say nothing else.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -76,7 +76,7 @@ impl Defaults {
         let message = |message: &DefaultMessage| {
             let role = [Role::System, Role::User, Role::Assistant];
             let role = role.into_iter().find(|role| role.as_str() == message.role)?;
-            Some(Message::new(role, &message.content))
+            Some((role, message.content.clone()))
         };
         ModelDefaults {
             sampling: self.parameters.sampling.clone(),
@@ -103,7 +103,8 @@ mod tests {
         };
         let expected = Parameters { sampling, context: Some(4096), all: parameters.all.clone() };
         assert_eq!(parameters, expected);
-        let odd = br#"{"stop":"x","num_ctx":0,"top_k":"many","seed":7,"temperature":9,"top_p":-1,"num_predict":0}"#;
+        let odd =
+            br#"{"stop":"x","num_ctx":0,"top_k":"many","seed":7,"temperature":9,"top_p":-1,"num_predict":0}"#;
         let odd = Parameters::parse(odd).expect("an object");
         let sampling = Sampling { stop: vec!["x".to_owned()], seed: Some(7), ..Sampling::default() };
         assert_eq!((odd.sampling, odd.context), (sampling, None));

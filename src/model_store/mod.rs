@@ -6,6 +6,7 @@
 
 mod blobs;
 mod copy;
+mod defaults;
 mod demo;
 mod describe;
 mod digest;

@@ -10,6 +10,8 @@ pub struct ModelDefaults {
     pub sampling: Sampling,
     /// System prompt.
     pub system: Option<String>,
+    /// Turns that go before those of each chat, after its system prompt.
+    pub messages: Vec<(Role, String)>,
 }
 
 impl ModelDefaults {
@@ -26,16 +28,18 @@ impl ModelDefaults {
         if asked.stop.is_empty() {
             asked.stop.clone_from(stop);
         }
-        let Some(system) = &self.system else { return };
         match &mut request.prompt {
             Prompt::Messages(messages) => {
-                if messages.iter().all(|message| message.role != Role::System) {
-                    messages.insert(0, Message::new(Role::System, system));
-                }
+                let has_own = messages.iter().any(|message| message.role == Role::System);
+                let system = self.system.iter().filter(|_| !has_own);
+                let system = system.map(|system| Message::new(Role::System, system));
+                let turns = self.messages.iter().map(|(role, text)| Message::new(*role, text));
+                let own_system = messages.iter().take_while(|message| message.role == Role::System).count();
+                messages.splice(own_system..own_system, system.chain(turns));
             }
             Prompt::Completion(Completion { raw: true, .. }) => {}
             Prompt::Completion(completion) => {
-                completion.system.get_or_insert_with(|| system.clone());
+                completion.system = completion.system.take().or(self.system.clone())
             }
         }
     }
@@ -52,7 +56,8 @@ mod tests {
             stop: vec!["END".to_owned()],
             ..Sampling::default()
         };
-        ModelDefaults { sampling, system: Some("Be brief.".to_owned()) }
+        let messages = vec![(Role::User, "Hi".to_owned()), (Role::Assistant, "Yes?".to_owned())];
+        ModelDefaults { sampling, system: Some("Be brief.".to_owned()), messages }
     }
 
     fn applied(defaults: &ModelDefaults, prompt: Prompt, sampling: Sampling) -> ChatRequest {
@@ -68,7 +73,13 @@ mod tests {
         assert_eq!(filled.sampling, defaults().sampling);
         let Prompt::Messages(messages) = filled.prompt else { panic!("messages") };
         let turns: Vec<_> = messages.iter().map(|message| (message.role, message.text())).collect();
-        assert_eq!(turns, [(Role::System, "Be brief.".into()), (Role::User, "Hello".into())]);
+        let expected = [
+            (Role::System, "Be brief."),
+            (Role::User, "Hi"),
+            (Role::Assistant, "Yes?"),
+            (Role::User, "Hello"),
+        ];
+        assert_eq!(turns, expected.map(|(role, text)| (role, text.into())));
 
         let plain = applied(&ModelDefaults::default(), hello(), Sampling::default());
         assert_eq!(plain.sampling.temperature, Some(TEMPERATURE));
@@ -82,7 +93,8 @@ mod tests {
         let filled = applied(&defaults(), own, asked.clone());
         assert_eq!(filled.sampling, Sampling { top_k: Some(20), ..asked });
         let Prompt::Messages(messages) = filled.prompt else { panic!("messages") };
-        assert_eq!(messages.len(), 2);
+        let texts: Vec<_> = messages.iter().map(Message::text).collect();
+        assert_eq!(texts, ["Be long.", "Hi", "Yes?", "Hello"]);
     }
 
     #[test]

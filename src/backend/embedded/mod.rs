@@ -20,7 +20,7 @@ use crate::{
     engine::{Engine, Lease, Role, Snapshot},
     error::{Error, Kind, Result},
     http_client::Client,
-    model_store::{Entry, ModelStore},
+    model_store::{Entry, ModelStore, pull::Puller},
     types::{
         ChatRequest, Context, Done, EmbedReply, EmbedRequest, FinishReason, KeepAlive, LoadOptions, Model,
         ModelName, Timings,
@@ -59,12 +59,13 @@ impl Child {
 
 pub struct Embedded {
     model_store: ModelStore,
+    puller: Puller,
     engine: Arc<Engine>,
 }
 
 impl Embedded {
-    pub fn new(model_store: ModelStore, engine: Arc<Engine>) -> Self {
-        Self { model_store, engine }
+    pub fn new(model_store: ModelStore, puller: Puller, engine: Arc<Engine>) -> Self {
+        Self { model_store, puller, engine }
     }
 
     /// A few system calls when the model is known, since the library remembers what it has read.

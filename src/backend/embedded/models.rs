@@ -1,10 +1,11 @@
 //! Management of the models on this machine's disk.
 
 use async_trait::async_trait;
+use futures_util::stream;
 
 use super::{Embedded, unknown};
 use crate::{
-    backend::ModelManager,
+    backend::{ModelManager, PullStream},
     error::Result,
     types::{LoadedModel, ModelDetails, ModelName},
 };
@@ -13,13 +14,13 @@ use crate::{
 impl ModelManager for Embedded {
     async fn details(&self, model: &str) -> Result<ModelDetails> {
         let entry = self.entry(model).await?;
-        let extras = &entry.extras;
+        let defaults = &entry.defaults;
         Ok(ModelDetails {
             model: self.model(&entry, &self.loaded_digests()),
-            parameters: extras.parameters.clone(),
-            template: extras.template.clone(),
-            system: extras.system.clone(),
-            license: extras.license.clone(),
+            parameters: defaults.parameters.all.clone(),
+            template: defaults.template.clone(),
+            system: defaults.system.clone(),
+            license: defaults.license.clone(),
             memory: Some(self.engine.memory(&entry)),
         })
     }
@@ -34,6 +35,11 @@ impl ModelManager for Embedded {
             expires_at: loaded.expires_at,
         });
         Ok(models.collect())
+    }
+
+    async fn pull(&self, name: &ModelName) -> Result<PullStream> {
+        let pull = self.puller.pull(name);
+        Ok(Box::pin(stream::unfold(pull, async |mut pull| Some((pull.next().await?, pull)))))
     }
 
     async fn copy(&self, model: &str, name: &ModelName) -> Result<()> {

@@ -1,16 +1,22 @@
 //! Management of an Ollama server's models: `/api/show`, `/api/ps`, `/api/copy`, `/api/delete`.
 
+use async_stream::try_stream;
 use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::{MAX_ANSWER, Ollama, read, read_refusal, refusal};
 use crate::{
-    backend::{Backend, ModelManager, to_json},
+    backend::{Backend, FileProgress, ModelManager, Progress, PullStream, to_json},
     error::{Error, Kind, Result},
     http_client::{Method, Request, Retry},
     types::{LoadedModel, ModelDetails, ModelName},
-    wire::ollama::{Running, RunningModel, ShowDetails, parameters},
+    wire::{
+        Framing,
+        ndjson::Lines,
+        ollama::{PullLine, Running, RunningModel, ShowDetails, parameters},
+    },
 };
 
 impl Ollama {
@@ -19,6 +25,22 @@ impl Ollama {
         let response = self.client.send(request).await?;
         if response.is_success() { Ok(()) } else { Err(refusal(read_refusal(response).await, model)) }
     }
+}
+
+/// Reads a line of a download's progress, which may be an error.
+fn step(line: PullLine, model: &str) -> Result<Progress> {
+    let PullLine { status, error, digest, total, completed } = line;
+    if let Some(error) = error {
+        let message = format!("Ollama could not pull {model}: {error}");
+        return Err(Error::new(Kind::BadGateway, message));
+    }
+    let file = digest.zip(total).map(|(digest, total)| FileProgress {
+        digest,
+        total,
+        completed: completed.unwrap_or(0),
+        resumed: 0,
+    });
+    Ok(Progress { status, file })
 }
 
 #[async_trait]
@@ -55,6 +77,25 @@ impl ModelManager for Ollama {
         let mut models: Vec<LoadedModel> = running.models.into_iter().map(model).collect();
         models.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(models)
+    }
+
+    async fn pull(&self, name: &ModelName) -> Result<PullStream> {
+        let model = name.to_string();
+        let body = to_json(&json!({ "model": model }))?;
+        let mut response = self.post("/api/pull", &model, body).await?;
+        let mut lines = Lines::default();
+        Ok(Box::pin(try_stream! {
+            let mut is_open = true;
+            while is_open {
+                let piece = timeout(response.idle_timeout(), response.chunk()).await;
+                let piece = piece.map_err(|_| response.paused())??;
+                is_open = piece.is_some();
+                piece.iter().for_each(|piece| lines.push(piece));
+                while lines.advance()? || (!is_open && lines.end()) {
+                    yield step(read::<PullLine>(lines.frame())?, &model)?;
+                }
+            }
+        }))
     }
 
     async fn copy(&self, model: &str, name: &ModelName) -> Result<()> {

@@ -5,6 +5,7 @@ pub(super) mod embeddings;
 pub(super) mod inference;
 mod message;
 pub(super) mod models;
+pub(super) mod pull;
 mod reply;
 mod schemas;
 pub(super) mod vision;

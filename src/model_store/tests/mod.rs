@@ -264,7 +264,7 @@ fn a_manifest_gives_its_model_defaults() {
     assert_eq!(defaults.system.as_deref(), Some("You are Mario."));
     assert_eq!(defaults.template.as_deref(), Some("{{ .Prompt }}"));
     assert_eq!(
-        (&*defaults.parameters.stop, defaults.parameters.num_ctx),
+        (&*defaults.parameters.sampling.stop, defaults.parameters.context),
         (&["USER:".to_owned()][..], Some(512))
     );
     assert_eq!(defaults.messages[1].content, "Hello!");

@@ -95,6 +95,19 @@ pub fn parameters(text: &str) -> Map<String, Value> {
     parameters
 }
 
+/// A line of `/api/pull`.
+#[derive(Deserialize)]
+pub struct PullLine {
+    #[serde(default, deserialize_with = "printable")]
+    pub status: String,
+    #[serde(default, deserialize_with = "maybe_printable")]
+    pub error: Option<String>,
+    #[serde(default, deserialize_with = "maybe_printable")]
+    pub digest: Option<String>,
+    pub total: Option<u64>,
+    pub completed: Option<u64>,
+}
+
 /// Reply of `/api/ps`.
 #[derive(Deserialize)]
 pub struct Running {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub use self::{
     answer::{
-        EmbedAnswer, ErrorBody, Running, RunningModel, Show, ShowDetails, Tags, Version, malformed,
+        EmbedAnswer, ErrorBody, PullLine, Running, RunningModel, Show, ShowDetails, Tags, Version, malformed,
         parameters,
     },
     line::LineParser,
