@@ -81,11 +81,11 @@ fn routes() -> Vec<Route> {
         Route::page("/docs/{file}", get(docs::file)),
         // Models
         Route::new("/models", Api, Key, Problem, routes!(models::models)),
-        Route::new("/models/loaded", Api, Key, Problem, routes!(models::loaded)),
+        Route::new("/models/loaded", Service, Key, Problem, routes!(models::loaded)),
         Route::new("/models/pull", Service, Key, Problem, routes!(pull::pull)),
-        Route::new("/models/{name}", Api, Key, Problem, routes!(models::details, models::remove)),
-        Route::new("/models/{name}/load", Api, Key, Problem, routes!(models::load)),
-        Route::new("/models/{name}/unload", Api, Key, Problem, routes!(models::unload)),
+        Route::new("/models/{name}", Service, Key, Problem, routes!(models::details, models::remove)),
+        Route::new("/models/{name}/load", Service, Key, Problem, routes!(models::load)),
+        Route::new("/models/{name}/unload", Service, Key, Problem, routes!(models::unload)),
         // Inference
         Route::new("/inference/generate", Api, Key, Problem, routes!(inference::generate)),
         Route::new("/inference/chat", Api, Key, Problem, routes!(inference::chat)),

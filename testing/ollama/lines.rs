@@ -53,6 +53,28 @@ pub fn show(capabilities: &[&str]) -> Value {
     json!({"capabilities": capabilities, "model_info": {"qwen2.context_length": 32768}})
 }
 
+pub fn running() -> Value {
+    json!({"models": [{
+        "name": "qwen2.5:7b", "model": "qwen2.5:7b", "size": 5_600_000_000_u64, "digest": "aa",
+        "details": {"family": "qwen2", "parameter_size": "7.6B", "quantization_level": "Q4_K_M"},
+        "expires_at": "2030-10-01T12:00:00+02:00", "size_vram": 0, "context_length": 4096
+    }]})
+}
+
+/// Lines of a whole download.
+pub fn pull() -> String {
+    let file = |completed: u64| json!({"status": "pulling abc", "digest": "sha256:abc", "total": 10, "completed": completed});
+    let steps = [
+        json!({"status": "pulling manifest"}),
+        file(5),
+        file(10),
+        json!({"status": "verifying sha256 digest"}),
+    ];
+    let steps =
+        steps.into_iter().chain(["writing manifest", "success"].map(|status| json!({ "status": status })));
+    steps.map(|step| step.to_string() + "\n").collect()
+}
+
 /// A chunk of a body whose length is not said before.
 pub fn chunk(text: &str) -> String {
     format!("{:x}\r\n{text}\r\n", text.len())

@@ -106,6 +106,10 @@ impl FakeOllama {
                 Step::Send(last_line(2)),
             ]),
         );
+        fake.on("/api/ps", json(lines::running()));
+        fake.on("/api/pull", Script::ok(vec![Step::Send(lines::pull())]));
+        fake.on("/api/copy", Script::ok(Vec::new()));
+        fake.on("/api/delete", Script::ok(Vec::new()));
         fake
     }
 

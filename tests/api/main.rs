@@ -17,6 +17,7 @@ mod inference;
 mod keys;
 mod kill;
 mod logs;
+mod models;
 mod ocr;
 mod openapi;
 mod prometheus;

@@ -9,7 +9,10 @@ use simpleton::{
     backend::{Backend, ChatStream, Embedded},
     engine::{Engine, Loaded, Settings},
     error::Result,
-    model_store::{Entry, ModelStore},
+    model_store::{
+        Entry, ModelStore,
+        pull::{self, Pace, Puller},
+    },
     types::{ChatEvent, ChatRequest, Completion, Done, Format, Message, Prompt, Role, Sampling},
 };
 use tempfile::TempDir;
@@ -23,10 +26,16 @@ const DEADLINE: Duration = Duration::from_secs(120);
 struct Flags {
     #[command(flatten)]
     engine: Settings,
+    #[command(flatten)]
+    pull: pull::Settings,
 }
 
 pub(crate) fn settings(flags: &[&str]) -> Settings {
-    Flags::parse_from(["engine"].iter().chain(flags)).engine
+    parse(flags).engine
+}
+
+fn parse(flags: &[&str]) -> Flags {
+    Flags::parse_from(["engine"].iter().chain(flags))
 }
 
 pub(crate) struct Rig {
@@ -46,7 +55,8 @@ impl Rig {
         let entry = model_store.install_demo().expect("the demo model");
         let engine =
             Arc::new(Engine::new(settings(&all), dir.path(), model_store.clone()).expect("an engine"));
-        Self { backend: Embedded::new(model_store, Arc::clone(&engine)), engine, entry, dir }
+        let puller = Puller::new(model_store.clone(), &parse(&all).pull, Pace::default()).expect("a puller");
+        Self { backend: Embedded::new(model_store, puller, Arc::clone(&engine)), engine, entry, dir }
     }
 
     /// Gives what `ask` would, as a whole.

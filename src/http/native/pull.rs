@@ -69,7 +69,7 @@ impl From<Progress> for PullEvent {
 ///
 /// The download stops when all clients that wait for it have left; the next one continues it.
 #[utoipa::path(post, path = "/models/pull", tag = "Models",
-    request_body(content = PullBody, example = json!({"model": "qwen2.5:7b"})),
+    request_body(content = PullBody, example = json!({"model": "all-minilm"})),
     responses((status = 200, content((PullEvent = "text/event-stream"), (PullEvent = "application/json")))))]
 pub(in crate::http) async fn pull(
     State(state): State<Arc<HttpState>>,
