@@ -110,10 +110,11 @@ struct End<'a> {
 
 /// `load` and `unload` when there was no prompt.
 #[derive(Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 enum DoneReason {
     Stop,
     Length,
+    ToolCalls,
     Load,
     Unload,
 }
@@ -125,12 +126,11 @@ impl<'a> From<&'a Done> for End<'a> {
         let is_timed = [load, prompt_eval, eval].iter().any(|duration| !duration.is_zero());
         let part = |duration| is_timed.then(|| nanos(duration));
         Self {
-            // Ollama says `stop` when the model asks for tools, too.
             done_reason: match done.reason {
-                FinishReason::Stop
-                | FinishReason::ToolCalls
-                | FinishReason::ContentFilter
-                | FinishReason::StopSequence(_) => DoneReason::Stop,
+                FinishReason::Stop | FinishReason::ContentFilter | FinishReason::StopSequence(_) => {
+                    DoneReason::Stop
+                }
+                FinishReason::ToolCalls => DoneReason::ToolCalls,
                 FinishReason::Length | FinishReason::Context => DoneReason::Length,
                 FinishReason::Load => DoneReason::Load,
                 FinishReason::Unload => DoneReason::Unload,
