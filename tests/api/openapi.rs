@@ -209,8 +209,14 @@ async fn texts_of_a_closed_set_are_enums() {
         ("SeriesReply/properties/metric", parameter("/analytics/series", 0)),
         ("UsageReply/properties/by", parameter("/analytics/usage", 1)),
         ("MessageReply/properties/role", json!(["assistant"])),
-        ("GenerateReply/allOf/1/properties/done_reason", json!(["stop", "length", "tool_calls", "load", "unload"])),
-        ("ChatReply/allOf/1/properties/done_reason", json!(["stop", "length", "tool_calls", "load", "unload"])),
+        (
+            "GenerateReply/allOf/1/properties/done_reason",
+            json!(["stop", "length", "tool_calls", "load", "unload"]),
+        ),
+        (
+            "ChatReply/allOf/1/properties/done_reason",
+            json!(["stop", "length", "tool_calls", "load", "unload"]),
+        ),
         ("Problem/properties/type", json!(["about:blank"])),
     ] {
         let mut schema = document.pointer(&format!("/components/schemas/{pointer}")).expect(pointer);

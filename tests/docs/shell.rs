@@ -111,9 +111,12 @@ fn install(home: &Path) {
                 .unwrap();
         }
     }
-    let mut import = within(home, 0, "simpleton");
-    let imported = import.args(["model", "import", "all-minilm"]).arg(model).output().unwrap();
-    assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
+    let text = real("SIMPLETON_TEST_TEXT", "downloads/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf");
+    for (name, file) in [("all-minilm", model), ("qwen2.5-coder:0.5b", text)] {
+        let mut import = within(home, 0, "simpleton");
+        let imported = import.args(["model", "import", name]).arg(file).output().unwrap();
+        assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
+    }
 }
 
 fn within(home: &Path, port: u16, program: &str) -> Command {

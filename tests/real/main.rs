@@ -1,0 +1,10 @@
+//! The whole server with a real language model, Qwen2.5-Coder 0.5B, over HTTP. Answers are asked for at temperature 0;
+//! what is compared is what any build of the engine gets right.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise: that is how it fails")]
+
+mod conversations;
+mod harness;
+mod limits;
+
+#[path = "../../testing/llama_server.rs"]
+mod llama_server;
