@@ -1,10 +1,10 @@
 # The commands of this project. Each one runs a script in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fuzz bench profile
+.PHONY: help run test check fuzz bench profile dist dist-test
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  Arguments go in ARGS: make run ARGS="--port 9000", make test ARGS="stream"'
 
@@ -25,3 +25,9 @@ bench: ## Compare speed and size with nginx and llama-server
 
 profile: ## Record a profile for profile-guided release builds
 	@scripts/profile.sh
+
+dist: ## Make a tarball and a .deb in target/dist, with the engine
+	@scripts/dist.sh
+
+dist-test: ## Install that .deb in a bare Debian and chat there (needs root)
+	@scripts/dist-test.sh

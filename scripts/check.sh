@@ -40,7 +40,7 @@ RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --quiet || fail "the doc
 step_done
 
 step "Scripts: shellcheck"
-scripts=(scripts/*.sh .ci/run)
+scripts=(scripts/*.sh .ci/run deploy/debian/p*)
 for script in "${scripts[@]}"; do
   bash -n "$script" || fail "$script is not valid bash."
 done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the missing system packages of one or more sets with apt-get, as root or with passwordless sudo. If it
 # cannot, it lists the missing packages and stops.
-# usage: scripts/packages.sh SET …     sets: rust engine embedding text run test check bench profile
+# usage: scripts/packages.sh SET …     sets: rust engine embedding text run test check bench profile dist-test
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 required=() reasons=() wished=()
@@ -71,8 +71,12 @@ look() {
     profile)
       need llvm-19 "llvm-profdata of LLVM 19, which merges profiles" llvm-profdata-19 --version
       ;;
+    dist-test)
+      need debootstrap "debootstrap, which installs a bare Debian" debootstrap --version
+      need curl "curl" curl --version
+      ;;
     *)
-      fail "there is no package set \"$1\"." "Sets: rust engine embedding text run test check bench profile."
+      fail "there is no package set \"$1\"." "Sets: rust engine embedding text run test check bench profile dist-test."
       ;;
   esac
 }

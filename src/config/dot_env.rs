@@ -30,9 +30,17 @@ pub(super) fn read(path: &Path) -> Result<Vec<Line>, String> {
     let unreadable = |why: &str| format!("The file {} cannot be read: {why}.", path.display());
     let bytes = match files::read(path, MAX_BYTES) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        // A file in a folder that this user may not enter is another user's, as with `sudo -u simpleton` at home.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied && !may_enter(path.parent()) => {
+            return Ok(Vec::new());
+        }
         read => read.map_err(|error| unreadable(&error.to_string()))?,
     };
     parse(&bytes).map_err(|(line, fault)| unreadable(&format!("line {line} {fault}")))
+}
+
+fn may_enter(folder: Option<&Path>) -> bool {
+    folder.is_none_or(|folder| rustix::fs::access(folder, rustix::fs::Access::EXEC_OK).is_ok())
 }
 
 fn parse(bytes: &[u8]) -> Result<Vec<Line>, (usize, &'static str)> {

@@ -16,9 +16,11 @@ use shell::Terminal;
 const NOT_RUN: &[(&str, &str)] = &[
     ("make ", "builds, installs or tests for minutes; that the target exists is checked"),
     ("cargo ", "as make"),
+    ("PROGRAM=target/debug/simpleton ENGINE=~/.local/share/simpleton/engine make dist", "as make"),
+    ("sudo ", "installs packages; `make dist-test` does so in a system of its own"),
     ("docker ", "there is no Docker where tests run; `make check` checks the compose file"),
     (
-        "simpleton model pull ",
+        "simpleton model pull",
         "downloads gigabytes from the internet; tests/pull/ pulls from a registry of its own",
     ),
     ("simpleton model import qwen2.5:7b ", "a file of gigabytes that the reader has"),
