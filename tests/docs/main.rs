@@ -16,7 +16,6 @@ use shell::Terminal;
 const NOT_RUN: &[(&str, &str)] = &[
     ("make ", "builds, installs or tests for minutes; that the target exists is checked"),
     ("cargo ", "as make"),
-    ("PROGRAM=target/debug/simpleton ENGINE=~/.local/share/simpleton/engine make dist", "as make"),
     ("sudo ", "installs packages; `make dist-test` does so in a system of its own"),
     ("docker ", "there is no Docker where tests run; `make check` checks the compose file"),
     (
@@ -24,7 +23,6 @@ const NOT_RUN: &[(&str, &str)] = &[
         "downloads gigabytes from the internet; tests/pull/ pulls from a registry of its own",
     ),
     ("simpleton model import qwen2.5:7b ", "a file of gigabytes that the reader has"),
-    ("MODELS_DIR=~/.ollama/models simpleton serve", "needs what the reader has pulled with Ollama"),
     ("simpleton model import ", "a file that the reader has"),
     ("simpleton serve", "runs until it is stopped; the start in README.md is run and compared"),
     ("simpleton engine install", "builds for minutes"),
@@ -34,8 +32,13 @@ const NOT_RUN: &[(&str, &str)] = &[
 /// Languages of fenced blocks besides `console`.
 const KINDS: [&str; 5] = ["text", "json", "python", "yaml", "toml"];
 
+/// Variables that are set for the command make no difference.
 fn is_run(command: &Command) -> bool {
-    !NOT_RUN.iter().any(|(start, _)| command.text.starts_with(start))
+    let mut text = command.text.as_str();
+    while let Some((_, rest)) = text.split_once(' ').filter(|(word, _)| pages::is_assignment(word)) {
+        text = rest.trim_start();
+    }
+    !NOT_RUN.iter().any(|(start, _)| text.starts_with(start))
 }
 
 /// Whether a text is what was expected: without regard to spaces and ends of lines, which pages have

@@ -92,9 +92,14 @@ pub(crate) fn inline_commands(page: &str, text: &str) -> Vec<Command> {
     commands
 }
 
+/// Whether it is `NAME=value` before a command.
+pub(crate) fn is_assignment(word: &str) -> bool {
+    word.contains('=') && !word.starts_with('-')
+}
+
 /// Whether it begins with a program that we name, and maybe settings before that.
 pub(crate) fn is_command(line: &str) -> bool {
-    let words = line.split_whitespace().skip_while(|word| word.contains('=') && !word.starts_with('-'));
+    let words = line.split_whitespace().skip_while(|word| is_assignment(word));
     let words: Vec<&str> = words.collect();
     let programs = [
         "cargo",
