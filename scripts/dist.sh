@@ -76,7 +76,7 @@ make_deb() {
   { printf 'Simpleton: Apache-2.0, see /usr/share/common-licenses/Apache-2.0\n\nllama.cpp:\n\n' &&
     cat "$doc/LICENSE.llama.cpp" && printf '\nCrates:\n' && cat "$doc/LICENSES.crates"; } >"$doc/copyright"
   rm "$doc/LICENSE" "$doc/LICENSE.llama.cpp" "$doc/LICENSES.crates"
-  gzip -9n "$doc/CHANGELOG.md" && mv "$doc/CHANGELOG.md.gz" "$doc/changelog.gz"
+  gzip -9n "$doc/CHANGELOG.md"
   # Read by root before it starts the server, and may contain secrets.
   install -D -m 600 "$doc/.env.example" "$root/etc/simpleton/env" && rm "$doc/.env.example"
   install -d -m 755 "$root/DEBIAN"

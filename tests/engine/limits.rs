@@ -150,3 +150,23 @@ async fn what_is_loaded_is_told() {
     rig.backend.stop().await;
     until("all are gone", || rig.engine.loaded().is_empty()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_for_the_gpu_are_limited_only_when_a_number_is_set() {
+    for (flags, expected) in [
+        (&["--engine-gpu-layers", "7"][..], Some("7")),
+        (&["--engine-gpu-layers", "0"], Some("0")),
+        (&["--engine-gpu-layers", "AUTO"], None),
+        (&[], None),
+    ] {
+        let rig = Rig::new(flags);
+        let lease = rig.engine.acquire(Arc::clone(&rig.entry), Role::Chat, None).await.expect("a lease");
+        let pid = rig.only_loaded().pid.expect("a process");
+        let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("its command line");
+        let words: Vec<&str> = command.split('\0').collect();
+        let layers = words.iter().position(|word| *word == "-ngl").map(|at| words[at + 1]);
+        assert_eq!(layers, expected, "{flags:?}");
+        drop(lease);
+        rig.backend.stop().await;
+    }
+}

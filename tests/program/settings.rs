@@ -125,3 +125,33 @@ fn config_shows_every_value_with_its_origin() {
     assert_eq!(line("OLLAMA_BASE_URL"), ["OLLAMA_BASE_URL", "http://[redacted]@host:11434", "environment"]);
     assert!(!shown.contains("a-secret-key") && !shown.contains("hunter2"));
 }
+
+/// The scripts as `simpleton engine install` runs them, with compilers that do nothing.
+#[test]
+fn the_engine_is_built_for_the_gpu_whose_tools_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (scripts, tools) = (folder.path().join("scripts"), folder.path().join("tools"));
+    fs::create_dir_all(scripts.join("requirements")).unwrap();
+    fs::create_dir(&tools).unwrap();
+    for name in ["common.sh", "engine.sh", "requirements/engine-source.txt"] {
+        fs::copy(format!("scripts/{name}"), scripts.join(name)).unwrap();
+    }
+    let built_for = |wanted: &str| {
+        let mut script = Command::new("bash");
+        let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+        script.env_clear().env("PATH", path).env("HOME", folder.path()).env("ENGINE_GPU", wanted);
+        run(script.arg(scripts.join("engine.sh")).arg("--gpu"))
+    };
+    let name = |name: &str| (true, format!("{name}\n"), String::new());
+    assert_eq!(built_for("off"), name("CPU"));
+    for tool in ["hipcc", "nvcc"] {
+        std::os::unix::fs::symlink("/bin/true", tools.join(tool)).unwrap();
+    }
+    assert_eq!(built_for("auto"), name("CUDA"));
+    assert_eq!(built_for("ROCm"), name("ROCm"));
+    assert_eq!(built_for("OFF"), name("CPU"));
+    fs::write(folder.path().join(".env"), "ENGINE_GPU=rocm\n").unwrap();
+    assert_eq!(built_for(""), name("ROCm"));
+    let (ok, _, told) = built_for("opencl");
+    assert!(!ok && told.contains("auto, off, cuda, rocm, vulkan or metal"), "{told}");
+}
