@@ -108,7 +108,10 @@ impl CallReader {
             };
             for value in values {
                 let Some(call) = self.call(value) else { return Reading::Text };
-                calls.push(call);
+                // Small models repeat themselves; the same call again asks for nothing new.
+                if !calls.contains(&call) {
+                    calls.push(call);
+                }
             }
         }
         if calls.is_empty() { Reading::Unfinished } else { Reading::Calls(calls) }
@@ -205,7 +208,7 @@ mod tests {
             (format!("\n {plain}\n"), vec![paris.clone()]),
             (format!("```json\n{plain}\n```"), vec![paris.clone()]),
             (format!("```\n{plain}\n```\n"), vec![paris.clone()]),
-            (format!("[{plain}, {plain}]"), vec![paris.clone(), paris.clone()]),
+            (format!("[{plain}, {plain}]"), vec![paris.clone()]),
             (
                 format!("{plain}\n{{\"name\": \"now\", \"arguments\": {{}}}}"),
                 vec![paris.clone(), now.clone()],

@@ -35,7 +35,8 @@ async fn it_answers_in_words_in_json_and_with_tools() {
     assert_eq!((&reply["done_reason"], text(&reply).as_str()), (&json!("tool_calls"), ""));
 
     let result = json!({"role": "tool", "tool_name": "get_weather", "content": "17 degrees and rain"});
-    let reply = server.chat(json!([question, reply["message"], result]), tools).await;
+    let ask = json!({"role": "user", "content": "Answer in one sentence."});
+    let reply = server.chat(json!([question, reply["message"], result, ask]), tools).await;
     assert!(text(&reply).contains("17"), "{reply}");
 }
 

@@ -103,6 +103,10 @@ pub struct SamplingBody<'a> {
     top_k: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<i64>,
+    /// llama.cpp: off with a seed, because a prompt that is partly cached is computed in other batches, with other
+    /// rounding errors, and the seed would not repeat its answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_prompt: Option<bool>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stop: Vec<&'a str>,
 }
@@ -114,6 +118,7 @@ impl<'a> SamplingBody<'a> {
             top_p: sampling.top_p,
             top_k: sampling.top_k.map(sampled),
             seed: sampling.seed,
+            cache_prompt: sampling.seed.map(|_| false),
             // An empty stop sequence is met before the first letter.
             stop: sampling.stop.iter().map(String::as_str).filter(|stop| !stop.is_empty()).collect(),
         }
@@ -251,6 +256,7 @@ mod tests {
         assert_eq!((&body["temperature"], &body["top_p"]), (&json!(0.75), &json!(0.5)));
         assert_eq!((&body["top_k"], &body["max_tokens"]), (&json!(i32::MAX), &json!(i32::MAX)));
         assert_eq!((&body["seed"], &body["stop"]), (&json!(-1), &json!(["\n"])));
+        assert_eq!(body["cache_prompt"], false);
         assert_eq!(body["response_format"]["json_schema"]["schema"], json!({"type": "string"}));
         assert_eq!(body["tools"][0]["function"]["name"], "f");
         assert_eq!(body["messages"][0]["tool_calls"][0]["function"]["arguments"], "{\"a\":1}");
