@@ -4,8 +4,10 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{ErrorKind, Read, Seek, Write},
+    net::SocketAddr,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use crate::{
@@ -14,14 +16,14 @@ use crate::{
 };
 
 /// Private files of the data folder, and folders that hold nothing else.
-const FILES: [&str; 3] = ["lock", "api-key", "alerts.json"];
+const FILES: [&str; 4] = ["lock", "api-key", "alerts.json", "prompts.history"];
 const FOLDERS: [&str; 2] = ["cache", "state"];
 
 /// The folder, locked for as long as this value lives. The lock also goes when the process dies.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    _lock: File,
+    lock: File,
     /// Paths that other users may read and that we may not change.
     exposed: Vec<PathBuf>,
 }
@@ -60,7 +62,7 @@ impl DataDir {
             .with_source(source),
             _ => setup("cannot be written to", source),
         })?;
-        match lock.try_lock() {
+        match exclusive(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(taken(path, &mut lock)),
             Err(TryLockError::Error(source)) => return Err(setup("cannot be locked", source)),
@@ -70,11 +72,35 @@ impl DataDir {
             .set_len(0)
             .and_then(|()| lock.rewind())
             .and_then(|()| write!(lock, "{}", std::process::id()));
-        Ok(Self { path: path.to_owned(), _lock: lock, exposed: close_to_others(path) })
+        Ok(Self { path: path.to_owned(), lock, exposed: close_to_others(path) })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Writes the server's address into the lock file, where `server` finds it.
+    pub fn publish(&self, address: SocketAddr) {
+        // On a full disk, only the command line does without the server.
+        let _ = write!(&self.lock, "\n{address}\n");
+    }
+
+    /// Returns the address of the server that is using a data directory; `None` when there is none.
+    ///
+    /// # Errors
+    /// `Kind::Setup` when the directory is in use, and the address is not known.
+    pub fn server(path: &Path) -> Result<Option<SocketAddr>> {
+        let Ok(mut lock) = File::open(path.join("lock")) else { return Ok(None) };
+        if lock.try_lock_shared().is_ok() {
+            return Ok(None);
+        }
+        let mut text = String::new();
+        // What cannot be read has no address.
+        let _ = (&lock).take(1024).read_to_string(&mut text);
+        match text.lines().nth(1).and_then(|address| address.parse().ok()) {
+            Some(address) => Ok(Some(address)),
+            None => Err(taken(path, &mut lock)),
+        }
     }
 
     /// Describes the access of other users to the folder and how to end it; none when they have none.
@@ -97,6 +123,18 @@ impl DataDir {
     }
 }
 
+/// Locks the file. A command that looks whether it is locked holds it for a moment.
+#[expect(clippy::disallowed_methods, reason = "nothing else happens before the start")]
+fn exclusive(lock: &File) -> std::result::Result<(), TryLockError> {
+    for _ in 0..20 {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+            other => return other,
+        }
+    }
+    lock.try_lock()
+}
+
 /// Advice for a data folder that cannot be written to.
 pub fn advice(source: &std::io::Error) -> &'static str {
     match source.kind() {
@@ -111,7 +149,8 @@ pub fn advice(source: &std::io::Error) -> &'static str {
 fn taken(path: &Path, lock: &mut File) -> Error {
     let mut pid = String::new();
     // Only for the message.
-    let _ = lock.read_to_string(&mut pid);
+    let _ = lock.rewind().and_then(|()| lock.read_to_string(&mut pid));
+    let pid = pid.lines().next().unwrap_or_default();
     let who = pid.trim().parse::<u32>().map_or(String::new(), |pid| format!(" (process {pid})"));
     Error::new(
         Kind::Setup,
@@ -173,6 +212,23 @@ mod tests {
         assert!(told.contains("mode is 755") && told.contains("chmod 700"), "{told}");
         set_mode(folder.path(), 0o700);
         assert_eq!(data.exposure(), None);
+    }
+
+    #[test]
+    fn the_server_of_a_folder_is_found_while_it_lives() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let find = || DataDir::server(folder.path());
+        assert_eq!(find().expect("no server"), None);
+        let data_dir = DataDir::open(folder.path()).expect("the folder");
+        let error = find().expect_err("no address yet");
+        assert!(error.message().contains(&format!("(process {})", std::process::id())), "{error}");
+        let address = "127.0.0.1:8000".parse().expect("an address");
+        data_dir.publish(address);
+        assert_eq!(find().expect("a server"), Some(address));
+        let error = DataDir::open(folder.path()).expect_err("it is in use");
+        assert!(error.message().contains(&format!("(process {})", std::process::id())), "{error}");
+        drop(data_dir);
+        assert_eq!(find().expect("none"), None);
     }
 
     #[test]

@@ -75,6 +75,9 @@ impl Server {
             cutoff: cutoff.clone(),
         });
         let listener = bind(&config.server.host, config.server.port).await?;
+        if let Ok(address) = listener.local_addr() {
+            data_dir.publish(address);
+        }
         let grace = Duration::from_secs(config.server.shutdown_timeout_s);
         let bounds = Bounds { connections: connection_limits(&config.server), grace, cutoff };
         Ok(Self {

@@ -47,18 +47,11 @@ impl Keys {
         if !configured.is_empty() {
             return Ok((Self::new(configured), None));
         }
-        let path = data_dir.join("api-key");
-        let text = match files::read(&path, MAX_FILE_BYTES) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
-            Err(source) if source.kind() == ErrorKind::NotFound => String::new(),
-            Err(source) => return Err(unreadable(&path).with_source(source)),
-        };
-        if text.is_empty() {
-            let key = make(&path)?;
-            return Ok((Self::new(std::slice::from_ref(&key)), Some(NewKey(key))));
+        if let Some(key) = stored(data_dir)? {
+            return Ok((Self::new(&[key]), None));
         }
-        let key = api_key(&text).map_err(|_| unfit(&path))?;
-        Ok((Self::new(&[key]), None))
+        let key = make(&data_dir.join("api-key"))?;
+        Ok((Self::new(std::slice::from_ref(&key)), Some(NewKey(key))))
     }
 
     pub fn new(keys: &[Secret]) -> Self {
@@ -76,6 +69,23 @@ impl Keys {
         }
         found
     }
+}
+
+/// Reads the key in the data folder; `None` when there is none.
+///
+/// # Errors
+/// `Kind::Setup` when the file cannot be read, or holds what is no key.
+pub fn stored(data_dir: &Path) -> Result<Option<Secret>> {
+    let path = data_dir.join("api-key");
+    let text = match files::read(&path, MAX_FILE_BYTES) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
+        Err(source) if source.kind() == ErrorKind::NotFound => String::new(),
+        Err(source) => return Err(unreadable(&path).with_source(source)),
+    };
+    if text.is_empty() {
+        return Ok(None);
+    }
+    api_key(&text).map(Some).map_err(|_| unfit(&path))
 }
 
 fn hash(key: &[u8]) -> [u8; 32] {

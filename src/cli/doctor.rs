@@ -3,7 +3,7 @@
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{say, serve::runtime};
+use super::{serve::runtime, terminal::say};
 use crate::{
     app::health::{self, Part},
     backend::{self, Backend, ollama::Ollama},

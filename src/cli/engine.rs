@@ -7,7 +7,7 @@ use std::{
 
 use clap::Subcommand;
 
-use super::{say, serve::runtime};
+use super::{serve::runtime, terminal::say};
 use crate::{
     config::Config,
     engine::locate,

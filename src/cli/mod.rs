@@ -4,14 +4,20 @@ mod config;
 mod doctor;
 mod engine;
 mod model;
+mod models;
 mod progress;
 mod reference;
+mod run;
+mod running_server;
 mod serve;
+mod tables;
+mod terminal;
 
-use std::{fmt::Display, io::Write, path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode};
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use self::terminal::printable;
 use crate::{
     config::{Sources, add_flags, load},
     error::{Error, Result},
@@ -29,6 +35,8 @@ struct Cli {
 enum Command {
     /// Start the server
     Serve,
+    /// Chat with a model in the terminal
+    Run(run::Options),
     /// Manage models
     #[command(subcommand)]
     Model(model::Action),
@@ -80,8 +88,13 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Run(options) => {
+            return run::run(&options, &config).unwrap_or_else(|error| fail(&terminal_message(&error)));
+        }
+        Command::Model(action) => {
+            return model::run(&action, &config).unwrap_or_else(|error| fail(&terminal_message(&error)));
+        }
         Command::Serve => serve::run(&config, &doubts),
-        Command::Model(action) => model::run(&action, &config),
         Command::Engine(action) => engine::run(&action, &config),
         Command::Doctor => doctor::run(&config),
         Command::Health => serve::health(&config),
@@ -130,12 +143,7 @@ fn terminal_message(error: &Error) -> String {
     }
 }
 
-/// Prints a line. `simpleton doctor | head` closes the pipe early, which is no fault.
-fn say(line: impl Display) {
-    let _ = writeln!(std::io::stdout(), "{line}");
-}
-
 fn fail(message: &str) -> ExitCode {
-    eprintln!("{message}");
+    eprintln!("{}", printable(message));
     ExitCode::FAILURE
 }

@@ -1,31 +1,40 @@
-//! `simpleton model`: the models on this machine's disk, and those of the server that is used instead.
+//! `simpleton model`: models of a running server, or without one those on the disk or of an Ollama server.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
+use futures_util::StreamExt;
+use serde_json::json;
+use tokio::signal::unix::SignalKind;
 
 use super::{
+    models::{self, Models, WithoutServer},
     progress::Progress,
-    say,
-    serve::{runtime, survive_full_files},
+    running_server::{RunningServer, path_of},
+    serve::{LAST_WORK, listen, runtime, survive_full_files},
+    tables,
+    terminal::{say, say_json},
 };
 use crate::{
-    backend::{Backend, ollama::Ollama},
     config::Config,
-    error::{Error, Kind, Result},
+    error::Result,
     files::readable_size,
-    model_store::{
-        Import, ModelStore,
-        pull::{Pace, Puller},
-    },
-    types::{Model, ModelName},
-    value_parser::without_password,
+    model_store::{Import, ModelStore},
+    types::ModelName,
 };
 
 #[derive(Subcommand)]
 pub(super) enum Action {
     /// List the available models and what they can do
-    List,
+    #[command(visible_alias = "ls")]
+    List(Output),
+    /// Show a model's details
+    Show {
+        /// Name of the model
+        name: ModelName,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Download a model, or continue an interrupted download
     Pull {
         /// Name of the model: qwen2.5:7b, namespace/name, or hf.co/owner/repository:Q4_K_M
@@ -33,11 +42,44 @@ pub(super) enum Action {
     },
     /// Install a model from a GGUF file
     Import(ImportOptions),
+    /// Copy a model to another name. The files are shared
+    Cp {
+        /// Name of the model
+        source: ModelName,
+        /// New name. A model with that name is replaced
+        name: ModelName,
+    },
     /// Remove a model, and its files that no other model uses
-    Remove {
+    #[command(visible_alias = "remove")]
+    Rm {
         /// Name of the model, as printed by `simpleton model list`
         name: ModelName,
     },
+    /// List the models that the running server has loaded
+    Ps(Output),
+    /// Have the running server load a model
+    Load {
+        /// Name of the model
+        name: ModelName,
+        /// Time to keep the model loaded when it is idle: seconds, a duration (5m), or -1 to keep it forever
+        #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+        keep_alive: Option<String>,
+        /// Context size in tokens, for prompt and answer together
+        #[arg(long, value_name = "TOKENS")]
+        context: Option<u32>,
+    },
+    /// Have the running server unload a model, as soon as the requests that use it have finished
+    Unload {
+        /// Name of the model
+        name: ModelName,
+    },
+}
+
+#[derive(Args)]
+pub(super) struct Output {
+    /// Print JSON, as the HTTP API returns it
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -54,94 +96,110 @@ pub(super) struct ImportOptions {
     force: bool,
 }
 
-pub(super) fn run(action: &Action, config: &Config) -> Result<()> {
-    let model_store = || ModelStore::configured(&config.model_store, &config.server.data_dir);
-    match (action, &config.ollama.ollama_base_url) {
-        (Action::List, Some(url)) => list_ollama(url, config),
-        (Action::List, None) => list_installed(&model_store()?),
-        (Action::Import(options), ollama) => {
-            import(&model_store()?, options)?;
-            warn_of_ollama(ollama.as_deref());
-            Ok(())
+pub(super) fn run(action: &Action, config: &Config) -> Result<ExitCode> {
+    if let Action::Import(options) = action {
+        import(options, config)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let runtime = runtime()?;
+    let done = runtime.block_on(async {
+        survive_full_files()?;
+        act(action, config).await
+    });
+    // A file system that does not answer must not keep us.
+    runtime.shutdown_timeout(LAST_WORK);
+    done
+}
+
+async fn act(action: &Action, config: &Config) -> Result<ExitCode> {
+    match action {
+        Action::List(output) => list(&*models::open(config)?, output).await?,
+        Action::Show { name, output } => {
+            let model = models::open(config)?.show(name).await?;
+            if output.json { say_json(&model) } else { tables::show(&model) }
         }
-        (Action::Pull { name }, ollama) => {
-            runtime()?.block_on(pull(model_store()?, name, config))?;
-            warn_of_ollama(ollama.as_deref());
-            Ok(())
+        Action::Pull { name } => return pull(&*models::open(config)?, name).await,
+        Action::Cp { source, name } => {
+            // On the disk, where a running server sees the change.
+            WithoutServer::open(config)?.copy(source, name).await?;
+            say(format_args!("copied {source} to {name}"));
         }
-        (Action::Remove { name }, _) => {
-            model_store()?.remove(name)?;
+        Action::Rm { name } => {
+            models::open(config)?.remove(name).await?;
             say(format_args!("removed {name}"));
-            Ok(())
         }
+        Action::Ps(output) => {
+            let loaded = RunningServer::required(config)?.get("/models/loaded").await?;
+            if output.json { say_json(&loaded) } else { tables::loaded(&loaded) }
+        }
+        Action::Load { name, keep_alive, context } => {
+            let mut options = json!({});
+            keep_alive.iter().for_each(|time| options["keep_alive"] = json!(time));
+            context.iter().for_each(|tokens| options["context"] = json!(tokens));
+            RunningServer::required(config)?.post(&path_of(name, "/load"), &options).await?;
+            say(format_args!("loaded {name}"));
+        }
+        Action::Unload { name } => {
+            RunningServer::required(config)?.post(&path_of(name, "/unload"), &json!({})).await?;
+            say(format_args!("unloaded {name}"));
+        }
+        Action::Import(_) => {}
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-fn warn_of_ollama(url: Option<&str>) {
-    if url.is_some() {
-        say("OLLAMA_BASE_URL is set, so the server uses Ollama's models. Unset it to use this one.");
+async fn list(models: &dyn Models, output: &Output) -> Result<()> {
+    let list = models.list().await?;
+    if output.json {
+        say_json(&list);
+        return Ok(());
     }
-}
-
-async fn pull(model_store: ModelStore, name: &ModelName, config: &Config) -> Result<()> {
-    survive_full_files()?;
-    let puller = Puller::new(model_store, &config.pull, Pace::default())?;
-    let (mut pull, mut bar, mut status) = (puller.pull(name), None, String::new());
-    while let Some(progress) = pull.next().await {
-        let progress = progress?;
-        if progress.status != status {
-            bar = progress.file.as_ref().map(|_| Progress::new(progress.status.clone()));
-            say(&progress.status);
-            status = progress.status;
-        }
-        if let (Some(bar), Some(file)) = (&mut bar, progress.file) {
-            bar.show(file.completed, file.total);
-        }
-    }
+    say(models.heading());
+    tables::list(&list);
     Ok(())
 }
 
-fn import(model_store: &ModelStore, options: &ImportOptions) -> Result<()> {
+/// Downloads a model, and shows the progress. Ctrl-C ends it, with exit code 130.
+pub(super) async fn pull(models: &dyn Models, name: &ModelName) -> Result<ExitCode> {
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let work = async {
+        let (mut steps, mut bar, mut status) = (models.pull(name).await?, None::<Progress>, String::new());
+        while let Some(step) = steps.next().await {
+            let step = step?;
+            if step.status != status {
+                bar.take().into_iter().for_each(Progress::keep);
+                bar = step.file.as_ref().map(|_| Progress::new(step.status.clone()));
+                if !bar.as_ref().is_some_and(Progress::is_on_terminal) {
+                    say(&step.status);
+                }
+                status = step.status;
+            }
+            if let (Some(bar), Some(file)) = (&mut bar, step.file) {
+                bar.resumed(file.resumed);
+                bar.show(file.completed, file.total);
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    };
+    tokio::select! {
+        done = work => done,
+        _ = interrupt.recv() => {
+            eprintln!("Interrupted. `simpleton model pull {name}` continues the download.");
+            Ok(ExitCode::from(130))
+        }
+    }
+}
+
+fn import(options: &ImportOptions, config: &Config) -> Result<()> {
     let ImportOptions { name, file, projector, force } = options;
+    let model_store = ModelStore::configured(&config.model_store, &config.server.data_dir)?;
     let mut progress = Progress::new(format!("importing {name}"));
     let import = Import { name, gguf: file, projector: projector.as_deref(), replace: *force };
     let entry = model_store.import(import, |done, all| progress.show(done, all))?;
     drop(progress);
     say(format_args!("installed {} ({})", entry.name, readable_size(entry.model.size)));
-    Ok(())
-}
-
-fn list_installed(model_store: &ModelStore) -> Result<()> {
-    model_store.install_demo()?;
-    let entries = model_store.list()?;
-    let folders: Vec<String> = model_store
-        .folders()
-        .map(|folder| match folder.is_dir() {
-            true => folder.display().to_string(),
-            false => format!("{} (does not exist)", folder.display()),
-        })
-        .collect();
-    print(&format!("In {}:", folders.join(" and ")), entries.iter().map(|entry| &entry.model).collect());
-    Ok(())
-}
-
-fn list_ollama(url: &str, config: &Config) -> Result<()> {
-    let ollama = Ollama::new(url, (&config.client).into())?;
-    let models = runtime()?.block_on(ollama.models())?;
-    let url = without_password(url);
-    if models.is_empty() {
-        let message = format!("Ollama at {url} has no models; get one with: ollama pull qwen2.5:7b");
-        return Err(Error::new(Kind::Setup, message));
+    if config.ollama.ollama_base_url.is_some() {
+        say("OLLAMA_BASE_URL is set, so the server uses Ollama's models. Unset it to use this one.");
     }
-    print(&format!("Models on the Ollama server at {url}:"), models.iter().collect());
     Ok(())
-}
-
-fn print(heading: &str, models: Vec<&Model>) {
-    say(heading);
-    let width = models.iter().map(|model| model.name.len()).max().unwrap_or(0);
-    for model in models {
-        let can: Vec<&str> = model.capabilities.iter().map(|capability| capability.as_str()).collect();
-        say(format_args!("{:width$}  {:>10}  {}", model.name, readable_size(model.size), can.join(", ")));
-    }
 }

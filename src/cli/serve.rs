@@ -11,7 +11,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::say;
+use super::terminal::say;
 use crate::{
     app::{
         health::{Health, Status},
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How long work on other threads may go on when everything else has ended.
-const LAST_WORK: Duration = Duration::from_secs(1);
+pub(super) const LAST_WORK: Duration = Duration::from_secs(1);
 
 /// Timeout for the first check of the backend: a llama-server that runs for the first time is slow to print its
 /// version on a busy machine.
@@ -231,7 +231,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>> {
     })
 }
 
-fn listen(kind: SignalKind) -> Result<Signal> {
+pub(super) fn listen(kind: SignalKind) -> Result<Signal> {
     signal(kind)
         .map_err(|source| Error::new(Kind::Setup, "Signal handlers cannot be installed.").with_source(source))
 }

@@ -49,7 +49,8 @@ impl Spawner {
 }
 
 fn spawn(mut command: Command) -> io::Result<Child> {
-    command.kill_on_drop(true);
+    // Ctrl-C in a terminal is for the server, which lets replies finish.
+    command.kill_on_drop(true).process_group(0);
     #[cfg(target_os = "linux")]
     die_with_parent(&mut command);
     command.spawn()

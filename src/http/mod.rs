@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::routes;
 
+pub(crate) use self::native::models::{DetailedModelReply, ModelsReply};
 pub use self::{
     docs::openapi,
     extract::BodyMemory,

@@ -82,7 +82,9 @@ impl Drop for Terminal {
         let _ = self.shell.wait();
         let pid =
             fs::read_to_string(self.home.path().join(".local/share/simpleton/lock")).unwrap_or_default();
-        if let Some(pid) = pid.trim().parse().ok().and_then(rustix::process::Pid::from_raw) {
+        if let Some(pid) =
+            pid.lines().next().unwrap_or_default().parse().ok().and_then(rustix::process::Pid::from_raw)
+        {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         } else {
             let _ = self.server.kill();

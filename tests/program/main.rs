@@ -1,6 +1,8 @@
 //! The program as a person runs it: the real binary, its own engine, signals.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise: that is how it fails")]
 
+mod chat;
+mod commands;
 mod harness;
 mod lifetime;
 mod models;

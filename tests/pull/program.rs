@@ -186,6 +186,38 @@ async fn nothing_in_a_folder_of_ollamas_is_changed_by_a_pull() {
     assert_eq!(contents(), before);
 }
 
+/// Ctrl-C, as a terminal sends it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_goes_on_after_an_interrupt() {
+    let model = Model::large();
+    let registry = Registry::with(&model, "library/large", "latest").await;
+    let relay = Relay::start(registry.port, 0).await;
+    let folder = tempfile::tempdir().unwrap();
+    relay.allow(model.size() * 2 / 5);
+    let child = simpleton(&folder, &relay.url())
+        .args(["model", "pull", "large"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let blobs = folder.path().join("models/blobs");
+    eventually(DEADLINE, "a record of what is there", async || recorded(&blobs) >= model.size() / 4).await;
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = tokio::task::block_in_place(|| child.wait_with_output()).unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{told}");
+    assert!(told.ends_with("Interrupted. `simpleton model pull large` continues the download.\n"), "{told}");
+    let before = recorded(&blobs);
+    relay.cut();
+    relay.open();
+    let (ok, said, told) =
+        tokio::task::block_in_place(
+            || run(simpleton(&folder, &relay.url()).args(["model", "pull", "large"])),
+        );
+    assert!(ok && said.ends_with("success\n") && told.contains(" continues at "), "{said}{told}");
+    assert!(relay.passed() <= model.size() - before + 100_000, "{} of {}", relay.passed(), model.size());
+}
+
 #[test]
 fn a_name_that_is_none_is_refused_with_an_example() {
     let folder = tempfile::tempdir().unwrap();

@@ -61,7 +61,7 @@ impl FromRequestParts<Arc<HttpState>> for Named {
 }
 
 #[derive(Serialize, ToSchema)]
-pub(in crate::http) struct ModelsReply {
+pub(crate) struct ModelsReply {
     models: Vec<ModelReply>,
 }
 
@@ -112,7 +112,13 @@ struct DetailsReply {
     responses((status = 200, body = ModelsReply)))]
 pub(in crate::http) async fn models(State(state): State<Arc<HttpState>>) -> Result<Json<ModelsReply>> {
     let models = state.app.models().await?;
-    Ok(Json(ModelsReply { models: models.iter().map(ModelReply::from).collect() }))
+    Ok(Json(ModelsReply::from(&*models)))
+}
+
+impl From<&[Model]> for ModelsReply {
+    fn from(models: &[Model]) -> Self {
+        Self { models: models.iter().map(ModelReply::from).collect() }
+    }
 }
 
 impl From<&Model> for ModelReply {
@@ -137,7 +143,7 @@ impl From<&Model> for ModelReply {
 }
 
 #[derive(Serialize, ToSchema)]
-pub(in crate::http) struct DetailedModelReply {
+pub(crate) struct DetailedModelReply {
     #[serde(flatten)]
     model: ModelReply,
     /// Default parameters by Ollama's names.
@@ -182,10 +188,15 @@ pub(in crate::http) async fn details(
     State(state): State<Arc<HttpState>>,
     Named(name): Named,
 ) -> Result<Json<DetailedModelReply>> {
-    let ModelDetails { model, parameters, template, system, license, memory } =
-        state.app.model_details(&name).await?;
-    let (model, memory) = (ModelReply::from(&model), memory.map(MemoryReply::from));
-    Ok(Json(DetailedModelReply { model, parameters, template, system, license, memory }))
+    Ok(Json(state.app.model_details(&name).await?.into()))
+}
+
+impl From<ModelDetails> for DetailedModelReply {
+    fn from(details: ModelDetails) -> Self {
+        let ModelDetails { model, parameters, template, system, license, memory } = details;
+        let (model, memory) = (ModelReply::from(&model), memory.map(MemoryReply::from));
+        Self { model, parameters, template, system, license, memory }
+    }
 }
 
 #[derive(Serialize, ToSchema)]

@@ -56,12 +56,16 @@ pub(in crate::http) struct PullEvent {
     /// Bytes that are on the disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     completed: Option<u64>,
+    /// Bytes of `completed` that an earlier, interrupted download had left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resumed: Option<u64>,
 }
 
 impl From<Progress> for PullEvent {
     fn from(Progress { status, file }: Progress) -> Self {
         let (total, completed) = file.as_ref().map(|file| (file.total, file.completed)).unzip();
-        Self { status, digest: file.map(|file| file.digest), total, completed }
+        let resumed = file.as_ref().map(|file| file.resumed).filter(|resumed| *resumed > 0);
+        Self { status, digest: file.map(|file| file.digest), total, completed, resumed }
     }
 }
 

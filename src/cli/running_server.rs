@@ -1,0 +1,157 @@
+//! The running server of this data directory, asked over its HTTP API.
+
+use std::{net::SocketAddr, time::Duration};
+
+use async_stream::try_stream;
+use futures_util::Stream;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::{
+    app::keys,
+    config::Config,
+    data_dir::DataDir,
+    error::{Error, Kind, Result},
+    http_client::{Client, HeaderName, HeaderValue, Method, Request, Response, Retry, Target, Timeouts},
+    types::ModelName,
+    wire::{Framing, sse::Events},
+};
+
+/// Loading a large model takes minutes; a user who does not want to wait presses Ctrl-C.
+const TIMEOUTS: Timeouts = Timeouts {
+    connect: Duration::from_secs(3),
+    first_byte: Duration::from_secs(3600),
+    idle: Duration::from_secs(3600),
+};
+
+/// The list of 10,000 models, or the licenses of one.
+const MAX_ANSWER: usize = 32 * 1024 * 1024;
+
+pub(super) struct RunningServer {
+    client: Client,
+    key: Option<HeaderValue>,
+    address: SocketAddr,
+}
+
+impl RunningServer {
+    /// Finds the server that uses the data directory.
+    ///
+    /// # Errors
+    /// `Setup` when it is just starting, or its key cannot be read.
+    pub(super) fn find(config: &Config) -> Result<Option<Self>> {
+        let address = DataDir::server(&config.server.data_dir)?;
+        address.map(|address| Self::at(address, config)).transpose()
+    }
+
+    /// The server that uses the data directory.
+    ///
+    /// # Errors
+    /// Those of `find`, and `Setup` when there is none.
+    pub(super) fn required(config: &Config) -> Result<Self> {
+        let advice = "No server is running; start it with `simpleton serve`.";
+        Self::find(config)?.ok_or_else(|| Error::new(Kind::Setup, advice))
+    }
+
+    /// # Errors
+    /// `Setup` when its key cannot be read.
+    pub(super) fn at(mut address: SocketAddr, config: &Config) -> Result<Self> {
+        if address.ip().is_unspecified() {
+            let loopback =
+                if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+            address.set_ip(loopback);
+        }
+        let client = Client::new("Simpleton", Target::Url(format!("http://{address}")), TIMEOUTS)?;
+        let key = match config.server.api_keys.first() {
+            Some(key) => Some(key.clone()),
+            None => keys::stored(&config.server.data_dir)?,
+        };
+        // A key has visible ASCII characters only.
+        let key = key.and_then(|key| HeaderValue::from_str(key.expose()).ok());
+        Ok(Self { client, key, address })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Result<Value> {
+        read(self.send(Request::get(path)).await?).await
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Result<Value> {
+        read(self.send(Request { method: Method::DELETE, retry: Retry::Never, ..Request::get(path) }).await?)
+            .await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        read(self.send(Request::post(path, body.to_string().into_bytes(), Retry::Never)).await?).await
+    }
+
+    /// Sends a request whose reply is server-sent events.
+    ///
+    /// # Errors
+    /// The server's refusal; a later failure comes in the stream.
+    pub(super) async fn events(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> Result<impl Stream<Item = Result<Value>> + Send + use<>> {
+        let request = Request::post(path, body.to_string().into_bytes(), Retry::Never);
+        let mut response = self.send(request).await?;
+        let mut events = Events::default();
+        Ok(try_stream! {
+            let mut is_open = true;
+            while is_open {
+                let piece = timeout(response.idle_timeout(), response.chunk()).await;
+                let piece = piece.map_err(|_| response.paused())??;
+                is_open = piece.is_some();
+                piece.iter().for_each(|piece| events.push(piece));
+                while events.advance()? || (!is_open && events.end()) {
+                    let event: Value = serde_json::from_slice(events.frame()).unwrap_or_default();
+                    // Only a problem has the status of a response.
+                    match event["status"].as_u64() {
+                        Some(_) => Err(problem(&event))?,
+                        None => yield event,
+                    }
+                }
+            }
+        })
+    }
+
+    async fn send(&self, mut request: Request<'_>) -> Result<Response> {
+        if let Some(key) = &self.key {
+            request.headers.insert(HeaderName::from_static("x-api-key"), key.clone());
+        }
+        let response = self.client.send(request).await?;
+        if response.is_success() {
+            return Ok(response);
+        }
+        let text = response.beginning(MAX_ANSWER).await;
+        Err(problem(&serde_json::from_slice(&text).unwrap_or_default()))
+    }
+}
+
+/// Path of a model in the API.
+pub(super) fn path_of(name: &ModelName, action: &str) -> String {
+    format!("/models/{}{action}", name.to_string().replace('/', "%2F"))
+}
+
+async fn read(response: Response) -> Result<Value> {
+    let body = response.bytes(MAX_ANSWER).await?;
+    serde_json::from_slice(&body).map_err(|source| {
+        Error::new(Kind::BadGateway, "The server's answer is not JSON.").with_source(source)
+    })
+}
+
+/// Error of a problem (RFC 9457).
+fn problem(problem: &Value) -> Error {
+    let detail = problem["detail"].as_str().unwrap_or("The server failed and does not say why.");
+    match problem["status"].as_u64() {
+        Some(401) => Error::new(
+            Kind::Unauthorized,
+            "The server does not accept this API key; set API_KEYS to one of its keys.",
+        ),
+        Some(404) => Error::new(Kind::NotFound, detail),
+        _ => Error::new(Kind::BadGateway, detail),
+    }
+}
