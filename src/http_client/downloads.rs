@@ -10,7 +10,7 @@ use reqwest::{
     Url,
     header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION},
 };
-use tokio::time::timeout;
+use tokio::{sync::OnceCell, time::timeout};
 
 use self::addresses::{PublicOnly, Refused, check_host};
 use super::{
@@ -34,14 +34,31 @@ struct Inner {
     trusted: Vec<String>,
     /// Setting that a server must be listed in to be trusted, for messages.
     setting: &'static str,
+    /// Set up by the first download: a server without CA certificates does everything else.
+    clients: OnceCell<Clients>,
+    /// Time from a request to the response's headers.
+    headers_timeout: Duration,
+}
+
+struct Clients {
     /// For trusted origins.
     anywhere: reqwest::Client,
     /// Connects only to public addresses.
     public: reqwest::Client,
     /// The proxy resolves names, so only it can check addresses.
     proxied: reqwest::Client,
-    /// Time from a request to the response's headers.
-    headers_timeout: Duration,
+}
+
+impl Clients {
+    fn new() -> Result<Self> {
+        let agent = concat!("simpleton/", env!("CARGO_PKG_VERSION"));
+        let builder = || builder(CONNECT_TIMEOUT).user_agent(agent);
+        Ok(Self {
+            anywhere: build("downloads", builder().no_proxy())?,
+            public: build("downloads", builder().no_proxy().dns_resolver(PublicOnly))?,
+            proxied: build("downloads", builder())?,
+        })
+    }
 }
 
 /// Authorization for one origin; other origins do not get it.
@@ -61,27 +78,20 @@ impl Credentials {
 
 impl Downloads {
     /// Creates a client that trusts the origins of these URLs, which stand in the setting named `setting`.
-    ///
-    /// # Errors
-    /// `Kind::Setup` when the TLS roots cannot be loaded.
-    pub fn new(trusted: &[Url], setting: &'static str, headers_timeout: Duration) -> Result<Self> {
-        let agent = concat!("simpleton/", env!("CARGO_PKG_VERSION"));
-        let builder = || builder(CONNECT_TIMEOUT).user_agent(agent);
-        Ok(Self(Arc::new(Inner {
+    pub fn new(trusted: &[Url], setting: &'static str, headers_timeout: Duration) -> Self {
+        Self(Arc::new(Inner {
             trusted: trusted.iter().map(|url| origin(url.as_str())).collect(),
             setting,
-            anywhere: build("downloads", builder().no_proxy())?,
-            public: build("downloads", builder().no_proxy().dns_resolver(PublicOnly))?,
-            proxied: build("downloads", builder())?,
+            clients: OnceCell::new(),
             headers_timeout,
-        })))
+        }))
     }
 
     /// Sends a GET request and follows redirects until a response is no redirect. Returns `Ok` for every other
     /// status.
     ///
     /// # Errors
-    /// `Setup` when an address is refused, and as `Client::send`.
+    /// `Setup` when an address is refused or there are no CA certificates, and as `Client::send`.
     pub async fn get(
         &self,
         url: &Url,
@@ -108,7 +118,8 @@ impl Downloads {
     ) -> Result<reqwest::Response> {
         let inner = &*self.0;
         let is_proxied = proxy_for(url.as_str()).is_some();
-        let http = self.client_for(url, is_proxied).map_err(|why| self.refusal(peer, url, &why))?;
+        let clients = inner.clients.get_or_try_init(async || Clients::new()).await?;
+        let http = self.client_for(clients, url, is_proxied).map_err(|why| self.refusal(peer, url, &why))?;
         let mut request = http.get(url.clone()).headers(headers.clone());
         if let Some(own) = credentials.filter(|own| own.origin == origin(url.as_str())) {
             request = request.header(AUTHORIZATION, own.header.clone());
@@ -132,16 +143,20 @@ impl Downloads {
     }
 
     /// The client that may ask this URL.
-    fn client_for(&self, url: &Url, is_proxied: bool) -> Result<&reqwest::Client, Refused> {
-        let inner = &*self.0;
-        if inner.trusted.contains(&origin(url.as_str())) {
-            return Ok(if is_proxied { &inner.proxied } else { &inner.anywhere });
+    fn client_for<'c>(
+        &self,
+        clients: &'c Clients,
+        url: &Url,
+        is_proxied: bool,
+    ) -> Result<&'c reqwest::Client, Refused> {
+        if self.0.trusted.contains(&origin(url.as_str())) {
+            return Ok(if is_proxied { &clients.proxied } else { &clients.anywhere });
         }
         if url.scheme() != "https" {
             return Err(Refused("is not an https:// URL"));
         }
         check_host(url)?;
-        Ok(if is_proxied { &inner.proxied } else { &inner.public })
+        Ok(if is_proxied { &clients.proxied } else { &clients.public })
     }
 
     fn refusal(&self, peer: &str, url: &Url, why: &Refused) -> Error {

@@ -32,7 +32,10 @@ pub(super) fn builder(connect_timeout: Duration) -> reqwest::ClientBuilder {
 
 pub(super) fn build(peer: &str, builder: reqwest::ClientBuilder) -> Result<reqwest::Client> {
     builder.build().map_err(|source| {
-        Error::new(Kind::Setup, format!("The HTTP client for {peer} cannot be set up.")).with_source(source)
+        let message = format!(
+            "The HTTP client for {peer} cannot be set up; check that the system's CA certificates are installed (package ca-certificates)."
+        );
+        Error::new(Kind::Setup, message).with_source(source)
     })
 }
 

@@ -2,7 +2,10 @@
 
 use std::io::{BufRead, BufReader, Write};
 
-use crate::harness::{run, simpleton};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::harness::{Running, run, simpleton};
 
 #[test]
 fn models_are_imported_listed_and_removed() {
@@ -61,4 +64,23 @@ fn the_models_that_are_listed_are_those_of_the_backend_in_use() {
     let gguf = std::path::absolute("models/demo/simpleton-demo.gguf").unwrap();
     let (ok, said, _) = model(&["import", "mine", gguf.to_str().unwrap()]);
     assert!(ok && said.contains("the server uses Ollama's models"), "{said}");
+}
+
+/// A bare Debian has none.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_ca_certificates_only_downloads_fail() {
+    let folder = tempfile::tempdir().unwrap();
+    let bare = |folder: &TempDir| {
+        let mut command = simpleton(folder);
+        command.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", folder.path().join("none"));
+        command
+    };
+    let (ok, _, told) = run(bare(&folder).args(["model", "pull", "qwen2.5:7b"]));
+    assert!(!ok && told.contains("package ca-certificates"), "{told}");
+    let mut command = bare(&folder);
+    command.arg("serve");
+    let server = Running::of(command, folder);
+    let question = json!({"prompt": "What is the capital of France?", "temperature": 0});
+    let reply = server.post("/inference/generate", &question).send().await.unwrap();
+    assert_eq!(reply.status(), 200);
 }

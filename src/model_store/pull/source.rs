@@ -30,7 +30,7 @@ impl Sources {
         let hugging_face = parse(&settings.hf_endpoint)?;
         let trusted = [&registries[..], std::slice::from_ref(&hugging_face)].concat();
         Ok(Self {
-            downloads: Downloads::new(&trusted, "MODEL_REGISTRY", pace.headers_timeout)?,
+            downloads: Downloads::new(&trusted, "MODEL_REGISTRY", pace.headers_timeout),
             registries,
             hugging_face,
             hugging_face_token: settings.hf_token.clone(),
