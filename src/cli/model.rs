@@ -1,11 +1,11 @@
 //! `simpleton model`: models of a running server, or without one those on the disk or of an Ollama server.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Subcommand};
 use futures_util::StreamExt;
 use serde_json::json;
-use tokio::signal::unix::SignalKind;
+use tokio::{signal::unix::SignalKind, time::timeout};
 
 use super::{
     models::{self, Models, WithoutServer},
@@ -159,13 +159,20 @@ async fn list(models: &dyn Models, output: &Output) -> Result<()> {
     Ok(())
 }
 
+/// Time after which the progress of a download that stalls is shown again.
+const TICK: Duration = Duration::from_secs(1);
+
 /// Downloads a model, and shows the progress. Ctrl-C ends it, with exit code 130.
 pub(super) async fn pull(models: &dyn Models, name: &ModelName) -> Result<ExitCode> {
     let mut interrupt = listen(SignalKind::interrupt())?;
     let work = async {
         let (mut steps, mut bar, mut status) = (models.pull(name).await?, None::<Progress>, String::new());
-        while let Some(step) = steps.next().await {
-            let step = step?;
+        loop {
+            let Ok(step) = timeout(TICK, steps.next()).await else {
+                bar.iter_mut().for_each(Progress::tick);
+                continue;
+            };
+            let Some(step) = step.transpose()? else { break };
             if step.status != status {
                 bar.take().into_iter().for_each(Progress::keep);
                 bar = step.file.as_ref().map(|_| Progress::new(step.status.clone()));

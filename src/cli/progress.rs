@@ -19,7 +19,12 @@ const LINE_PACE: Duration = Duration::from_secs(10);
 /// Time over which the rate is averaged.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
 
-const BAR_WIDTH: u64 = 20;
+/// Columns of the bar, as far as there is room.
+const MIN_BAR: usize = 5;
+const MAX_BAR: usize = 20;
+
+/// Columns of a terminal that does not say how wide it is.
+const DEFAULT_WIDTH: u16 = 80;
 
 pub(super) struct Progress {
     what: String,
@@ -27,6 +32,8 @@ pub(super) struct Progress {
     shown: Option<Instant>,
     has_line: bool,
     rate: Rate,
+    /// Bytes done, and all.
+    state: Option<(u64, u64)>,
     /// Bytes that were there before.
     resumed: u64,
 }
@@ -36,7 +43,7 @@ impl Progress {
     pub(super) fn new(what: String) -> Self {
         let is_terminal = stderr().is_terminal();
         let shown = (!is_terminal).then(Instant::now);
-        Self { what, is_terminal, shown, has_line: false, rate: Rate::default(), resumed: 0 }
+        Self { what, is_terminal, shown, has_line: false, rate: Rate::default(), state: None, resumed: 0 }
     }
 
     pub(super) fn is_on_terminal(&self) -> bool {
@@ -53,6 +60,7 @@ impl Progress {
 
     /// Shows how many bytes of all are done.
     pub(super) fn show(&mut self, done: u64, all: u64) {
+        self.state = Some((done, all));
         self.rate.note(Instant::now(), done);
         let pace = if self.is_terminal { TERMINAL_PACE } else { LINE_PACE };
         if self.shown.is_some_and(|shown| shown.elapsed() < pace) && done < all {
@@ -60,7 +68,15 @@ impl Progress {
         }
         self.shown = Some(Instant::now());
         if self.is_terminal || done < all {
-            self.write(&line(&self.what, (done, all), self.rate.per_second(), self.resumed));
+            let width = if self.is_terminal { width() } else { 0 };
+            self.write(&line(&self.what, (done, all), self.rate.per_second(), self.resumed, width));
+        }
+    }
+
+    /// Shows the same state again, as the rate changes.
+    pub(super) fn tick(&mut self) {
+        if let Some((done, all)) = self.state {
+            self.show(done, all);
         }
     }
 
@@ -76,9 +92,8 @@ impl Progress {
         // The output may be closed; the work continues.
         let _ = if self.is_terminal {
             self.has_line = true;
-            let width = tcgetwinsize(stderr()).map_or(80, |size| usize::from(size.ws_col)).max(20);
             // A line that wraps could not be replaced.
-            let line: String = line.chars().take(width - 1).collect();
+            let line: String = line.chars().take(width()).collect();
             write!(stderr(), "\r\x1b[2K{line}")
         } else {
             writeln!(stderr(), "{line}")
@@ -118,20 +133,31 @@ impl Rate {
     }
 }
 
-fn line(what: &str, (done, all): (u64, u64), rate: Option<f64>, resumed: u64) -> String {
+/// Columns that a line may have.
+fn width() -> usize {
+    let columns = tcgetwinsize(stderr()).map(|size| size.ws_col).ok().filter(|columns| *columns > 0);
+    usize::from(columns.unwrap_or(DEFAULT_WIDTH) - 1)
+}
+
+/// With a bar if that fits into `width`.
+fn line(what: &str, (done, all): (u64, u64), rate: Option<f64>, resumed: u64, width: usize) -> String {
     let done = done.min(all);
     let percent = (done * 100).checked_div(all).unwrap_or(100);
-    let full = usize::try_from(percent * BAR_WIDTH / 100).unwrap_or(0);
-    let bar: String = (0..BAR_WIDTH as usize).map(|at| if at < full { '█' } else { '░' }).collect();
-    let mut line = format!("{what}  {percent:>3} % {bar}  {} of {}", readable_size(done), readable_size(all));
+    let mut figures = format!("  {} of {}", readable_size(done), readable_size(all));
     if let Some(rate) = rate.filter(|_| done < all) {
         let left = time((all - done) as f64 / rate);
-        line += &format!("  {}/s  {left} left", readable_size(rate as u64));
+        figures += &format!("  {}/s  {left} left", readable_size(rate as u64));
     }
     if resumed > 0 {
-        line += &format!("  ({} from before)", readable_size(resumed));
+        figures += &format!("  ({} from before)", readable_size(resumed));
     }
-    line
+    let begin = format!("{what}  {percent:>3} %");
+    let room = width.saturating_sub(begin.chars().count() + figures.chars().count() + 1).min(MAX_BAR);
+    if room < MIN_BAR {
+        return begin + &figures;
+    }
+    let full = room * usize::try_from(percent).unwrap_or(100) / 100;
+    format!("{begin} {}{}{figures}", "█".repeat(full), "░".repeat(room - full))
 }
 
 /// Seconds for people: `12 s`, `3 min 20 s`, `2 h 5 min`.
@@ -150,10 +176,14 @@ mod tests {
     #[test]
     fn a_line_says_how_far_it_is() {
         assert_eq!(
-            line("importing qwen2.5:7b", (1_990_000_000, 4_680_000_000), None, 0),
+            line("importing qwen2.5:7b", (1_990_000_000, 4_680_000_000), None, 0, 120),
             "importing qwen2.5:7b   42 % ████████░░░░░░░░░░░░  2.0 GB of 4.7 GB"
         );
-        let line = |done, all, rate, resumed| line("x", (done, all), rate, resumed);
+        assert_eq!(
+            line("importing qwen2.5:7b", (1_990_000_000, 4_680_000_000), None, 0, 50),
+            "importing qwen2.5:7b   42 %  2.0 GB of 4.7 GB"
+        );
+        let line = |done, all, rate, resumed| line("x", (done, all), rate, resumed, 80);
         assert!(line(0, 0, None, 0).starts_with("x  100 %"));
         assert!(line(12, 10, None, 0).contains("100 %"));
         let whole = line(1_000_000_000, 4_000_000_000, Some(20e6), 400_000_000);

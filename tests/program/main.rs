@@ -14,3 +14,5 @@ mod state;
 mod eventually;
 #[path = "../../testing/llama_server.rs"]
 mod llama_server;
+#[path = "../../testing/terminal.rs"]
+mod terminal;

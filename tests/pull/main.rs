@@ -5,6 +5,7 @@ mod bad_registries;
 mod harness;
 mod hugging_face;
 mod program;
+mod progress;
 mod real_registry;
 mod registry;
 mod relay;
@@ -14,3 +15,5 @@ mod scripted;
 mod eventually;
 #[path = "../../testing/gguf_split.rs"]
 mod gguf_split;
+#[path = "../../testing/terminal.rs"]
+mod terminal;

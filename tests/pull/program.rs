@@ -17,7 +17,7 @@ use crate::{
     scripted::{Reply, Scripted},
 };
 
-fn simpleton(folder: &TempDir, registry: &str) -> Command {
+pub fn simpleton(folder: &TempDir, registry: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_simpleton"));
     command.env_clear().current_dir(folder).stdin(Stdio::null());
     command.env("HOME", folder.path()).env("DATA_DIR", folder.path()).env("MODEL_REGISTRY", registry);
@@ -31,7 +31,7 @@ fn run(command: &mut Command) -> (bool, String, String) {
 }
 
 /// Bytes of all records of finished ranges.
-fn recorded(blobs: &Path) -> u64 {
+pub fn recorded(blobs: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(blobs) else { return 0 };
     let records = entries
         .map(|entry| entry.unwrap().path())

@@ -11,6 +11,9 @@ use crate::{
 
 const ENDINGS: [&str; 6] = ["png", "jpg", "jpeg", "webp", "gif", "bmp"];
 
+/// Characters of the sentence around a path.
+const PUNCTUATION: [char; 7] = ['?', '!', '.', ',', ';', ':', ')'];
+
 /// The server has its own limit (`MAX_BODY_MB`).
 const MAX_FILE: u64 = 256 * 1024 * 1024;
 
@@ -24,9 +27,14 @@ pub(super) fn split(prompt: &str) -> Result<(String, Vec<String>)> {
     let mut rest = prompt;
     while !rest.is_empty() {
         let (word, end) = word(rest);
-        match file(&word) {
-            Some(path) => images.push(encode(&path)?),
-            None => text.push_str(&rest[..end]),
+        let bare = word.trim_end_matches(PUNCTUATION);
+        match (file(&word), file(bare)) {
+            (Some(path), _) => images.push(encode(&path)?),
+            (None, Some(path)) => {
+                images.push(encode(&path)?);
+                text.push_str(&word[bare.len()..]);
+            }
+            (None, None) => text.push_str(&rest[..end]),
         }
         let gap = rest[end..].find(|c: char| !c.is_whitespace()).map_or(rest.len(), |at| end + at);
         text.push_str(&rest[end..gap]);
@@ -87,7 +95,7 @@ mod tests {
         }
         let at = folder.path().display();
         for (prompt, text, images) in [
-            (format!("What is {at}/a.png?"), format!("What is {at}/a.png?"), vec![]),
+            (format!("What is {at}/a.png?"), "What is ?".to_owned(), vec!["a.png"]),
             (format!("What is this? {at}/a.png"), "What is this?".to_owned(), vec!["a.png"]),
             (
                 format!("{at}/two\\ words.JPG and '{at}/a.png' same?"),
