@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::harness::{RealServer, text};
+use crate::harness::{MODEL, RealServer, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_answers_in_words_in_json_and_with_tools() {
@@ -58,6 +58,11 @@ async fn it_remembers_twelve_turns() {
     let reply = server.chat(json!(messages), json!({})).await;
     assert!(text(&reply).contains("Ada"), "{reply}");
     assert_eq!(messages.len(), 23);
+    let cached = server.metric(&format!("simpleton_llm_cached_tokens_total{{model=\"{MODEL}\"}}")).await;
+    let prompts = server
+        .metric(&format!("simpleton_llm_tokens_total{{model=\"{MODEL}\",token_type=\"prompt\"}}"))
+        .await;
+    assert!(cached > prompts / 2.0, "{cached} of {prompts}: each turn goes on where the last one ended");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -53,6 +53,14 @@ impl RealServer {
         (status, serde_json::from_str(&response.text().await.unwrap()).unwrap())
     }
 
+    /// Value of a series of `/metrics`.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        let url = format!("http://{}/metrics", self.address);
+        let text = self.client.get(url).send().await.unwrap().text().await.unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap().parse().unwrap()
+    }
+
     /// Reply to a chat at temperature 0 with other fields of the request.
     pub(crate) async fn chat(&self, messages: Value, fields: Value) -> Value {
         let mut body = json!({"messages": messages, "temperature": 0});

@@ -33,6 +33,7 @@ struct Model {
     requests: [AtomicU64; ROUTES],
     prompt_tokens: AtomicU64,
     completion_tokens: AtomicU64,
+    cached_tokens: AtomicU64,
     first_token: Histogram,
     per_token: Histogram,
     queue: Histogram,
@@ -49,6 +50,7 @@ impl Default for Model {
             requests: std::array::from_fn(|_| AtomicU64::new(0)),
             prompt_tokens: AtomicU64::new(0),
             completion_tokens: AtomicU64::new(0),
+            cached_tokens: AtomicU64::new(0),
             first_token: Histogram::new(SECONDS),
             per_token: Histogram::new(TOKEN_SECONDS),
             queue: Histogram::new(SECONDS),
@@ -77,6 +79,7 @@ impl LlmMetrics {
             route.into_iter().for_each(|requests| _ = requests.fetch_add(1, Relaxed));
             model.prompt_tokens.fetch_add(usage.prompt_tokens, Relaxed);
             model.completion_tokens.fetch_add(usage.completion_tokens, Relaxed);
+            model.cached_tokens.fetch_add(usage.cached_tokens.unwrap_or(0), Relaxed);
         }
         let error = call.error.filter(|error| *error != CLIENT_CLOSED);
         if let Some(at) = error.and_then(|error| ERROR_TYPES.iter().position(|known| *known == error)) {
@@ -136,6 +139,11 @@ impl LlmMetrics {
                 let labels = [("model", *name), ("token_type", kind)];
                 out.sample("simpleton_llm_tokens_total", &labels, count.load(Relaxed) as f64);
             }
+        }
+        let name = "simpleton_llm_cached_tokens_total";
+        out.family(name, "counter", "Prompt tokens taken from a model's prompt cache.");
+        for (model, metrics) in models {
+            out.sample(name, &[("model", model)], metrics.cached_tokens.load(Relaxed) as f64);
         }
     }
 
