@@ -42,6 +42,7 @@ look() {
     run)
       look rust
       need curl "curl" curl --version
+      wish tesseract-ocr "Tesseract" tesseract --version
       ;;
     test)
       look run

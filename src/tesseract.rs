@@ -21,8 +21,8 @@ use crate::{
 #[command(next_help_heading = "Vision")]
 #[group(skip)]
 pub struct Settings {
-    /// OCR engine for requests that name no model: a vision model (model), or Tesseract (tesseract), which is far better at documents
-    #[arg(long, env = "OCR_ENGINE", default_value = "model", value_parser = word(OcrEngine::WORDS))]
+    /// OCR engine for requests that name no model: the default vision model (model), Tesseract (tesseract), which reads documents better than small models do, or the best one there is (auto): an installed vision model other than the demo, else Tesseract, else the demo
+    #[arg(long, env = "OCR_ENGINE", default_value = "auto", value_parser = word(OcrEngine::WORDS))]
     pub ocr_engine: OcrEngine,
     /// Languages for Tesseract, joined by a plus, such as eng+deu. Each one needs its package, such as tesseract-ocr-deu
     #[arg(long, env = "OCR_LANGUAGES", default_value = "eng", value_parser = languages)]
@@ -34,12 +34,15 @@ pub struct Settings {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OcrEngine {
+    /// A vision model other than the demo, else Tesseract, else the demo.
+    Auto,
     Model,
     Tesseract,
 }
 
 impl OcrEngine {
-    const WORDS: &'static [(&'static str, Self)] = &[("model", Self::Model), ("tesseract", Self::Tesseract)];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("model", Self::Model), ("tesseract", Self::Tesseract)];
 }
 
 fn languages(text: &str) -> Result<String, String> {
@@ -83,6 +86,11 @@ impl Tesseract {
 
     pub fn languages(&self) -> &str {
         &self.languages
+    }
+
+    /// Whether the program runs; a language may still be missing.
+    pub async fn is_installed(&self) -> bool {
+        self.version.initialized() || self.ask("--version").await.is_ok()
     }
 
     /// As it names itself: `tesseract 5.3.0`.

@@ -3,13 +3,13 @@
 
 use futures_util::stream;
 
-use super::{App, Caller, ChatReply, metering::Source};
+use super::{App, Caller, ChatReply, catalog::DEMO, metering::Source};
 use crate::{
     cache::{Events, KeyScope},
     error::Result,
     images::Image,
     tesseract::OcrEngine,
-    types::{CacheStatus, ChatEvent, ChatRequest, Done, Message, Prompt, Role, Sampling},
+    types::{CacheStatus, Capability, ChatEvent, ChatRequest, Done, Message, Prompt, Role, Sampling},
 };
 
 /// How much a caption tells.
@@ -78,8 +78,7 @@ impl App {
         collect(reply).await
     }
 
-    /// Extract text from an image: by the model that is named, else by what `OCR_ENGINE` says. The
-    /// text is empty when there is none.
+    /// Extract text from an image. The text is empty when there is none.
     ///
     /// # Errors
     /// Those of `App::chat`, and of `Tesseract::read`.
@@ -97,9 +96,34 @@ impl App {
         Ok(reading)
     }
 
-    /// Whether a request that names no model is read by Tesseract.
-    pub fn reads_with_tesseract(&self) -> bool {
-        self.ocr_engine == OcrEngine::Tesseract
+    /// Chooses the OCR engine of a request: the model that it names, else what `OCR_ENGINE` says.
+    ///
+    /// # Errors
+    /// Those of `Catalog::resolve`.
+    pub async fn reader(&self, named: Option<&str>) -> Result<Reader> {
+        if named.is_none() && self.reads_with_tesseract().await {
+            return Ok(Reader::Tesseract);
+        }
+        self.resolve(named, Capability::Vision).await.map(Reader::Model)
+    }
+
+    async fn reads_with_tesseract(&self) -> bool {
+        match self.ocr_engine {
+            OcrEngine::Model => false,
+            OcrEngine::Tesseract => true,
+            OcrEngine::Auto => !self.has_vision_model().await && self.tesseract.is_installed().await,
+        }
+    }
+
+    /// Whether the default vision model is one that the settings name, or is installed and not the demo.
+    async fn has_vision_model(&self) -> bool {
+        if self.catalog.settings.named(Capability::Vision).is_some() {
+            return true;
+        }
+        match self.resolve(None, Capability::Vision).await {
+            Ok(model) => model != DEMO && self.catalog.route(&model).await.listed.is_some(),
+            Err(_) => false,
+        }
     }
 
     /// Kept in the cache as a model's reply would be: its version is the model, and the languages

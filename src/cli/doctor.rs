@@ -27,9 +27,7 @@ pub(super) fn run(config: &Config) -> Result<()> {
     runtime()?.block_on(async {
         report.note("statistics", History::describe(&config.history, &config.server.data_dir).await);
         report.note("address", address(config).await);
-        if config.ocr.ocr_engine == OcrEngine::Tesseract {
-            report.note("OCR", ocr(config).await);
-        }
+        report.note("OCR", ocr(config).await);
         if let Some(url) = config.cache.redis_url.as_deref().filter(|_| config.cache.cache_enabled) {
             report.note("Redis", Redis::check(url).await);
         }
@@ -155,8 +153,16 @@ fn names(models: &[Model]) -> String {
 
 async fn ocr(config: &Config) -> Result<String> {
     let tesseract = Tesseract::new(&config.ocr);
+    let auto = match config.ocr.ocr_engine {
+        OcrEngine::Model => return Ok("the default vision model".to_owned()),
+        OcrEngine::Auto if !tesseract.is_installed().await => {
+            return Ok("the default vision model, since Tesseract is not installed".to_owned());
+        }
+        OcrEngine::Auto => "a vision model if one besides the demo is installed, else ",
+        OcrEngine::Tesseract => "",
+    };
     let version = tesseract.version().await?;
-    Ok(format!("{version}, languages: {}", tesseract.languages()))
+    Ok(format!("{auto}{version}, languages: {}", tesseract.languages()))
 }
 
 fn models(config: &Config, report: &mut Report) {

@@ -7,7 +7,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{TestServer, eventually, json as body, problem, start_with},
+    harness::{KEY, TestServer, eventually, json as body, problem, start_with},
+    ollama::{
+        lines::tags,
+        scripted::{Script, Step},
+    },
     vision::png,
 };
 
@@ -56,6 +60,35 @@ async fn tesseract_gets_the_image_and_its_answer_is_kept() {
     let named = json!({"image": STANDARD.encode(png()), "model": "llava"});
     let reply = body(server.post("/vision/ocr", &named).send().await.unwrap()).await;
     assert_eq!(reply, json!({"text": "Hello wörld", "model": "llava"}));
+}
+
+#[tokio::test]
+async fn an_installed_vision_model_reads_before_tesseract() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = program(folder.path(), "cat > /dev/null; echo read");
+    let fake = [("TESSERACT", &*program)];
+    let reader = async |server: &TestServer| {
+        body(server.post("/vision/ocr", &request()).send().await.unwrap()).await["model"].clone()
+    };
+    let server = start_with(&fake).await;
+    assert_eq!(reader(&server).await, "llava");
+    let none = Step::Send(tags(&[("qwen2.5:7b", "aa")]).to_string());
+    server.ollama.on("/api/tags", Script::ok(vec![none]));
+    server.get("/models").header("x-api-key", KEY).send().await.unwrap();
+    assert_eq!(reader(&server).await, "tesseract 5.9.9", "llava is not installed any more");
+    // A model of the settings is meant, and a program that is not there cannot read.
+    let absent = [("TESSERACT", "/nowhere/tesseract")];
+    let chosen = [fake[0], ("DEFAULT_VISION_MODEL", "simpleton-demo")];
+    for (settings, model) in [(&absent[..], "llava"), (&chosen, "simpleton-demo")] {
+        assert_eq!(reader(&start_with(settings).await).await, model);
+    }
+    // A language that is missing is said, and the demo does not take its place.
+    let server = start_with(&[fake[0], ("OCR_LANGUAGES", "fra")]).await;
+    server.ollama.on("/api/tags", Script::ok(vec![Step::Send(tags(&[]).to_string())]));
+    server.get("/models").header("x-api-key", KEY).send().await.unwrap();
+    let (status, told) = problem(server.post("/vision/ocr", &request())).await;
+    assert_eq!(status, 503);
+    assert!(told["detail"].as_str().unwrap().contains("tesseract-ocr-fra"), "{told}");
 }
 
 #[tokio::test]

@@ -111,7 +111,8 @@ fn a_photograph_goes_the_same_way(terminal: &mut Terminal, readme: &str) {
         let (before, sample) = command.text.split_once("models/demo/samples/").unwrap();
         let (_, after) = sample.split_once(".png").unwrap();
         let reply = terminal.run(&format!("{before}{}{after}", path.display()));
-        assert!(reply.contains("\"model\":\"simpleton-demo\""), "{}\n{reply}", command.text);
+        let model = if after.contains("/vision/ocr") { "tesseract" } else { "simpleton-demo" };
+        assert!(reply.contains(&format!("\"model\":\"{model}")), "{}\n{reply}", command.text);
         seen += 1;
     }
     assert!(seen >= 4, "README.md shows images {seen} times");

@@ -11,6 +11,7 @@ mod images;
 mod limits;
 mod orphans;
 mod plain_text;
+mod service;
 mod split;
 mod unloading;
 mod vision;

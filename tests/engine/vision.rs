@@ -2,76 +2,13 @@
 //! sees: measured on images that are drawn here, with a floor that only something broken falls
 //! below. The figures are printed; models/README.md has them.
 
-use std::path::Path;
-
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use simpleton::{
-    config::{Sources, load},
-    server::Server,
-};
-use tempfile::TempDir;
-use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
     images::{Dice, shapes, text, word},
-    llama_server::llama_server,
+    service::{Service, answer},
 };
-
-const KEY: &str = "test-key-0123456789";
-
-/// The whole server on the embedded engine.
-struct Service {
-    url: String,
-    client: reqwest::Client,
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<simpleton::error::Result<()>>,
-    _folder: TempDir,
-}
-
-impl Service {
-    async fn start(more: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let engine = llama_server();
-        let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
-        let (folder_path, engine) = (text(folder.path()), text(&engine));
-        let own = [("PORT", "0"), ("API_KEYS", KEY), ("DATA_DIR", &*folder_path), ("LLAMA_SERVER", &*engine)];
-        let variables = own.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let config = load(&Sources::from_environment(variables)).1.expect("settings");
-        let server = Server::prepare(&config).await.expect("a server");
-        let url = format!("http://{}", server.address().expect("an address"));
-        let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(server.run(async {
-            // An error is a test that failed: the server ends all the same.
-            let _ = stopped.await;
-        }));
-        // An error only says that it is there already: all tests may run in one process.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { url, client, stop, task, _folder: folder }
-    }
-
-    fn post(&self, path: &str) -> reqwest::RequestBuilder {
-        self.client.post(format!("{}{path}", self.url)).header("x-api-key", KEY)
-    }
-
-    async fn ask(&self, path: &str, body: Value) -> Value {
-        let request = self.post(path).header("content-type", "application/json").body(body.to_string());
-        answer(request).await
-    }
-
-    async fn stop(self) {
-        self.stop.send(()).expect("it runs");
-        self.task.await.expect("no panic").expect("threads");
-    }
-}
-
-async fn answer(request: reqwest::RequestBuilder) -> Value {
-    let response = request.send().await.expect("an answer");
-    let (status, text) = (response.status(), response.text().await.expect("a body"));
-    assert_eq!(status, 200, "{text}");
-    serde_json::from_str(&text).expect("JSON")
-}
 
 fn uri(png: &[u8]) -> String {
     format!("data:image/png;base64,{}", STANDARD.encode(png))
@@ -97,9 +34,10 @@ async fn the_four_endpoints_answer() {
     let request = json!({"image": uri(&circle), "detail_level": "detailed"});
     let caption = service.ask("/vision/caption", request).await;
     assert!(said(&caption, "caption").contains("red circle"), "{caption}");
-    let read = service.ask("/vision/ocr", json!({"image": uri(&sample("hello_world.png"))})).await;
+    let demo = |png: &[u8]| json!({"image": uri(png), "model": "simpleton-demo"});
+    let read = service.ask("/vision/ocr", demo(&sample("hello_world.png"))).await;
     assert_eq!(read, json!({"text": "HELLO\nWORLD", "model": "simpleton-demo"}));
-    let none = service.ask("/vision/ocr", json!({"image": uri(&circle)})).await;
+    let none = service.ask("/vision/ocr", demo(&circle)).await;
     assert_eq!(none["text"], "", "there is no text in it");
     let form = reqwest::multipart::Form::new()
         .part("file", reqwest::multipart::Part::bytes(circle).file_name("image.jpg"))
@@ -125,7 +63,7 @@ async fn an_image_is_seen_again_after_it_was_seen_beside_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_model_sees_shapes_and_reads_words() {
-    let service = Service::start(&[]).await;
+    let service = Service::start(&[("OCR_ENGINE", "model")]).await;
     let mut dice = Dice::new(20_251_124);
     let (mut named, mut all, mut lengths) = (0, 0, [0; 3]);
     for _ in 0..25 {
@@ -181,8 +119,8 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tesseract_reads_where_it_is_asked_to() {
-    let service = Service::start(&[("OCR_ENGINE", "tesseract")]).await;
+async fn tesseract_reads_unless_there_is_a_better_model_than_the_demo() {
+    let service = Service::start(&[]).await;
     let png = text("Invoice 4711", "DejaVuSans.ttf");
     let reply = service.ask("/vision/ocr", json!({"image": uri(&png)})).await;
     assert_eq!(said(&reply, "text"), "Invoice 4711");
@@ -194,4 +132,8 @@ async fn tesseract_reads_where_it_is_asked_to() {
         json!({"text": "HELLO", "model": "simpleton-demo"})
     );
     service.stop().await;
+    let without = Service::start(&[("TESSERACT", "/nowhere/tesseract")]).await;
+    let read = without.ask("/vision/ocr", json!({"image": uri(&sample("hello.png"))})).await;
+    assert_eq!(read, json!({"text": "HELLO", "model": "simpleton-demo"}));
+    without.stop().await;
 }

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::reply::{GenerateEncoder, GenerateEvent, GenerateReply};
 use crate::{
-    app::vision::{Detail, Reader, VisionReply},
+    app::vision::{Detail, VisionReply},
     error,
     http::{
         HttpState,
@@ -77,7 +77,7 @@ pub(in crate::http) struct OcrBody {
     /// Base64 of a PNG, JPEG, GIF, WebP or BMP file, with or without a `data:` URI prefix.
     #[schema(value_type = String)]
     image: EncodedImage,
-    /// Defaults to the engine set by `OCR_ENGINE`: the server's default vision model, or Tesseract.
+    /// Defaults to what `OCR_ENGINE` says: the server's default vision model, or Tesseract.
     model: Option<String>,
 }
 
@@ -186,11 +186,7 @@ pub(in crate::http) async fn ocr(
     caller: Caller,
     Json(body, room): Json<OcrBody>,
 ) -> Result<Response> {
-    let reader = if body.model.is_none() && state.app.reads_with_tesseract() {
-        Reader::Tesseract
-    } else {
-        Reader::Model(state.app.resolve(body.model.as_deref(), Capability::Vision).await?)
-    };
+    let reader = state.app.reader(body.model.as_deref()).await?;
     let image = ImageInput { image: body.image, pointer: "/image", room }.open(&state).await?;
     let VisionReply { text, model, cache_status } = state.app.ocr(&caller, reader, image).await?;
     let mut response = JsonReply(OcrReply { text, model }).into_response();
