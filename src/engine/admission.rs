@@ -163,3 +163,21 @@ fn evict_one(table: &Table) {
         life.stop.cancel();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_that_is_larger_than_the_free_memory_is_refused_with_both_numbers() {
+        let error = short_of_memory(5_600_000_001, 1_200_000_000).into_error();
+        assert_eq!(error.kind(), Kind::Unavailable);
+        assert!(error.retry_after_hint().is_some());
+        assert!(
+            error
+                .message()
+                .starts_with("The model needs about 5601 MB of memory, but only 1200 MB are free;"),
+            "{error}"
+        );
+    }
+}

@@ -99,8 +99,13 @@ impl LaunchSpec {
         }
         // --no-prefill-assistant: a last assistant message is continued only on request.
         // --metrics: the endpoint that `watch` polls.
-        let plain = ["--metrics", "--no-ui", "--no-slots", "--offline", "--jinja", "--no-prefill-assistant"];
+        let plain = ["--metrics", "--no-ui", "--no-slots", "--offline", "--no-prefill-assistant"];
         list.extend(plain.map(OsString::from));
+        match self.entry.chat_template {
+            // As Jinja, the name would be read as the template itself.
+            Some(name) => list.extend(["--no-jinja", "--chat-template", name].map(OsString::from)),
+            None => list.push("--jinja".into()),
+        }
         list
     }
 }

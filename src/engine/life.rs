@@ -59,6 +59,7 @@ pub(super) fn lease_or_start(
     key: &Key,
     entry: &Arc<Entry>,
 ) -> Result<(watch::Receiver<ChildState>, Standing)> {
+    let fit = shared.fit(entry, key.role());
     let mut table = shared.table();
     if shared.shutdown.is_cancelled() {
         return Err(shutting_down());
@@ -66,7 +67,12 @@ pub(super) fn lease_or_start(
     let Some(model_slot) = table.get_mut(key) else {
         return Err(Error::new(Kind::Internal, "The engine lost track of a model."));
     };
-    if let Some(life) = &model_slot.life {
+    if let Some(life) = &mut model_slot.life {
+        // Models that share their weights may state different contexts: the largest serves them all.
+        if life.fit.context < fit.context && !life.is_outdated {
+            life.is_outdated = true;
+            shared.changed.send_replace(());
+        }
         let standing = match &*life.state.borrow() {
             _ if life.stop.is_cancelled() || life.is_outdated => Standing::Going(None),
             ChildState::Running(_) if life.is_draining() => Standing::Going(life.draining_until),
@@ -84,7 +90,6 @@ pub(super) fn lease_or_start(
     }
     let (state, states) = watch::channel(ChildState::Starting);
     let stop = shared.shutdown.child_token();
-    let fit = shared.fit(entry, key.role());
     model_slot.life = Some(Life {
         name: entry.name.to_string(),
         digest: entry.weights_digest.clone(),

@@ -38,12 +38,18 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 pub(super) struct Key {
     weights: String,
     projector: Option<String>,
+    chat_template: Option<&'static str>,
     role: Role,
 }
 
 impl Key {
     pub(super) fn new(entry: &Entry, role: Role) -> Self {
-        Self { weights: entry.weights_digest.clone(), projector: entry.projector_digest.clone(), role }
+        Self {
+            weights: entry.weights_digest.clone(),
+            projector: entry.projector_digest.clone(),
+            chat_template: entry.chat_template,
+            role,
+        }
     }
 
     pub(super) fn role(&self) -> Role {

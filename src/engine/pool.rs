@@ -17,6 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Fingerprint, Lease, Located, Role, Settings,
+    fit::Fit,
     lease::Hold,
     locate, memory,
     model_slot::{ChildState, Key, ModelSlot},
@@ -77,23 +78,22 @@ pub struct Snapshot {
 impl Engine {
     /// Tokens that a request to this model may use, prompt and answer together.
     pub fn context(&self, entry: &Entry) -> u32 {
-        self.running_context(entry).unwrap_or_else(|| self.shared.fit(entry, Role::Chat).context)
+        self.fit(entry, Role::Chat).context
     }
 
     /// Memory that the model takes, or will take when it is loaded.
     pub fn memory(&self, entry: &Entry) -> MemoryEstimate {
         let role = if entry.architecture.embedding_only { Role::Embed } else { Role::Chat };
-        let table = self.shared.table();
-        let life = table.get(&Key::new(entry, role)).and_then(|model_slot| model_slot.life.as_ref());
-        let running = life.filter(|life| !life.is_outdated).map(|life| life.fit.memory);
-        drop(table);
-        running.unwrap_or_else(|| self.shared.fit(entry, role).memory)
+        self.fit(entry, role).memory
     }
 
-    fn running_context(&self, entry: &Entry) -> Option<u32> {
+    /// The running child's, unless the model gets a larger context with the next request.
+    fn fit(&self, entry: &Entry, role: Role) -> Fit {
+        let next = self.shared.fit(entry, role);
         let table = self.shared.table();
-        let life = table.get(&Key::new(entry, Role::Chat))?.life.as_ref()?;
-        (!life.is_outdated).then_some(life.fit.context)
+        let life = table.get(&Key::new(entry, role)).and_then(|model_slot| model_slot.life.as_ref());
+        let running = life.filter(|life| !life.is_outdated).map(|life| life.fit);
+        running.filter(|running| running.context >= next.context).unwrap_or(next)
     }
 
     /// Has the model loaded with this context from now on. A child that has another one finishes its requests and

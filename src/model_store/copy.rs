@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{
     DEMO_MODEL, ModelStore,
     blobs::{lock_for_writing, write_error, write_whole},
-    manifest,
+    is_demo, manifest,
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -19,7 +19,7 @@ impl ModelStore {
     /// `NotFound` when the model is not installed, `Invalid` for the demo's name, `Setup` when the models folder cannot
     /// be written to.
     pub fn copy(&self, model: &ModelName, name: &ModelName) -> Result<()> {
-        if name.to_string() == DEMO_MODEL {
+        if is_demo(name) {
             let message = format!("{DEMO_MODEL} is the built-in demo model; choose another name.");
             return Err(Error::new(Kind::Invalid, message));
         }

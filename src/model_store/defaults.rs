@@ -10,7 +10,7 @@ use crate::types::{ModelDefaults, Role, Sampling};
 pub struct Defaults {
     /// System prompt.
     pub system: Option<String>,
-    /// Template in the language of Go. The engine uses the one in the GGUF file; this one is only shown.
+    /// Template in the language of Go. The engine uses the one in the GGUF file, or its own for the same models.
     pub template: Option<String>,
     pub license: Option<String>,
     /// Messages that go before those of each chat, after the system prompt.

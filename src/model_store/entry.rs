@@ -22,6 +22,8 @@ pub struct Entry {
     pub projector: Option<PathBuf>,
     pub projector_digest: Option<String>,
     pub architecture: Architecture,
+    /// Name of llama.cpp's template for chats, in place of the one that the GGUF lacks.
+    pub chat_template: Option<&'static str>,
     pub defaults: Defaults,
     /// Control tokens of its tokenizer, and the marks that stand for images in a prompt.
     pub control_tokens: Arc<ControlTokens>,

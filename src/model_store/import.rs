@@ -11,6 +11,7 @@ use super::{
     digest::Digest,
     entry::Entry,
     gguf::{self, Fault, Header},
+    is_demo,
     manifest::{self, Layer, Manifest},
 };
 use crate::{
@@ -77,7 +78,7 @@ impl ModelStore {
     }
 
     fn check_free(&self, Import { name, replace, .. }: Import<'_>) -> Result<()> {
-        if name.to_string() == DEMO_MODEL {
+        if is_demo(name) {
             let message = format!("{DEMO_MODEL} is the built-in demo model; choose another name.");
             return Err(Error::new(Kind::Invalid, message));
         }

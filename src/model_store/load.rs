@@ -9,11 +9,11 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    ModelStore, Stamp, at, blobs_of, damaged,
+    ModelStore, Stamp, at, blobs_of, chat_template, damaged,
     defaults::{Defaults, Parameters},
     describe,
     digest::Digest,
-    entry::{Entry, WeightsFile},
+    entry::{Architecture, Entry, WeightsFile},
     gguf::{self, Header},
     lock,
     manifest::{self, Layer, Manifest},
@@ -133,9 +133,26 @@ impl Files<'_> {
             control_tokens: Arc::new(ControlTokens::new(
                 header.marks.into_iter().chain([MEDIA_MARK.to_owned()]),
             )),
+            chat_template: self.chat_template(&architecture, &defaults),
             architecture,
             defaults,
         })
+    }
+
+    /// Stands in for a template in the language of Go when the GGUF has none.
+    fn chat_template(&self, architecture: &Architecture, defaults: &Defaults) -> Option<&'static str> {
+        let template = defaults.template.as_deref()?;
+        if architecture.has_chat_template || architecture.embedding_only {
+            return None;
+        }
+        let built_in = chat_template::built_in(template);
+        if built_in.is_none() {
+            tracing::warn!(
+                model = %self.name,
+                "The GGUF file has no chat template, and the engine does not know the one in the manifest: chats use ChatML, and answers may be poor."
+            );
+        }
+        built_in
     }
 
     fn weights(&mut self, manifest: &Manifest) -> Result<(Vec<WeightsFile>, Vec<Header>)> {

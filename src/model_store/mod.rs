@@ -5,6 +5,7 @@
 //! this module.
 
 mod blobs;
+mod chat_template;
 mod copy;
 mod defaults;
 mod demo;
@@ -207,6 +208,10 @@ impl ModelStore {
             tracing::warn!(path = %path.display(), "Left out of the list of models: {complaint}");
         }
     }
+}
+
+fn is_demo(name: &ModelName) -> bool {
+    name.to_string().eq_ignore_ascii_case(DEMO_MODEL)
 }
 
 fn blobs_of(folder: &Path) -> PathBuf {

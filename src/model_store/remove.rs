@@ -3,11 +3,11 @@
 use std::{collections::HashSet, fs, io, path::Path};
 
 use super::{
-    ModelStore,
+    DEMO_MODEL, ModelStore,
     blobs::{lock_for_writing, write_error},
     blobs_of,
     digest::Digest,
-    lock, manifest,
+    is_demo, lock, manifest,
 };
 use crate::{
     error::{Error, Kind, Result},
@@ -18,8 +18,14 @@ impl ModelStore {
     /// Removes a model, even a damaged one, and those of its files that no other model uses.
     ///
     /// # Errors
-    /// `NotFound` when it is not installed, `Setup` when the models folder cannot be written to.
+    /// `NotFound` when it is not installed, `Invalid` for the demo, `Setup` when the models folder cannot be written to.
     pub fn remove(&self, name: &ModelName) -> Result<()> {
+        if is_demo(name) {
+            let message = format!(
+                "{DEMO_MODEL} is built into the program and cannot be removed; any other installed model is preferred to it."
+            );
+            return Err(Error::new(Kind::Invalid, message));
+        }
         let absent = || {
             Error::new(
                 Kind::NotFound,
@@ -48,8 +54,7 @@ impl ModelStore {
         Ok(())
     }
 
-    /// Removes the blobs that `manifest`, which is gone, mentions and no other manifest does.
-    /// Removes unused blobs. A blob that cannot be removed stays, and is logged: it costs disk space, not a model.
+    /// Removes the blobs that `manifest`, which is gone, mentions and no other manifest does. A blob that cannot be removed stays, and is logged: it costs disk space, not a model.
     pub(super) fn remove_unused(&self, folder: &Path, manifest: &[u8]) {
         let mut unused: HashSet<Digest> = Digest::mentioned_in(manifest).collect();
         match all_mentioned(folder) {

@@ -9,6 +9,7 @@ mod harness;
 mod hostile;
 mod images;
 mod limits;
+mod models;
 mod orphans;
 mod plain_text;
 mod service;
@@ -22,3 +23,5 @@ mod eventually;
 mod gguf_split;
 #[path = "../../testing/llama_server.rs"]
 mod llama_server;
+#[path = "../../testing/manifest.rs"]
+mod manifest;

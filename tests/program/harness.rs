@@ -69,10 +69,14 @@ impl Running {
     }
 
     pub fn post(&self, path: &str, body: &Value) -> reqwest::RequestBuilder {
+        self.request(reqwest::Method::POST, path).body(body.to_string())
+    }
+
+    pub fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
         // An error only says that it is there already: each test has a thread, all one process.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        client.post(format!("{}{path}", self.url)).header("x-api-key", &self.key).body(body.to_string())
+        client.request(method, format!("{}{path}", self.url)).header("x-api-key", &self.key)
     }
 
     pub fn signal(&self, signal: &str) {

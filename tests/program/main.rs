@@ -6,6 +6,7 @@ mod commands;
 mod harness;
 mod lifetime;
 mod models;
+mod read_only;
 mod reference;
 mod settings;
 mod state;
@@ -14,5 +15,7 @@ mod state;
 mod eventually;
 #[path = "../../testing/llama_server.rs"]
 mod llama_server;
+#[path = "../../testing/manifest.rs"]
+mod manifest;
 #[path = "../../testing/terminal.rs"]
 mod terminal;

@@ -49,10 +49,13 @@ impl ModelManager for Embedded {
 
     async fn remove(&self, model: &str) -> Result<()> {
         // One that is damaged has no entry, and can be removed all the same.
-        if let Ok(entry) = self.entry(model).await {
+        let entry = self.entry(model).await;
+        let name: ModelName = model.parse().map_err(|_| unknown(model, &[]))?;
+        self.on_disk(move |model_store| model_store.remove(&name)).await?;
+        // A process that is answering has its files open, and finishes.
+        if let Ok(entry) = entry {
             self.engine.unload(&entry);
         }
-        let name: ModelName = model.parse().map_err(|_| unknown(model, &[]))?;
-        self.on_disk(move |model_store| model_store.remove(&name)).await
+        Ok(())
     }
 }

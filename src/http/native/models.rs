@@ -150,7 +150,7 @@ pub(crate) struct DetailedModelReply {
     #[schema(value_type = Object)]
     parameters: Map<String, Value>,
     /// Chat template of the model's manifest, in the language of Go's templates. The embedded engine uses the one in
-    /// the model's GGUF file instead, if that has one.
+    /// the model's GGUF file instead or, if that has none, its own template for the same kind of model.
     #[serde(skip_serializing_if = "Option::is_none")]
     template: Option<String>,
     /// System prompt for requests without one.

@@ -36,7 +36,7 @@ use self::{
     progress::{Log, Reader, Reporter},
     source::Sources,
 };
-use super::{DEMO_MODEL, ModelStore, blobs::writable_blobs, blobs_of, lock};
+use super::{DEMO_MODEL, ModelStore, blobs::writable_blobs, blobs_of, is_demo, lock};
 use crate::{
     error::{Error, Kind, Result},
     http_client::server_url,
@@ -179,7 +179,7 @@ impl Running {
 
 impl Inner {
     async fn run(&self, name: &ModelName, reporter: &Reporter) -> Result<()> {
-        if name.to_string() == DEMO_MODEL {
+        if is_demo(name) {
             let message = format!("{DEMO_MODEL} is the built-in demo model, which is always installed.");
             return Err(Error::new(Kind::Invalid, message));
         }

@@ -52,8 +52,9 @@ fn somebody_elses_folder_is_only_read() {
     let mine = take(&model_store, &name("mine"), &gguf, None).expect("an import");
     assert!(mine.weights.starts_with(theirs.models.path()));
     model_store.remove(&name("mine")).expect("a removal");
-    model_store.remove(&name(DEMO_MODEL)).expect("a removal from our own");
-    assert_eq!(model_store.list().expect("a list").len(), 1);
+    model_store.copy(&name(DEMO_MODEL), &name("copy")).expect("a copy in our own");
+    model_store.remove(&name("copy")).expect("a removal from our own");
+    assert_eq!(model_store.list().expect("a list").len(), 2);
 }
 
 #[test]

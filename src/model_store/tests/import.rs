@@ -146,7 +146,7 @@ fn a_name_that_is_taken_is_refused_and_the_demos_always() {
     fs::remove_file(&first.weights).expect("a blob");
     setup.model_store.import(import, |_, _| {}).expect_err("it is there");
     setup.model_store.import(Import { replace: true, ..import }, |_, _| {}).expect("an import");
-    let demo = name(DEMO_MODEL);
+    let demo = name(&DEMO_MODEL.to_uppercase());
     let error = take(&setup.model_store, &demo, &gguf, None).expect_err("the next start would replace it");
     assert!(error.message().contains("choose another name"), "{error}");
 }

@@ -248,7 +248,7 @@ fn a_manifest_gives_its_model_defaults() {
     let found = |model: &str| setup.model_store.find(&name(model));
     setup.ollama("plain", &[("model", &whole), ("license", b"MIT")]);
     let plain = found("plain").expect("a search").expect("a model");
-    assert_eq!(plain.defaults, Defaults::default());
+    assert_eq!(plain.defaults, Defaults { license: Some("MIT".to_owned()), ..Defaults::default() });
     let messages: &[u8] = br#"[{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello!"}]"#;
     setup.ollama(
         "full",
@@ -331,8 +331,10 @@ fn the_demo_model_is_installed_once() {
     let mended = setup.model_store.install_demo().expect("an installation");
     setup.verify(&mended).expect("it is whole again");
     assert_eq!(mended.model.digest, entry.model.digest);
-    setup.model_store.remove(&mended.name).expect("a removal");
-    assert_eq!(setup.blobs(), 0);
+    let refused =
+        setup.model_store.remove(&name("SIMPLETON-DEMO")).expect_err("the next start would bring it back");
+    assert!(refused.message().contains("is built into the program"), "{refused}");
+    setup.verify(&mended).expect("nothing was removed");
 }
 
 #[test]
