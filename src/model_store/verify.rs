@@ -28,9 +28,9 @@ pub(super) struct Hashed {
 }
 
 impl ModelStore {
-    /// Checks the structure and the sha256 of the model's files, and prepares those of a split model for the engine. Hashing takes about two seconds per GB; each
-    /// file is hashed once per process, and again if its size or modification time has changed. Returns soon
-    /// after `stop`.
+    /// Checks the structure and the sha256 of the model's files, and prepares those of a split model for the engine.
+    /// Hashing takes about two seconds per GB; each file is hashed once per process, and again if its size or
+    /// modification time has changed. Returns soon after `stop`.
     ///
     /// # Errors
     /// `Setup` when a file is missing or damaged. `Unavailable` when it was stopped.

@@ -8,7 +8,7 @@ use simpleton::{
     backend::Backend,
     engine::{Engine, Role},
     error::{Error, Kind},
-    model_store::{Entry, ModelStore},
+    model_store::{Entry, ModelStore, WeightsFile},
 };
 
 use crate::harness::{Rig, kill, question, settings, slow, some_text, until};
@@ -78,7 +78,8 @@ fn with_other(rig: &Rig, known: &[u8], other: &[u8]) -> Arc<Entry> {
     let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let weights = rig.dir.path().join(&digest);
     fs::write(&weights, bytes).expect("a file");
-    Arc::new(Entry { weights, weights_digest: digest, ..Entry::clone(&rig.entry) })
+    let parts = vec![WeightsFile { path: weights.clone(), digest: digest.clone() }];
+    Arc::new(Entry { weights, weights_digest: digest, parts, ..Entry::clone(&rig.entry) })
 }
 
 async fn refusal(rig: &Rig, entry: &Arc<Entry>) -> Error {
@@ -113,7 +114,9 @@ async fn a_broken_model_says_what_is_wrong_without_showing_our_disk() {
     assert_eq!(error.kind(), Kind::Unavailable);
     assert!(error.message().contains("not found") && error.retry_after_hint().is_some(), "{error:?}");
 
-    let damaged = Entry { weights_digest: "0".repeat(64), ..Entry::clone(&rig.entry) };
+    let digest = "0".repeat(64);
+    let parts = vec![WeightsFile { path: rig.entry.weights.clone(), digest: digest.clone() }];
+    let damaged = Entry { weights_digest: digest, parts, ..Entry::clone(&rig.entry) };
     let error = refusal(&rig, &Arc::new(damaged)).await;
     assert_eq!(error.kind(), Kind::Setup);
     assert!(error.message().contains("does not match its checksum"), "{error:?}");

@@ -39,6 +39,8 @@ impl RealServer {
         let server = Server::prepare(&config).await.unwrap();
         let address = server.address().unwrap();
         let task = tokio::spawn(server.run(std::future::pending()));
+        // An error only says that it is there already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { address, client, task, _data_dir: data_dir }
     }
