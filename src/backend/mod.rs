@@ -8,7 +8,7 @@ mod place;
 mod plain_text;
 mod replies;
 
-pub use self::embedded::Embedded;
+pub use self::{embedded::Embedded, replies::frames};
 pub use crate::model_store::pull::{FileProgress, Progress};
 
 use std::{path::Path, pin::Pin, sync::Arc};

@@ -34,6 +34,19 @@ pub(super) fn events<F: Framing + Default, P: Parser>(
     }
 }
 
+/// Frames of a streamed response as they arrive, to the proper end of its body.
+pub fn frames<F: Framing + Default>(response: Response) -> impl Stream<Item = Result<Vec<u8>>> {
+    try_stream! {
+        let mut frames = Frames { response, framing: F::default() };
+        while frames.arrive().await? {
+            yield frames.framing.frame().to_vec();
+            while frames.framing.advance()? {
+                yield frames.framing.frame().to_vec();
+            }
+        }
+    }
+}
+
 struct Frames<F> {
     response: Response,
     framing: F,
@@ -41,19 +54,24 @@ struct Frames<F> {
 
 impl<F: Framing> Frames<F> {
     /// Has all frames taken in that have arrived, and waits for one when none has; false at the proper
-    /// end of the body. The idle timeout is on frames and not on bytes: a backend that drips one byte
-    /// a minute is as stuck as one that sends nothing.
+    /// end of the body.
     async fn take(&mut self, parser: &mut impl Parser, out: &mut Vec<ChatEvent>) -> Result<bool> {
-        let Ok(there) = timeout(self.response.idle_timeout(), self.wait()).await else {
-            return Err(self.response.paused());
-        };
-        let mut there = there?;
+        let mut there = self.arrive().await?;
         let is_more = there;
         while there && !parser.is_closed() {
             parser.take(self.framing.frame(), out)?;
             there = self.framing.advance()?;
         }
         Ok(is_more)
+    }
+
+    /// Waits for a frame; false when there is no more. The idle timeout is on frames and not on bytes: a backend
+    /// that drips one byte a minute is as stuck as one that sends nothing.
+    async fn arrive(&mut self) -> Result<bool> {
+        match timeout(self.response.idle_timeout(), self.wait()).await {
+            Ok(there) => there,
+            Err(_) => Err(self.response.paused()),
+        }
     }
 
     /// Reads until there is a frame; false when there is no more.

@@ -2,19 +2,18 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use async_stream::try_stream;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use serde_json::Value;
-use tokio::time::timeout;
 
 use crate::{
     app::keys,
+    backend::frames,
     config::Config,
     data_dir::DataDir,
     error::{Error, Kind, Result},
     http_client::{Client, HeaderName, HeaderValue, Method, Request, Response, Retry, Target, Timeouts},
     types::ModelName,
-    wire::{Framing, sse::Events},
+    wire::sse::Events,
 };
 
 /// Loading a large model takes minutes; a user who does not want to wait presses Ctrl-C.
@@ -97,25 +96,12 @@ impl RunningServer {
         body: &Value,
     ) -> Result<impl Stream<Item = Result<Value>> + Send + use<>> {
         let request = Request::post(path, body.to_string().into_bytes(), Retry::Never);
-        let mut response = self.send(request).await?;
-        let mut events = Events::default();
-        Ok(try_stream! {
-            let mut is_open = true;
-            while is_open {
-                let piece = timeout(response.idle_timeout(), response.chunk()).await;
-                let piece = piece.map_err(|_| response.paused())??;
-                is_open = piece.is_some();
-                piece.iter().for_each(|piece| events.push(piece));
-                while events.advance()? || (!is_open && events.end()) {
-                    let event: Value = serde_json::from_slice(events.frame()).unwrap_or_default();
-                    // Only a problem has the status of a response.
-                    match event["status"].as_u64() {
-                        Some(_) => Err(problem(&event))?,
-                        None => yield event,
-                    }
-                }
-            }
-        })
+        let events = frames::<Events>(self.send(request).await?);
+        Ok(events.map(|event| {
+            let event: Value = serde_json::from_slice(&event?).unwrap_or_default();
+            // Only a problem has the status of a response.
+            if event["status"].is_u64() { Err(problem(&event)) } else { Ok(event) }
+        }))
     }
 
     async fn send(&self, mut request: Request<'_>) -> Result<Response> {

@@ -3,8 +3,8 @@
 use super::{Role, memory, settings::Settings};
 use crate::{model_store::Entry, types::MemoryEstimate};
 
-/// Tokens below which a context is not lowered for the sake of memory: less is of little use.
-const LEAST_CONTEXT: u32 = 2048;
+/// Tokens below which a context is not lowered to save memory: less is of little use.
+const MIN_CONTEXT: u32 = 2048;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Fit {
@@ -15,12 +15,12 @@ pub(super) struct Fit {
 }
 
 impl Fit {
-    /// The context is what was wished for, else what the model states, else that of the settings; never more than
-    /// the model was trained for. One that nobody wished for is halved until the model fits the budget.
+    /// The context is the requested one, else the model's own (`num_ctx`), else that of the settings; never more than
+    /// the model was trained for. Unless it was requested, it is halved until the model fits the budget.
     pub(super) fn new(
         entry: &Entry,
         role: Role,
-        wish: Option<u32>,
+        requested: Option<u32>,
         settings: &Settings,
         budget: u64,
     ) -> Self {
@@ -32,11 +32,11 @@ impl Fit {
         };
         let trained = u32::try_from(entry.architecture.context_length).ok().filter(|trained| *trained > 0);
         let at_most = |context: u32| trained.map_or(context, |trained| context.min(trained));
-        if let Some(wish) = wish {
-            return with(at_most(wish));
+        if let Some(requested) = requested {
+            return with(at_most(requested));
         }
         let mut context = at_most(entry.defaults.parameters.context.unwrap_or(settings.engine_context));
-        while with(context).memory.total() > budget && context / 2 >= LEAST_CONTEXT {
+        while with(context).memory.total() > budget && context / 2 >= MIN_CONTEXT {
             context /= 2;
         }
         with(context)

@@ -127,7 +127,7 @@ pub(super) struct Life {
     pub(super) fit: Fit,
     /// Whether its memory is reserved in the budget.
     pub(super) admitted: bool,
-    /// Whether another context is wished for: it takes no more requests, and is stopped after the last one.
+    /// Whether another context was requested: it takes no more requests, and is stopped after the last one.
     pub(super) is_outdated: bool,
     /// Draining until then, because another model has waited long enough for room.
     pub(super) draining_until: Option<Instant>,

@@ -37,7 +37,7 @@ pub(super) struct Shared {
     /// Never locked across an await. Entries are never removed; there are no more of them than installed
     /// models.
     pub(super) table: Mutex<Table>,
-    /// Contexts that were wished for, by the digest of the weights.
+    /// Requested contexts, by the digest of the weights.
     pub(super) contexts: Mutex<HashMap<String, u32>>,
     /// Notified after every change that may let a waiting task continue.
     pub(super) changed: watch::Sender<()>,
@@ -62,8 +62,8 @@ impl Shared {
 
     /// Returns the context that a model will be loaded with, and its memory.
     pub(super) fn fit(&self, entry: &Entry, role: Role) -> Fit {
-        let wish = self.contexts().get(&entry.weights_digest).copied();
-        Fit::new(entry, role, wish, &self.settings, self.budget)
+        let requested = self.contexts().get(&entry.weights_digest).copied();
+        Fit::new(entry, role, requested, &self.settings, self.budget)
     }
 
     pub(super) fn located(&self) -> MutexGuard<'_, Option<(Located, SystemTime)>> {

@@ -1,19 +1,17 @@
 //! Management of an Ollama server's models: `/api/show`, `/api/ps`, `/api/copy`, `/api/delete`.
 
-use async_stream::try_stream;
 use async_trait::async_trait;
+use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::json;
-use tokio::time::timeout;
 
 use super::{MAX_ANSWER, Ollama, read, read_refusal, refusal};
 use crate::{
-    backend::{Backend, FileProgress, ModelManager, Progress, PullStream, to_json},
+    backend::{Backend, FileProgress, ModelManager, Progress, PullStream, frames, to_json},
     error::{Error, Kind, Result},
     http_client::{Method, Request, Retry},
     types::{LoadedModel, ModelDetails, ModelName},
     wire::{
-        Framing,
         ndjson::Lines,
         ollama::{PullLine, Running, RunningModel, ShowDetails, parameters},
     },
@@ -82,20 +80,8 @@ impl ModelManager for Ollama {
     async fn pull(&self, name: &ModelName) -> Result<PullStream> {
         let model = name.to_string();
         let body = to_json(&json!({ "model": model }))?;
-        let mut response = self.post("/api/pull", &model, body).await?;
-        let mut lines = Lines::default();
-        Ok(Box::pin(try_stream! {
-            let mut is_open = true;
-            while is_open {
-                let piece = timeout(response.idle_timeout(), response.chunk()).await;
-                let piece = piece.map_err(|_| response.paused())??;
-                is_open = piece.is_some();
-                piece.iter().for_each(|piece| lines.push(piece));
-                while lines.advance()? || (!is_open && lines.end()) {
-                    yield step(read::<PullLine>(lines.frame())?, &model)?;
-                }
-            }
-        }))
+        let lines = frames::<Lines>(self.post("/api/pull", &model, body).await?);
+        Ok(Box::pin(lines.map(move |line| step(read(&line?)?, &model))))
     }
 
     async fn copy(&self, model: &str, name: &ModelName) -> Result<()> {
