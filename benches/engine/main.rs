@@ -2,10 +2,11 @@
 //! same llama-server process asked directly over its socket, in turns, as any client of it asks for a
 //! chat (`/v1/chat/completions`). Same file, flags, threads, prompt and slots by construction. Once with
 //! the demo, whose tokens take a fraction of a millisecond each, so that what is added for each weighs
-//! more than with any model of use, and once with a model whose tokens take as long as a small real one's
-//! (slow.rs).
-//! usage: cargo bench --bench engine -- [demo] [slow]
-//! environment: LLAMA_SERVER, the engine; else the one in the default data folder.
+//! more than with any model of use, once with a model whose tokens take as long as a small real one's
+//! (slow.rs), and once with the real model of 0.5B parameters.
+//! usage: cargo bench --bench engine -- [demo] [slow] [text]
+//! environment: LLAMA_SERVER, the engine, and SIMPLETON_TEST_TEXT, the real model; else those in the
+//! default data folder.
 
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the other benchmark uses the rest")]
@@ -13,6 +14,8 @@ mod support;
 
 #[path = "../../testing/llama_server.rs"]
 mod llama_server;
+#[path = "../../testing/real_models.rs"]
+mod real_models;
 mod slow;
 
 use std::{
@@ -24,6 +27,7 @@ use std::{
 use futures_util::future::try_join_all;
 
 use llama_server::llama_server;
+use real_models::real_model;
 use support::{
     Result,
     children::{KEY, Simpleton, simpleton},
@@ -35,7 +39,20 @@ use support::{
 
 const PARALLEL: [usize; 2] = [1, 8];
 const TIME: Duration = Duration::from_millis(400);
-const TOKENS: u64 = 200;
+
+/// A model to measure with.
+struct Model {
+    name: &'static str,
+    rounds: usize,
+    /// The most tokens of a reply.
+    tokens: u64,
+}
+
+const DEMO: Model = Model { name: "simpleton-demo", rounds: 40, tokens: 200 };
+const SLOW: Model = Model { name: "slow", rounds: 24, tokens: 200 };
+/// Its replies take seconds, so that they are shorter and fewer.
+const TEXT: Model = Model { name: "text", rounds: 8, tokens: 64 };
+
 /// Among what the demo was trained on, and its longest answers.
 const PROMPT: &str = "Write a three-sentence story about a fox.";
 
@@ -51,15 +68,20 @@ fn main() -> Result<()> {
         // The same prompt each time would else be answered once.
         ("CACHE_ENABLED", "false"),
     ];
-    import_slow(folder.path())?;
+    let slow = folder.path().join("slow.gguf");
+    slow::write(&slow)?;
+    import(folder.path(), SLOW.name, &slow)?;
+    if wanted("text") {
+        import(folder.path(), TEXT.name, &real_model("qwen2.5-coder:0.5b"))?;
+    }
     let simpleton = Simpleton::start(folder.path(), &variables)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut verdicts = Verdicts::default();
     runtime.block_on(async {
-        for (model, rounds) in [("demo", 40), ("slow", 24)] {
-            if wanted(model) {
-                compare(&simpleton, model, rounds, true, &mut verdicts).await?;
-                compare(&simpleton, model, rounds, false, &mut verdicts).await?;
+        for (what, model) in [("demo", DEMO), ("slow", SLOW), ("text", TEXT)] {
+            if wanted(what) {
+                compare(&simpleton, &model, true, &mut verdicts).await?;
+                compare(&simpleton, &model, false, &mut verdicts).await?;
             }
         }
         Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
@@ -68,29 +90,22 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn import_slow(folder: &Path) -> Result<()> {
-    let file = folder.join("slow.gguf");
-    slow::write(&file)?;
+fn import(folder: &Path, name: &str, file: &Path) -> Result<()> {
     let mut command = simpleton();
-    let import = command.args(["model", "import", "slow"]).arg(file).env("DATA_DIR", folder.join("data"));
+    let import = command.args(["model", "import", name]).arg(file).env("DATA_DIR", folder.join("data"));
     let output = import.output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     if output.status.success() { Ok(()) } else { Err(said.into()) }
 }
 
-async fn compare(
-    simpleton: &Simpleton,
-    model: &str,
-    rounds: usize,
-    stream: bool,
-    verdicts: &mut Verdicts,
-) -> Result<()> {
+async fn compare(simpleton: &Simpleton, model: &Model, stream: bool, verdicts: &mut Verdicts) -> Result<()> {
     let name = if stream { "streamed" } else { "whole" };
+    let &Model { name: model, rounds, tokens } = model;
+    // Without a seed: one would switch off the engine's cache of prompts on our side only.
     let question = format!(
-        "\"messages\":[{{\"role\":\"user\",\"content\":\"{PROMPT}\"}}],\"max_tokens\":{TOKENS},\"seed\":1,\"temperature\":0.7"
+        "\"messages\":[{{\"role\":\"user\",\"content\":\"{PROMPT}\"}}],\"max_tokens\":{tokens},\"temperature\":0"
     );
-    let full_name = if model == "demo" { "simpleton-demo" } else { model };
-    let body = format!("{{\"model\":\"{full_name}\",{question},\"stream\":{stream}}}");
+    let body = format!("{{\"model\":\"{model}\",{question},\"stream\":{stream}}}");
     let key = format!("x-api-key: {KEY}\r\n");
     let ours = Target::post("simpleton", simpleton.address, "/inference/chat", &key, &body);
     // Loads the model, and with it starts the process to compare with.

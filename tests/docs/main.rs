@@ -4,7 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise: that is how it fails")]
 
 mod links;
+#[path = "../../testing/llama_server.rs"]
+mod llama_server;
 mod pages;
+#[path = "../../testing/real_models.rs"]
+mod real_models;
 mod shell;
 
 use std::fs;

@@ -5,11 +5,13 @@ use std::{
     io::{BufRead, BufReader, Lines, Write},
     net::TcpListener,
     os::unix::fs::symlink,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
 use tempfile::TempDir;
+
+use crate::{llama_server::llama_server, real_models::real_model};
 
 const MARK: &str = "the-command-has-ended";
 
@@ -97,14 +99,7 @@ impl Drop for Terminal {
 fn install(home: &Path) {
     let data = home.join(".local/share/simpleton");
     fs::create_dir_all(data.join("engine")).unwrap();
-    let real = |variable: &str, usual: &str| {
-        let usual = env::home_dir().unwrap().join(".local/share/simpleton").join(usual);
-        let path = env::var_os(variable).map_or(usual, PathBuf::from);
-        assert!(path.is_file(), "{} is needed: run `make test`, which makes it", path.display());
-        path
-    };
-    symlink(real("SIMPLETON_TEST_ENGINE", "engine/llama-server"), data.join("engine/llama-server")).unwrap();
-    let model = real("SIMPLETON_TEST_EMBEDDING", "downloads/all-minilm-l6-v2-f16.gguf");
+    symlink(llama_server(), data.join("engine/llama-server")).unwrap();
     fs::create_dir(home.join("clone")).unwrap();
     for entry in fs::read_dir(".").unwrap() {
         let name = entry.unwrap().file_name();
@@ -113,10 +108,9 @@ fn install(home: &Path) {
                 .unwrap();
         }
     }
-    let text = real("SIMPLETON_TEST_TEXT", "downloads/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf");
-    for (name, file) in [("all-minilm", model), ("qwen2.5-coder:0.5b", text)] {
+    for name in ["all-minilm", "qwen2.5-coder:0.5b"] {
         let mut import = within(home, 0, "simpleton");
-        let imported = import.args(["model", "import", name]).arg(file).output().unwrap();
+        let imported = import.args(["model", "import", name]).arg(real_model(name)).output().unwrap();
         assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
     }
 }

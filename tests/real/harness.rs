@@ -1,6 +1,6 @@
 //! A server with the real model.
 
-use std::{env, net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf};
 
 use serde_json::{Value, json};
 use simpleton::{
@@ -10,7 +10,7 @@ use simpleton::{
 };
 use tempfile::TempDir;
 
-use crate::llama_server::llama_server;
+use crate::{llama_server::llama_server, real_models::real_model};
 
 pub(crate) const MODEL: &str = "qwen2.5-coder:0.5b";
 const KEY: &str = "test-key-0123456789";
@@ -90,11 +90,7 @@ pub(crate) fn text(reply: &Value) -> String {
 }
 
 fn install(models: PathBuf) {
-    let usual = ".local/share/simpleton/downloads/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf";
-    let file = env::var_os("SIMPLETON_TEST_TEXT")
-        .map_or_else(|| env::home_dir().unwrap().join(usual), PathBuf::from);
-    assert!(file.is_file(), "{} is needed: run `make test`, which downloads it", file.display());
     let name = MODEL.parse().unwrap();
-    let import = Import { name: &name, gguf: &file, projector: None, replace: false };
+    let import = Import { name: &name, gguf: &real_model(MODEL), projector: None, replace: false };
     ModelStore::open(models).unwrap().import(import, |_, _| {}).unwrap();
 }

@@ -8,3 +8,5 @@ mod limits;
 
 #[path = "../../testing/llama_server.rs"]
 mod llama_server;
+#[path = "../../testing/real_models.rs"]
+mod real_models;

@@ -1,7 +1,10 @@
 //! Reader with a position in a file of known length. Every step is checked against that length first, so that
 //! no number in the file can cause allocations or loops beyond it.
 
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::{
+    borrow::Cow,
+    io::{BufReader, Read, Seek, SeekFrom},
+};
 
 use super::Fault;
 
@@ -12,11 +15,13 @@ pub(super) struct Reader<R> {
     input: BufReader<R>,
     at: u64,
     len: u64,
+    /// Memory for one text; a vocabulary has 100,000 of them.
+    text: Vec<u8>,
 }
 
 impl<R: Read + Seek> Reader<R> {
     pub(super) fn new(input: R, len: u64) -> Self {
-        Self { input: BufReader::with_capacity(64 * 1024, input), at: 0, len }
+        Self { input: BufReader::with_capacity(64 * 1024, input), at: 0, len, text: Vec::new() }
     }
 
     /// Bytes read or skipped so far.
@@ -50,20 +55,20 @@ impl<R: Read + Seek> Reader<R> {
         if len > limit {
             return Err(Fault::Header("a string in it is too long"));
         }
-        self.text_of(len)
+        self.text_of(len).map(Cow::into_owned)
     }
 
-    fn text_of(&mut self, len: u64) -> Result<String, Fault> {
+    fn text_of(&mut self, len: u64) -> Result<Cow<'_, str>, Fault> {
         self.advance(len)?;
-        let mut bytes = Vec::new();
-        if self.input.by_ref().take(len).read_to_end(&mut bytes)? as u64 != len {
+        self.text.clear();
+        if self.input.by_ref().take(len).read_to_end(&mut self.text)? as u64 != len {
             return Err(Fault::CutOff { missing: 1 });
         }
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        Ok(String::from_utf8_lossy(&self.text))
     }
 
     /// Reads a text; `None` if it has more than `limit` bytes.
-    pub(super) fn text_up_to(&mut self, limit: u64) -> Result<Option<String>, Fault> {
+    pub(super) fn text_up_to(&mut self, limit: u64) -> Result<Option<Cow<'_, str>>, Fault> {
         let len = self.u64()?;
         if len > limit {
             return self.skip(len).map(|()| None);

@@ -83,7 +83,7 @@ impl Vocabulary {
             let limit = if kind.is_some() { MAX_KEPT_TEXT } else { MAX_TAKEN_FOR_CONTROL as u64 };
             let Some(text) = reader.text_up_to(limit)? else { continue };
             if is_control_token(&text, kind, templates) {
-                marks.push(text);
+                marks.push(text.into_owned());
             }
         }
         Ok(marks)
