@@ -60,10 +60,9 @@ impl<R: Read + Seek> Reader<R> {
 
     fn text_of(&mut self, len: u64) -> Result<Cow<'_, str>, Fault> {
         self.advance(len)?;
-        self.text.clear();
-        if self.input.by_ref().take(len).read_to_end(&mut self.text)? as u64 != len {
-            return Err(Fault::CutOff { missing: 1 });
-        }
+        // No longer than the file, which `advance` has checked.
+        self.text.resize(usize::try_from(len).map_err(|_| Fault::Header("a string in it is too long"))?, 0);
+        self.input.read_exact(&mut self.text)?;
         Ok(String::from_utf8_lossy(&self.text))
     }
 
