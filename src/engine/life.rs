@@ -109,6 +109,11 @@ pub(super) fn lease_or_start(
 async fn live(shared: Arc<Shared>, request: StartRequest) {
     let starts = Arc::new(Starts::default());
     let mut death = run(&shared, &request, &starts).await.err();
+    let has_run = |death: &Death| death.ran.is_some_and(|ran| !ran.is_zero());
+    if death.as_ref().is_some_and(|death| !has_run(death)) && is_removed(&shared, &request.entry).await {
+        let message = format!("The model {} was removed while it was being loaded.", request.entry.name);
+        death = Some(Death { failure: Failure::new(Kind::NotFound, message, ""), ran: None });
+    }
     if let Some(Death { failure, ran: Some(_) }) = &mut death {
         report(&request, failure);
     }
@@ -222,6 +227,12 @@ async fn serve(
         }
     };
     Err(Death { failure, ran: Some(began.elapsed()) })
+}
+
+/// Whether the model is not installed any more.
+async fn is_removed(shared: &Shared, entry: &Entry) -> bool {
+    let (model_store, name) = (shared.model_store.clone(), entry.name.clone());
+    spawn_blocking(move || model_store.find(&name)).await.is_ok_and(|found| matches!(found, Ok(None)))
 }
 
 /// Logs an exit here, because there may be no request that could report it; the last lines are logged nowhere

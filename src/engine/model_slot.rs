@@ -65,6 +65,8 @@ pub(super) struct ModelSlot {
     pub(super) leases: usize,
     /// Set by the latest request.
     pub(super) keep_alive: KeepAlive,
+    /// Number of times that unloading was requested.
+    pub(super) unloads: u64,
     pub(super) last_used: Instant,
     pub(super) crashes: Crashes,
     /// Number of deaths in a row of which a request is suspected.
@@ -81,6 +83,7 @@ impl ModelSlot {
             users: 0,
             leases: 0,
             keep_alive,
+            unloads: 0,
             last_used: Instant::now(),
             crashes: Crashes::default(),
             suspected: 0,

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     error::{Error, Kind, Result},
     model_store::{Entry, ModelStore},
-    types::{KeepAlive, MemoryEstimate},
+    types::{KeepAlive, LoadOptions, MemoryEstimate},
 };
 
 /// Runs the children. Dropping it stops them soon; `stop` returns when they have exited.
@@ -98,7 +98,7 @@ impl Engine {
 
     /// Has the model loaded with this context from now on. A child that has another one finishes its requests and
     /// gives way; new requests wait for its successor.
-    pub fn set_context(&self, entry: &Entry, context: u32) {
+    fn set_context(&self, entry: &Entry, context: u32) {
         self.shared.contexts().insert(entry.weights_digest.clone(), context);
         for role in [Role::Chat, Role::Embed] {
             let fit = self.shared.fit(entry, role);
@@ -155,12 +155,24 @@ impl Engine {
         role: Role,
         keep_alive: Option<KeepAlive>,
     ) -> Result<Lease> {
+        self.load(entry, role, LoadOptions { keep_alive, context: None }).await
+    }
+
+    /// Does the same, with another context if one is requested. It is set once there is a slot: requests that are
+    /// refused one, or leave before, do not have the model loaded anew.
+    ///
+    /// # Errors
+    /// As `acquire`.
+    pub async fn load(&self, entry: Arc<Entry>, role: Role, options: LoadOptions) -> Result<Lease> {
         let key = Key::new(&entry, role);
-        let keep_alive = keep_alive.unwrap_or(self.shared.settings.engine_keep_alive);
+        let keep_alive = options.keep_alive.unwrap_or(self.shared.settings.engine_keep_alive);
         let (use_guard, queue) = UseGuard::new(&self.shared, &key, keep_alive);
         let lined_up = Instant::now();
         let slot = queue.enter(&entry.name.to_string()).await?;
         use_guard.granted(keep_alive);
+        if let Some(context) = options.context {
+            self.set_context(&entry, context);
+        }
         Hold { entry, waited: lined_up.elapsed(), _slot: slot, use_guard }.lease().await
     }
 
@@ -176,6 +188,7 @@ impl Engine {
         for role in [Role::Chat, Role::Embed] {
             if let Some(model_slot) = table.get_mut(&Key::new(entry, role)) {
                 model_slot.keep_alive = KeepAlive::NONE;
+                model_slot.unloads += 1;
             }
         }
         drop(table);

@@ -22,6 +22,8 @@ pub(super) struct UseGuard {
     pub(super) shared: Arc<Shared>,
     pub(super) key: Key,
     leased: bool,
+    /// Those of the model when it lined up.
+    unloads: u64,
 }
 
 impl UseGuard {
@@ -33,9 +35,9 @@ impl UseGuard {
             ModelSlot::new(queue, keep_alive)
         });
         model_slot.users += 1;
-        let queue = Arc::clone(&model_slot.queue);
+        let (queue, unloads) = (Arc::clone(&model_slot.queue), model_slot.unloads);
         drop(table);
-        (Self { shared: Arc::clone(shared), key: key.clone(), leased: false }, queue)
+        (Self { shared: Arc::clone(shared), key: key.clone(), leased: false, unloads }, queue)
     }
 
     /// Marks it as using the child; `lease_or_start` has already counted it there.
@@ -59,9 +61,11 @@ impl UseGuard {
         timeout(PROBATION_TIMEOUT, probation.lock_owned()).await.ok()
     }
 
-    /// Sets the keep-alive; requests that were refused a slot do not change it.
+    /// Sets the keep-alive. Requests that were refused a slot do not change it, nor do those that waited for one when
+    /// unloading was requested.
     pub(super) fn granted(&self, keep_alive: KeepAlive) {
-        if let Some(model_slot) = self.shared.table().get_mut(&self.key) {
+        let mut table = self.shared.table();
+        if let Some(model_slot) = table.get_mut(&self.key).filter(|slot| slot.unloads == self.unloads) {
             model_slot.keep_alive = keep_alive;
         }
     }

@@ -1,15 +1,19 @@
 //! When children go: after their keep-alive, and when the engine stops.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use simpleton::{
     backend::Backend,
     engine::Role,
     error::Kind,
+    model_store::ModelStore,
     types::{FinishReason, KeepAlive, LoadOptions, Usage},
 };
 
-use crate::harness::{Rig, is_alive, question, slow, some_text, until};
+use crate::{
+    harness::{Rig, is_alive, question, slow, some_text, until},
+    manifest::{demo, layer, manifest},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keep_alive_zero_unloads_after_the_reply() {
@@ -152,4 +156,63 @@ async fn another_context_loads_the_model_anew_after_its_last_request() {
     until("the child is gone", || rig.engine.loaded().is_empty()).await;
     rig.backend.load(name, load(None)).await.expect("loaded");
     assert_eq!(rig.engine.loaded()[0].context, usual);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unload_also_counts_for_requests_in_the_queue() {
+    let rig = Rig::new(&["--engine-parallel", "1"]);
+    let mut stream = rig.backend.chat(slow()).await.expect("a stream");
+    some_text(&mut stream).await;
+    let pid = rig.pid();
+    let queued = rig.reply(question("Hello!"));
+    let unload = async {
+        until("a request waits", || rig.engine.snapshot().waiting == 1).await;
+        rig.engine.unload(&rig.entry);
+        some_text(&mut stream).await;
+        assert!(is_alive(pid), "not before the reply has ended");
+        drop(stream);
+    };
+    let (reply, ()) = tokio::join!(queued, unload);
+    reply.expect("an answer");
+    until("the child is gone", || !is_alive(pid) && rig.engine.loaded().is_empty()).await;
+    // A later request keeps it.
+    let forever = Some(KeepAlive::Forever);
+    drop(rig.engine.acquire(Arc::clone(&rig.entry), Role::Chat, forever).await.expect("a lease"));
+    assert_eq!(rig.only_loaded().expires_at, None);
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_that_is_refused_does_not_change_the_context() {
+    let rig = Rig::new(&["--engine-parallel", "1", "--engine-queue", "0"]);
+    let mut stream = rig.backend.chat(slow()).await.expect("a stream");
+    some_text(&mut stream).await;
+    let (pid, context) = (rig.pid(), rig.engine.context(&rig.entry));
+    let other = LoadOptions { keep_alive: None, context: Some(512) };
+    let refused = rig.backend.load("simpleton-demo", other).await.expect_err("all slots are busy");
+    assert_eq!((refused.kind(), rig.engine.context(&rig.entry)), (Kind::Busy, context));
+    drop(stream);
+    rig.reply(question("Hello!")).await.expect("an answer");
+    assert_eq!(rig.pid(), pid, "it was not loaded anew");
+    rig.backend.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_is_removed_before_it_is_loaded_is_not_found() {
+    let rig = Rig::new(&[]);
+    let models = rig.dir.path().join("models");
+    manifest(&models, "other", &[layer(&models, "model", &demo())]);
+    let store = ModelStore::open(models.clone()).expect("the models");
+    let name = "other".parse().expect("a name");
+    let entry = store.find(&name).expect("a model").expect("it is there");
+    store.remove(&name).expect("removed");
+    // The demo has the same weights, and keeps them.
+    fs::remove_file(&entry.weights).expect("removed");
+    for _ in 0..3 {
+        let error = rig.engine.acquire(Arc::clone(&entry), Role::Chat, None).await.expect_err("it is gone");
+        assert_eq!(error.kind(), Kind::NotFound, "{error}");
+        assert!(error.message().contains("was removed"), "{error}");
+    }
+    assert_eq!(rig.engine.snapshot().crash_loop, None);
+    rig.backend.stop().await;
 }

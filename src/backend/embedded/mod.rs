@@ -112,7 +112,7 @@ fn unknown(model: &str, installed: &[Arc<Entry>]) -> Error {
         .iter()
         .map(|entry| entry.model.name.as_str())
         .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    let remedy = match nearest.filter(|name| likeness(name) >= MIN_SIMILARITY) {
+    let remedy = match nearest.filter(|name| likeness(name) >= MIN_SIMILARITY && *name != model) {
         Some(nearest) => format!("did you mean {nearest}? GET /models lists the installed models"),
         None => "GET /models lists the installed models, and `simpleton model pull` gets others".to_owned(),
     };
@@ -173,10 +173,9 @@ impl Backend for Embedded {
         }
         if let Some(context) = context {
             check::context(context, &entry)?;
-            self.engine.set_context(&entry, context);
         }
         let role = if entry.architecture.embedding_only { Role::Embed } else { Role::Chat };
-        let lease = self.engine.acquire(entry, role, keep_alive).await?;
+        let lease = self.engine.load(entry, role, options).await?;
         let (queue, load) = (Some(lease.waited()), lease.load());
         let timings = Timings { total: since.elapsed(), queue, load, ..Timings::default() };
         Ok(Done { reason: FinishReason::Load, timings, ..Done::default() })
