@@ -61,16 +61,6 @@ impl Shared {
         }
     }
 
-    fn has_room(&self, count: usize, memory: u64, need: u64) -> bool {
-        count < self.settings.engine_max_loaded as usize && memory.saturating_add(need) <= self.budget
-    }
-
-    /// Whether unloading all children that may be unloaded makes enough room.
-    fn has_room_beside_the_busy(&self, table: &Table, need: u64) -> bool {
-        let (count, memory) = held(table, |model_slot| !model_slot.can_go());
-        self.has_room(count, memory, need)
-    }
-
     /// Drains the busy child that was loaded first; false when one is draining already.
     fn make_one_give_way(&self, until: Instant) -> bool {
         let mut table = self.table();
@@ -91,21 +81,70 @@ impl Shared {
     fn reserve(&self, key: &Key) -> Room {
         let mut table = self.table();
         let Some(need) = need(&table, key) else { return Room::Later };
-        let (count, memory) = held(&table, |_| true);
-        let free = memory::free().saturating_sub(loading(&table));
-        if self.has_room(count, memory, need) && need <= free {
-            if let Some(life) = table.get_mut(key).and_then(|model_slot| model_slot.life.as_mut()) {
-                life.admitted = true;
+        let demand = Demand {
+            need,
+            free: memory::free().saturating_sub(loading(&table)),
+            all: held(&table, |_| true),
+            busy: held(&table, |model_slot| !model_slot.can_go()),
+            limit: Held { count: self.settings.engine_max_loaded as usize, memory: self.budget },
+        };
+        match demand.decide() {
+            Decision::Start => {
+                if let Some(life) = table.get_mut(key).and_then(|model_slot| model_slot.life.as_mut()) {
+                    life.admitted = true;
+                }
+                Room::Taken
             }
-            return Room::Taken;
+            Decision::Refuse => Room::Never { need, free: demand.free },
+            Decision::Evict => {
+                evict_one(&table);
+                Room::Later
+            }
+            Decision::Wait => Room::Later,
         }
-        if count == 0 && need > free {
-            return Room::Never { need, free };
+    }
+}
+
+/// Number of children, and bytes of their memory.
+#[derive(Clone, Copy)]
+struct Held {
+    count: usize,
+    memory: u64,
+}
+
+/// Facts that decide whether a child starts. Memory is in bytes.
+struct Demand {
+    need: u64,
+    /// Free memory of the machine or the container, less what starting children will take.
+    free: u64,
+    all: Held,
+    /// Those that cannot be unloaded now.
+    busy: Held,
+    limit: Held,
+}
+
+#[derive(Debug, PartialEq)]
+enum Decision {
+    Start,
+    /// Unload an idle child first.
+    Evict,
+    Wait,
+    Refuse,
+}
+
+impl Demand {
+    fn decide(&self) -> Decision {
+        let is_free = self.need <= self.free;
+        match self.fits_beside(self.all) {
+            true if is_free => Decision::Start,
+            _ if !is_free && self.all.count == 0 => Decision::Refuse,
+            _ if !is_free || self.fits_beside(self.busy) => Decision::Evict,
+            _ => Decision::Wait,
         }
-        if need > free || self.has_room_beside_the_busy(&table, need) {
-            evict_one(&table);
-        }
-        Room::Later
+    }
+
+    fn fits_beside(&self, held: Held) -> bool {
+        held.count < self.limit.count && held.memory.saturating_add(self.need) <= self.limit.memory
     }
 }
 
@@ -144,11 +183,14 @@ fn need(table: &Table, key: &Key) -> Option<u64> {
     Some(table.get(key)?.life.as_ref()?.fit.memory.total())
 }
 
-/// Number and bytes of these children, including those about to start.
-fn held(table: &Table, counts: impl Fn(&ModelSlot) -> bool) -> (usize, u64) {
+/// These children, including those about to start.
+fn held(table: &Table, counts: impl Fn(&ModelSlot) -> bool) -> Held {
     let model_slots = table.values().filter(|model_slot| counts(model_slot));
     let admitted = model_slots.filter_map(|model_slot| model_slot.life.as_ref()).filter(|life| life.admitted);
-    admitted.fold((0, 0), |(count, memory), life| (count + 1, memory.saturating_add(life.fit.memory.total())))
+    admitted.fold(Held { count: 0, memory: 0 }, |held, life| Held {
+        count: held.count + 1,
+        memory: held.memory.saturating_add(life.fit.memory.total()),
+    })
 }
 
 /// Stops the least recently used child that may be unloaded, unless one is stopping already.
@@ -167,6 +209,31 @@ fn evict_one(table: &Table) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn free_memory_decides_whether_a_model_starts() {
+        use Decision::{Evict, Refuse, Start, Wait};
+        let held = |count, memory| Held { count, memory };
+        let none = held(0, 0);
+        // Needed and free memory, all loaded models and the busy ones; three models and 1000 bytes are the limit.
+        for (need, free, all, busy, decision) in [
+            (500, 500, none, none, Start),
+            (500, 499, none, none, Refuse),
+            (500, 600, held(1, 500), none, Start),
+            (500, 499, held(1, 100), none, Evict),
+            // None can be evicted, but one may become idle.
+            (500, 499, held(1, 100), held(1, 100), Evict),
+            (500, 600, held(1, 501), none, Evict),
+            (500, 600, held(1, 501), held(1, 501), Wait),
+            (500, 600, held(3, 30), held(2, 20), Evict),
+            (500, 600, held(3, 30), held(3, 30), Wait),
+            (u64::MAX, 600, held(1, 1), none, Evict),
+            (u64::MAX, 600, none, none, Refuse),
+        ] {
+            let demand = Demand { need, free, all, busy, limit: held(3, 1000) };
+            assert_eq!(demand.decide(), decision, "{need} of {free}, {} loaded", all.count);
+        }
+    }
 
     #[test]
     fn a_model_that_is_larger_than_the_free_memory_is_refused_with_both_numbers() {

@@ -65,8 +65,13 @@ fn available() -> u64 {
 /// Bytes that a new child can have now: those that the machine has free, or the container where these are fewer.
 /// Files in memory count as free, since the system gives them up when it needs room.
 pub(super) fn free() -> u64 {
-    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| kilobytes(&text, "MemAvailable:"));
-    control_groups().filter_map(|group| group.free()).fold(machine.unwrap_or(u64::MAX), u64::min)
+    least_free(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), control_groups())
+}
+
+/// No limit where the system does not say how much is free.
+fn least_free(meminfo: &str, groups: impl Iterator<Item = ControlGroup>) -> u64 {
+    let machine = kilobytes(meminfo, "MemAvailable:").unwrap_or(u64::MAX);
+    groups.filter_map(|group| group.free()).fold(machine, u64::min)
 }
 
 /// A line of `/proc/meminfo`, described in proc_meminfo(5), in bytes.
@@ -130,6 +135,27 @@ mod tests {
         assert_eq!((group.limit(), group.free()), (Some(1000), Some(700)));
         write("memory.max", "100\n");
         assert_eq!(group.free(), Some(0));
+    }
+
+    #[test]
+    fn the_smallest_of_all_limits_is_what_is_free() {
+        let group = |limit: &str| {
+            let folder = tempfile::tempdir().expect("a folder");
+            for (name, text) in
+                [("memory.max", limit), ("memory.current", "700000"), ("memory.stat", "file 400000\n")]
+            {
+                fs::write(folder.path().join(name), text).expect("a file");
+            }
+            folder
+        };
+        let folders = [group("max"), group("900000"), group("5000000")];
+        let groups = || folders.iter().map(|folder| ControlGroup(folder.path().to_owned()));
+        let meminfo = |kilobytes: u64| format!("MemTotal: 9000 kB\nMemAvailable: {kilobytes} kB\n");
+        assert_eq!(least_free(&meminfo(2000), groups()), 600_000);
+        assert_eq!(least_free(&meminfo(500), groups()), 512_000);
+        assert_eq!(least_free(&meminfo(500), groups().take(1)), 512_000);
+        assert_eq!(least_free("", groups().skip(2)), 4_700_000);
+        assert_eq!(least_free("", groups().take(1)), u64::MAX);
     }
 
     #[test]
