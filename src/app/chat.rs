@@ -65,7 +65,7 @@ impl App {
     /// # Errors
     /// Whatever the backend says, in our kinds; see `http/middleware/errors.rs` for what a client makes of them.
     pub async fn chat(&self, caller: &Caller, mut request: ChatRequest) -> Result<ChatReply> {
-        request.check_tool_choice()?;
+        request.check_tools()?;
         if let Prompt::Messages(messages) = &mut request.prompt {
             Message::name_tools(messages);
         }

@@ -43,7 +43,11 @@ pub(super) struct CallReader {
 enum Reading {
     Text,
     Unfinished,
-    Calls(Vec<ToolCall>),
+    Calls {
+        calls: Vec<ToolCall>,
+        /// Whether the last of them is the same as one before it.
+        repeats: bool,
+    },
 }
 
 impl CallReader {
@@ -81,9 +85,10 @@ impl CallReader {
 
     fn end(&mut self, done: Done) -> Vec<Result<ChatEvent>> {
         match self.read() {
-            Reading::Calls(calls) => {
+            Reading::Calls { calls, repeats } => {
                 let reason = match done.reason {
                     FinishReason::Stop => FinishReason::ToolCalls,
+                    _ if repeats => FinishReason::ToolCalls,
                     reason => reason,
                 };
                 let calls = calls.into_iter().map(|call| Ok(call.into()));
@@ -98,23 +103,30 @@ impl CallReader {
         if FENCE.starts_with(self.held.trim()) {
             return Reading::Unfinished;
         }
-        let (mut calls, text) = (Vec::new(), without_fence(&self.held));
-        for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
+        let (mut calls, mut repeats, text) = (Vec::new(), false, without_fence(&self.held));
+        let (mut last, mut end) = ("", 0);
+        let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+        while let Some(value) = stream.next() {
             let values = match value {
                 Ok(Value::Array(values)) => values,
                 Ok(value) => vec![value],
+                // Cut off in one more repetition.
+                Err(error) if error.is_eof() && repeats && last.starts_with(text[end..].trim()) => break,
                 Err(error) if error.is_eof() => return Reading::Unfinished,
                 Err(_) => return Reading::Text,
             };
             for value in values {
                 let Some(call) = self.call(value) else { return Reading::Text };
                 // Small models repeat themselves; the same call again asks for nothing new.
-                if !calls.contains(&call) {
+                repeats = calls.contains(&call);
+                if !repeats {
                     calls.push(call);
                 }
             }
+            last = text[end..stream.byte_offset()].trim();
+            end = stream.byte_offset();
         }
-        if calls.is_empty() { Reading::Unfinished } else { Reading::Calls(calls) }
+        if calls.is_empty() { Reading::Unfinished } else { Reading::Calls { calls, repeats } }
     }
 
     /// Reads `{"name": …, "arguments": {…}}`, also with `parameters`, and also within `function`.
@@ -168,8 +180,12 @@ mod tests {
         types::{Message, Prompt, Role, Tool},
     };
 
-    /// Returns the events for an answer that comes in pieces, with the reason of its end.
     fn read(pieces: &[&str]) -> (Vec<ChatEvent>, FinishReason) {
+        read_to(FinishReason::Stop, pieces)
+    }
+
+    /// Returns the events for an answer that comes in pieces and ends for a reason, with the reason that a caller sees.
+    fn read_to(reason: FinishReason, pieces: &[&str]) -> (Vec<ChatEvent>, FinishReason) {
         let tool = |name: &str, parameters: Value| Tool {
             name: name.to_owned(),
             description: None,
@@ -186,7 +202,7 @@ mod tests {
         let mut reader = CallReader::new(&request, &checks).expect("it has tools");
         let texts = pieces.iter().map(|piece| ChatEvent::Text((*piece).to_owned()));
         let mut events: Vec<ChatEvent> = texts
-            .chain([Done::default().into()])
+            .chain([Done { reason, ..Done::default() }.into()])
             .flat_map(|event| reader.take(Ok(event)))
             .map(|event| event.expect("an event"))
             .collect();
@@ -260,6 +276,25 @@ mod tests {
                 })
                 .collect();
             assert_eq!((said.as_str(), reason), (text, FinishReason::Stop));
+        }
+    }
+
+    #[test]
+    fn a_call_repeated_until_it_is_cut_off_is_one_call() {
+        use FinishReason::{Context, Length, ToolCalls};
+        let paris = call("get_weather", json!({"city": "Paris"}));
+        let plain = "{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Paris\"}}";
+        let other = plain.replace("Paris", "Rome");
+        for (text, reason, expected) in [
+            (format!("{plain}\n{plain}\n{}", &plain[..30]), Length, Some((vec![paris.clone()], ToolCalls))),
+            (format!("{plain}\n{plain}\n"), Context, Some((vec![paris.clone()], ToolCalls))),
+            (plain.to_owned(), Length, Some((vec![paris], Length))),
+            // What is cut off asks for something else, or may.
+            (format!("{plain}\n{plain}\n{}", &other[..other.len() - 3]), Length, None),
+            (format!("{plain}\n{}", &plain[..30]), Length, None),
+        ] {
+            let expected = expected.unwrap_or_else(|| (vec![ChatEvent::Text(text.clone())], reason.clone()));
+            assert_eq!(read_to(reason, &[&text]), expected, "{text}");
         }
     }
 

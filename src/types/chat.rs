@@ -1,7 +1,7 @@
 //! A chat: what is asked, and the events of which an answer is made. Every endpoint that produces
 //! text builds one `ChatRequest`.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,8 +52,23 @@ impl ChatRequest {
     }
 
     /// # Errors
-    /// `Invalid` when a tool must be called that is not there.
-    pub fn check_tool_choice(&self) -> Result<()> {
+    /// `Invalid` when two tools have one name, when a tool must be called that is not there, and when the answer must
+    /// have a format in which the model could not call a tool.
+    pub fn check_tools(&self) -> Result<()> {
+        let mut names = HashSet::new();
+        if let Some(second) = self.tools.iter().position(|tool| !names.insert(&*tool.name)) {
+            let pointer = format!("/tools/{second}/function/name");
+            return Err(Error::field(pointer, "is the name of an earlier tool; each tool needs its own"));
+        }
+        self.check_tool_choice()?;
+        if self.format != Format::Text && self.offered_tools().next().is_some() {
+            let detail = "cannot be combined with tools, since tool calls do not have this format; leave out one of them";
+            return Err(Error::field("/format", detail));
+        }
+        Ok(())
+    }
+
+    fn check_tool_choice(&self) -> Result<()> {
         let detail = match self.tool_choice {
             ToolChoice::Auto | ToolChoice::None => return Ok(()),
             ToolChoice::Required => "needs at least one tool",
@@ -299,9 +314,28 @@ mod tests {
             let mut request = ChatRequest::new("m", Prompt::Messages(Vec::new()));
             request.tools = tools.iter().map(|name| tool(name)).collect();
             request.tool_choice = tool_choice;
-            let checked = request.check_tool_choice();
+            let checked = request.check_tools();
             let names: Vec<&str> = request.offered_tools().map(|tool| &*tool.name).collect();
             assert_eq!(checked.ok().map(|()| &names[..]), offered, "{:?}", request.tool_choice);
+        }
+    }
+
+    #[test]
+    fn a_format_leaves_no_room_for_tool_calls() {
+        let tool = Tool { name: "a".to_owned(), description: None, parameters: JsonText::empty_object() };
+        for (format, tool_choice, is_possible) in [
+            (Format::Text, ToolChoice::Auto, true),
+            (Format::Json, ToolChoice::Auto, false),
+            (Format::Schema(JsonText::empty_object()), ToolChoice::Required, false),
+            (Format::Json, ToolChoice::None, true),
+        ] {
+            let request = ChatRequest {
+                tools: vec![tool.clone()],
+                tool_choice,
+                format,
+                ..ChatRequest::new("m", Prompt::Messages(Vec::new()))
+            };
+            assert_eq!(request.check_tools().is_ok(), is_possible, "{request:?}");
         }
     }
 }

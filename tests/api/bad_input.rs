@@ -164,6 +164,14 @@ async fn fields_that_are_wrong_are_named() {
             vec!["/tools/0/type"],
         ),
         (json!({"messages": hello, "tools": vec![json!({"function": {"name": "f"}}); 129]}), vec!["/tools"]),
+        (
+            json!({"messages": hello, "tools": vec![json!({"function": {"name": "f"}}); 2]}),
+            vec!["/tools/1/function/name"],
+        ),
+        (
+            json!({"messages": hello, "tools": [{"function": {"name": "f"}}], "format": "json"}),
+            vec!["/format"],
+        ),
         (json!({"messages": hello, "stop": ["a", ""]}), vec!["/stop/1"]),
         (json!({"messages": hello, "stop": ""}), vec!["/stop"]),
         (json!({"messages": hello, "stop": vec!["a"; 17]}), vec!["/stop"]),
