@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl App {
-    /// Loads a model, or with a `keep_alive` of zero unloads it. The reply is only an end.
+    /// Loads a model, or with a `keep_alive` of zero unloads it. The reply is only an end, with the model's own name.
     ///
     /// # Errors
     /// Those of `Backend::load`.
@@ -23,6 +23,6 @@ impl App {
         call.answered(Usage::default(), done.timings.queue);
         note(&caller.recorder, &CacheStatus::Bypass, route.backend.name());
         let events = Box::pin(stream::iter([Ok(done.into())]));
-        Ok(ChatReply { model, events, cache_status: CacheStatus::Bypass })
+        Ok(ChatReply { model: route.label().as_ref().to_owned(), events, cache_status: CacheStatus::Bypass })
     }
 }

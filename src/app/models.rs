@@ -48,15 +48,15 @@ impl App {
         }))
     }
 
-    /// Removes a model; requests that use it are finished first.
+    /// Removes a model and returns its own name; requests that use it are finished first.
     ///
     /// # Errors
     /// `NotFound` when it is not installed.
-    pub async fn remove_model(&self, model: &str) -> Result<()> {
+    pub async fn remove_model(&self, model: &str) -> Result<String> {
         let route = self.catalog.route(model).await;
-        manager(&route)?.remove(&route.model).await?;
+        let removed = manager(&route)?.remove(&route.label()).await;
         self.catalog.refresh().await;
-        Ok(())
+        removed
     }
 }
 

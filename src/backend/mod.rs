@@ -118,11 +118,11 @@ pub trait ModelManager: Send + Sync {
     /// `NotFound` when it is not installed.
     async fn copy(&self, model: &str, name: &ModelName) -> Result<()>;
 
-    /// Removes a model; requests that use it are finished first.
+    /// Removes a model and returns its own name; requests that use it are finished first.
     ///
     /// # Errors
     /// `NotFound` when it is not installed.
-    async fn remove(&self, model: &str) -> Result<()>;
+    async fn remove(&self, model: &str) -> Result<String>;
 }
 
 /// Settings that the backends are built from.

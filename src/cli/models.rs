@@ -166,7 +166,7 @@ impl Models for WithoutServer {
     }
 
     async fn remove(&self, name: &ModelName) -> Result<()> {
-        self.manager()?.remove(&name.to_string()).await
+        self.manager()?.remove(&name.to_string()).await.map(drop)
     }
 }
 

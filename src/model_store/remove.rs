@@ -15,11 +15,12 @@ use crate::{
 };
 
 impl ModelStore {
-    /// Removes a model, even a damaged one, and those of its files that no other model uses.
+    /// Removes a model, even a damaged one, and those of its files that no other model uses. Returns its name as it was
+    /// installed.
     ///
     /// # Errors
     /// `NotFound` when it is not installed, `Invalid` for the demo, `Setup` when the models folder cannot be written to.
-    pub fn remove(&self, name: &ModelName) -> Result<()> {
+    pub fn remove(&self, name: &ModelName) -> Result<ModelName> {
         if is_demo(name) {
             let message = format!(
                 "{DEMO_MODEL} is built into the program and cannot be removed; any other installed model is preferred to it."
@@ -33,8 +34,9 @@ impl ModelStore {
             )
         };
         let folder = self.folder_of(name).ok_or_else(absent)?;
-        let path = manifest::path(folder, &manifest::installed(folder, name));
         let _writing = lock_for_writing(folder)?;
+        let installed = manifest::installed(folder, name);
+        let path = manifest::path(folder, &installed);
         // A manifest that cannot be read still can be removed; its files then stay.
         let bytes = manifest::read(&path).unwrap_or_default();
         // First the manifest: after a crash there may be files too many, but no model without files.
@@ -51,7 +53,7 @@ impl ModelStore {
             }
         }
         self.remove_unused(folder, &bytes);
-        Ok(())
+        Ok(installed)
     }
 
     /// Removes the blobs that `manifest`, which is gone, mentions and no other manifest does. A blob that cannot be removed stays, and is logged: it costs disk space, not a model.

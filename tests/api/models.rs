@@ -65,6 +65,12 @@ async fn a_model_is_loaded_and_unloaded() {
     assert_eq!(unloaded["loaded"], false);
     assert_eq!(asked().pop().unwrap()["keep_alive"], "0ms");
 
+    let shouted = server.post("/models/QWEN2.5:7B/unload", &json!({})).send().await.unwrap();
+    assert_eq!(body(shouted).await["model"], "qwen2.5:7b", "its own name");
+    let unknown = server.post("/models/qwen2.5:7b/unload", &json!({"keep_alive": "10m"}));
+    let (status, told) = problem(unknown).await;
+    assert_eq!((status, pointers_of(&told)), (422, vec!["/keep_alive"]));
+
     for wrong in [json!({"context": 100}), json!({"context": -1}), json!({"context": "many"})] {
         let (status, problem) = problem(server.post(path, &wrong)).await;
         assert_eq!((status, pointers_of(&problem)), (422, vec!["/context"]), "{wrong}");
@@ -93,7 +99,7 @@ async fn a_removed_model_is_gone_from_the_list_at_once() {
         "/api/tags",
         Script::ok(vec![Step::Send(crate::ollama::lines::tags(&[("llava:latest", "bb")]).to_string())]),
     );
-    let delete = server.client.delete(server.url("/models/qwen2.5:7b")).header("x-api-key", KEY);
+    let delete = server.client.delete(server.url("/models/QWEN2.5:7B")).header("x-api-key", KEY);
     assert_eq!(body(delete.send().await.unwrap()).await, json!({"deleted": "qwen2.5:7b"}));
     assert_eq!(server.ollama.requests("/api/delete"), [json!({"model": "qwen2.5:7b"})]);
     assert_eq!(names().await, ["llava"]);

@@ -1,6 +1,6 @@
 //! Models as they lie on the disk, through the whole server: what their manifests say, deletion, and memory.
 
-use std::{fs, time::Duration};
+use std::{collections::HashSet, fs, time::Duration};
 
 use futures_util::StreamExt;
 use serde_json::{Value, json};
@@ -108,7 +108,7 @@ async fn a_deleted_model_finishes_its_answer_and_leaves_shared_files() {
     let stream = service.post("/inference/chat").body(body.to_string()).send().await.expect("a stream");
     let mut stream = stream.bytes_stream();
     let mut text = stream.next().await.expect("a beginning").expect("bytes").to_vec();
-    assert_eq!(answer(service.delete("/models/ONE")).await, json!({"deleted": "ONE"}));
+    assert_eq!(answer(service.delete("/models/ONE")).await, json!({"deleted": "one"}));
     assert_eq!(refusal(service.get("/models/one")).await.0, 404);
     while let Some(bytes) = stream.next().await {
         text.extend_from_slice(&bytes.expect("bytes"));
@@ -149,5 +149,62 @@ async fn a_context_too_large_for_the_memory_is_halved() {
     let (status, detail) = refusal(load).await;
     assert!(status == 503 && detail.contains("may use only 300 MB"), "{status} {detail}");
     assert!(detail.starts_with("The model needs about 6"), "{detail}");
+    service.stop().await;
+}
+
+/// Templates of Ollama's library, or their marks, by llama.cpp's name for them.
+const TEMPLATES: [(&str, &str); 22] = [
+    ("phi4", "<|im_start|>user<|im_sep|>{{ .Prompt }}<|im_end|>"),
+    ("chatml", "<|im_start|>user\n{{ .Prompt }}<|im_end|>"),
+    ("llama3", "<|start_header_id|>user<|end_header_id|>\n\n{{ .Prompt }}<|eot_id|>"),
+    ("llama4", "<|header_start|>user<|header_end|>\n\n{{ .Prompt }}<|eot|>"),
+    ("gemma", "<start_of_turn>user\n{{ .Prompt }}<end_of_turn>"),
+    ("command-r", "<|START_OF_TURN_TOKEN|><|USER_TOKEN|>{{ .Prompt }}<|END_OF_TURN_TOKEN|>"),
+    ("deepseek3", "<｜User｜>{{ .Prompt }}<｜Assistant｜>"),
+    ("chatglm4", "[gMASK]<sop><|user|>\n{{ .Prompt }}<|assistant|>"),
+    ("exaone3", "[|user|]{{ .Prompt }}\n[|assistant|]{{ .Response }}[|endofturn|]"),
+    ("granite", "<|start_of_role|>user<|end_of_role|>{{ .Prompt }}<|end_of_text|>"),
+    ("mistral-v7", "[SYSTEM_PROMPT] {{ .System }}[/SYSTEM_PROMPT][INST] {{ .Prompt }}[/INST]"),
+    ("mistral-v3", "[AVAILABLE_TOOLS] {{ .Tools }}[/AVAILABLE_TOOLS][INST] {{ .Prompt }}[/INST]"),
+    ("llama2-sys", "[INST] <<SYS>>{{ .System }}<</SYS>>\n\n{{ .Prompt }} [/INST]"),
+    ("llama2", "[INST] {{ .System }} {{ .Prompt }} [/INST]"),
+    ("phi3", "<|user|>\n{{ .Prompt }}<|end|>\n<|assistant|>\n{{ .Response }}<|end|>"),
+    ("zephyr", "<|user|>\n{{ .Prompt }}<|endoftext|>\n<|assistant|>\n"),
+    ("falcon3", "<|user|>\n{{ .Prompt }}\n<|assistant|>\n"),
+    ("openchat", "GPT4 Correct User: {{ .Prompt }}<|end_of_turn|>GPT4 Correct Assistant:"),
+    ("vicuna-orca", "SYSTEM: {{ .System }}\nUSER: {{ .Prompt }}\nASSISTANT: "),
+    ("vicuna", "{{ .System }}\nUSER: {{ .Prompt }}\nASSISTANT: "),
+    ("deepseek", "### Instruction:\n{{ .Prompt }}\n### Response:\n{{ .Response }}\n<|EOT|>"),
+    ("deepseek2", "User: {{ .Prompt }}\n\nAssistant: {{ .Response }}"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_engine_knows_every_template_that_stands_in_for_ollamas() {
+    let settings = [("CACHE_ENABLED", "false"), ("ENGINE_MAX_LOADED", "64"), ("ENGINE_PARALLEL", "1")];
+    let service = Service::start(&settings).await;
+    let models = service.models();
+    // The demo's weights without their own template.
+    let mut weights = demo();
+    let key = b"tokenizer.chat_template";
+    let at = weights.windows(key.len()).position(|bytes| bytes == key).expect("a template");
+    weights[at + key.len() - 1] = b'X';
+    let weights = layer(&models, "model", &weights);
+    let store = ModelStore::open(models.clone()).expect("the models");
+    let mut prompts = HashSet::new();
+    for (name, template) in TEMPLATES {
+        manifest(&models, name, &[weights.clone(), layer(&models, "template", template.as_bytes())]);
+        let entry = store.find(&name.parse().expect("a name")).expect("a model").expect("it is there");
+        assert_eq!(entry.chat_template, Some(name), "{template}");
+        let messages = json!([
+            {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": "Hello!"}, {"role": "user", "content": QUESTION},
+        ]);
+        let ask =
+            json!({"model": name, "messages": messages, "temperature": 0, "max_tokens": 8, "keep_alive": 0});
+        let reply = service.ask("/inference/chat", ask).await;
+        assert!(reply["eval_count"].as_u64().expect("tokens") > 0, "{reply}");
+        prompts.insert(reply["prompt_eval_count"].as_u64().expect("tokens"));
+    }
+    assert!(prompts.len() > 5, "each template has its own prompt: {prompts:?}");
     service.stop().await;
 }

@@ -47,15 +47,15 @@ impl ModelManager for Embedded {
         self.on_disk(move |model_store| model_store.copy(&entry.name, &name)).await
     }
 
-    async fn remove(&self, model: &str) -> Result<()> {
+    async fn remove(&self, model: &str) -> Result<String> {
         // One that is damaged has no entry, and can be removed all the same.
         let entry = self.entry(model).await;
         let name: ModelName = model.parse().map_err(|_| unknown(model, &[]))?;
-        self.on_disk(move |model_store| model_store.remove(&name)).await?;
+        let removed = self.on_disk(move |model_store| model_store.remove(&name)).await?;
         // A process that is answering has its files open, and finishes.
         if let Ok(entry) = entry {
             self.engine.unload(&entry);
         }
-        Ok(())
+        Ok(removed.to_string())
     }
 }

@@ -89,7 +89,8 @@ impl ModelManager for Ollama {
         self.change(Method::POST, "/api/copy", model, body).await
     }
 
-    async fn remove(&self, model: &str) -> Result<()> {
-        self.change(Method::DELETE, "/api/delete", model, json!({ "model": model })).await
+    async fn remove(&self, model: &str) -> Result<String> {
+        self.change(Method::DELETE, "/api/delete", model, json!({ "model": model })).await?;
+        Ok(model.to_owned())
     }
 }

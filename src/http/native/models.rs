@@ -213,8 +213,8 @@ pub(in crate::http) async fn remove(
     State(state): State<Arc<HttpState>>,
     Named(name): Named,
 ) -> Result<Json<RemovedReply>> {
-    state.app.remove_model(&name).await?;
-    Ok(Json(RemovedReply { deleted: name }))
+    let deleted = state.app.remove_model(&name).await?;
+    Ok(Json(RemovedReply { deleted }))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -300,13 +300,20 @@ pub(in crate::http) async fn load(
     change(&state, &caller, name, options).await
 }
 
+/// No field is known yet.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct UnloadBody {}
+
 /// Unload a model, as soon as the requests that use it have finished
 #[utoipa::path(post, path = "/models/{name}/unload", tag = "Models", params(NameParam),
+    request_body(content = Option<UnloadBody>),
     responses((status = 200, body = LoadReply)))]
 pub(in crate::http) async fn unload(
     State(state): State<Arc<HttpState>>,
     caller: Caller,
     Named(name): Named,
+    _body: Option<Body<UnloadBody>>,
 ) -> Result<Json<LoadReply>> {
     let options = LoadOptions { keep_alive: Some(KeepAlive::NONE), context: None };
     change(&state, &caller, name, options).await
@@ -318,7 +325,8 @@ async fn change(
     name: String,
     options: LoadOptions,
 ) -> Result<Json<LoadReply>> {
-    let done = state.app.load(caller, name.clone(), options).await?.collect().await?.done;
+    let reply = state.app.load(caller, name, options).await?;
+    let (model, done) = (reply.model.clone(), reply.collect().await?.done);
     let load_duration = nanos(done.timings.load);
-    Ok(Json(LoadReply { model: name, loaded: done.reason == FinishReason::Load, load_duration }))
+    Ok(Json(LoadReply { model, loaded: done.reason == FinishReason::Load, load_duration }))
 }

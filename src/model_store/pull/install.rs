@@ -52,13 +52,13 @@ impl ModelStore {
         manifest: Option<&[u8]>,
     ) -> Result<bool> {
         let layers: Vec<Layer> = files.iter().map(|file| file.layer.clone()).collect();
-        let made = manifest.is_none().then(|| made(folder, name, layers.clone())).transpose()?;
-        let bytes = manifest.or(made.as_deref()).unwrap_or_default();
         let _writing = lock_for_writing(folder)?;
         // Removing another model may have removed files that both have.
         if !layers.iter().all(|layer| is_there(&blobs_of(folder), layer)) {
             return Ok(false);
         }
+        let made = manifest.is_none().then(|| made(folder, name, layers.clone())).transpose()?;
+        let bytes = manifest.or(made.as_deref()).unwrap_or_default();
         let parsed = Manifest::parse(bytes).map_err(|source| {
             Error::new(Kind::Internal, format!("The manifest of {name} is not valid.")).with_source(source)
         })?;
