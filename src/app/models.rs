@@ -67,6 +67,6 @@ fn manager(route: &Route) -> Result<&dyn ModelManager> {
 fn managed_by(backend: &Arc<dyn Backend>) -> Result<&dyn ModelManager> {
     backend.manager().ok_or_else(|| {
         let title = backend.profile().title;
-        Error::new(Kind::Invalid, format!("{title} does not allow to manage its models."))
+        Error::new(Kind::Invalid, format!("{title} does not allow managing its models."))
     })
 }

@@ -35,7 +35,7 @@ impl Fit {
         if let Some(requested) = requested {
             return with(at_most(requested));
         }
-        let mut context = at_most(entry.defaults.parameters.context.unwrap_or(settings.engine_context));
+        let mut context = at_most(entry.modelfile.context.unwrap_or(settings.engine_context));
         while with(context).memory.total() > budget && context / 2 >= MIN_CONTEXT {
             context /= 2;
         }

@@ -20,7 +20,7 @@ use crate::{
     files,
 };
 
-/// They start with a dot, so that neither we nor Ollama take them for a model or a blob.
+/// Prefixes of unfinished files. Because of the dot, neither Simpleton nor Ollama takes them for models or blobs.
 const UNFINISHED: &str = ".unfinished-";
 const LINKED: &str = ".linked-";
 /// Downloads, which can be continued; the rest of the name is the digest.
@@ -58,7 +58,7 @@ impl Staged {
         Ok(Self { path, digest, size })
     }
 
-    /// Everything that `input` gives, written to a file of its own.
+    /// Writes everything that `input` contains to a new file.
     pub(super) fn copy(blobs: &Path, mut input: &mut dyn io::Read) -> Result<Self> {
         let (mut file, path) = unfinished_file(blobs).map_err(|error| write_error(blobs, error))?;
         let (digest, size) =
@@ -81,7 +81,7 @@ impl Staged {
     }
 }
 
-/// A file that tells how much of it has been read.
+/// A file that reports the bytes that are read from it.
 struct Watched<'a> {
     input: File,
     seen: &'a mut dyn FnMut(u64),
@@ -109,8 +109,8 @@ pub(super) fn writable_blobs(folder: &Path) -> Result<PathBuf> {
 /// the file is dropped.
 pub(super) fn lock_for_writing(folder: &Path) -> Result<File> {
     let locked = File::open(folder).and_then(|file| match file.lock() {
-        // Some network disks have no locks, or none for folders; there the user is trusted to import one at a
-        // time.
+        // Some network disks have no locks, or none for folders; there, importing one model at a time is left to
+        // the user.
         Err(error) if is_without_locks(&error) => Ok(file),
         locked => locked.map(|()| file),
     });
@@ -140,19 +140,19 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
         return Ok(());
     }
     match File::open(folder)?.sync_all() {
-        // Some network disks cannot do it.
+        // Some network disks do not support it.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
         result => result,
     }
 }
 
-/// Removes copies that a killed process left unfinished, and downloads that were given up; each may hold gigabytes.
+/// Removes copies that a killed process left unfinished, and abandoned downloads; each may have gigabytes.
 fn remove_abandoned(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        // Not the linked ones: they have the age of their source, and take no room beside it.
+        // Not the linked ones: they have the age of their source, and take no space of their own.
         let limit = match () {
             () if name.starts_with(UNFINISHED) => ABANDONED_AFTER,
             () if name.starts_with(PARTIAL) => PARTIAL_ABANDONED_AFTER,

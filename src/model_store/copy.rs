@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    DEMO_MODEL, ModelStore,
+    DEMO_MODEL, ModelStore, absent,
     blobs::{lock_for_writing, write_error, write_whole},
     is_demo, manifest,
 };
@@ -23,12 +23,11 @@ impl ModelStore {
             let message = format!("{DEMO_MODEL} is the built-in demo model; choose another name.");
             return Err(Error::new(Kind::Invalid, message));
         }
-        let absent = || Error::new(Kind::NotFound, format!("The model {model} is not installed."));
         // Its files are in its own folder.
-        let folder = self.folder_of(model).ok_or_else(absent)?;
+        let folder = self.folder_of(model).ok_or_else(|| absent(model))?;
         let _writing = lock_for_writing(folder)?;
         let path = |name: &ModelName| manifest::path(folder, &manifest::installed(folder, name));
-        let copied = manifest::read(&path(model)).map_err(|_| absent())?;
+        let copied = manifest::read(&path(model)).map_err(|_| absent(model))?;
         let target = path(name);
         let replaced = manifest::read(&target).unwrap_or_default();
         publish(folder, &target, &copied)?;

@@ -1,5 +1,7 @@
 //! Interpretation of a GGUF header: capabilities, size and memory of the model.
 
+use std::borrow::Borrow;
+
 use super::{
     entry::Architecture,
     gguf::{Fault, Header},
@@ -16,11 +18,12 @@ const POOLING_RANK: u64 = 4;
 const EMBEDDING_ARCHITECTURES: [&str; 3] = ["t5encoder", "gemma-embedding", "llama-embed"];
 
 /// Refuses files that are not one whole model: the file itself, or all of its parts in order.
-pub(super) fn check_parts(headers: &[Header]) -> Result<(), Fault> {
-    let count = |header: &Header| header.number("split.count").unwrap_or(1);
+pub(super) fn check_parts<H: Borrow<Header>>(headers: &[H]) -> Result<(), Fault> {
+    let count = |header: &H| header.borrow().number("split.count").unwrap_or(1);
     let all = headers.len() as u64;
-    let in_order =
-        |(index, header): (u64, &Header)| count(header) == all && header.number("split.no") == Some(index);
+    let in_order = |(index, header): (u64, &H)| {
+        count(header) == all && header.borrow().number("split.no") == Some(index)
+    };
     match headers {
         [whole] if count(whole) <= 1 => Ok(()),
         [_] => Err(Fault::Unfit("it is one part of a split model; merge the parts with llama-gguf-split")),

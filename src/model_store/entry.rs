@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::defaults::Defaults;
+use super::modelfile::Modelfile;
 use crate::types::{ControlTokens, Model, ModelName};
 
 /// One installed model. Its files existed when it was listed.
@@ -24,7 +24,7 @@ pub struct Entry {
     pub architecture: Architecture,
     /// Name of llama.cpp's template for chats, in place of the one that the GGUF lacks.
     pub chat_template: Option<&'static str>,
-    pub defaults: Defaults,
+    pub modelfile: Modelfile,
     /// Control tokens of its tokenizer, and the marks that stand for images in a prompt.
     pub control_tokens: Arc<ControlTokens>,
 }

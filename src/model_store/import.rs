@@ -50,7 +50,7 @@ impl ModelStore {
                 .and_then(|header| describe::check_projector(&header))
                 .map_err(|fault| refused(projector, &fault))?;
         }
-        let folder = self.0.named.as_ref().unwrap_or(&self.0.own);
+        let folder = self.target_folder();
         let blobs = writable_blobs(folder)?;
         let files = [gguf].into_iter().chain(projector);
         let all: u64 = files.clone().map(|file| fs::metadata(file).map_or(0, |file| file.len())).sum();
@@ -66,7 +66,7 @@ impl ModelStore {
             .map(|(media_type, file)| Ok((media_type, Staged::file(&blobs, file, &mut seen)?)))
             .collect();
         let (staged, _writing) = (staged?, lock_for_writing(folder)?);
-        // Another import may have been faster.
+        // Another process may have taken the name meanwhile.
         self.check_free(import)?;
         self.publish(folder, name, &header, staged)?;
         self.find(name)?.ok_or_else(|| {
@@ -156,7 +156,7 @@ pub(super) fn config(header: &Header, layers: &[Layer]) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A path of the operator's own, so it may be told.
+/// Returns the refusal of a file. Its message may contain the path, because the operator has given it.
 fn refused(path: &Path, fault: &Fault) -> Error {
     let path = path.display();
     let message = match fault {

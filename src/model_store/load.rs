@@ -1,28 +1,29 @@
 //! From a manifest to an `Entry`, remembered until one of the files behind it changes.
 
 use std::{
+    collections::HashMap,
     io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 
 use super::{
-    ModelStore, Stamp, at, blobs_of, chat_template, damaged,
-    defaults::{Defaults, Parameters},
-    describe,
+    ModelStore, Stamp, at, blobs_of, chat_template, damaged, describe,
     digest::Digest,
     entry::{Architecture, Entry, WeightsFile},
     gguf::{self, Header},
     lock,
     manifest::{self, Layer, Manifest},
-    refused, split, unreadable,
+    modelfile::{self, Modelfile},
+    refused, split, unavailable, unreadable,
 };
 use crate::{
     error::Result,
     files,
-    types::{Context, ControlTokens, Model, ModelName},
+    types::{Context, ControlTokens, Model, ModelDefaults, ModelName},
 };
 
 /// Limit in bytes of a system prompt, a template or parameters; real ones have a few kB.
@@ -40,9 +41,20 @@ pub(super) struct Loaded {
     entry: Arc<Entry>,
 }
 
+/// Headers that were read for other models of the same list: models that are copies, or that share their weights or
+/// projector, are read once.
+#[derive(Default)]
+pub(super) struct Headers(HashMap<PathBuf, (Stamp, Arc<Header>)>);
+
 impl ModelStore {
     /// The model of a manifest in a models folder, `None` when the manifest is not there.
-    pub(super) fn load(&self, folder: &Path, name: &ModelName, path: &Path) -> Result<Option<Arc<Entry>>> {
+    pub(super) fn load(
+        &self,
+        folder: &Path,
+        name: &ModelName,
+        path: &Path,
+        headers: &mut Headers,
+    ) -> Result<Option<Arc<Entry>>> {
         if let Some(entry) = self.remembered(path) {
             return Ok(Some(entry));
         }
@@ -58,7 +70,7 @@ impl ModelStore {
         let manifest = Manifest::parse(&bytes)
             .map_err(|source| damaged(name, "its manifest is not valid").with_source(at(path, &source)))?;
         let stamps = vec![(path.to_owned(), stamp)];
-        let mut files = Files { own: &self.0.own, folder, name, stamps };
+        let mut files = Files { own: &self.0.own, folder, name, stamps, headers };
         let mut entry = files.entry(&manifest)?;
         entry.model.digest = Digest::of(&bytes).hex().to_owned();
         entry.model.modified_at = stamp.modified.and_then(|modified| Timestamp::try_from(modified).ok());
@@ -70,7 +82,8 @@ impl ModelStore {
 
     /// Checks that a model can be used whose files are there, but whose manifest is not.
     pub(super) fn check(&self, folder: &Path, name: &ModelName, manifest: &Manifest) -> Result<()> {
-        Files { own: &self.0.own, folder, name, stamps: Vec::new() }.entry(manifest).map(drop)
+        let (stamps, headers) = (Vec::new(), &mut Headers::default());
+        Files { own: &self.0.own, folder, name, stamps, headers }.entry(manifest).map(drop)
     }
 
     fn remembered(&self, path: &Path) -> Option<Arc<Entry>> {
@@ -89,6 +102,7 @@ struct Files<'a> {
     folder: &'a Path,
     name: &'a ModelName,
     stamps: Vec<(PathBuf, Stamp)>,
+    headers: &'a mut Headers,
 }
 
 impl Files<'_> {
@@ -108,7 +122,7 @@ impl Files<'_> {
             }
             None => None,
         };
-        let defaults = self.defaults(manifest)?;
+        let modelfile = self.modelfile(manifest)?;
         Ok(Entry {
             name: self.name.clone(),
             model: Model {
@@ -123,7 +137,7 @@ impl Files<'_> {
                 quantization: describe::quantization(&header).map(str::to_owned),
                 source: "embedded",
                 loaded: false,
-                defaults: Arc::new(defaults.for_requests()),
+                defaults: Arc::clone(&modelfile.defaults),
             },
             weights: split::weights_path(self.own, &parts),
             weights_digest: split::identity(&parts),
@@ -131,17 +145,17 @@ impl Files<'_> {
             projector: projector_path,
             projector_digest: projector.map(|layer| layer.digest.hex().to_owned()),
             control_tokens: Arc::new(ControlTokens::new(
-                header.marks.into_iter().chain([MEDIA_MARK.to_owned()]),
+                header.marks.iter().cloned().chain([MEDIA_MARK.to_owned()]),
             )),
-            chat_template: self.chat_template(&architecture, &defaults),
+            chat_template: self.chat_template(&architecture, &modelfile),
             architecture,
-            defaults,
+            modelfile,
         })
     }
 
     /// Stands in for a template in the language of Go when the GGUF has none.
-    fn chat_template(&self, architecture: &Architecture, defaults: &Defaults) -> Option<&'static str> {
-        let template = defaults.template.as_deref()?;
+    fn chat_template(&self, architecture: &Architecture, modelfile: &Modelfile) -> Option<&'static str> {
+        let template = modelfile.template.as_deref()?;
         if architecture.has_chat_template || architecture.embedding_only {
             return None;
         }
@@ -155,7 +169,7 @@ impl Files<'_> {
         built_in
     }
 
-    fn weights(&mut self, manifest: &Manifest) -> Result<(Vec<WeightsFile>, Vec<Header>)> {
+    fn weights(&mut self, manifest: &Manifest) -> Result<(Vec<WeightsFile>, Vec<Arc<Header>>)> {
         let (mut parts, mut headers) = (Vec::new(), Vec::new());
         for layer in manifest.weights(self.name)? {
             let (path, header) = self.open(layer)?;
@@ -166,50 +180,56 @@ impl Files<'_> {
         Ok((parts, headers))
     }
 
-    fn defaults(&self, manifest: &Manifest) -> Result<Defaults> {
+    fn modelfile(&self, manifest: &Manifest) -> Result<Modelfile> {
         let text = |media_type: &str| {
             let bytes = self.last_of(manifest, media_type)?;
             Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
         };
-        let invalid = |source| damaged(self.name, "its parameters are not valid").with_source(source);
-        let parameters = self.last_of(manifest, manifest::PARAMETERS)?;
-        let parameters = parameters.map(|bytes| Parameters::parse(&bytes).map_err(invalid)).transpose()?;
-        let messages = self.last_of(manifest, manifest::MESSAGES)?;
-        let messages = messages.map(|bytes| serde_json::from_slice(&bytes).map_err(invalid)).transpose()?;
-        Ok(Defaults {
+        let parameters = self.json(manifest, manifest::PARAMETERS)?.unwrap_or_default();
+        let messages = self.json(manifest, manifest::MESSAGES)?.unwrap_or_default();
+        let defaults = ModelDefaults {
+            sampling: modelfile::sampling(&parameters),
             system: text(manifest::SYSTEM)?,
+            messages: modelfile::turns(messages),
+        };
+        Ok(Modelfile {
+            defaults: Arc::new(defaults),
+            context: modelfile::context(&parameters),
+            parameters,
             template: text(manifest::TEMPLATE)?,
             license: text(manifest::LICENSE)?,
-            messages: messages.unwrap_or_default(),
-            parameters: parameters.unwrap_or_default(),
         })
+    }
+
+    fn json<T: DeserializeOwned>(&self, manifest: &Manifest, media_type: &str) -> Result<Option<T>> {
+        let Some(bytes) = self.last_of(manifest, media_type)? else { return Ok(None) };
+        let parsed = serde_json::from_slice(&bytes).map(Some);
+        parsed.map_err(|source| damaged(self.name, "its parameters are not valid").with_source(source))
     }
 
     /// The contents of a small layer; of several the last one counts.
     fn last_of(&self, manifest: &Manifest, media_type: &str) -> Result<Option<Vec<u8>>> {
         let Some(layer) = manifest.layers_of(media_type).last() else { return Ok(None) };
         let path = blobs_of(self.folder).join(layer.digest.blob_name());
-        files::read(&path, MAX_TEXT).map(Some).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => {
-                damaged(self.name, "a file is missing").with_source(at(&path, &source))
-            }
-            _ => unreadable(self.name).with_source(at(&path, &source)),
-        })
+        files::read(&path, MAX_TEXT).map(Some).map_err(|source| unavailable(self.name, &path, &source))
     }
 
-    fn open(&mut self, layer: &Layer) -> Result<(PathBuf, Header)> {
+    fn open(&mut self, layer: &Layer) -> Result<(PathBuf, Arc<Header>)> {
         let path = blobs_of(self.folder).join(layer.digest.blob_name());
-        let stamp = Stamp::of(&path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => {
-                damaged(self.name, "a file is missing").with_source(at(&path, &source))
-            }
-            _ => unreadable(self.name).with_source(at(&path, &source)),
-        })?;
+        let stamp = Stamp::of(&path).map_err(|source| unavailable(self.name, &path, &source))?;
         if stamp.len != layer.size {
             let what = format!("a file has {} bytes instead of {}", stamp.len, layer.size);
             return Err(damaged(self.name, what).with_source(path.display().to_string()));
         }
-        let header = gguf::read(&path).map_err(|fault| refused(self.name, &path, &fault))?;
+        let header = match self.headers.0.get(&path) {
+            Some((known, header)) if *known == stamp => Arc::clone(header),
+            _ => {
+                let header = gguf::read(&path).map_err(|fault| refused(self.name, &path, &fault))?;
+                let header = Arc::new(header);
+                self.headers.0.insert(path.clone(), (stamp, Arc::clone(&header)));
+                header
+            }
+        };
         self.stamps.push((path.clone(), stamp));
         Ok((path, header))
     }

@@ -82,8 +82,8 @@ impl Manifest {
         self.blobs().map(|layer| layer.size).fold(0, u64::saturating_add)
     }
 
-    /// The GGUF file with the model, or its parts in order. What else Ollama can run would answer as another model
-    /// here (an adapter left out) or not at all.
+    /// Returns the GGUF file with the model, or its parts in order. Other models of Ollama's are refused: without its
+    /// adapter, a model would answer as another one.
     pub(super) fn weights(&self, name: &ModelName) -> Result<Vec<&Layer>> {
         if self.layers_of(ADAPTER).next().is_some() {
             return Err(cannot_run(name, "it needs a LoRA adapter"));
@@ -93,13 +93,13 @@ impl Manifest {
     }
 }
 
-/// Where the manifest of a model lies in a models folder.
+/// Path of a model's manifest in a models folder.
 pub(super) fn path(models: &Path, name: &ModelName) -> PathBuf {
     folder(models).join(&name.host).join(&name.namespace).join(&name.name).join(&name.tag)
 }
 
-/// The name of an installed model, however it is spelt here; of several that differ only in their
-/// letters' case the one that is spelt so. What is not installed keeps its spelling.
+/// Returns the name of an installed model in the case in which it is stored. Of several that differ only in case, an
+/// exact match counts. The name of a model that is not installed is returned unchanged.
 pub(super) fn installed(models: &Path, name: &ModelName) -> ModelName {
     if path(models, name).is_file() {
         return name.clone();
@@ -125,9 +125,9 @@ pub(super) struct Found {
     pub(super) unreadable: Vec<(PathBuf, io::Error)>,
 }
 
-/// Finds all manifests. What is not named like a model (`.DS_Store`, unfinished files) is passed over, and so
-/// are pipes and devices. Links to folders are not followed, which may lead anywhere; that to the manifests
-/// as a whole is, unless it leads upwards.
+/// Finds all manifests. Files without the name of a model (`.DS_Store`, unfinished files) are skipped, and so are pipes
+/// and devices. Links to folders are not followed, because they may lead anywhere, except for the manifests folder
+/// itself, unless its link leads to a folder above it.
 pub(super) fn find_all(models: &Path) -> Found {
     let mut found = Found::default();
     let manifests = folder(models);
@@ -144,7 +144,7 @@ pub(super) fn find_all(models: &Path) -> Found {
 fn descend(folder: &Path, parts: &mut Vec<String>, found: &mut Found) {
     let entries = match fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
         Ok(entries) => entries,
-        // A folder that went away between two looks, or was never made, holds no models.
+        // A folder that was removed meanwhile or never created has no models.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return,
         Err(error) => return found.unreadable.push((folder.to_owned(), error)),
     };

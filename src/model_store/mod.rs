@@ -7,7 +7,6 @@
 mod blobs;
 mod chat_template;
 mod copy;
-mod defaults;
 mod demo;
 mod describe;
 mod digest;
@@ -16,6 +15,7 @@ mod gguf;
 mod import;
 mod load;
 mod manifest;
+mod modelfile;
 pub mod pull;
 mod remove;
 mod split;
@@ -33,9 +33,11 @@ use std::{
 
 use clap::Args;
 
-pub use defaults::{DefaultMessage, Defaults, Parameters};
 pub use entry::{Architecture, Entry, WeightsFile};
 pub use import::Import;
+pub use modelfile::Modelfile;
+
+use self::load::Headers;
 
 use crate::{
     data_dir::advice,
@@ -73,6 +75,16 @@ struct Inner {
     complaints: Mutex<HashMap<PathBuf, String>>,
     /// Files hashed in this process, by path.
     hashed: Mutex<HashMap<PathBuf, verify::Hashed>>,
+}
+
+/// List of models that is being made.
+#[derive(Default)]
+struct Listing {
+    entries: Vec<Arc<Entry>>,
+    names: HashSet<ModelName>,
+    /// Paths of all manifests.
+    manifests: HashSet<PathBuf>,
+    headers: Headers,
 }
 
 impl ModelStore {
@@ -141,28 +153,29 @@ impl ModelStore {
         self.0.named.iter().chain([&self.0.own]).map(PathBuf::as_path)
     }
 
+    /// Folder that models are pulled and imported to.
+    fn target_folder(&self) -> &Path {
+        self.0.named.as_deref().unwrap_or(&self.0.own)
+    }
+
     /// Lists all models by name. Reads only files that have changed since the last call. A model that cannot
     /// be used is left out and logged once.
     ///
     /// # Errors
     /// `Setup` when the folder itself cannot be read.
     pub fn list(&self) -> Result<Vec<Arc<Entry>>> {
-        let (mut entries, mut there) = (Vec::new(), HashSet::new());
+        let mut listing = Listing::default();
         for folder in self.folders() {
-            self.list_folder(folder, &mut entries, &mut there)?;
+            self.list_folder(folder, &mut listing)?;
         }
-        lock(&self.0.loaded).retain(|path, _| there.contains(path));
+        let Listing { mut entries, manifests, .. } = listing;
+        lock(&self.0.loaded).retain(|path, _| manifests.contains(path));
         entries.sort_by(|a, b| a.model.name.cmp(&b.model.name));
         Ok(entries)
     }
 
-    /// Adds the models of one folder; of two with one name the first counts.
-    fn list_folder(
-        &self,
-        folder: &Path,
-        entries: &mut Vec<Arc<Entry>>,
-        there: &mut HashSet<PathBuf>,
-    ) -> Result<()> {
+    /// Adds the models of one folder, except for names that are on the list already.
+    fn list_folder(&self, folder: &Path, listing: &mut Listing) -> Result<()> {
         let found = manifest::find_all(folder);
         for (path, source) in &found.unreadable {
             let error =
@@ -174,15 +187,15 @@ impl ModelStore {
             self.complain(path, &error);
         }
         for (name, path) in found.manifests {
-            match self.load(folder, &name, &path) {
+            match self.load(folder, &name, &path, &mut listing.headers) {
                 Ok(entry) => {
                     lock(&self.0.complaints).remove(&path);
-                    entries
-                        .extend(entry.filter(|entry| entries.iter().all(|other| other.name != entry.name)));
+                    let names = &mut listing.names;
+                    listing.entries.extend(entry.filter(|entry| names.insert(entry.name.clone())));
                 }
                 Err(error) => self.complain(&path, &error),
             }
-            there.insert(path);
+            listing.manifests.insert(path);
         }
         Ok(())
     }
@@ -194,7 +207,9 @@ impl ModelStore {
     pub fn find(&self, name: &ModelName) -> Result<Option<Arc<Entry>>> {
         for folder in self.folders() {
             let name = manifest::installed(folder, name);
-            if let Some(entry) = self.load(folder, &name, &manifest::path(folder, &name))? {
+            if let Some(entry) =
+                self.load(folder, &name, &manifest::path(folder, &name), &mut Headers::default())?
+            {
                 return Ok(Some(entry));
             }
         }
@@ -218,8 +233,7 @@ fn blobs_of(folder: &Path) -> PathBuf {
     folder.join("blobs")
 }
 
-/// Checks a directory unless it is missing. One that cannot be read stops the start, as models in it were
-/// asked for.
+/// Checks that a directory can be read, unless it is missing.
 fn check_readable(folder: &Path) -> Result<()> {
     let unreadable = |path: &Path, source: io::Error| {
         let path = path.display();
@@ -243,7 +257,7 @@ fn check_readable(folder: &Path) -> Result<()> {
     }
 }
 
-/// Tells whether a file is the one that was read before.
+/// Size and modification time of a file, which change when the file does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     len: u64,
@@ -280,6 +294,21 @@ fn refused(name: &ModelName, path: &Path, fault: &gguf::Fault) -> Error {
 
 fn unreadable(name: &ModelName) -> Error {
     Error::new(Kind::Setup, format!("The model {name} cannot be read; check its files' permissions."))
+}
+
+fn absent(name: &ModelName) -> Error {
+    let message =
+        format!("The model {name} is not installed; `simpleton model list` shows the installed models.");
+    Error::new(Kind::NotFound, message)
+}
+
+/// Reason why one of a model's files cannot be used.
+fn unavailable(name: &ModelName, path: &Path, source: &io::Error) -> Error {
+    let error = match source.kind() {
+        io::ErrorKind::NotFound => damaged(name, "a file is missing"),
+        _ => unreadable(name),
+    };
+    error.with_source(at(path, source))
 }
 
 /// `why` reads as the end of a sentence, as below.

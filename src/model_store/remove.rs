@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fs, io, path::Path};
 
 use super::{
-    DEMO_MODEL, ModelStore,
+    DEMO_MODEL, ModelStore, absent,
     blobs::{lock_for_writing, write_error},
     blobs_of,
     digest::Digest,
@@ -27,22 +27,16 @@ impl ModelStore {
             );
             return Err(Error::new(Kind::Invalid, message));
         }
-        let absent = || {
-            Error::new(
-                Kind::NotFound,
-                format!("The model {name} is not installed; `simpleton model list` shows which are."),
-            )
-        };
-        let folder = self.folder_of(name).ok_or_else(absent)?;
+        let folder = self.folder_of(name).ok_or_else(|| absent(name))?;
         let _writing = lock_for_writing(folder)?;
         let installed = manifest::installed(folder, name);
         let path = manifest::path(folder, &installed);
-        // A manifest that cannot be read still can be removed; its files then stay.
+        // A manifest that cannot be read can still be removed; its files then stay.
         let bytes = manifest::read(&path).unwrap_or_default();
-        // First the manifest: after a crash there may be files too many, but no model without files.
+        // First the manifest: a crash then leaves unused files, but no model without its files.
         fs::remove_file(&path).map_err(|error| match error.kind() {
-            // Another one was faster.
-            io::ErrorKind::NotFound => absent(),
+            // Another process has removed it.
+            io::ErrorKind::NotFound => absent(name),
             _ => write_error(folder, error),
         })?;
         lock(&self.0.loaded).remove(&path);
@@ -93,7 +87,7 @@ fn all_mentioned(folder: &Path) -> io::Result<HashSet<Digest>> {
     for (_, path) in found.manifests {
         match manifest::read(&path) {
             Ok(bytes) => digests.extend(Digest::mentioned_in(&bytes)),
-            // Gone meanwhile, or a link to what is no file and mentions nothing.
+            // Removed meanwhile, or not a regular file, which mentions no digests.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {}
             Err(error) => return Err(error),
         }

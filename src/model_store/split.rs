@@ -33,7 +33,7 @@ pub(super) fn weights_path(own: &Path, parts: &[WeightsFile]) -> PathBuf {
     }
 }
 
-/// The name of a part as llama.cpp makes it: `llama_split_path` in `llama.h`.
+/// Path of the link to a part, named as llama.cpp expects it: `llama_split_path` in `llama.h`.
 fn link(own: &Path, identity: &str, index: usize, count: usize) -> PathBuf {
     folder(own).join(identity).join(format!("model-{:05}-of-{count:05}.gguf", index + 1))
 }

@@ -62,7 +62,7 @@ impl ModelStore {
             };
             error.with_source(at(path, &source))
         };
-        // First what is cheap, and says more about a truncated file.
+        // First the header, which is cheap to check, and gives a better reason for refusing a truncated file.
         if self.remembered_digest(path).map_err(unreadable)?.is_none() {
             gguf::read(path).map_err(|fault| refused(name, path, &fault))?;
         }
@@ -87,8 +87,8 @@ impl ModelStore {
         Ok(digest)
     }
 
-    /// The digest is remembered whether it is right or not: a damaged file is not hashed again for every request
-    /// that asks for it.
+    /// Returns the remembered digest, right or wrong: a damaged file is not hashed again for every request for its
+    /// model.
     fn remembered_digest(&self, path: &Path) -> io::Result<Option<String>> {
         let stamp = Stamp::of(path)?;
         let hashed = lock(&self.0.hashed);
@@ -111,7 +111,7 @@ fn hash(path: &Path, stop: &CancellationToken) -> io::Result<String> {
     }
 }
 
-/// A file that cannot be read any more once it is stopped.
+/// A file whose reads fail after `stop`.
 struct UntilStop<'a>(File, &'a CancellationToken);
 
 impl Read for UntilStop<'_> {

@@ -1,6 +1,11 @@
 //! A model that can be used now, and how models are named.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    str::FromStr,
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -128,6 +133,16 @@ impl PartialEq for ModelName {
 
 impl Eq for ModelName {}
 
+impl Hash for ModelName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for part in self.parts() {
+            part.bytes().for_each(|byte| state.write_u8(byte.to_ascii_lowercase()));
+            // Not in any part, so that no two names are the same bytes.
+            state.write_u8(b'/');
+        }
+    }
+}
+
 impl FromStr for ModelName {
     type Err = String;
 
@@ -212,12 +227,14 @@ mod tests {
     }
 
     #[test]
-    fn names_are_equal_in_any_case() {
+    fn names_are_equal_in_any_case_and_have_one_hash() {
         let name = |text: &str| text.parse::<ModelName>().expect("a name");
+        let known = std::collections::HashSet::from([name("ok")]);
         for text in
             ["ok", "OK", "ok:latest", "oK:LATEST", "library/ok", "registry.ollama.ai/Library/OK:laTEST"]
         {
             assert_eq!(name(text), name("ok"), "{text}");
+            assert!(known.contains(&name(text)), "{text}");
         }
         for text in ["ok:v1", "me/ok", "okk", "hf.co/library/ok"] {
             assert_ne!(name(text), name("ok"), "{text}");

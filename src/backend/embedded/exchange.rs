@@ -25,8 +25,8 @@ pub(super) async fn begin(request: ChatRequest, child: Child, since: Instant) ->
 
 /// Tokens of the conversation before the reply, as far as they are known.
 enum Past {
-    /// Nobody asks for it, or there are images in it.
-    Untold,
+    /// Not reported: the request has messages or images.
+    Unknown,
     /// Tokens, and text after them.
     Raw(Vec<u32>, String),
     /// Tokens, and turns after them.
@@ -43,7 +43,7 @@ async fn ask(mut request: ChatRequest, child: &Child, since: Instant) -> Result<
     let mut request = work(is_large, plain).await?;
     let prompt = std::mem::replace(&mut request.prompt, Prompt::Messages(Vec::new()));
     let (messages, pointer, past) = match prompt {
-        Prompt::Messages(messages) => (messages, "/messages", Past::Untold),
+        Prompt::Messages(messages) => (messages, "/messages", Past::Unknown),
         Prompt::Completion(Completion { text, context, raw: true, .. }) => {
             let context = context.unwrap_or_default();
             let events = complete(child, &request, &context, &text, since).await?;
@@ -65,7 +65,7 @@ async fn ask(mut request: ChatRequest, child: &Child, since: Instant) -> Result<
                 let events = complete(child, &request, &context, &turn.prompt, since).await?;
                 return Ok((events, Past::Turns(context, messages)));
             }
-            let past = if has_images { Past::Untold } else { Past::Turns(Vec::new(), messages.clone()) };
+            let past = if has_images { Past::Unknown } else { Past::Turns(Vec::new(), messages.clone()) };
             (messages, "/prompt", past)
         }
     };
@@ -86,7 +86,7 @@ async fn complete(
     Ok(Box::pin(openai::events::<CompletionParser>(response, since)))
 }
 
-/// The child's events, with what only we know in the last one.
+/// Returns the child's events, with timings and token ids added to the last one.
 fn attended(
     mut events: ChatStream,
     past: Past,
@@ -101,7 +101,7 @@ fn attended(
             };
             match event {
                 Ok(event) => {
-                    if let (ChatEvent::Text(text), false) = (&event, matches!(past, Past::Untold)) {
+                    if let (ChatEvent::Text(text), false) = (&event, matches!(past, Past::Unknown)) {
                         reply.push_str(text);
                     }
                     yield Ok(event);
@@ -117,19 +117,19 @@ fn attended(
 
 async fn finish(mut done: Done, past: &Past, reply: &str, child: &Child) -> ChatEvent {
     (done.timings.queue, done.timings.load) = (Some(child.lease.waited()), child.lease.load());
-    // The reply is whole; without its tokens it can only not be gone on with.
-    done.context = tell(past, reply, child).await.unwrap_or_else(|error| {
+    // The reply is complete; without its token ids, it can only not be continued.
+    done.context = token_ids(past, reply, child).await.unwrap_or_else(|error| {
         tracing::warn!("the token ids of a reply are not available: {}", error.summary());
         None
     });
     done.into()
 }
 
-/// The whole exchange in token ids, so that a later prompt can go on with it.
-async fn tell(past: &Past, reply: &str, child: &Child) -> Result<Option<Vec<u32>>> {
+/// Returns the token ids of the whole exchange, with which a later prompt can continue it.
+async fn token_ids(past: &Past, reply: &str, child: &Child) -> Result<Option<Vec<u32>>> {
     let place = child.place("/prompt");
     let (context, text) = match past {
-        Past::Untold => return Ok(None),
+        Past::Unknown => return Ok(None),
         Past::Raw(context, text) => (context, format!("{text}{reply}")),
         Past::Turns(context, messages) => {
             let mut messages = messages.clone();

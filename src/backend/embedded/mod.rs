@@ -106,6 +106,8 @@ impl Embedded {
 /// Similarity from which an installed model is suggested, from 0 to 1.
 const MIN_SIMILARITY: f64 = 0.8;
 
+const SHOWN: &str = "`simpleton model list` or GET /models shows the installed models";
+
 fn unknown(model: &str, installed: &[Arc<Entry>]) -> Error {
     let likeness = |name: &str| strsim::jaro_winkler(name, model);
     let nearest = installed
@@ -113,10 +115,11 @@ fn unknown(model: &str, installed: &[Arc<Entry>]) -> Error {
         .map(|entry| entry.model.name.as_str())
         .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     let remedy = match nearest.filter(|name| likeness(name) >= MIN_SIMILARITY && *name != model) {
-        Some(nearest) => format!("did you mean {nearest}? GET /models lists the installed models"),
-        None => "GET /models lists the installed models, and `simpleton model pull` gets others".to_owned(),
+        Some(nearest) => format!("; did you mean {nearest}? {SHOWN}"),
+        None => format!(". {SHOWN}, and `simpleton model pull` downloads others"),
     };
-    Error::new(Kind::NotFound, format!("The model {model} is not installed: {remedy}."))
+    let message = format!("The model {model} is not installed{remedy}.");
+    Error::new(Kind::NotFound, message)
 }
 
 #[async_trait]

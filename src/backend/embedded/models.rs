@@ -14,13 +14,13 @@ use crate::{
 impl ModelManager for Embedded {
     async fn details(&self, model: &str) -> Result<ModelDetails> {
         let entry = self.entry(model).await?;
-        let defaults = &entry.defaults;
+        let modelfile = &entry.modelfile;
         Ok(ModelDetails {
             model: self.model(&entry, &self.loaded_digests()),
-            parameters: defaults.parameters.all.clone(),
-            template: defaults.template.clone(),
-            system: defaults.system.clone(),
-            license: defaults.license.clone(),
+            parameters: modelfile.parameters.clone(),
+            template: modelfile.template.clone(),
+            system: modelfile.defaults.system.clone(),
+            license: modelfile.license.clone(),
             memory: Some(self.engine.memory(&entry)),
         })
     }

@@ -25,7 +25,7 @@ use self::{reader::Reader, vocabulary::Vocabulary};
 /// The largest known models have about 2,000 tensors and 100 keys.
 const MAX_KEYS: u64 = 65_536;
 const MAX_TENSORS: u64 = 65_536;
-/// Bounds memory: only a few dozen keys of a sane file are of interest.
+/// Bounds memory: only a few dozen keys of a valid file are of interest.
 const MAX_KEPT: usize = 1024;
 /// One element for each layer; llama.cpp knows at most 512 layers.
 const MAX_KEPT_ELEMENTS: u64 = 4096;
@@ -98,7 +98,7 @@ pub(super) fn read_from(input: impl Read + Seek, len: u64) -> Result<Header, Fau
     }
     let (tensors, keys) = (reader.u64()?, reader.u64()?);
     if tensors > MAX_TENSORS || keys > MAX_KEYS {
-        return Err(Fault::Header("it announces an absurd number of entries"));
+        return Err(Fault::Header("it has too many entries"));
     }
     let mut header = Header::default();
     let (mut templates, mut vocabulary) = (String::new(), Vocabulary::default());
@@ -113,7 +113,7 @@ pub(super) fn read_from(input: impl Read + Seek, len: u64) -> Result<Header, Fau
                 templates.push_str(&reader.text(MAX_TEMPLATE)?);
                 header.has_chat_template = true;
                 if templates.len() as u64 > MAX_TEMPLATE {
-                    return Err(Fault::Header("its chat templates are absurdly long"));
+                    return Err(Fault::Header("its chat templates are too long"));
                 }
             }
             _ => header.read_pair(key, &mut reader, kind)?,
@@ -174,7 +174,7 @@ impl Header {
             return Err(Fault::Header("a key is there twice"));
         }
         if self.values.len() > MAX_KEPT {
-            return Err(Fault::Header("it announces an absurd number of entries"));
+            return Err(Fault::Header("it has too many entries"));
         }
         Ok(())
     }
@@ -207,6 +207,8 @@ fn is_wanted(key: &str) -> bool {
 }
 
 /// The types of a value, by their numbers in the file (`enum gguf_type`).
+const U32: u32 = 4;
+const I32: u32 = 5;
 const BOOL: u32 = 7;
 const TEXT: u32 = 8;
 const ARRAY: u32 = 9;
@@ -239,7 +241,7 @@ fn skip_elements<R: Read + Seek>(reader: &mut Reader<R>, kind: u32, count: u64) 
         return (0..count).try_for_each(|_| reader.skip_text().map(drop));
     }
     // An array of arrays is refused here too, as llama.cpp does.
-    let bytes = width(kind)?.checked_mul(count).ok_or(Fault::Header("an array is absurdly long"))?;
+    let bytes = width(kind)?.checked_mul(count).ok_or(Fault::Header("an array is too long"))?;
     reader.skip(bytes)
 }
 

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Seek};
 
-use super::{ARRAY, Fault, MAX_KEPT_TEXT, TEXT, reader::Reader, skip_elements, skip_value};
+use super::{ARRAY, Fault, I32, MAX_KEPT_TEXT, TEXT, U32, reader::Reader, skip_elements, skip_value};
 use crate::types::{MAX_CONTROL_TOKENS, MAX_TAKEN_FOR_CONTROL, TokenType, is_control_token};
 
 /// Position of the tokens in a file, and the types of those that are not plain text.
@@ -24,13 +24,7 @@ impl Vocabulary {
         reader: &mut Reader<R>,
         kind: u32,
     ) -> Result<(), Fault> {
-        if kind != ARRAY {
-            return skip_value(reader, kind);
-        }
-        let (kind, count) = (reader.u32()?, reader.u64()?);
-        if kind != TEXT {
-            return skip_elements(reader, kind, count);
-        }
+        let Some(count) = elements(reader, kind, &[TEXT])? else { return Ok(()) };
         self.texts = Some((reader.position(), count));
         for _ in 0..count {
             self.longest = self.longest.max(reader.skip_text()?);
@@ -49,14 +43,8 @@ impl Vocabulary {
         reader: &mut Reader<R>,
         kind: u32,
     ) -> Result<(), Fault> {
-        if kind != ARRAY {
-            return skip_value(reader, kind);
-        }
-        let (kind, count) = (reader.u32()?, reader.u64()?);
-        // Unsigned or signed numbers of 32 bits: llama.cpp reads no others.
-        if !matches!(kind, 4 | 5) {
-            return skip_elements(reader, kind, count);
-        }
+        // llama.cpp reads no other types.
+        let Some(count) = elements(reader, kind, &[U32, I32])? else { return Ok(()) };
         for index in 0..count {
             if let Some(kind) = TokenType::of(reader.u32()?) {
                 self.kinds.push((index, kind));
@@ -88,4 +76,16 @@ impl Vocabulary {
         }
         Ok(marks)
     }
+}
+
+/// Returns the number of elements of an array of one of these types. Skips any other value.
+fn elements<R: Read + Seek>(reader: &mut Reader<R>, kind: u32, types: &[u32]) -> Result<Option<u64>, Fault> {
+    if kind != ARRAY {
+        return skip_value(reader, kind).map(|()| None);
+    }
+    let (kind, count) = (reader.u32()?, reader.u64()?);
+    if types.contains(&kind) {
+        return Ok(Some(count));
+    }
+    skip_elements(reader, kind, count).map(|()| None)
 }

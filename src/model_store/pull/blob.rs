@@ -26,7 +26,7 @@ use crate::{
 
 /// Interval at which the record of finished ranges is written: what a kill can lose.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
-/// Interval at which a download of another process is looked at.
+/// Interval at which the download of another process is checked.
 const POLL_EVERY: Duration = Duration::from_millis(200);
 
 pub(super) struct BlobDownload<'a> {
@@ -139,7 +139,7 @@ pub(super) fn is_there(blobs: &Path, layer: &Layer) -> bool {
     found.is_ok_and(|found| found.is_file() && found.len() == layer.size)
 }
 
-/// The checksum's thread ends with the download.
+/// Ends the thread that hashes, together with the download.
 struct CloseOnDrop<'a>(&'a Partial);
 
 impl Drop for CloseOnDrop<'_> {

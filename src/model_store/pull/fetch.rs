@@ -41,7 +41,7 @@ pub(super) struct Fetch<'a> {
 /// Facts from the first response.
 #[derive(Default)]
 struct Location {
-    /// Address of the blob after redirects, which may be valid for a time only.
+    /// Address of the blob after redirects, which may expire.
     url: Option<Url>,
     /// Part whose connection downloads everything, because the server ignores ranges.
     whole: Option<usize>,
@@ -88,7 +88,7 @@ impl<'a> Fetch<'a> {
             self.partial.release(part);
             done?;
             if !self.partial.part(part.index).is_empty() {
-                // It was left to another connection.
+                // Another connection downloads everything.
                 break;
             }
         }
@@ -122,7 +122,7 @@ impl<'a> Fetch<'a> {
         let Some(mut response) = self.open(part).await? else { return Ok(()) };
         let (start, end) = match response.status() {
             206 => (part.start, part.end),
-            // It has ignored the range.
+            // The server has ignored the range.
             _ => (0, self.file.layer.size),
         };
         self.check_length(&response)?;
@@ -149,7 +149,7 @@ impl<'a> Fetch<'a> {
         drop(location);
         let response = self.session.get(&url, &range(part)).await?;
         if url != self.file.url && matches!(response.status(), 400..=404 | 410) {
-            // It was valid for a time only.
+            // It has expired.
             self.location.lock().await.url.take_if(|known| *known == url);
             let message = format!("{} refuses a download.", self.session.host());
             let error =
@@ -279,7 +279,7 @@ impl Writer<'_> {
         })?;
         let mut bytes = written.map_err(|error| write_error(self.fetch.partial.path(), error))?;
         (self.fetch.written)();
-        // Its memory is used again.
+        // Reuses its memory.
         bytes.clear();
         self.buffer = bytes;
         Ok(())

@@ -75,7 +75,7 @@ fn check_status(session: &Session, repository: &str, status: u16) -> Result<()> 
     let host = session.host();
     let (kind, message) = match status {
         200 => return Ok(()),
-        // Repositories that do not exist are not told from private ones.
+        // The same for a repository that does not exist and for a private one.
         401 | 404 => (
             Kind::NotFound,
             format!(

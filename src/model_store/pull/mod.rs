@@ -20,7 +20,6 @@ mod space;
 
 use std::{
     collections::HashMap,
-    path::Path,
     sync::{Arc, Mutex, Weak},
     time::Duration,
 };
@@ -71,7 +70,7 @@ fn token(text: &str) -> Result<Secret, String> {
 pub struct Pace {
     /// Time for the headers of a response, and for a whole small document.
     pub headers_timeout: Duration,
-    /// A connection is replaced when it brings less than `least_bytes` in each `window`.
+    /// A connection that receives fewer than `least_bytes` in a `window` is replaced.
     pub window: Duration,
     pub least_bytes: u64,
     /// Failed attempts in a row after which a download fails.
@@ -95,7 +94,7 @@ impl Default for Pace {
     }
 }
 
-/// Downloads models into a model store. Cheap to clone; all clones know of the same downloads.
+/// Downloads models into a model store. Cheap to clone; all clones share their downloads.
 #[derive(Clone)]
 pub struct Puller(Arc<Inner>);
 
@@ -104,11 +103,11 @@ struct Inner {
     sources: Sources,
     pace: Pace,
     runtime: Handle,
-    /// Downloads in progress by name, in lower case.
-    running: Mutex<HashMap<String, Weak<Running>>>,
+    /// Downloads in progress.
+    running: Mutex<HashMap<ModelName, Weak<Running>>>,
 }
 
-/// A download in progress, held by everyone who waits for it.
+/// A download in progress, held by all of its `Pull`s.
 struct Running {
     log: watch::Receiver<Log>,
     _stop_on_drop: DropGuard,
@@ -129,7 +128,7 @@ impl Pull {
 }
 
 impl Puller {
-    /// Creates a puller whose downloads run on the present runtime.
+    /// Creates a puller whose downloads run on the current runtime.
     ///
     /// # Errors
     /// `Setup` when the TLS roots cannot be loaded.
@@ -144,14 +143,12 @@ impl Puller {
 
     /// Downloads a model, or joins the download of it that is in progress.
     pub fn pull(&self, name: &ModelName) -> Pull {
-        let ModelName { host, namespace, name: model, tag } = name;
-        let key = format!("{host}/{namespace}/{model}:{tag}").to_ascii_lowercase();
         let mut table = lock(&self.0.running);
         table.retain(|_, running| running.strong_count() > 0);
-        let running = table.get(&key).and_then(Weak::upgrade).filter(|running| !running.is_over());
+        let running = table.get(name).and_then(Weak::upgrade).filter(|running| !running.is_over());
         let running = running.unwrap_or_else(|| {
             let running = self.start(name.clone());
-            table.insert(key, Arc::downgrade(&running));
+            table.insert(name.clone(), Arc::downgrade(&running));
             running
         });
         Pull { reader: Reader::new(running.log.clone()), _running: running }
@@ -186,7 +183,7 @@ impl Inner {
         reporter.step("pulling manifest");
         let plan = Arc::new(self.sources.plan(name).await?);
         self.prepare(name, &plan).await?;
-        // Files may be damaged, or be removed meanwhile with another model.
+        // Files may be damaged, or removed meanwhile together with another model.
         for _ in 0..3 {
             self.download(&plan, reporter).await?;
             reporter.step("verifying sha256 digest");
@@ -196,29 +193,30 @@ impl Inner {
             reporter.step("writing manifest");
             let name = name.clone();
             let installed = self.blocking(&plan, move |store, plan| {
-                store.install(store.pull_folder(), &name, &plan.files, plan.manifest.as_deref())
+                store.install(store.target_folder(), &name, &plan.files, plan.manifest.as_deref())
             });
             if installed.await? {
                 reporter.step("success");
                 return Ok(());
             }
         }
-        let message = format!("The files of {name} are removed as soon as they are there; pull it again.");
+        let message =
+            format!("The files of {name} were removed during the download, several times; pull it again.");
         Err(Error::new(Kind::Setup, message))
     }
 
-    /// Makes the folder, and checks that there is room.
+    /// Creates the folder, and checks the free space.
     async fn prepare(&self, name: &ModelName, plan: &Arc<Plan>) -> Result<()> {
         let name = name.clone();
         self.blocking(plan, move |store, plan| {
-            let blobs = writable_blobs(store.pull_folder())?;
+            let blobs = writable_blobs(store.target_folder())?;
             space::check(&blobs, &name, plan.distinct())
         })
         .await
     }
 
     async fn download(&self, plan: &Plan, reporter: &Reporter) -> Result<()> {
-        let blobs = blobs_of(self.model_store.pull_folder());
+        let blobs = blobs_of(self.model_store.target_folder());
         for file in plan.distinct() {
             let layer = &file.layer;
             if is_there(&blobs, layer) {
@@ -234,9 +232,9 @@ impl Inner {
 
     async fn verify(&self, plan: &Arc<Plan>) -> Result<bool> {
         let stop = CancellationToken::new();
-        // Hashing ends when nobody waits for it any more.
+        // Hashing stops when this future is dropped.
         let _stop_on_drop = stop.clone().drop_guard();
-        self.blocking(plan, move |store, plan| store.verify_blobs(store.pull_folder(), &plan.files, &stop))
+        self.blocking(plan, move |store, plan| store.verify_blobs(store.target_folder(), &plan.files, &stop))
             .await
     }
 
@@ -249,12 +247,5 @@ impl Inner {
         spawn_blocking(move || work(&model_store, &plan)).await.map_err(|source| {
             Error::new(Kind::Internal, "The model could not be installed.").with_source(source)
         })?
-    }
-}
-
-impl ModelStore {
-    /// Folder that models are pulled to, as they are imported.
-    fn pull_folder(&self) -> &Path {
-        self.0.named.as_deref().unwrap_or(&self.0.own)
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Partial {
 
 /// The record on the disk.
 enum RecordState {
-    /// Bytes that it tells of.
+    /// Bytes that it lists as finished.
     Saved(u64),
     /// The file is complete or discarded, and the record is not to come back.
     Removed,
@@ -43,7 +43,7 @@ enum RecordState {
 
 struct State {
     ranges: Ranges,
-    /// Whether the download has been given up.
+    /// Whether the download has stopped.
     is_closed: bool,
 }
 
@@ -63,7 +63,7 @@ impl Partial {
                 Err(TryLockError::Error(error)) if is_without_locks(&error) => {}
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            // The one who had it may just have renamed it.
+            // The process that held the lock may just have renamed the file.
             let found = fs::symlink_metadata(&path);
             if !found.is_ok_and(|found| found.ino() == file.metadata().map_or(0, |file| file.ino())) {
                 continue;
@@ -118,7 +118,7 @@ impl Partial {
         Ok(())
     }
 
-    /// Writes the record if there is news, after the bytes that it tells of are on the disk. Blocks.
+    /// Writes the record if it has changed, after the bytes that it lists have been synced to disk. Blocks.
     pub(super) fn save(&self) -> io::Result<()> {
         let mut state = lock(&self.record);
         let (record, completed) = {
@@ -157,7 +157,7 @@ impl Partial {
         &self.path
     }
 
-    /// Ends readers that wait for bytes.
+    /// Makes readers that wait for bytes fail.
     pub(super) fn close(&self) {
         self.state().is_closed = true;
         self.changed.notify_all();
@@ -187,7 +187,7 @@ impl Follower {
                 return Ok(None);
             }
             if state.is_closed {
-                return Err(io::Error::other("the download was given up"));
+                return Err(io::Error::other("the download has stopped"));
             }
             state = self.partial.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }

@@ -1,4 +1,5 @@
-//! Progress of a pull, in Ollama's words. It is a log: who joins late gets all steps from the beginning.
+//! Progress of a pull, in Ollama's words. It is a log: a listener that joins late gets all steps from the
+//! beginning.
 
 use tokio::sync::watch;
 
@@ -7,7 +8,7 @@ use crate::{
     model_store::digest::Digest,
 };
 
-/// One step of a pull, or its present state.
+/// One step of a pull, in its latest state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
     /// `pulling manifest`, `pulling 5838c06c15cd`, `verifying sha256 digest`, `writing manifest`, `success`; while
@@ -66,7 +67,7 @@ impl Reporter {
         self.0.send_modify(|log| log.end = Some(end));
     }
 
-    /// Replaces the last step by its news, or begins the next one.
+    /// Updates the last step, or begins the next one.
     fn report(&self, progress: Progress) {
         self.0.send_modify(|log| match log.steps.last_mut() {
             Some(last) if last.status == progress.status => {
@@ -98,9 +99,9 @@ impl Reader {
 
     pub(super) async fn next(&mut self) -> Option<Result<Progress>> {
         while !self.is_over {
-            if let Some(news) = self.news() {
-                self.is_over = news.as_ref().is_none_or(Result::is_err);
-                return news;
+            if let Some(update) = self.update() {
+                self.is_over = update.as_ref().is_none_or(Result::is_err);
+                return update;
             }
             if self.log.changed().await.is_err() && self.is_read() {
                 self.is_over = true;
@@ -112,7 +113,7 @@ impl Reader {
     }
 
     /// Next step or state, or the end; `None` while there is none.
-    fn news(&mut self) -> Option<Option<Result<Progress>>> {
+    fn update(&mut self) -> Option<Option<Result<Progress>>> {
         let log = self.log.borrow_and_update();
         let current = self.seen.checked_sub(1).and_then(|at| log.steps.get(at));
         let step = match current {

@@ -25,7 +25,7 @@ pub(super) async fn plan(session: Session, name: &ModelName) -> Result<Plan> {
     let host = session.host();
     match response.status() {
         200 => {}
-        // A registry may not tell a model that does not exist from one that is not for everybody.
+        // Some registries answer the same for a model that does not exist and for a private one.
         401 | 403 | 404 => {
             let message = format!("{host} has no model {name}, or it is private; check its name and tag.");
             return Err(
@@ -56,7 +56,7 @@ pub(super) async fn plan(session: Session, name: &ModelName) -> Result<Plan> {
 fn check(manifest: &Manifest, name: &ModelName) -> Result<()> {
     let foreign = manifest.layers().find(|layer| !layer.media_type.starts_with(manifest::LAYER_PREFIX));
     if let Some(layer) = foreign {
-        let message = format!("{name} is not a model: it is made of other files than models are.");
+        let message = format!("{name} is not a model: its manifest lists files of other types.");
         return Err(Error::new(Kind::Invalid, message).with_source(layer.media_type.clone()));
     }
     let mut sizes = HashMap::new();

@@ -27,8 +27,8 @@ pub(super) struct Session {
     /// User name and password of the address.
     login: Option<HeaderValue>,
     credentials: Mutex<Option<Credentials>>,
-    /// Time for a whole document.
-    patience: Duration,
+    /// Timeout for a whole document.
+    timeout: Duration,
     /// Advice for when access is denied, as the end of a sentence.
     advice: &'static str,
 }
@@ -39,7 +39,7 @@ impl Session {
         downloads: Downloads,
         mut address: Url,
         token: Option<&Secret>,
-        patience: Duration,
+        timeout: Duration,
         advice: &'static str,
     ) -> Result<Self> {
         let login = login(&address);
@@ -47,14 +47,14 @@ impl Session {
         let _ = address.set_username("").and_then(|()| address.set_password(None));
         let token = token.map(|token| format!("Bearer {}", token.expose()));
         let credentials = token.map(|token| credentials(&address, &token)).transpose()?;
-        Ok(Self { downloads, base: address, login, credentials: Mutex::new(credentials), patience, advice })
+        Ok(Self { downloads, base: address, login, credentials: Mutex::new(credentials), timeout, advice })
     }
 
     /// The URL of a resource; `path` begins without a slash.
     pub(super) fn url(&self, path: &str) -> Result<Url> {
         let base = self.base.as_str().trim_end_matches('/');
         Url::parse(&format!("{base}/{path}")).map_err(|source| {
-            Error::new(Kind::Internal, "The address of a model cannot be made.").with_source(source)
+            Error::new(Kind::Internal, "The URL of a model's file is not valid.").with_source(source)
         })
     }
 
@@ -86,7 +86,7 @@ impl Session {
 
     /// The body of a response, which is a small document.
     pub(super) async fn read(&self, download: Download) -> Result<Bytes> {
-        download.bytes(MAX_DOCUMENT, self.patience).await
+        download.bytes(MAX_DOCUMENT, self.timeout).await
     }
 
     fn credentials(&self) -> std::sync::MutexGuard<'_, Option<Credentials>> {

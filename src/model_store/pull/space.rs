@@ -9,7 +9,7 @@ use crate::{
     types::ModelName,
 };
 
-/// Refuses files for which there is no room, if the system tells how much there is.
+/// Refuses files that do not fit on the disk, if the system reports its free space.
 pub(super) fn check<'a>(
     blobs: &Path,
     name: &ModelName,
@@ -19,7 +19,7 @@ pub(super) fn check<'a>(
     let needed = missing
         .map(|layer| layer.size.saturating_sub(bytes_on_disk(blobs, &layer.digest)))
         .fold(0, u64::saturating_add);
-    // Where the system does not tell, the first write that fails does.
+    // Without that figure, the first write that fails reports a full disk.
     let Ok(disk) = rustix::fs::statvfs(blobs) else { return Ok(()) };
     compare(name, needed, disk.f_bavail.saturating_mul(disk.f_frsize))
 }
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_told_with_both_numbers() {
+    fn a_disk_that_is_too_small_is_reported_with_both_numbers() {
         let name = "qwen2.5:7b".parse().expect("a name");
         assert!(compare(&name, 4_700_000_000, 4_700_000_000).is_ok());
         let error = compare(&name, 4_700_000_000, 1_200_000_000).expect_err("it is too small");

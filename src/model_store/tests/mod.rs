@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::{digest::Digest, gguf::fixture::Writer, *};
-use crate::types::Capability;
+use crate::types::{Capability, Role};
 
 /// A library in a folder of its own, and another folder for files to import.
 struct Setup {
@@ -248,7 +248,7 @@ fn a_manifest_gives_its_model_defaults() {
     let found = |model: &str| setup.model_store.find(&name(model));
     setup.ollama("plain", &[("model", &whole), ("license", b"MIT")]);
     let plain = found("plain").expect("a search").expect("a model");
-    assert_eq!(plain.defaults, Defaults { license: Some("MIT".to_owned()), ..Defaults::default() });
+    assert_eq!(plain.modelfile, Modelfile { license: Some("MIT".to_owned()), ..Modelfile::default() });
     let messages: &[u8] = br#"[{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello!"}]"#;
     setup.ollama(
         "full",
@@ -260,14 +260,14 @@ fn a_manifest_gives_its_model_defaults() {
             ("messages", messages),
         ],
     );
-    let defaults = found("full").expect("a search").expect("a model").defaults.clone();
+    let entry = found("full").expect("a search").expect("a model");
+    let Modelfile { defaults, context, template, .. } = &entry.modelfile;
     assert_eq!(defaults.system.as_deref(), Some("You are Mario."));
-    assert_eq!(defaults.template.as_deref(), Some("{{ .Prompt }}"));
-    assert_eq!(
-        (&*defaults.parameters.sampling.stop, defaults.parameters.context),
-        (&["USER:".to_owned()][..], Some(512))
-    );
-    assert_eq!(defaults.messages[1].content, "Hello!");
+    assert_eq!((template.as_deref(), *context), (Some("{{ .Prompt }}"), Some(512)));
+    assert_eq!(defaults.sampling.stop, ["USER:"]);
+    let turns = [(Role::User, "Hi"), (Role::Assistant, "Hello!")];
+    assert_eq!(defaults.messages, turns.map(|(role, text)| (role, text.to_owned())));
+    assert_eq!(&entry.model.defaults, defaults);
     setup.ollama("broken", &[("model", &whole), ("params", b"[]")]);
     let error = found("broken").expect_err("its parameters are no object");
     assert!(error.message().contains("its parameters are not valid"), "{error}");
