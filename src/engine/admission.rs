@@ -30,7 +30,7 @@ pub(super) async fn admit(shared: &Shared, key: &Key) -> Result<(), Failure> {
             Room::Never { need, free } => return Err(short_of_memory(need, free)),
         }
         let patient = began.elapsed() < IDLE_TIMEOUT;
-        if !patient && shared.make_one_give_way(began + ADMISSION_TIMEOUT) {
+        if !patient && shared.drain_one(began + ADMISSION_TIMEOUT) {
             continue;
         }
         let next = began + if patient { IDLE_TIMEOUT } else { ADMISSION_TIMEOUT };
@@ -62,7 +62,7 @@ impl Shared {
     }
 
     /// Drains the busy child that was loaded first; false when one is draining already.
-    fn make_one_give_way(&self, until: Instant) -> bool {
+    fn drain_one(&self, until: Instant) -> bool {
         let mut table = self.table();
         let lives =
             || table.values().filter_map(|model_slot| model_slot.life.as_ref()).filter(|life| life.admitted);
@@ -152,7 +152,7 @@ impl Demand {
 enum Room {
     Taken,
     Later,
-    /// The machine has too little free memory, and no other child that could give any back. In bytes.
+    /// The machine has too little free memory, and no other child that could be unloaded. In bytes.
     Never {
         need: u64,
         free: u64,
@@ -172,7 +172,7 @@ fn megabytes(bytes: u64) -> u64 {
     bytes.div_ceil(1_000_000)
 }
 
-/// Bytes that children will take that were let in and do not hold them yet.
+/// Bytes that admitted children will take, but do not hold yet.
 fn loading(table: &Table) -> u64 {
     let lives = table.values().filter_map(|model_slot| model_slot.life.as_ref()).filter(|life| life.admitted);
     let loading = lives.filter(|life| matches!(*life.state.borrow(), ChildState::Starting));

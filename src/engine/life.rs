@@ -136,7 +136,7 @@ async fn live(shared: Arc<Shared>, request: StartRequest) {
 async fn run(shared: &Shared, request: &StartRequest, starts: &Arc<Starts>) -> Result<(), Death> {
     let never_started = |failure| Death { failure, ran: None };
     let asked = Instant::now();
-    // Before others are sent away for it: the first time this takes two seconds for each GB.
+    // Before others are unloaded for it: the first time, this takes two seconds for each GB.
     let prepared = async {
         shared.fits(&request.key)?;
         verify(shared, request).await?;
@@ -204,7 +204,7 @@ async fn serve(
         starts: Arc::clone(starts),
         is_held_up: Arc::clone(&is_held_up),
     };
-    // Without a number it has been reaped, which `ended` tells.
+    // A process without an id has been reaped, which `ended` reports.
     let pid = process.pid().unwrap_or(u32::MAX);
     let (estimate, tokens) = (request.fit.memory.total(), request.fit.tokens());
     let ceiling = memory::ceiling(estimate, usage::memory(pid), tokens, shared.budget);

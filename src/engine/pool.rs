@@ -96,8 +96,8 @@ impl Engine {
         running.filter(|running| running.context >= next.context).unwrap_or(next)
     }
 
-    /// Has the model loaded with this context from now on. A child that has another one finishes its requests and
-    /// gives way; new requests wait for its successor.
+    /// Loads the model with this context from now on. A child with another one finishes its requests and is then
+    /// replaced; new requests wait for the new child.
     fn set_context(&self, entry: &Entry, context: u32) {
         self.shared.contexts().insert(entry.weights_digest.clone(), context);
         for role in [Role::Chat, Role::Embed] {

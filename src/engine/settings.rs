@@ -54,7 +54,7 @@ pub struct Settings {
     pub engine_start_timeout_s: u64,
 }
 
-/// Values of ENGINE_GPU, which `scripts/engine.sh` acts on.
+/// Values of ENGINE_GPU, which `scripts/engine.sh` reads.
 const GPU_BACKENDS: &[(&str, &str)] = &[
     ("auto", "auto"),
     ("cuda", "cuda"),
@@ -107,7 +107,7 @@ fn cores() -> u32 {
     u32::try_from(allowed.min(physical)).unwrap_or(1).max(1)
 }
 
-/// `None` where the system does not tell (Linux's sysfs does).
+/// `None` if the system does not report them; Linux does in sysfs.
 fn physical_cores(sysfs: &Path) -> Option<usize> {
     let siblings: HashSet<String> = fs::read_dir(sysfs)
         .ok()?

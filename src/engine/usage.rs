@@ -34,12 +34,12 @@ impl ProcessorTime {
     }
 }
 
-/// `None` when the process is gone or the system does not tell.
+/// `None` when the process is gone or the system does not report it.
 pub(super) fn memory(pid: u32) -> Option<Memory> {
     parse_memory(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
 
-/// `None` when the process is gone or the system does not tell.
+/// `None` when the process is gone or the system does not report it.
 pub(super) fn processor_time(pid: u32) -> Option<ProcessorTime> {
     let time = |path: String| parse_time(&fs::read_to_string(path).ok()?);
     Some(ProcessorTime {
@@ -48,7 +48,7 @@ pub(super) fn processor_time(pid: u32) -> Option<ProcessorTime> {
     })
 }
 
-/// Makes the system kill this process before its parent when memory runs out.
+/// Lets the system kill this process before its parent when memory runs out.
 pub(super) fn goes_first(pid: u32) {
     let own = read_number(Path::new("/proc/self/oom_score_adj")).unwrap_or(0);
     let score = own.saturating_add(500).min(1000);
@@ -74,7 +74,7 @@ fn parse_memory(status: &str) -> Option<Memory> {
 
 /// User and system time of a `stat` file, described in proc_pid_stat(5).
 fn parse_time(stat: &str) -> Option<Duration> {
-    // The name of the program stands in parentheses and may hold anything.
+    // The name of the program is in parentheses and may contain anything.
     let (_, fields) = stat.rsplit_once(") ")?;
     let mut times = fields.split(' ').skip(11).map(str::parse::<u64>);
     let ticks = times.next()?.ok()? + times.next()?.ok()?;
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_system_tells_is_read() {
+    fn the_files_of_proc_are_parsed() {
         let status = "Name:\ta\nVmRSS:\t  1000 kB\nRssAnon:\t 600 kB\nRssFile:\t 300 kB\nRssShmem:\t 100 kB\n\
                       VmData:\t 20000 kB\nVmSwap:\t 50 kB\nThreads:\t2\n";
         let expected = Memory { held: 750 * 1024, reserved: 20000 * 1024 - STACK, resident: 1000 * 1024 };
