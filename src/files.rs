@@ -121,7 +121,9 @@ pub fn close_to_others(path: &Path) -> io::Result<()> {
 /// Bytes for people, such as `4.7 GB`.
 pub fn readable_size(bytes: u64) -> String {
     match bytes {
-        0..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
         _ => format!("{:.1} GB", bytes as f64 / 1e9),
     }
 }

@@ -1,4 +1,4 @@
-//! `simpleton model`: models of a running server, or without one those on the disk or of an Ollama server.
+//! `simpleton model`: commands that manage models.
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -106,7 +106,7 @@ pub(super) fn run(action: &Action, config: &Config) -> Result<ExitCode> {
         survive_full_files()?;
         act(action, config).await
     });
-    // A file system that does not answer must not keep us.
+    // A file system that does not respond must not delay the exit.
     runtime.shutdown_timeout(LAST_WORK);
     done
 }
@@ -120,7 +120,7 @@ async fn act(action: &Action, config: &Config) -> Result<ExitCode> {
         }
         Action::Pull { name } => return pull(&*models::open(config)?, name).await,
         Action::Cp { source, name } => {
-            // On the disk, where a running server sees the change.
+            // On the disk, where a running server finds it: the API cannot copy.
             WithoutServer::open(config)?.copy(source, name).await?;
             say(format_args!("copied {source} to {name}"));
         }
@@ -182,7 +182,7 @@ pub(super) async fn pull(models: &dyn Models, name: &ModelName) -> Result<ExitCo
                 status = step.status;
             }
             if let (Some(bar), Some(file)) = (&mut bar, step.file) {
-                bar.resumed(file.resumed);
+                bar.resumed(file.resumed, file.total);
                 bar.show(file.completed, file.total);
             }
         }

@@ -1,5 +1,5 @@
-//! The models that commands manage: those of a running server, or those on the disk (or of an Ollama server) without
-//! one. Both describe models as the HTTP API does.
+//! The models that commands manage: those of the running server or, without one, those on the disk or of an Ollama
+//! server. All are described as in the HTTP API.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -93,7 +93,7 @@ pub(super) struct WithoutServer {
 enum Place {
     Disk {
         store: ModelStore,
-        /// For the sockets of an engine that only estimates: those in the data directory belong to the server.
+        /// For the sockets of an engine that only estimates memory. The usual folder may belong to a server.
         _engine: TempDir,
     },
     Ollama(String),

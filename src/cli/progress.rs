@@ -1,8 +1,9 @@
-//! Progress of long work on standard error: a line that changes on a terminal, and elsewhere, as in a log, a line now
-//! and then.
+//! Progress of long work on standard error: one line that is updated on a terminal; elsewhere, such as in a log, a new
+//! line every few seconds.
 
 use std::{
     collections::VecDeque,
+    env,
     io::{IsTerminal, Write, stderr},
     time::{Duration, Instant},
 };
@@ -12,18 +13,18 @@ use rustix::termios::tcgetwinsize;
 use super::terminal::printable;
 use crate::files::readable_size;
 
-/// Time between two changes of a terminal's line, and between two lines elsewhere.
+/// Time between two updates of a terminal's line, and between two lines elsewhere.
 const TERMINAL_PACE: Duration = Duration::from_millis(100);
 const LINE_PACE: Duration = Duration::from_secs(10);
 
 /// Time over which the rate is averaged.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
 
-/// Columns of the bar, as far as there is room.
+/// Limits of the bar's width in columns.
 const MIN_BAR: usize = 5;
 const MAX_BAR: usize = 20;
 
-/// Columns of a terminal that does not say how wide it is.
+/// Columns of a terminal that does not report its width.
 const DEFAULT_WIDTH: u16 = 80;
 
 pub(super) struct Progress {
@@ -39,9 +40,9 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Progress that is first shown after `LINE_PACE` where there is no terminal.
+    /// Creates a progress that, without a terminal, is first shown after `LINE_PACE`.
     pub(super) fn new(what: String) -> Self {
-        let is_terminal = stderr().is_terminal();
+        let is_terminal = is_terminal();
         let shown = (!is_terminal).then(Instant::now);
         Self { what, is_terminal, shown, has_line: false, rate: Rate::default(), state: None, resumed: 0 }
     }
@@ -50,15 +51,18 @@ impl Progress {
         self.is_terminal
     }
 
-    /// Sets how many bytes an interrupted download had left.
-    pub(super) fn resumed(&mut self, bytes: u64) {
+    /// Sets how many bytes of all an earlier download has left.
+    pub(super) fn resumed(&mut self, bytes: u64, all: u64) {
         if bytes > 0 && self.resumed == 0 && !self.is_terminal {
-            let _ = writeln!(stderr(), "{} continues at {}", self.what, readable_size(bytes));
+            let _ = match bytes == all {
+                true => writeln!(stderr(), "{}: already downloaded", self.what),
+                false => writeln!(stderr(), "{} continues at {}", self.what, readable_size(bytes)),
+            };
         }
         self.resumed = bytes;
     }
 
-    /// Shows how many bytes of all are done.
+    /// Shows how many of all bytes are done.
     pub(super) fn show(&mut self, done: u64, all: u64) {
         self.state = Some((done, all));
         self.rate.note(Instant::now(), done);
@@ -68,7 +72,7 @@ impl Progress {
         }
         self.shown = Some(Instant::now());
         if self.is_terminal || done < all {
-            let width = if self.is_terminal { width() } else { 0 };
+            let width = self.is_terminal.then(width);
             self.write(&line(&self.what, (done, all), self.rate.per_second(), self.resumed, width));
         }
     }
@@ -102,7 +106,7 @@ impl Progress {
 }
 
 impl Drop for Progress {
-    /// The line gives way to what comes next.
+    /// Clears the line for the next output.
     fn drop(&mut self) {
         if self.has_line {
             let _ = write!(stderr(), "\r\x1b[2K");
@@ -133,34 +137,55 @@ impl Rate {
     }
 }
 
-/// Columns that a line may have.
+/// Whether standard error is a terminal that can replace a line.
+fn is_terminal() -> bool {
+    stderr().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Width of a line in columns.
 fn width() -> usize {
     let columns = tcgetwinsize(stderr()).map(|size| size.ws_col).ok().filter(|columns| *columns > 0);
     usize::from(columns.unwrap_or(DEFAULT_WIDTH) - 1)
 }
 
-/// With a bar if that fits into `width`.
-fn line(what: &str, (done, all): (u64, u64), rate: Option<f64>, resumed: u64, width: usize) -> String {
+/// Returns the line, on a terminal of this width with a bar. What does not fit is left out, the last first.
+fn line(
+    what: &str,
+    (done, all): (u64, u64),
+    rate: Option<f64>,
+    resumed: u64,
+    width: Option<usize>,
+) -> String {
     let done = done.min(all);
     let percent = (done * 100).checked_div(all).unwrap_or(100);
-    let mut figures = format!("  {} of {}", readable_size(done), readable_size(all));
+    let mut parts = vec![format!("  {} of {}", readable_size(done), readable_size(all))];
     if let Some(rate) = rate.filter(|_| done < all) {
-        let left = time((all - done) as f64 / rate);
-        figures += &format!("  {}/s  {left} left", readable_size(rate as u64));
+        parts.push(format!("  {}/s", readable_size(rate as u64)));
+        parts.push(format!("  {} left", time((all - done) as f64 / rate)));
     }
-    if resumed > 0 {
-        figures += &format!("  ({} from before)", readable_size(resumed));
+    match resumed {
+        0 => {}
+        resumed if resumed == all => parts.push("  (already downloaded)".to_owned()),
+        resumed => parts.push(format!("  ({} from before)", readable_size(resumed))),
     }
     let begin = format!("{what}  {percent:>3} %");
-    let room = width.saturating_sub(begin.chars().count() + figures.chars().count() + 1).min(MAX_BAR);
-    if room < MIN_BAR {
+    let Some(width) = width else { return begin + &parts.concat() };
+    let mut room = width.saturating_sub(begin.chars().count());
+    let fits = |part: &String| {
+        let left = room.checked_sub(part.chars().count());
+        room = left.unwrap_or(room);
+        left.is_some()
+    };
+    let figures: String = parts.into_iter().take_while(fits).collect();
+    let bar = room.saturating_sub(1).min(MAX_BAR);
+    if bar < MIN_BAR {
         return begin + &figures;
     }
-    let full = room * usize::try_from(percent).unwrap_or(100) / 100;
-    format!("{begin} {}{}{figures}", "█".repeat(full), "░".repeat(room - full))
+    let full = bar * usize::try_from(percent).unwrap_or(100) / 100;
+    format!("{begin} {}{}{figures}", "█".repeat(full), "░".repeat(bar - full))
 }
 
-/// Seconds for people: `12 s`, `3 min 20 s`, `2 h 5 min`.
+/// Duration in words: `12 s`, `3 min 20 s`, `2 h 5 min`.
 fn time(seconds: f64) -> String {
     match seconds.ceil() as u64 {
         seconds @ 0..60 => format!("{seconds} s"),
@@ -176,14 +201,19 @@ mod tests {
     #[test]
     fn a_line_says_how_far_it_is() {
         assert_eq!(
-            line("importing qwen2.5:7b", (1_990_000_000, 4_680_000_000), None, 0, 120),
+            line("importing qwen2.5:7b", (1_990_000_000, 4_680_000_000), None, 0, Some(120)),
             "importing qwen2.5:7b   42 % ████████░░░░░░░░░░░░  2.0 GB of 4.7 GB"
         );
         assert_eq!(
-            line("importing qwen2.5:7b", (1_990_000_000, 4_680_000_000), None, 0, 50),
+            line("importing qwen2.5:7b", (1_990_000_000, 4_680_000_000), None, 0, Some(50)),
             "importing qwen2.5:7b   42 %  2.0 GB of 4.7 GB"
         );
-        let line = |done, all, rate, resumed| line("x", (done, all), rate, resumed, 80);
+        let narrow = |width| line("pulling 5838c06c15cd", (5, 10), Some(1.0), 2, Some(width));
+        assert_eq!(narrow(40), "pulling 5838c06c15cd   50 %  5 B of 10 B");
+        assert_eq!(narrow(39), "pulling 5838c06c15cd   50 % █████░░░░░░");
+        assert_eq!(narrow(47), "pulling 5838c06c15cd   50 %  5 B of 10 B  1 B/s");
+        assert_eq!(narrow(20), "pulling 5838c06c15cd   50 %");
+        let line = |done, all, rate, resumed| line("x", (done, all), rate, resumed, Some(80));
         assert!(line(0, 0, None, 0).starts_with("x  100 %"));
         assert!(line(12, 10, None, 0).contains("100 %"));
         let whole = line(1_000_000_000, 4_000_000_000, Some(20e6), 400_000_000);
@@ -192,6 +222,7 @@ mod tests {
             "{whole}"
         );
         assert!(!line(10, 10, Some(20e6), 0).contains("left"));
+        assert!(line(10, 10, None, 10).ends_with("10 B of 10 B  (already downloaded)"));
     }
 
     #[test]
@@ -209,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_rounded_for_people() {
+    fn times_are_rounded() {
         for (seconds, shown) in [(0.2, "1 s"), (59.0, "59 s"), (200.0, "3 min 20 s"), (7500.0, "2 h 5 min")] {
             assert_eq!(time(seconds), shown);
         }

@@ -46,8 +46,8 @@ pub(super) fn man(options: &Man, command: &Command) -> Result<()> {
         })
 }
 
-/// The command without what its help hides, which bash's script would offer, and with defaults that do not depend on
-/// who generates the pages.
+/// Copy of a command without its hidden options, which bash's script would offer, and with defaults that do not depend
+/// on the machine.
 fn documented(command: &Command) -> Command {
     let shown = command.get_arguments().filter(|arg| !arg.is_hide_set()).cloned();
     let mut copy = Command::new(command.get_name().to_owned())

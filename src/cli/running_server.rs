@@ -1,4 +1,4 @@
-//! The running server of this data directory, asked over its HTTP API.
+//! HTTP API of the running server that uses the data directory.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -16,14 +16,14 @@ use crate::{
     wire::sse::Events,
 };
 
-/// Loading a large model takes minutes; a user who does not want to wait presses Ctrl-C.
+/// Long, because loading a large model takes minutes; Ctrl-C ends the wait.
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(3),
     first_byte: Duration::from_secs(3600),
     idle: Duration::from_secs(3600),
 };
 
-/// The list of 10,000 models, or the licenses of one.
+/// Bytes; enough for a list of 10,000 models.
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
 pub(super) struct RunningServer {
@@ -51,6 +51,8 @@ impl RunningServer {
         Self::find(config)?.ok_or_else(|| Error::new(Kind::Setup, advice))
     }
 
+    /// The server on an address.
+    ///
     /// # Errors
     /// `Setup` when its key cannot be read.
     pub(super) fn at(mut address: SocketAddr, config: &Config) -> Result<Self> {
@@ -129,7 +131,7 @@ async fn read(response: Response) -> Result<Value> {
     })
 }
 
-/// Error of a problem (RFC 9457).
+/// Error that a problem object (RFC 9457) describes.
 fn problem(problem: &Value) -> Error {
     let detail = problem["detail"].as_str().unwrap_or("The server failed and does not say why.");
     match problem["status"].as_u64() {

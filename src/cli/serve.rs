@@ -32,9 +32,9 @@ pub(super) const LAST_WORK: Duration = Duration::from_secs(1);
 /// version on a busy machine.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
 
-/// With what is doubtful about the names of settings, to be logged.
+/// Runs the server. `doubts` are warnings about names of settings, which are logged.
 pub(super) fn run(config: &Config, doubts: &[String]) -> Result<()> {
-    // Whatever libraries make is private, too.
+    // Files that libraries create are private, too.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     logs::start(config.telemetry.log_level, config.telemetry.log_format)?;
     doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
@@ -53,7 +53,7 @@ pub(super) fn run(config: &Config, doubts: &[String]) -> Result<()> {
     });
     // Also when it did not start: the lines before say why.
     logs::finish();
-    // What matters has been written; a file system that does not answer must not keep us.
+    // Everything important has been written; a file system that does not respond must not delay the exit.
     runtime.shutdown_timeout(LAST_WORK);
     served
 }
@@ -102,8 +102,8 @@ pub(super) async fn health_of(config: &Config) -> Result<ServerHealth> {
         "::" => "::1",
         host => host,
     };
-    let patience = Duration::from_secs(3);
-    let timeouts = Timeouts { connect: patience, first_byte: patience, idle: patience };
+    let limit = Duration::from_secs(3);
+    let timeouts = Timeouts { connect: limit, first_byte: limit, idle: limit };
     let authority = authority(host, config.server.port);
     let url = format!("http://{authority}");
     let client = Client::new("Simpleton", Target::Url(url), timeouts)?;

@@ -1,4 +1,4 @@
-//! Models as tables for people, from the JSON of the HTTP API.
+//! Models as tables, from the JSON of the HTTP API.
 
 use jiff::Timestamp;
 use serde_json::Value;

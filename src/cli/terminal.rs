@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-/// Prints a line. `simpleton doctor | head` closes the pipe early, which is no fault.
+/// Prints a line. `simpleton doctor | head` closes the pipe early, which is not an error.
 pub(super) fn say(line: impl Display) {
     let _ = writeln!(io::stdout(), "{}", printable(&line.to_string()));
 }

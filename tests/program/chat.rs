@@ -106,6 +106,31 @@ async fn a_conversation_has_commands_a_history_and_several_lines() {
     assert_eq!(fs::metadata(&history).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
+#[tokio::test]
+async fn a_chat_goes_on_when_the_server_that_it_uses_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let mut command = program(&folder);
+        command.args(["run", "simpleton-demo"]);
+        Terminal::open(command)
+    };
+    // The second chat uses the server of the first one.
+    let mut first = open();
+    first.wait_for(PROMPT).await;
+    let mut second = open();
+    second.wait_for(PROMPT).await;
+    second.press("What is the capital of France?\r");
+    second.wait_for("Paris").await;
+    second.wait_for(PROMPT).await;
+    first.press("/bye\r");
+    assert_eq!(first.ends().await, Some(0));
+    second.press("What is the capital of Italy?\r");
+    second.wait_for("Rome").await;
+    second.wait_for(PROMPT).await;
+    second.press("/bye\r");
+    assert_eq!(second.ends().await, Some(0));
+}
+
 /// An Ollama server whose answers begin with an escape sequence and do not end.
 fn endless_ollama() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

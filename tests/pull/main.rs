@@ -4,6 +4,7 @@
 mod bad_registries;
 mod harness;
 mod hugging_face;
+mod offer;
 mod program;
 mod progress;
 mod real_registry;

@@ -1,4 +1,4 @@
-//! The conversation: what was said, and the next answer, which is printed as it arrives.
+//! Conversation with a model: its messages, and the next answer, which is printed as it arrives.
 
 use std::io::{IsTerminal, Write, stderr, stdout};
 
@@ -13,8 +13,7 @@ use crate::{
     types::ModelName,
 };
 
-pub(super) struct Chat<'a> {
-    server: &'a RunningServer,
+pub(super) struct Chat {
     model: String,
     system: Option<String>,
     messages: Vec<Value>,
@@ -26,9 +25,9 @@ pub(super) enum End {
     Interrupted,
 }
 
-impl<'a> Chat<'a> {
-    pub(super) fn new(server: &'a RunningServer, model: &ModelName) -> Self {
-        Self { server, model: model.to_string(), system: None, messages: Vec::new() }
+impl Chat {
+    pub(super) fn new(model: &ModelName) -> Self {
+        Self { model: model.to_string(), system: None, messages: Vec::new() }
     }
 
     pub(super) fn clear(&mut self) {
@@ -42,20 +41,20 @@ impl<'a> Chat<'a> {
     /// Prints the answer to a prompt. Ctrl-C ends it.
     ///
     /// # Errors
-    /// That of an image's file, and that of the server; the prompt is then forgotten.
-    pub(super) async fn ask(&mut self, prompt: &str) -> Result<End> {
+    /// That of an image's file, and that of the server; the prompt is then removed from the conversation.
+    pub(super) async fn ask(&mut self, server: &RunningServer, prompt: &str) -> Result<End> {
         let (text, images) = images::split(prompt)?;
         let mut message = json!({ "role": "user", "content": text });
         if !images.is_empty() {
             message["images"] = json!(images);
         }
         self.messages.push(message);
-        // One that came before is not meant for this answer.
+        // Only from now on: an earlier Ctrl-C was not meant for this answer.
         let mut interrupt = listen(SignalKind::interrupt())?;
         let mut answer = String::new();
         let body = self.body();
         let end = tokio::select! {
-            done = print(self.server, &body, &mut answer) => done.map(|()| End::Whole),
+            done = print(server, &body, &mut answer) => done.map(|()| End::Whole),
             _ = interrupt.recv() => Ok(End::Interrupted),
         };
         if !answer.is_empty() {
@@ -76,7 +75,7 @@ impl<'a> Chat<'a> {
     }
 }
 
-/// Prints an answer piece by piece, and adds it to `answer`. What a model thinks before is shown on a terminal only.
+/// Prints an answer piece by piece, and adds it to `answer`. A model's thinking is shown on a terminal only.
 async fn print(server: &RunningServer, body: &Value, answer: &mut String) -> Result<()> {
     let events = server.events("/inference/chat", body).await?;
     tokio::pin!(events);
@@ -97,7 +96,7 @@ async fn print(server: &RunningServer, body: &Value, answer: &mut String) -> Res
         }
         let mut output = stdout().lock();
         if write!(output, "{}", printable(text)).and_then(|()| output.flush()).is_err() {
-            // The reader of the pipe has seen enough.
+            // The reader of the pipe has closed it.
             return Ok(());
         }
         answer.push_str(text);

@@ -18,6 +18,8 @@ pub(super) enum Line {
     Help,
     Clear,
     System(String),
+    /// A command that is incomplete, as it is to be given.
+    Usage(&'static str),
     Unknown(String),
     /// Ctrl-C.
     Interrupted,
@@ -65,7 +67,7 @@ impl Editor {
     }
 
     fn remember(&mut self, text: &str) {
-        // Without a history, the chat works all the same.
+        // A chat also works without a history.
         let _ = self.editor.add_history_entry(text);
         let _ = files::ensure_private(&self.history);
         let _ = self.editor.append_history(&self.history);
@@ -77,7 +79,7 @@ fn unusable(source: ReadlineError) -> Error {
         .with_source(source)
 }
 
-/// Whether a prompt of several lines goes on.
+/// Whether a prompt of several lines is unfinished.
 fn is_open(text: &str) -> bool {
     text.trim_start().strip_prefix(MARK).is_some_and(|rest| !rest.contains(MARK))
 }
@@ -88,12 +90,13 @@ fn parse(text: &str) -> Line {
     let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     match (first, rest.trim()) {
         ("", _) => Line::Empty,
-        ("/bye" | "/exit", "") => Line::End,
+        ("/bye" | "/exit", _) => Line::End,
         ("/?" | "/help", _) => Line::Help,
-        ("/clear", "") => Line::Clear,
-        ("/set", setting) if setting.starts_with("system ") => {
-            Line::System(setting["system ".len()..].trim().to_owned())
-        }
+        ("/clear", _) => Line::Clear,
+        ("/set", setting) => match setting.split_once(char::is_whitespace) {
+            Some(("system", text)) => Line::System(text.trim().to_owned()),
+            _ => Line::Usage("/set system TEXT"),
+        },
         // A path has another slash.
         (command, _)
             if command.strip_prefix('/').is_some_and(|word| word.chars().all(char::is_alphabetic)) =>
@@ -121,7 +124,9 @@ mod tests {
             ("/?", Line::Help),
             ("/clear", Line::Clear),
             ("/set system Be  brief.", Line::System("Be  brief.".to_owned())),
-            ("/set sytem x", Line::Unknown("/set".to_owned())),
+            ("/bye now", Line::End),
+            ("/set sytem x", Line::Usage("/set system TEXT")),
+            ("/set system", Line::Usage("/set system TEXT")),
             ("/quit", Line::Unknown("/quit".to_owned())),
         ] {
             assert_eq!(parse(text), line, "{text}");

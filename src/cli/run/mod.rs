@@ -1,9 +1,9 @@
-//! `simpleton run`: a chat in the terminal, with the running server or with one in this process.
+//! `simpleton run`: a chat in the terminal.
 
 mod chat;
 mod images;
 mod input;
-mod own_server;
+mod server;
 
 use std::{
     io::{IsTerminal, Read, Write, stderr, stdin},
@@ -16,12 +16,11 @@ use tokio::runtime::Runtime;
 use self::{
     chat::{Chat, End},
     input::{Editor, Line},
-    own_server::OwnServer,
+    server::ChatServer,
 };
 use super::{
     fail, model,
     models::Models,
-    running_server::RunningServer,
     serve::{LAST_WORK, runtime, survive_full_files},
     terminal::printable,
     terminal_message,
@@ -32,13 +31,13 @@ use crate::{
     types::ModelName,
 };
 
-/// Bytes of a prompt from standard input: far more than any context.
+/// Limit in bytes of a prompt from standard input; no context is that large.
 const MAX_INPUT: u64 = 16 * 1024 * 1024;
 
 const HELP: &str = "\
 /set system TEXT   set the system message
 /clear             forget the conversation
-/bye               end the program, as Ctrl-D does
+/bye               end the chat, as Ctrl-D does
 /?                 show this help
 \"\"\"                begin and end a prompt of several lines
 FILE.png           paths of images in a prompt show them to the model
@@ -46,27 +45,21 @@ Ctrl-C             stop an answer";
 
 #[derive(Args)]
 pub(super) struct Options {
-    /// Name of the model
+    /// Name of the model. If it is not installed, you are asked whether to download it
     model: ModelName,
-    /// Prompt to answer, after which the program ends. Standard input that is not a terminal is put before it
+    /// Prompt to answer, after which the program ends. Paths of image files in it show them to the model. Standard input that is not a terminal is put before it
     prompt: Vec<String>,
 }
 
 pub(super) fn run(options: &Options, config: &Config) -> Result<ExitCode> {
     let prompt = prompt(options)?;
     let runtime = runtime()?;
-    let own = runtime.block_on(async {
+    let mut server = runtime.block_on(async {
         survive_full_files()?;
-        RunningServer::find(config)
+        ChatServer::find_or_start(config).await
     })?;
-    let (server, own) = match own {
-        Some(server) => (server, None),
-        None => runtime.block_on(OwnServer::start(config)).map(|(server, own)| (server, Some(own)))?,
-    };
-    let done = talk(options, config, prompt, &server, &runtime);
-    if let Some(own) = own {
-        runtime.block_on(own.stop());
-    }
+    let done = talk(options, config, prompt, &mut server, &runtime);
+    runtime.block_on(server.stop());
     runtime.shutdown_timeout(LAST_WORK);
     done
 }
@@ -99,40 +92,54 @@ fn talk(
     options: &Options,
     config: &Config,
     prompt: Option<String>,
-    server: &RunningServer,
+    server: &mut ChatServer,
     runtime: &Runtime,
 ) -> Result<ExitCode> {
     let name = &options.model;
-    if let Err(error) = runtime.block_on(server.show(name)) {
-        if error.kind() != Kind::NotFound || !offer(name, &error) {
+    if let Err(error) = runtime.block_on(server.api().show(name)) {
+        if error.kind() != Kind::NotFound || !is_interactive() {
             return Err(error);
         }
-        let pulled = runtime.block_on(model::pull(server, name))?;
+        if !offer(name, &error) {
+            return Ok(ExitCode::FAILURE);
+        }
+        let pulled = runtime.block_on(model::pull(server.api(), name))?;
         if pulled != ExitCode::SUCCESS {
             return Ok(pulled);
         }
     }
-    let mut chat = Chat::new(server, name);
+    let mut chat = Chat::new(name);
     match prompt {
-        Some(prompt) => Ok(match runtime.block_on(chat.ask(&prompt))? {
+        Some(prompt) => Ok(match runtime.block_on(chat.ask(server.api(), &prompt))? {
             End::Whole => ExitCode::SUCCESS,
             End::Interrupted => ExitCode::from(130),
         }),
-        None => converse(&mut chat, config, runtime),
+        None => converse(&mut chat, config, server, runtime),
     }
+}
+
+fn is_interactive() -> bool {
+    stdin().is_terminal() && stderr().is_terminal()
 }
 
 /// Asks whether to download a model that is not installed.
 fn offer(name: &ModelName, error: &Error) -> bool {
-    if !(stdin().is_terminal() && stderr().is_terminal()) {
-        return false;
-    }
     eprint!("{}\nDownload {name} now? [y/N] ", printable(error.message()));
     let mut answer = String::new();
-    stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+    let is_read = stdin().read_line(&mut answer).is_ok();
+    if !answer.ends_with('\n') {
+        // Ctrl-D leaves the cursor behind the question.
+        eprintln!();
+    }
+    is_read && ["y", "yes"].iter().any(|yes| answer.trim().eq_ignore_ascii_case(yes))
 }
 
-fn converse(chat: &mut Chat<'_>, config: &Config, runtime: &Runtime) -> Result<ExitCode> {
+fn converse(
+    chat: &mut Chat,
+    config: &Config,
+    server: &mut ChatServer,
+    runtime: &Runtime,
+) -> Result<ExitCode> {
     let mut editor = Editor::open(&config.server.data_dir)?;
     eprintln!("Type a message, or /? for help.");
     loop {
@@ -149,10 +156,11 @@ fn converse(chat: &mut Chat<'_>, config: &Config, runtime: &Runtime) -> Result<E
                 chat.set_system(text);
                 eprintln!("The system message is set.");
             }
+            Line::Usage(usage) => eprintln!("Usage: {usage}"),
             Line::Unknown(command) => {
                 eprintln!("There is no command {}; /? lists the commands.", printable(&command));
             }
-            Line::Prompt(prompt) => match runtime.block_on(chat.ask(&prompt)) {
+            Line::Prompt(prompt) => match runtime.block_on(answer(chat, config, server, &prompt)) {
                 Ok(_) => eprintln!(),
                 // A problem with one prompt does not end the conversation.
                 Err(error) => drop(fail(&terminal_message(&error))),
@@ -160,4 +168,9 @@ fn converse(chat: &mut Chat<'_>, config: &Config, runtime: &Runtime) -> Result<E
         }
         let _ = stderr().flush();
     }
+}
+
+async fn answer(chat: &mut Chat, config: &Config, server: &mut ChatServer, prompt: &str) -> Result<End> {
+    server.replace_if_gone(config).await?;
+    chat.ask(server.api(), prompt).await
 }
