@@ -104,8 +104,8 @@ pub(super) fn installed(models: &Path, name: &ModelName) -> ModelName {
     if path(models, name).is_file() {
         return name.clone();
     }
-    let mut all = find_all(models).manifests.into_iter().map(|(installed, _)| installed);
-    all.find(|installed| installed == name).unwrap_or_else(|| name.clone())
+    let found = search(models, Some(name)).manifests.into_iter().next();
+    found.map_or_else(|| name.clone(), |(installed, _)| installed)
 }
 
 pub(super) fn folder(models: &Path) -> PathBuf {
@@ -125,10 +125,15 @@ pub(super) struct Found {
     pub(super) unreadable: Vec<(PathBuf, io::Error)>,
 }
 
-/// Finds all manifests. Files without the name of a model (`.DS_Store`, unfinished files) are skipped, and so are pipes
+/// Finds all manifests.
+pub(super) fn find_all(models: &Path) -> Found {
+    search(models, None)
+}
+
+/// Finds the manifests of one model in all cases, or all manifests. Files without the name of a model (`.DS_Store`, unfinished files) are skipped, and so are pipes
 /// and devices. Links to folders are not followed, because they may lead anywhere, except for the manifests folder
 /// itself, unless its link leads to a folder above it.
-pub(super) fn find_all(models: &Path) -> Found {
+fn search(models: &Path, name: Option<&ModelName>) -> Found {
     let mut found = Found::default();
     let manifests = folder(models);
     let leads_upwards = match (manifests.canonicalize(), models.canonicalize()) {
@@ -136,12 +141,12 @@ pub(super) fn find_all(models: &Path) -> Found {
         _ => false,
     };
     if !leads_upwards {
-        descend(&manifests, &mut Vec::new(), &mut found);
+        descend(&manifests, name, &mut Vec::new(), &mut found);
     }
     found
 }
 
-fn descend(folder: &Path, parts: &mut Vec<String>, found: &mut Found) {
+fn descend(folder: &Path, name: Option<&ModelName>, parts: &mut Vec<String>, found: &mut Found) {
     let entries = match fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
         Ok(entries) => entries,
         // A folder that was removed meanwhile or never created has no models.
@@ -151,6 +156,9 @@ fn descend(folder: &Path, parts: &mut Vec<String>, found: &mut Found) {
     for entry in entries {
         let (path, Ok(part)) = (entry.path(), entry.file_name().into_string()) else { continue };
         let Ok(kind) = entry.file_type() else { continue };
+        if name.is_some_and(|name| !name.parts()[parts.len()].eq_ignore_ascii_case(&part)) {
+            continue;
+        }
         parts.push(part);
         match parts.as_slice() {
             [host, namespace, name, tag] if kind.is_file() || kind.is_symlink() => {
@@ -158,7 +166,7 @@ fn descend(folder: &Path, parts: &mut Vec<String>, found: &mut Found) {
                     found.manifests.push((name, path));
                 }
             }
-            [_] | [_, _] | [_, _, _] if kind.is_dir() => descend(&path, parts, found),
+            [_] | [_, _] | [_, _, _] if kind.is_dir() => descend(&path, name, parts, found),
             _ => {}
         }
         parts.pop();

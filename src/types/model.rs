@@ -116,10 +116,9 @@ impl ModelName {
     pub const DEFAULT_HOST: &'static str = "registry.ollama.ai";
     pub const DEFAULT_NAMESPACE: &'static str = "library";
     pub const DEFAULT_TAG: &'static str = "latest";
-}
 
-impl ModelName {
-    fn parts(&self) -> [&str; 4] {
+    /// Host, namespace, name and tag.
+    pub fn parts(&self) -> [&str; 4] {
         let Self { host, namespace, name, tag } = self;
         [host, namespace, name, tag]
     }
