@@ -61,7 +61,8 @@ impl Shared {
         }
     }
 
-    /// Drains the busy child that was loaded first; false when one is draining already.
+    /// Drains the busy child that was loaded first; false when there is none, or one is draining already. A child that
+    /// has just been loaded serves those who wait for it first: otherwise it could be unloaded and loaded for ever.
     fn drain_one(&self, until: Instant) -> bool {
         let mut table = self.table();
         let lives =
@@ -69,7 +70,8 @@ impl Shared {
         if lives().any(|life| life.stop.is_cancelled() || life.is_draining()) {
             return false;
         }
-        let running = table.values_mut().filter_map(|model_slot| model_slot.life.as_mut());
+        let busy = table.values_mut().filter(|model_slot| model_slot.leases > 0);
+        let running = busy.filter_map(|model_slot| model_slot.life.as_mut());
         let running = running.filter(|life| life.is_admitted_and_running());
         let Some(life) = running.min_by_key(|life| life.since()) else { return false };
         tracing::info!(model = life.name, "draining a busy model to make room for another");

@@ -78,6 +78,10 @@ pub(super) fn lease_or_start(
             ChildState::Running(_) if life.is_draining() => Standing::Going(life.draining_until),
             ChildState::Running(running) => {
                 model_slot.leases += 1;
+                if model_slot.leases == 1 {
+                    // From now on it may be drained.
+                    shared.changed.send_replace(());
+                }
                 Standing::Leased(running.clone())
             }
             ChildState::Starting => Standing::Starting,

@@ -170,3 +170,27 @@ async fn layers_for_the_gpu_are_limited_only_when_a_number_is_set() {
         rig.backend.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_serves_before_it_gives_way_to_another() {
+    let rig = Rig::new(&["--engine-max-loaded", "1"]);
+    let acquire = |role| rig.engine.acquire(Arc::clone(&rig.entry), role, None);
+    // A request whose model is ready, and which has not noticed that yet.
+    let mut first = Box::pin(acquire(Role::Embed));
+    assert!(first.as_mut().now_or_never().is_none());
+    until("it is loaded", || !rig.engine.loaded().is_empty()).await;
+    let pid = rig.pid();
+    let error = acquire(Role::Chat).await.expect_err("the other one is needed");
+    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    assert!(is_alive(pid), "it has served no request");
+    let lease = first.await.expect("a lease");
+    assert_eq!(rig.pid(), pid);
+    // Now that it serves, it is drained.
+    let (second, ()) = tokio::join!(acquire(Role::Chat), async {
+        until("it takes no more requests", || acquire(Role::Embed).now_or_never().is_none()).await;
+        drop(lease);
+    });
+    second.expect("a lease");
+    assert!(!is_alive(pid));
+    rig.backend.stop().await;
+}
