@@ -60,7 +60,7 @@ pub struct FieldError {
 }
 
 /// Fields that hold JSON of the caller's own: the names within them are the caller's words.
-const FREE_FORM: [&str; 3] = ["/format/", "/parameters/", "/arguments/"];
+const FREE_FORM: [&str; 5] = ["/format/", "/parameters/", "/arguments/", "/metadata/", "/filter/"];
 
 impl FieldError {
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {

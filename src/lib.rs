@@ -24,6 +24,7 @@ pub mod model_store;
 pub mod store;
 pub mod telemetry;
 pub mod tesseract;
+pub mod vectors;
 
 // 3 product: no axum, no SQL, no vendor JSON
 pub mod app;

@@ -12,7 +12,7 @@ pub(crate) use self::{
     disposable::Disposable,
     fault::Fault,
     file::{FileState, SqliteFile, close_unless_ok},
-    readers::Readers,
+    readers::{Lent, Readers},
 };
 
 #[cfg(all(test, target_os = "linux"))]

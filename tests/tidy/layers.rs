@@ -39,7 +39,7 @@ const LAYERS: &[Layer] = &[
             ),
             module(
                 "sqlite",
-                "SQLite files: disposable ones, and databases with migrations that must not be lost",
+                "SQLite files: disposable ones, and databases with migrations that must not be lost; connections that read beside the writer",
                 &["files"],
             ),
             module("value_parser", "parsers for the values of settings", &[]),
@@ -98,6 +98,11 @@ const LAYERS: &[Layer] = &[
                 &[],
             ),
             module("tesseract", "one Tesseract process per image", &[]),
+            module(
+                "vectors",
+                "trait `VectorStore`: documents, their chunks, vectors and words; filters and ranking; `sqlite` is the embedded store; independent of where documents come from and of how they are embedded",
+                &[],
+            ),
         ],
     },
     Layer {

@@ -31,8 +31,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("multer", &["src/http/extract/form.rs"]),
     ("jsonschema", &["src/json_schema/"]),
     ("regex_syntax", &["src/json_schema/"]),
-    ("sqlx", &["src/cache/sqlite", "src/sqlite/", "src/store/"]),
-    ("moka", &["src/cache/memory.rs"]),
+    ("sqlx", &["src/cache/sqlite", "src/sqlite/", "src/store/", "src/vectors/sqlite/"]),
+    ("moka", &["src/cache/memory.rs", "src/vectors/sqlite/indexes.rs"]),
     ("fastbloom", &["src/cache/sqlite/filter.rs"]),
     ("redis", &["src/cache/redis"]),
     (
