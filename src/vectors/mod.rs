@@ -126,7 +126,7 @@ pub enum Search {
     /// Score: the cosine, negative ones counted as 0.
     Vector(QueryVector),
     /// Any of the words of a text; whatever it holds is text, never a query language. Score: the hit's BM25 as a share
-    /// of the best hit's, so that the best has 1.
+    /// of the best hit's, so that the best has 1. A store may leave out words that are in very many chunks.
     Keyword(String),
     /// Reciprocal rank fusion of both. Score: as a share of what a chunk gets that is first in both.
     Hybrid(QueryVector, String),

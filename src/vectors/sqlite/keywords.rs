@@ -3,20 +3,25 @@
 /// Maximum number of words that are searched for.
 const MAX_WORDS: usize = 64;
 
-/// Matches chunks of a generation that have any of the words of a text; None when it has none.
-pub(super) fn any_word(text: &str, generation: i64) -> Option<String> {
+/// Different words of a text, in their order.
+pub(super) fn words(text: &str) -> Vec<&str> {
     let mut words: Vec<&str> = Vec::new();
     // FTS5's own tokenizer divides words at the rest of what is neither letter nor digit.
     for word in text.split(|c: char| c.is_whitespace() || c.is_ascii_punctuation() || c.is_control()) {
-        if word.contains(char::is_alphanumeric) && !words.contains(&word) && words.len() < MAX_WORDS {
+        if word.contains(char::is_alphanumeric) && !words.contains(&word) {
             words.push(word);
         }
+        if words.len() == MAX_WORDS {
+            break;
+        }
     }
-    if words.is_empty() {
-        return None;
-    }
+    words
+}
+
+/// Matches chunks of a generation that have any of these words.
+pub(super) fn any_of(words: &[&str], generation: i64) -> String {
     // The quotation marks make it a string; there is none within a word.
-    Some(format!("{{scope}} : \"{}\" AND {{content}} : (\"{}\")", scope(generation), words.join("\" OR \"")))
+    format!("{{scope}} : \"{}\" AND {{content}} : (\"{}\")", scope(generation), words.join("\" OR \""))
 }
 
 /// The word that stands for a generation.
@@ -30,16 +35,20 @@ mod tests {
 
     #[test]
     fn syntax_is_text() {
-        for (text, query) in [
-            ("NEAR(a b, 2)", r#"("NEAR" OR "a" OR "b" OR "2")"#),
-            ("content:x* AND -y", r#"("content" OR "x" OR "AND" OR "y")"#),
-            ("\"a\" \"a\" 'b';--", r#"("a" OR "b")"#),
-            ("größe 日本\0", r#"("größe" OR "日本")"#),
+        for (text, expected) in [
+            ("NEAR(a b, 2)", vec!["NEAR", "a", "b", "2"]),
+            ("content:x* AND -y", vec!["content", "x", "AND", "y"]),
+            ("\"a\" \"a\" 'b';--", vec!["a", "b"]),
+            ("größe 日本\0", vec!["größe", "日本"]),
+            ("", vec![]),
+            ("\"*-()^:", vec![]),
+            ("—", vec![]),
         ] {
-            assert_eq!(any_word(text, 7), Some(format!(r#"{{scope}} : "g7" AND {{content}} : {query}"#)));
+            assert_eq!(words(text), expected, "{text:?}");
         }
-        for text in ["", " \t", "\"*-()^:", "—", "\0"] {
-            assert_eq!(any_word(text, 7), None, "{text:?}");
-        }
+        let query = r#"{scope} : "g7" AND {content} : ("NEAR" OR "a")"#;
+        assert_eq!(any_of(&["NEAR", "a"], 7), query);
+        let many: String = (0..1_000).map(|at| format!("word{at} ")).collect();
+        assert_eq!(words(&many).len(), MAX_WORDS);
     }
 }

@@ -98,10 +98,20 @@ impl Sqlite {
         Ok(())
     }
 
-    /// Gives the space of what was deleted back to the disk.
+    /// Gives the space of what was deleted back to the disk, in steps, between which documents can be stored.
     async fn shrink(&self) {
-        let shrunk =
-            async { sqlx::raw_sql("PRAGMA incremental_vacuum").execute(&mut *self.writer().await?).await };
+        let shrunk = async {
+            let mut before = i64::MAX;
+            loop {
+                let mut writer = self.writer().await?;
+                let free: i64 = sqlx::query_scalar("PRAGMA freelist_count").fetch_one(&mut *writer).await?;
+                if free == 0 || free >= before {
+                    return Ok::<(), sqlx::Error>(());
+                }
+                before = free;
+                sqlx::raw_sql("PRAGMA incremental_vacuum(2000)").execute(&mut *writer).await?;
+            }
+        };
         if let Err(error) = shrunk.await {
             tracing::warn!(%error, "the space of deleted documents could not be given back to the disk");
         }

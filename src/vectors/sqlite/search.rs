@@ -18,6 +18,9 @@ use super::{
     tables::{self, Generation, id_list},
 };
 
+/// Words in more chunks than this are common.
+const COMMON: i64 = 10_000;
+
 /// Ids of chunks with their scores, best first.
 type Ranking = Vec<(i64, f32)>;
 
@@ -126,13 +129,16 @@ impl Searching<'_> {
     }
 
     async fn by_keyword(&mut self, text: &str, wanted: usize) -> sqlx::Result<Ranking> {
-        let Some(words) = keywords::any_word(text, self.generation.id) else { return Ok(Vec::new()) };
+        let words = self.telling(keywords::words(text)).await?;
+        if words.is_empty() {
+            return Ok(Vec::new());
+        }
         // The plus keeps SQLite from asking for each of these rows by itself.
         let sql =
             "SELECT rowid, rank FROM chunk_text WHERE chunk_text MATCH ?1 AND rank MATCH 'bm25(0.0, 1.0)'
                    AND (?2 IS NULL OR +rowid IN (SELECT value FROM json_each(?2))) ORDER BY rank LIMIT ?3";
         let rows: Vec<(i64, f64)> = sqlx::query_as(sql)
-            .bind(words)
+            .bind(keywords::any_of(&words, self.generation.id))
             .bind(self.allowed.as_ref().map(|ids| id_list(ids)))
             .bind(i64::try_from(wanted).unwrap_or(i64::MAX))
             .fetch_all(&mut *self.read)
@@ -145,6 +151,25 @@ impl Searching<'_> {
             rows.into_iter().map(|(id, rank)| (id, share(rank).clamp(0.0, 1.0))).collect();
         ranking.sort_by(best_first);
         Ok(ranking)
+    }
+
+    /// Leaves out words that are in very many chunks, unless all are: to rank so many takes long, and they hardly
+    /// change the order.
+    async fn telling<'w>(&mut self, words: Vec<&'w str>) -> sqlx::Result<Vec<&'w str>> {
+        let queries: Vec<String> =
+            words.iter().map(|word| keywords::any_of(&[word], self.generation.id)).collect();
+        let sql = "SELECT word.key FROM json_each(?1) word WHERE ?2 >=
+                   (SELECT count(*) FROM (SELECT 1 FROM chunk_text WHERE chunk_text MATCH word.value LIMIT ?2 + 1))";
+        let rare: Vec<i64> = sqlx::query_scalar(sql)
+            .bind(serde_json::Value::from(queries).to_string())
+            .bind(COMMON)
+            .fetch_all(&mut *self.read)
+            .await?;
+        if rare.is_empty() {
+            return Ok(words);
+        }
+        let kept = words.into_iter().zip(0..).filter(|(_, at)| rare.contains(at));
+        Ok(kept.map(|(word, _)| word).collect())
     }
 
     async fn vectors(&mut self, ids: &[i64]) -> sqlx::Result<HashMap<i64, Vec<f32>>> {
