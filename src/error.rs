@@ -289,10 +289,12 @@ mod tests {
             (
                 Error::fields(vec![
                     FieldError::new("/format/properties/secret", "must be an object"),
+                    FieldError::new("/filter/and/0/secret", "must be a list"),
+                    FieldError::new("/metadata/secret", "is set by the server"),
                     FieldError::unknown("/secret", "is unknown"),
                     FieldError::unknown("/messages/0/secret", "is unknown"),
                 ]),
-                "Refused: /format must be an object; a field is unknown; a field of /messages/0 is unknown.",
+                "Refused: /format must be an object; /filter must be a list; /metadata is set by the server; a field is unknown; a field of /messages/0 is unknown.",
             ),
         ] {
             assert_eq!(error.summary(), summary);

@@ -203,6 +203,9 @@ pub trait VectorStore: Send + Sync + 'static {
 
     /// Finds the document that a `put` with this id and content would replace, with its vectors, so that only chunks
     /// that have changed need to be embedded.
+    ///
+    /// # Errors
+    /// `Invalid` when the id belongs to a document of another collection.
     async fn previous(
         &self,
         collection: &CollectionName,

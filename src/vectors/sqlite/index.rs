@@ -1,6 +1,6 @@
 //! The vectors of a generation in memory. Few of them are kept as they are and compared exactly. Of many only the signs
 //! are kept, a bit for each dimension: a first pass by the number of bits that differ, a second one by the query's own
-//! numbers over those bits, and the rest is ranked by the vectors in the file. See docs/adr/0028.
+//! numbers with those signs, and the rest is ranked by the vectors in the file. See docs/adr/0028.
 
 use std::cmp::Ordering;
 
@@ -14,7 +14,7 @@ const RANKED_PER_HIT: usize = 8;
 const MIN_RANKED: usize = 256;
 
 /// Candidates of the first pass for each of those.
-const SIFTED_PER_RANKED: usize = 8;
+const SIFTED_PER_RANKED: usize = 16;
 
 const BITS: usize = u64::BITS as usize;
 
@@ -94,19 +94,22 @@ impl Index {
 
     /// Finds `wanted` chunks that are nearest to a vector of length 1, among those allowed: ids in ascending order.
     pub(super) fn nearest(&self, query: &[f32], allowed: Option<&[i64]>, wanted: usize) -> Nearest {
-        let among: Vec<usize> = match allowed {
-            None => (0..self.ids.len()).collect(),
-            Some(allowed) => {
-                let mut among = Vec::with_capacity(allowed.len());
-                positions(&self.ids, allowed, |at| among.push(at));
-                among
-            }
-        };
+        let Some(allowed) = allowed else { return self.nearest_of(query, 0..self.ids.len(), wanted) };
+        let mut among = Vec::with_capacity(allowed.len());
+        positions(&self.ids, allowed, |at| among.push(at));
+        self.nearest_of(query, among.into_iter(), wanted)
+    }
+
+    fn nearest_of(
+        &self,
+        query: &[f32],
+        among: impl ExactSizeIterator<Item = usize> + Clone,
+        wanted: usize,
+    ) -> Nearest {
         match &self.vectors {
             Vectors::Exact(values) => {
                 let vector = |at: usize| &values[at * self.dimension..][..self.dimension];
-                let mut hits: Vec<_> =
-                    among.into_iter().map(|at| (self.ids[at], dot(query, vector(at)))).collect();
+                let mut hits: Vec<_> = among.map(|at| (self.ids[at], dot(query, vector(at)))).collect();
                 keep_best(&mut hits, wanted, best_first);
                 hits.sort_unstable_by(best_first);
                 Nearest::Exact(hits)
@@ -121,25 +124,32 @@ impl Index {
 }
 
 /// Chooses `ranked` positions among these by their signs.
-fn sift(query: &[f32], mean: &[f32], words: &[u64], among: Vec<usize>, ranked: usize) -> Vec<usize> {
+fn sift(
+    query: &[f32],
+    mean: &[f32],
+    words: &[u64],
+    among: impl ExactSizeIterator<Item = usize> + Clone,
+    ranked: usize,
+) -> Vec<usize> {
     if among.len() <= ranked {
-        return among;
+        return among.collect();
     }
     let width = query.len().div_ceil(BITS);
     let vector = |at: usize| &words[at * width..][..width];
     let sifted = ranked * SIFTED_PER_RANKED;
-    let near = if among.len() <= sifted {
-        among
+    let near: Vec<usize> = if among.len() <= sifted {
+        among.collect()
     } else {
         let signs: Vec<u64> = signs(query, mean).collect();
         let different = |at: usize| -> u32 {
             vector(at).iter().zip(&signs).map(|(left, right)| (left ^ right).count_ones()).sum()
         };
-        let distances: Vec<u32> = among.iter().map(|at| different(*at)).collect();
+        let distances: Vec<u32> = among.clone().map(different).collect();
         let most = nth_distance(&distances, query.len(), sifted);
-        among.into_iter().zip(distances).filter(|(_, distance)| *distance <= most).map(|(at, _)| at).collect()
+        among.zip(distances).filter(|(_, distance)| *distance <= most).map(|(at, _)| at).collect()
     };
-    let mut near: Vec<_> = near.into_iter().map(|at| (at, along(query, vector(at)))).collect();
+    let sums = SignedSums::new(query);
+    let mut near: Vec<_> = near.into_iter().map(|at| (at, sums.of(vector(at)))).collect();
     keep_best(&mut near, ranked, best_first);
     near.into_iter().map(|(at, _)| at).collect()
 }
@@ -160,16 +170,35 @@ fn nth_distance(distances: &[u32], most: usize, count: usize) -> u32 {
     u32::MAX
 }
 
-/// The query's numbers, each with the sign that the vector has there, summed up.
-fn along(query: &[f32], words: &[u64]) -> f32 {
-    let mut sum = 0.0;
-    for (numbers, word) in query.chunks(BITS).zip(words) {
-        for (at, number) in numbers.iter().enumerate() {
-            let negative = u32::from(word >> at & 1 == 0) << 31;
-            sum += f32::from_bits(number.to_bits() ^ negative);
-        }
+/// Sums of a query's numbers, each with the sign that a vector has there.
+struct SignedSums {
+    /// For eight dimensions each, the sum for every value of the byte with their signs.
+    tables: Vec<[f32; 256]>,
+}
+
+impl SignedSums {
+    fn new(query: &[f32]) -> Self {
+        let table = |numbers: &[f32]| {
+            let mut sums = [0.0; 256];
+            for (signs, sum) in sums.iter_mut().enumerate() {
+                let signed = numbers.iter().enumerate();
+                *sum = signed.map(|(at, number)| if signs >> at & 1 == 1 { *number } else { -number }).sum();
+            }
+            sums
+        };
+        Self { tables: query.chunks(8).map(table).collect() }
     }
-    sum
+
+    fn of(&self, words: &[u64]) -> f32 {
+        // A sum for each byte of a word, because a single one would have to wait for each addition.
+        let mut sums = [0.0; 8];
+        for (tables, word) in self.tables.chunks(8).zip(words) {
+            for ((sum, table), byte) in sums.iter_mut().zip(tables).zip(word.to_le_bytes()) {
+                *sum += table[usize::from(byte)];
+            }
+        }
+        sums.iter().sum()
+    }
 }
 
 fn signs_of(values: &[f32], dimension: usize) -> Vectors {
