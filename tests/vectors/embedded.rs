@@ -10,7 +10,7 @@ use std::{
 
 use simpleton::{
     error::Kind,
-    vectors::{Chunk, Metadata, NewDocument, Search, Sqlite, VectorStore},
+    vectors::{Chunk, Embedding, Metadata, NewDocument, Reindex, Search, Sqlite, VectorStore},
 };
 
 use crate::{
@@ -40,30 +40,44 @@ async fn documents_outlive_a_restart() {
     store.stop().await;
 }
 
-/// A document whose storing takes seconds.
-fn endless() -> NewDocument {
+/// Chunks that take seconds to be stored.
+fn endless(embedding: &Embedding) -> Vec<Chunk> {
     let chunks = (0..200_000).map(|at| Chunk {
         char_start: at,
         char_end: at + 1,
         content: format!("new {at}"),
         metadata: Metadata::new(),
-        vector: vec![1.0, 0.0],
+        vector: vec![1.0; embedding.dimension],
     });
-    NewDocument {
-        id: Some(id("a")),
-        title: None,
-        metadata: Metadata::new(),
-        content: "new".to_owned(),
-        chunks: chunks.collect(),
-    }
+    chunks.collect()
+}
+
+/// Variable with which this test is run once more, to be killed; it names the folder.
+const FOLDER: &str = "SIMPLETON_TEST_KILL";
+
+/// Runs the current test as a child, and kills it when a part of what it stores is on the disk.
+async fn kill_while_it_writes(folder: &Path) {
+    let name = std::thread::current().name().unwrap().to_owned();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([&name, "--exact"])
+        .env(FOLDER, folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let log = folder.join("documents.db-wal");
+    let written = || fs::metadata(&log).map_or(0, |log| log.len());
+    // More than the cache of pages holds.
+    eventually(Duration::from_secs(120), "the child writes", async || written() >= 1_000_000).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[tokio::test]
 async fn a_kill_in_the_middle_of_a_put_leaves_the_old_version() {
-    const FOLDER: &str = "SIMPLETON_TEST_PUT";
     if let Some(folder) = std::env::var_os(FOLDER) {
-        let store = open(Path::new(&folder));
-        store.put(&collection("docs"), &model(2), endless()).await.unwrap();
+        let new = NewDocument { chunks: endless(&model(2)), ..document(Some("a"), &[("new", &[1.0, 0.0])]) };
+        open(Path::new(&folder)).put(&collection("docs"), &model(2), new).await.unwrap();
         panic!("it ended");
     }
     let folder = tempfile::tempdir().unwrap();
@@ -71,20 +85,7 @@ async fn a_kill_in_the_middle_of_a_put_leaves_the_old_version() {
     let chunks: [(&str, &[f32]); 2] = [("old one", &[1.0, 0.0]), ("old two", &[0.0, 1.0])];
     store.put(&collection("docs"), &model(2), document(Some("a"), &chunks)).await.unwrap();
     store.stop().await;
-    let name = std::thread::current().name().unwrap().to_owned();
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([&name, "--exact"])
-        .env(FOLDER, folder.path())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let log = folder.path().join("documents.db-wal");
-    let written = || fs::metadata(&log).map_or(0, |log| log.len());
-    // More than the cache of pages holds, so that a part of it is on the disk.
-    eventually(Duration::from_secs(120), "the child writes", async || written() >= 1_000_000).await;
-    child.kill().unwrap();
-    child.wait().unwrap();
+    kill_while_it_writes(folder.path()).await;
     let store = open(folder.path());
     assert_eq!(texts(&hits(&store, "docs", query(near(&[1.0, 0.0]))).await), ["old one", "old two"]);
     assert!(hits(&store, "docs", query(Search::Keyword("new".to_owned()))).await.is_empty());
@@ -92,6 +93,40 @@ async fn a_kill_in_the_middle_of_a_put_leaves_the_old_version() {
     assert_eq!(store.stats().await.unwrap().chunks, 2);
     store.put(&collection("docs"), &model(2), document(Some("a"), &[("newer", &[1.0, 0.0])])).await.unwrap();
     assert_eq!(texts(&hits(&store, "docs", query(near(&[1.0, 0.0]))).await), ["newer"]);
+    store.stop().await;
+}
+
+#[tokio::test]
+async fn a_kill_in_the_middle_of_a_reindex_leaves_the_old_vectors_and_what_was_done() {
+    let (docs, larger) = (collection("docs"), Embedding { model: "large".to_owned(), dimension: 3 });
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let store = open(Path::new(&folder));
+        let reindex = store.begin_reindex(&docs, &larger).await.unwrap();
+        let next = store.pending(&reindex, 1).await.unwrap().remove(0);
+        store.put_reindexed(&reindex, &next.id, &next.content_hash, endless(&larger)).await.unwrap();
+        panic!("it ended");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    for name in ["a", "b"] {
+        store.put(&docs, &model(2), document(Some(name), &[(name, &[1.0, 0.0])])).await.unwrap();
+    }
+    let reindex = store.begin_reindex(&docs, &larger).await.unwrap();
+    let bring = async |store: &Sqlite, reindex: &Reindex| {
+        let next = store.pending(reindex, 1).await.unwrap().remove(0);
+        let chunks = document(None, &[(next.id.as_str(), &[0.0, 0.0, 1.0])]).chunks;
+        assert!(store.put_reindexed(reindex, &next.id, &next.content_hash, chunks).await.unwrap());
+    };
+    bring(&store, &reindex).await;
+    store.stop().await;
+    kill_while_it_writes(folder.path()).await;
+    let store = open(folder.path());
+    assert_eq!(hits(&store, "docs", query(near(&[1.0, 0.0]))).await.len(), 2);
+    let reindex = store.begin_reindex(&docs, &larger).await.unwrap();
+    assert_eq!(store.pending(&reindex, 10).await.unwrap().len(), 1);
+    bring(&store, &reindex).await;
+    assert_eq!(store.finish_reindex(&reindex).await.unwrap(), 0);
+    assert_eq!(store.collection(&docs).await.unwrap().chunks_count, 2);
     store.stop().await;
 }
 
