@@ -13,6 +13,7 @@ pub mod value_parser;
 // 1 pure: no I/O
 pub mod images;
 pub mod json_schema;
+pub mod text;
 pub mod types;
 pub mod wire;
 

@@ -56,6 +56,11 @@ const LAYERS: &[Layer] = &[
                 &["types"],
             ),
             module(
+                "text",
+                "documents as text: `extract` reads PDF, Office, web pages, e-mail and others, with true offsets of pages and headings",
+                &[],
+            ),
+            module(
                 "types",
                 "our vocabulary, free of vendors: chat, embed, model, usage, secret, alert, event",
                 &["images"],

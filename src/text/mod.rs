@@ -1,0 +1,3 @@
+//! Documents as text. No I/O.
+
+pub mod extract;
