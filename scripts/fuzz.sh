@@ -7,7 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 seconds="${1:-60}"
 targets=("${@:2}")
-((${#targets[@]} > 0)) || targets=(images http1 gguf framing multipart)
+((${#targets[@]} > 0)) || targets=(images http1 gguf framing multipart documents)
 steps $((1 + ${#targets[@]}))
 
 step "The fuzz targets, instrumented"

@@ -17,8 +17,8 @@ pub use self::{
     render::{env_example, markdown, table},
 };
 use crate::{
-    app, backend::ollama, cache, data_dir::DataDir, engine, http_client, model_store, store, telemetry,
-    tesseract, types::Secret, value_parser,
+    app, backend::ollama, cache, data_dir::DataDir, engine, extractor, http_client, model_store, store,
+    telemetry, tesseract, types::Secret, value_parser,
 };
 
 #[derive(Args, Clone, Debug)]
@@ -41,6 +41,8 @@ pub struct Config {
     pub images: app::images::Settings,
     #[command(flatten)]
     pub ocr: tesseract::Settings,
+    #[command(flatten)]
+    pub documents: extractor::Settings,
     #[command(flatten)]
     pub cache: cache::Settings,
     #[command(flatten)]

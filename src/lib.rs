@@ -21,6 +21,7 @@ pub mod wire;
 pub mod backend;
 pub mod cache;
 pub mod engine;
+pub mod extractor;
 pub mod model_store;
 pub mod store;
 pub mod telemetry;

@@ -173,7 +173,12 @@ fn connection_limits(settings: &ServerSettings) -> ConnectionLimits {
 }
 
 fn config_of_product(config: &Config) -> app::Settings<'_> {
-    app::Settings { catalog: &config.models, images: &config.images, ocr: &config.ocr }
+    app::Settings {
+        catalog: &config.models,
+        images: &config.images,
+        ocr: &config.ocr,
+        documents: &config.documents,
+    }
 }
 
 fn config_of_backends(config: &Config) -> backend::Settings<'_> {

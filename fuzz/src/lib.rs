@@ -14,6 +14,8 @@ mod gguf;
 mod images;
 #[path = "../../src/http_client/message.rs"]
 mod message;
+#[path = "../../src/text/mod.rs"]
+mod text;
 #[path = "../../src/types/mod.rs"]
 mod types;
 #[path = "../../src/wire/mod.rs"]

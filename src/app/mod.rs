@@ -7,6 +7,7 @@ mod answer;
 pub mod catalog;
 mod chat;
 mod checked;
+mod documents;
 mod embed;
 pub mod health;
 pub mod images;
@@ -37,6 +38,7 @@ use crate::{
     backend::Backend,
     cache::{Cache, CacheControl},
     error::Result,
+    extractor::{self, Extractor},
     images::{EncodedImage, Image, ImageLimits, RefusalReason},
     store::History,
     telemetry::{Monitoring, recorder::RequestRecorder, traces::Exporter},
@@ -59,6 +61,7 @@ pub struct App {
     prompts: Prompts,
     ocr_engine: OcrEngine,
     tesseract: Arc<Tesseract>,
+    extractor: Extractor,
 }
 
 /// Settings of the product.
@@ -67,6 +70,7 @@ pub struct Settings<'a> {
     pub catalog: &'a catalog::Settings,
     pub images: &'a images::Settings,
     pub ocr: &'a tesseract::Settings,
+    pub documents: &'a extractor::Settings,
 }
 
 /// Parts of the product, each opened by its own module.
@@ -108,6 +112,7 @@ impl App {
             prompts,
             ocr_engine: settings.ocr.ocr_engine,
             tesseract: Arc::new(Tesseract::new(settings.ocr)),
+            extractor: Extractor::new(settings.documents),
         }
     }
 

@@ -21,6 +21,7 @@ use self::terminal::printable;
 use crate::{
     config::{Sources, add_flags, load},
     error::{Error, Result},
+    extractor,
 };
 
 /// A self-hosted AI server: chat, embeddings and vision behind one API
@@ -57,6 +58,9 @@ enum Command {
 
 /// Runs the command of this process's command line.
 pub fn main() -> ExitCode {
+    if let Some(code) = extractor::run_if_asked() {
+        return code;
+    }
     // Every command takes the settings as flags, as text: `load` checks them all together.
     let command = Cli::command().mut_subcommands(with_settings);
     let matches = command.clone().get_matches();

@@ -34,7 +34,7 @@ use self::{
         errors::{self, ErrorFormat},
         observe,
     },
-    native::{embeddings, inference, models, pull, vision},
+    native::{documents, embeddings, inference, models, pull, vision},
     route::{Access, Route},
 };
 use crate::{
@@ -98,6 +98,8 @@ fn routes() -> Vec<Route> {
         Route::new("/vision/caption", Api, Key, Problem, routes!(vision::caption)),
         Route::new("/vision/ocr", Api, Key, Problem, routes!(vision::ocr)),
         Route::new("/vision/upload", Api, Key, Problem, routes!(vision::upload)),
+        // Documents
+        Route::new("/documents/parse", Api, Key, Problem, routes!(documents::parse)),
         // Analytics
         Route::new("/analytics/stats", Service, Statistics, Problem, routes!(analytics::stats::stats)),
         Route::new("/analytics/errors", Service, Key, Problem, routes!(analytics::errors::errors)),

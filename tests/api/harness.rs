@@ -65,7 +65,10 @@ pub async fn start_with(settings: &[(&str, &str)]) -> TestServer {
 
 pub fn config(variables: &[(&str, &str)]) -> simpleton::config::Config {
     let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    load(&Sources::from_environment(owned)).1.unwrap()
+    let mut config = load(&Sources::from_environment(owned)).1.unwrap();
+    // This program is the test.
+    config.documents.program = Some(env!("CARGO_BIN_EXE_simpleton").into());
+    config
 }
 
 impl TestServer {

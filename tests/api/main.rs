@@ -11,6 +11,7 @@ mod cache;
 mod connections;
 mod control_tokens;
 mod cors;
+mod documents;
 mod embeddings;
 mod harness;
 mod inference;

@@ -87,6 +87,7 @@ const LAYERS: &[Layer] = &[
                 "one `llama-server` process per loaded model: start, health, slots, queue, unloading when idle, memory budget, crashes and backoff; independent of the requests it serves",
                 &["model_store"],
             ),
+            module("extractor", "one child process per document, which extracts its text", &[]),
             module(
                 "model_store",
                 "models on disk in Ollama's layout; a reader for untrusted GGUF headers; `pull` downloads models from registries and Hugging Face",

@@ -57,6 +57,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "src/app/catalog/mod.rs",
             "src/app/images.rs",
             "src/tesseract.rs",
+            "src/extractor/mod.rs",
             "src/backend/ollama.rs",
             "src/telemetry/",
             "src/store/",

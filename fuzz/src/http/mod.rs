@@ -2,12 +2,10 @@
 
 mod extract;
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use futures_util::{FutureExt, stream};
 
-use self::extract::form::{FileSize, read};
+use self::extract::form::{FileSize, FormFields, Parsed, read};
 use crate::{
     error::{Error, Kind},
     pieces::pieces,
@@ -17,13 +15,13 @@ const BOUNDARY: &str = "x";
 /// Small, so that it is exceeded.
 const MAX_FILE: usize = 2048;
 
-type Form = Result<(Vec<u8>, HashMap<&'static str, String>), (Kind, String)>;
+type Form = Result<Parsed, (Kind, String)>;
 
 pub fn multipart(input: &[u8]) {
     let (pieces, whole) = pieces(input);
     let form = form(&[whole]);
     assert_eq!(form, self::form(&pieces));
-    let Ok((file, texts)) = form else { return };
+    let Ok(Parsed { file, texts, .. }) = form else { return };
     assert!(file.len() <= MAX_FILE && texts.values().all(|text| !text.is_empty()));
     assert!(file.len() + texts.values().map(String::len).sum::<usize>() <= whole.len());
     let fields = texts.iter().map(|(name, text)| (*name, text.as_bytes())).chain([("file", &*file)]);
@@ -35,7 +33,7 @@ pub fn multipart(input: &[u8]) {
     written.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
     // An empty file without a name is none: a browser's form in which no file was chosen.
     if !file.is_empty() {
-        assert_eq!(self::form(&[&written]), Ok((file, texts)));
+        assert_eq!(self::form(&[&written]), Ok(Parsed { file, file_name: None, texts }));
     }
 }
 
@@ -43,7 +41,8 @@ fn form(pieces: &[&[u8]]) -> Form {
     let pieces = pieces.iter().map(|piece| Ok(Bytes::copy_from_slice(piece)));
     let too_large = || Error::field("/file", "is too large").of_kind(Kind::TooLarge);
     let size = FileSize { expected: 0, limit: MAX_FILE, too_large };
-    let read = read(stream::iter(pieces.collect::<Vec<_>>()), BOUNDARY.to_owned(), size);
+    let fields = FormFields { texts: &["prompt", "model"], file: "image" };
+    let read = read(stream::iter(pieces.collect::<Vec<_>>()), BOUNDARY.to_owned(), fields, size);
     let form = read.now_or_never().expect("all of it has arrived");
     form.map_err(|error| (error.kind(), error.message().to_owned()))
 }

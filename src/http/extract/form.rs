@@ -1,5 +1,5 @@
-//! Parser of forms with one file in them (RFC 7578), as they arrive. What a form says about its file, a name
-//! and a type, is ignored.
+//! Parser of forms with one file in them (RFC 7578), as they arrive. The type that a form gives its file is
+//! ignored.
 
 use std::collections::HashMap;
 
@@ -10,14 +10,21 @@ use multer::{Field, Multipart};
 use super::{fields::Fields, nearest};
 use crate::error::{Error, Kind, Result};
 
-/// All fields. The others than the file are read as text.
-const FIELDS: [&str; 6] = ["file", "prompt", "model", "temperature", "max_tokens", "stream"];
 /// Limit on the number of fields: a form has a handful.
 const MAX_FIELDS: usize = 16;
 /// Bytes of a field that is no file: longer than any prompt that a vision model takes.
 const MAX_TEXT: usize = 64 * 1024;
 
 pub(in crate::http) type TextFields = HashMap<&'static str, String>;
+
+/// Fields that a form may have.
+#[derive(Clone, Copy)]
+pub(in crate::http) struct FormFields {
+    /// Names besides `file`; these are read as text.
+    pub(in crate::http) texts: &'static [&'static str],
+    /// Noun for what the file is.
+    pub(in crate::http) file: &'static str,
+}
 
 /// Size of a form's file.
 pub(in crate::http) struct FileSize<F> {
@@ -26,6 +33,15 @@ pub(in crate::http) struct FileSize<F> {
     pub(in crate::http) limit: usize,
     /// Error for a file over the limit.
     pub(in crate::http) too_large: F,
+}
+
+/// A form that has been read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::http) struct Parsed {
+    pub(in crate::http) file: Vec<u8>,
+    /// Name that the form gives the file.
+    pub(in crate::http) file_name: Option<String>,
+    pub(in crate::http) texts: TextFields,
 }
 
 /// Boundary between a form's fields; none if the content type is not that of a form.
@@ -40,19 +56,21 @@ pub(in crate::http) fn boundary(content_type: &str) -> Option<String> {
 pub(in crate::http) async fn read(
     pieces: impl Stream<Item = Result<Bytes>> + Send,
     boundary: String,
+    fields: FormFields,
     size: FileSize<impl Fn() -> Error>,
-) -> Result<(Vec<u8>, TextFields)> {
+) -> Result<Parsed> {
     let mut form = Multipart::new(Box::pin(pieces), boundary);
-    let (mut file, mut texts, mut sent) = (None, HashMap::new(), Vec::new());
+    let known: Vec<&'static str> = ["file"].iter().chain(fields.texts).copied().collect();
+    let (mut file, mut parsed, mut sent) = (None, Parsed::default(), Vec::new());
     let mut problems = Fields::default();
     while let Some(field) = form.next_field().await.map_err(malformed)? {
         if field.index() >= MAX_FIELDS {
             return Err(Error::field("", format!("The form may have at most {MAX_FIELDS} fields")));
         }
         // A field that is dropped is read to its end without being kept.
-        let Some(&name) = FIELDS.iter().find(|name| field.name() == Some(**name)) else {
+        let Some(&name) = known.iter().find(|name| field.name() == Some(**name)) else {
             let name = field.name().unwrap_or_default();
-            problems.unknown(name, nearest::unknown(name, &FIELDS, "field"));
+            problems.unknown(name, nearest::unknown(name, &known, "field"));
             continue;
         };
         let before = sent.iter().filter(|other| **other == name).count();
@@ -65,22 +83,24 @@ pub(in crate::http) async fn read(
         }
         if name == "file" {
             let is_named = field.file_name() != Some("");
+            parsed.file_name = field.file_name().filter(|name| !name.is_empty()).map(str::to_owned);
             let read = bytes(field, size.expected, size.limit, &size.too_large).await?;
             // Without a name and content it is a browser's way to say that no file was chosen.
             file = Some(read).filter(|bytes| is_named || !bytes.is_empty());
         } else if let Some(text) = text(field, name).await? {
             // So is an empty field of one that was left out.
-            texts.extend((!text.is_empty()).then_some((name, text)));
+            parsed.texts.extend((!text.is_empty()).then_some((name, text)));
         } else {
             problems.refuse(format!("/{name}"), "must be valid UTF-8");
         }
     }
-    let file = file.unwrap_or_else(|| {
-        problems.refuse("/file", "is missing: send the image as a field of this name");
-        Vec::new()
-    });
+    if file.is_none() {
+        let noun = fields.file;
+        problems.refuse("/file", format!("is missing: send the {noun} as a field of this name"));
+    }
     problems.finish()?;
-    Ok((file, texts))
+    parsed.file = file.unwrap_or_default();
+    Ok(parsed)
 }
 
 /// None when it is no text.
@@ -115,11 +135,14 @@ fn malformed(error: multer::Error) -> Error {
     match error {
         multer::Error::StreamReadFailed(source) => match source.downcast::<Error>() {
             Ok(error) => *error,
-            Err(source) => Error::new(Kind::Malformed, "The form ended before it was complete; send it again.").with_source(source),
+            Err(source) => {
+                Error::new(Kind::Malformed, "The form ended before it was complete; send it again.")
+                    .with_source(source)
+            }
         },
         error => Error::new(
             Kind::Malformed,
-            "The form is damaged or cut off; send it whole, as multipart/form-data (`curl -F file=@image.png`).",
+            "The form is damaged or cut off; send it whole, as multipart/form-data (`curl -F file=@NAME`).",
         )
         .with_source(error),
     }

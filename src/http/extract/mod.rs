@@ -2,6 +2,7 @@
 
 pub(super) mod body;
 mod body_memory;
+pub(super) mod document;
 pub(super) mod fields;
 mod form;
 pub(super) mod images;

@@ -1,6 +1,7 @@
 //! Simpleton's own API.
 
 mod content;
+pub(super) mod documents;
 pub(super) mod embeddings;
 pub(super) mod inference;
 mod message;

@@ -16,7 +16,12 @@ use crate::{
     error,
     http::{
         HttpState,
-        extract::{Json, Room, fields::Fields, multipart::Form, object::Word},
+        extract::{
+            Json, Room,
+            fields::Fields,
+            multipart::{Form, ImageForm},
+            object::Word,
+        },
         middleware::{auth::Caller, errors::Result},
         reply::{mark, respond},
     },
@@ -144,7 +149,7 @@ pub(in crate::http) async fn analyze(
 pub(in crate::http) async fn upload(
     State(state): State<Arc<HttpState>>,
     caller: Caller,
-    mut form: Form,
+    mut form: Form<ImageForm>,
 ) -> Result<Response> {
     let mut fields = Fields::default();
     let prompt = form.take("prompt").unwrap_or_else(|| DEFAULT_PROMPT.to_owned());

@@ -60,7 +60,7 @@ impl Refusal {
         )
     }
 
-    pub(super) fn too_much_text(limits: &Limits) -> Self {
+    pub fn too_much_text(limits: &Limits) -> Self {
         Self::too_large("text", limits.max_text as u64)
     }
 
@@ -84,6 +84,11 @@ impl Refusal {
     pub fn damaged(format: &str) -> Self {
         let detail = format!("cannot be read: its {format} data is damaged or cut off");
         Self::new(RefusalReason::Damaged, detail)
+    }
+
+    /// Refusal of a document that a parser gave up on.
+    pub fn unreadable() -> Self {
+        Self::new(RefusalReason::Damaged, "cannot be read: its data is damaged")
     }
 
     fn too_large(what: &str, most: u64) -> Self {
