@@ -44,6 +44,8 @@ pub struct Config {
     #[command(flatten)]
     pub documents: extractor::Settings,
     #[command(flatten)]
+    pub rag: app::rag::Settings,
+    #[command(flatten)]
     pub cache: cache::Settings,
     #[command(flatten)]
     pub history: store::Settings,

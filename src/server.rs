@@ -12,6 +12,7 @@ use crate::{
         alerts::Alerts,
         keys::{Keys, NewKey},
         prompts::Prompts,
+        rag::Documents,
     },
     backend,
     cache::Cache,
@@ -22,6 +23,7 @@ use crate::{
     store::History,
     telemetry::Monitoring,
     value_parser::authority,
+    vectors::Sqlite,
 };
 
 /// Everything is open and bound; nothing is answered yet.
@@ -56,7 +58,11 @@ impl Server {
         let aggregator = Arc::clone(&monitoring.aggregator);
         let history = History::open(&config.history, data_dir.path(), aggregator);
         let alerts = Alerts::open(config.alerts.clone(), data_dir.path(), Arc::clone(&monitoring.metrics))?;
-        let parts = Parts { backends: vec![backend], cache, monitoring, history, alerts, prompts };
+        config.rag.check()?;
+        let store = Sqlite::new(data_dir.path().join("state/documents.db"));
+        let documents = Documents::new(Arc::new(store), config.rag.clone());
+        let backends = vec![backend];
+        let parts = Parts { backends, cache, monitoring, history, alerts, prompts, documents };
         let app = Arc::new(App::new(parts, config_of_product(config)));
         let background = app.start(exporter);
         let cutoff = CancellationToken::new();

@@ -16,6 +16,7 @@ mod load;
 mod metering;
 mod models;
 pub mod prompts;
+pub mod rag;
 mod tool_text;
 pub mod vision;
 mod webhooks;
@@ -33,7 +34,7 @@ pub use self::{
     analytics::{CacheReport, LiveReport, MonitoringReport},
     chat::{ChatReply, Collected, incomplete},
 };
-use self::{images::ImageDecoder, prompts::Prompts};
+use self::{images::ImageDecoder, prompts::Prompts, rag::Documents};
 use crate::{
     backend::Backend,
     cache::{Cache, CacheControl},
@@ -59,6 +60,7 @@ pub struct App {
     background: TaskTracker,
     ended: CancellationToken,
     prompts: Prompts,
+    documents: Documents,
     ocr_engine: OcrEngine,
     tesseract: Arc<Tesseract>,
     extractor: Extractor,
@@ -82,6 +84,7 @@ pub struct Parts {
     pub history: History,
     pub alerts: Alerts,
     pub prompts: Prompts,
+    pub documents: Documents,
 }
 
 /// On whose behalf something is done, and by which endpoint it came.
@@ -98,7 +101,7 @@ pub struct Caller {
 
 impl App {
     pub fn new(parts: Parts, settings: Settings<'_>) -> Self {
-        let Parts { backends, cache, monitoring, history, alerts, prompts } = parts;
+        let Parts { backends, cache, monitoring, history, alerts, prompts, documents } = parts;
         Self {
             catalog: Catalog::new(backends, settings.catalog.clone()),
             images: ImageDecoder::new(settings.images, Arc::clone(&monitoring.metrics)),
@@ -110,6 +113,7 @@ impl App {
             background: TaskTracker::new(),
             ended: CancellationToken::new(),
             prompts,
+            documents,
             ocr_engine: settings.ocr.ocr_engine,
             tesseract: Arc::new(Tesseract::new(settings.ocr)),
             extractor: Extractor::new(settings.documents),
@@ -177,6 +181,7 @@ impl App {
     pub async fn stop(&self) {
         join_all(self.catalog.backends().map(|backend| backend.stop())).await;
         self.cache.stop().await;
+        self.documents.store.stop().await;
         self.history.stop().await;
         self.ended.cancel();
         self.background.close();

@@ -17,6 +17,8 @@ pub struct Prompts {
     pub caption_normal: String,
     pub caption_detailed: String,
     pub ocr: String,
+    pub rag_answer: String,
+    pub rag_question: String,
 }
 
 /// The name of a prompt's file and its built-in text.
@@ -32,7 +34,9 @@ const CAPTION_BRIEF: Prompt = prompt!("caption_brief");
 const CAPTION_NORMAL: Prompt = prompt!("caption_normal");
 const CAPTION_DETAILED: Prompt = prompt!("caption_detailed");
 const OCR: Prompt = prompt!("ocr");
-const ALL: [Prompt; 4] = [CAPTION_BRIEF, CAPTION_NORMAL, CAPTION_DETAILED, OCR];
+const RAG_ANSWER: Prompt = prompt!("rag_answer");
+const RAG_QUESTION: Prompt = prompt!("rag_question");
+const ALL: [Prompt; 6] = [CAPTION_BRIEF, CAPTION_NORMAL, CAPTION_DETAILED, OCR, RAG_ANSWER, RAG_QUESTION];
 
 impl Prompts {
     /// Those of `DATA_DIR/prompts/` in place of the built-in ones.
@@ -47,6 +51,8 @@ impl Prompts {
             caption_normal: text(&folder, CAPTION_NORMAL)?,
             caption_detailed: text(&folder, CAPTION_DETAILED)?,
             ocr: text(&folder, OCR)?,
+            rag_answer: text(&folder, RAG_ANSWER)?,
+            rag_question: text(&folder, RAG_QUESTION)?,
         })
     }
 }

@@ -8,6 +8,7 @@ mod extract;
 mod health;
 mod middleware;
 mod native;
+mod rag;
 mod reply;
 mod route;
 mod server;
@@ -100,6 +101,26 @@ fn routes() -> Vec<Route> {
         Route::new("/vision/upload", Api, Key, Problem, routes!(vision::upload)),
         // Documents
         Route::new("/documents/parse", Api, Key, Problem, routes!(documents::parse)),
+        Route::new("/rag/ingest", Api, Key, Problem, routes!(rag::ingest::ingest)),
+        Route::new("/rag/search", Api, Key, Problem, routes!(rag::search::search)),
+        Route::new("/rag/query", Api, Key, Problem, routes!(rag::query::query)),
+        Route::new("/rag/collections", Api, Key, Problem, routes!(rag::collections::list)),
+        Route::new(
+            "/rag/collections/{name}",
+            Api,
+            Key,
+            Problem,
+            routes!(rag::collections::details, rag::collections::remove),
+        ),
+        Route::new("/rag/documents", Api, Key, Problem, routes!(rag::documents::list)),
+        Route::new(
+            "/rag/documents/{id}",
+            Api,
+            Key,
+            Problem,
+            routes!(rag::documents::details, rag::documents::remove),
+        ),
+        Route::new("/rag/documents/{id}/content", Api, Key, Problem, routes!(rag::documents::content)),
         // Analytics
         Route::new("/analytics/stats", Service, Statistics, Problem, routes!(analytics::stats::stats)),
         Route::new("/analytics/errors", Service, Key, Problem, routes!(analytics::errors::errors)),

@@ -1,3 +1,4 @@
 //! Documents as text. No I/O.
 
+pub mod chunk;
 pub mod extract;

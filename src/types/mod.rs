@@ -9,6 +9,7 @@ mod embed;
 mod entry_type;
 mod event;
 mod json_text;
+mod json_tree;
 mod keep_alive;
 mod key_id;
 mod message;

@@ -27,6 +27,9 @@ pub fn check(metadata: &Metadata) -> Result<()> {
     if !reserved.is_empty() {
         return Err(Error::fields(reserved));
     }
+    if let Some(name) = library_name(metadata) {
+        return Err(Error::field("/metadata", format!("must not use the name {name:?}")));
+    }
     if metadata.values().any(|value| !is_within(value, MAX_DEPTH - 1)) {
         return Err(Error::field("/metadata", format!("must not be nested deeper than {MAX_DEPTH} levels")));
     }
@@ -37,6 +40,21 @@ pub fn check(metadata: &Metadata) -> Result<()> {
         return Err(Error::field("/metadata", detail));
     }
     Ok(())
+}
+
+/// A name to which serde_json gives a meaning of its own when the metadata is read again.
+fn library_name(metadata: &Metadata) -> Option<&str> {
+    metadata.iter().find_map(|(name, value)| {
+        name.starts_with("$serde_json::").then_some(&**name).or(library_name_in(value))
+    })
+}
+
+fn library_name_in(value: &Value) -> Option<&str> {
+    match value {
+        Value::Array(values) => values.iter().find_map(library_name_in),
+        Value::Object(fields) => library_name(fields),
+        _ => None,
+    }
 }
 
 fn is_within(value: &Value, depth: usize) -> bool {

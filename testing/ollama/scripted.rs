@@ -192,7 +192,13 @@ impl State {
         let found = |path: &str| scripts.iter().find(|(known, _)| known == path);
         let cut = (body["truncate"] == true).then(|| found(&format!("{path} truncate"))).flatten();
         let script = cut.or_else(|| found(&with_model)).or_else(|| found(path));
-        script.map_or_else(|| Script::error(404, "no such path"), |(_, script)| script.clone())
+        match script {
+            Some((_, script)) => script.clone(),
+            None if path == "/api/embed" => {
+                Script::ok(vec![Step::Send(lines::embeddings(&body).to_string())])
+            }
+            None => Script::error(404, "no such path"),
+        }
     }
 }
 

@@ -22,6 +22,8 @@ mod models;
 mod ocr;
 mod openapi;
 mod prometheus;
+mod rag;
+mod rag_bad_input;
 mod raw;
 mod schemas;
 mod service;

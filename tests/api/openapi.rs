@@ -105,13 +105,14 @@ async fn the_examples_of_the_document_are_answered() {
     let server = start().await;
     let models = [("qwen2.5:7b", "aa"), ("llava:latest", "bb"), ("simpleton-demo:latest", "cc")];
     server.ollama.on("/api/tags", Script::ok(vec![Step::Send(lines::tags(&models).to_string())]));
-    let vectors = json!({"embeddings": [[0.5], [0.5]], "total_duration": 42});
-    server.ollama.on("/api/embed", Script::ok(vec![Step::Send(vectors.to_string())]));
     let document: Value = body(server.get("/openapi.json").send().await.unwrap()).await;
+    let ingest = &document["paths"]["/rag/ingest"]["post"]["requestBody"]["content"]["application/json"];
     let mut executed = 0;
     for (template, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             let what = format!("{method} {template}");
+            // Others may just have deleted it.
+            server.post("/rag/ingest", &ingest["example"]).send().await.unwrap();
             let path = &with_examples(template, operation);
             let content = &operation["requestBody"]["content"];
             let request = match (method.as_str(), &content["application/json"]) {

@@ -90,7 +90,10 @@ pub(crate) fn text(reply: &Value) -> String {
 }
 
 fn install(models: PathBuf) {
-    let name = MODEL.parse().unwrap();
-    let import = Import { name: &name, gguf: &real_model(MODEL), projector: None, replace: false };
-    ModelStore::open(models).unwrap().import(import, |_, _| {}).unwrap();
+    let models = ModelStore::open(models).unwrap();
+    for name in [MODEL, "all-minilm"] {
+        let import =
+            Import { name: &name.parse().unwrap(), gguf: &real_model(name), projector: None, replace: false };
+        models.import(import, |_, _| {}).unwrap();
+    }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise: that is how it fails")]
 
 mod conversations;
+mod documents;
 mod harness;
 mod limits;
 

@@ -57,7 +57,7 @@ const LAYERS: &[Layer] = &[
             ),
             module(
                 "text",
-                "documents as text: `extract` reads PDF, Office, web pages, e-mail and others, with true offsets of pages and headings",
+                "documents as text: `extract` reads PDF, Office, web pages, e-mail and others, with true offsets of pages and headings; `chunk` splits texts",
                 &[],
             ),
             module(
@@ -117,7 +117,7 @@ const LAYERS: &[Layer] = &[
         modules: &[
             module(
                 "app",
-                "`App`: the pipeline, models by name, images (how many are decoded at once), vision (what is asked about them), prompts, keys, health, alerts, webhooks",
+                "`App`: the pipeline, models by name, images (how many are decoded at once), vision (what is asked about them), documents (`rag/`), prompts, keys, health, alerts, webhooks",
                 &[],
             ),
             module("config", "combines the `Settings` of all modules", &["app"]),

@@ -44,6 +44,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("regex_syntax", &["src/json_schema/"]),
     ("sqlx", &["src/cache/sqlite", "src/sqlite/", "src/store/", "src/vectors/sqlite/"]),
     ("moka", &["src/cache/memory.rs", "src/vectors/sqlite/indexes.rs"]),
+    ("text_splitter", &["src/text/chunk.rs"]),
+    ("unicode_segmentation", &["src/text/chunk.rs"]),
     ("fastbloom", &["src/cache/sqlite/filter.rs"]),
     ("redis", &["src/cache/redis"]),
     (
@@ -56,6 +58,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "src/app/alerts/mod.rs",
             "src/app/catalog/mod.rs",
             "src/app/images.rs",
+            "src/app/rag/mod.rs",
             "src/tesseract.rs",
             "src/extractor/mod.rs",
             "src/backend/ollama.rs",

@@ -4,7 +4,7 @@ mod content;
 pub(super) mod documents;
 pub(super) mod embeddings;
 pub(super) mod inference;
-mod message;
+pub(super) mod message;
 pub(super) mod models;
 pub(super) mod pull;
 mod reply;

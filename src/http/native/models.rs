@@ -307,7 +307,7 @@ pub(in crate::http) struct UnloadBody {}
 
 /// Unload a model, as soon as the requests that use it have finished
 #[utoipa::path(post, path = "/models/{name}/unload", tag = "Models", params(NameParam),
-    request_body(content = Option<UnloadBody>),
+    request_body(content = Option<UnloadBody>, example = json!({})),
     responses((status = 200, body = LoadReply)))]
 pub(in crate::http) async fn unload(
     State(state): State<Arc<HttpState>>,

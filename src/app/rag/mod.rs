@@ -1,0 +1,142 @@
+//! Documents: taken in, found, and answered from.
+
+mod answer;
+mod ingest;
+mod search;
+
+use std::sync::Arc;
+
+use clap::Args;
+
+pub use self::{
+    answer::Answer,
+    ingest::{Ingest, Ingested},
+    search::{Mode, SearchDocuments},
+};
+use super::App;
+use crate::{
+    error::{Error, Result},
+    text::chunk::ChunkSize,
+    value_parser::whole,
+    vectors::{Collection, CollectionName, Document, DocumentId, VectorStore},
+};
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Documents")]
+#[group(skip)]
+pub struct Settings {
+    /// Collection of documents when a request names none
+    #[arg(long, env = "DEFAULT_COLLECTION", default_value = "documents", value_name = "NAME", value_parser = collection)]
+    pub default_collection: CollectionName,
+    /// Maximum characters in a chunk of a document
+    #[arg(long, env = "CHUNK_SIZE", default_value = "1000", value_name = "CHARACTERS", value_parser = whole(1..=MAX_CHUNK_SIZE))]
+    pub chunk_size: u32,
+    /// Maximum characters that a chunk repeats of the one before it, less than CHUNK_SIZE
+    #[arg(long, env = "CHUNK_OVERLAP", default_value = "200", value_name = "CHARACTERS", value_parser = whole(0..=MAX_CHUNK_SIZE - 1))]
+    pub chunk_overlap: u32,
+    /// Number of chunks that a search returns
+    #[arg(long, env = "TOP_K_RESULTS", default_value = "5", value_name = "N", value_parser = whole(1..=1000_u32))]
+    pub top_k_results: u32,
+}
+
+/// More than any embedding model reads.
+pub const MAX_CHUNK_SIZE: u32 = 100_000;
+
+fn collection(name: &str) -> Result<CollectionName, String> {
+    CollectionName::new(name).map_err(|error| error.field_errors()[0].detail.clone())
+}
+
+impl Settings {
+    /// Checks what one setting says against another.
+    ///
+    /// # Errors
+    /// `Setup` when chunks would overlap wholly.
+    pub fn check(&self) -> Result<()> {
+        if self.chunk_overlap < self.chunk_size {
+            return Ok(());
+        }
+        let (overlap, size) = (self.chunk_overlap, self.chunk_size);
+        let message =
+            format!("CHUNK_OVERLAP is {overlap}, but must be less than CHUNK_SIZE, which is {size}.");
+        Err(Error::new(crate::error::Kind::Setup, message))
+    }
+}
+
+/// The store of documents, and what applies when a request does not say otherwise.
+pub struct Documents {
+    pub(super) store: Arc<dyn VectorStore>,
+    settings: Settings,
+}
+
+impl Documents {
+    pub fn new(store: Arc<dyn VectorStore>, settings: Settings) -> Self {
+        Self { store, settings }
+    }
+}
+
+impl App {
+    pub fn default_collection(&self) -> &CollectionName {
+        &self.documents.settings.default_collection
+    }
+
+    pub fn default_top_k(&self) -> usize {
+        self.documents.settings.top_k_results as usize
+    }
+
+    /// Size of chunks where a request gives one, both or none of its numbers.
+    ///
+    /// # Errors
+    /// `Invalid` when a number is out of its range, or the overlap is not less than the size.
+    pub fn chunk_size(&self, size: Option<i64>, overlap: Option<i64>) -> Result<ChunkSize> {
+        let Settings { chunk_size, chunk_overlap, .. } = self.documents.settings;
+        let chosen = size.unwrap_or_else(|| chunk_size.into());
+        if !(1..=i64::from(MAX_CHUNK_SIZE)).contains(&chosen) {
+            return Err(Error::field("/chunk_size", format!("must be between 1 and {MAX_CHUNK_SIZE}")));
+        }
+        // The setting's is for the setting's size.
+        let repeated = overlap.unwrap_or_else(|| i64::from(chunk_overlap).min(chosen / 5));
+        if !(0..chosen).contains(&repeated) {
+            let detail = format!("must be between 0 and {}, less than chunk_size", chosen - 1);
+            return Err(Error::field("/chunk_overlap", detail));
+        }
+        let number = |value: i64| usize::try_from(value).unwrap_or(usize::MAX);
+        Ok(ChunkSize { size: number(chosen), overlap: number(repeated) })
+    }
+
+    /// # Errors
+    /// That of the store, as for all methods below.
+    pub async fn collections(&self) -> Result<Vec<Collection>> {
+        self.documents.store.collections().await
+    }
+
+    pub async fn collection(&self, name: &CollectionName) -> Result<Collection> {
+        self.documents.store.collection(name).await
+    }
+
+    pub async fn delete_collection(&self, name: &CollectionName) -> Result<()> {
+        self.documents.store.delete_collection(name).await
+    }
+
+    /// Lists at most `limit` documents of a collection, those after `after`.
+    pub async fn documents(
+        &self,
+        collection: &CollectionName,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<Document>> {
+        self.documents.store.documents(collection, after, limit).await
+    }
+
+    pub async fn document(&self, id: &DocumentId) -> Result<Document> {
+        self.documents.store.document(id).await
+    }
+
+    /// Returns the whole text of a document.
+    pub async fn document_content(&self, id: &DocumentId) -> Result<String> {
+        self.documents.store.content(id).await
+    }
+
+    pub async fn delete_document(&self, id: &DocumentId) -> Result<()> {
+        self.documents.store.delete_document(id).await
+    }
+}

@@ -1,0 +1,44 @@
+//! Documents with the real models: what is found and answered.
+
+use serde_json::json;
+
+use crate::harness::RealServer;
+
+const PAGES: &str = "# The lighthouse of Sandhavn\n\nThe lighthouse was built in 1887. Its keeper is Marit Olsen.\n\n\
+    # The harbour\n\nThe harbour has room for 42 boats. Fuel is sold on Tuesdays only.\n\n\
+    # The bakery\n\nThe bakery opens at six in the morning and sells rye bread.\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_answers_from_documents() {
+    let server = RealServer::start(&[]).await;
+    let ingest =
+        json!({"content": PAGES, "document_id": "sandhavn", "chunking": "markdown", "chunk_size": 120});
+    let (status, ingested) = server.post("/rag/ingest", &ingest).await;
+    assert_eq!(status, 200, "{ingested}");
+    for (question, known) in [("When was the lighthouse built?", "1887"), ("How many boats fit?", "42")] {
+        let query = json!({"query": question, "temperature": 0, "max_tokens": 60, "top_k": 2});
+        let (_, reply) = server.post("/rag/query", &query).await;
+        assert!(reply["answer"].as_str().unwrap().contains(known), "{question}: {reply}");
+        assert!(reply["sources"][0]["content"].as_str().unwrap().contains(known), "{reply}");
+    }
+    let query = json!({"query": "What is the boiling point of ethanol?"});
+    let (_, reply) = server.post("/rag/query", &query).await;
+    assert_eq!(reply["sources"], json!([]), "{reply}");
+}
+
+/// A chunk that is longer than the embedding model reads is divided, and nothing of it is left out.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_chunk_is_longer_than_its_model_reads() {
+    let server = RealServer::start(&[]).await;
+    let text: String = (0..900).map(|number| format!("Sentence {number} is about nothing. ")).collect();
+    let ingest = json!({"content": text, "document_id": "long", "chunk_size": 100_000, "chunk_overlap": 0});
+    let (status, ingested) = server.post("/rag/ingest", &ingest).await;
+    assert_eq!(status, 200, "{ingested}");
+    assert!(ingested["chunks_created"].as_u64().unwrap() > 10, "{ingested}");
+    let search = json!({"query": "Sentence 899", "mode": "keyword", "top_k": 1000});
+    let (_, reply) = server.post("/rag/search", &search).await;
+    let mut chunks: Vec<_> = reply["results"].as_array().unwrap().iter().collect();
+    chunks.sort_by_key(|chunk| chunk["metadata"]["char_start"].as_u64());
+    let joined: Vec<&str> = chunks.iter().map(|chunk| chunk["content"].as_str().unwrap()).collect();
+    assert_eq!(joined.join(" "), text.trim_end());
+}
