@@ -20,8 +20,11 @@ const LOCKED: &[u8] = include_bytes!("../fixtures/documents/locked.pdf");
 /// A form with a file.
 fn upload(server: &TestServer, file: impl Into<Vec<u8>>, name: &str) -> RequestBuilder {
     let part = Part::bytes(file.into()).file_name(name.to_owned());
-    let request = server.client.post(server.url("/documents/parse")).header("x-api-key", KEY);
-    request.multipart(Form::new().part("file", part))
+    keyed(server).multipart(Form::new().part("file", part))
+}
+
+fn keyed(server: &TestServer) -> RequestBuilder {
+    server.client.post(server.url("/documents/parse")).header("x-api-key", KEY)
 }
 
 fn encoded(server: &TestServer, file: &[u8], name: &str) -> RequestBuilder {
@@ -75,17 +78,9 @@ async fn requests_that_are_wrong() {
         (parse(&json!({"content_base64": "%%"})), 422, "is not valid base64"),
         (parse(&json!({"content_base64": "http://example.com/a.pdf"})), 422, "URLs are not fetched"),
         (parse(&json!({"content_base64": "aGk=", "nane": "a"})), 422, "name"),
-        (
-            upload(&server, "x", "a").multipart(Form::new().text("fil", "x")),
-            422,
-            "is missing: send the document",
-        ),
+        (keyed(&server).multipart(Form::new().text("fil", "x")), 422, "is missing: send the document"),
         (upload(&server, vec![b'a'; 2 * 1024 * 1024], "a.txt"), 413, "1 MB"),
-        (
-            server.post_text("/documents/parse", "x").header("content-type", "application/pdf"),
-            415,
-            "Send JSON",
-        ),
+        (keyed(&server).body("x").header("content-type", "application/pdf"), 415, "Send JSON"),
     ] {
         let (got, problem) = problem(request).await;
         assert_eq!(got, status, "{problem}");
