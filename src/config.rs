@@ -18,7 +18,7 @@ pub use self::{
 };
 use crate::{
     app, backend::ollama, cache, data_dir::DataDir, engine, extractor, http_client, model_store, store,
-    telemetry, tesseract, types::Secret, value_parser,
+    telemetry, tesseract, types::Secret, value_parser, vectors,
 };
 
 #[derive(Args, Clone, Debug)]
@@ -45,6 +45,8 @@ pub struct Config {
     pub documents: extractor::Settings,
     #[command(flatten)]
     pub rag: app::rag::Settings,
+    #[command(flatten)]
+    pub vectors: vectors::Settings,
     #[command(flatten)]
     pub cache: cache::Settings,
     #[command(flatten)]

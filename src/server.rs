@@ -23,7 +23,7 @@ use crate::{
     store::History,
     telemetry::Monitoring,
     value_parser::authority,
-    vectors::Sqlite,
+    vectors,
 };
 
 /// Everything is open and bound; nothing is answered yet.
@@ -59,8 +59,8 @@ impl Server {
         let history = History::open(&config.history, data_dir.path(), aggregator);
         let alerts = Alerts::open(config.alerts.clone(), data_dir.path(), Arc::clone(&monitoring.metrics))?;
         config.rag.check()?;
-        let store = Sqlite::new(data_dir.path().join("state/documents.db"));
-        let documents = Documents::new(Arc::new(store), config.rag.clone());
+        let store = vectors::build(&config.vectors, data_dir.path())?;
+        let documents = Documents::new(store, config.rag.clone());
         let backends = vec![backend];
         let parts = Parts { backends, cache, monitoring, history, alerts, prompts, documents };
         let app = Arc::new(App::new(parts, config_of_product(config)));

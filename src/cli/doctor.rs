@@ -17,6 +17,7 @@ use crate::{
     tesseract::{OcrEngine, Tesseract},
     types::Model,
     value_parser::authority,
+    vectors::Qdrant,
 };
 
 /// # Errors
@@ -30,6 +31,9 @@ pub(super) fn run(config: &Config) -> Result<()> {
         report.note("OCR", ocr(config).await);
         if let Some(url) = config.cache.redis_url.as_deref().filter(|_| config.cache.cache_enabled) {
             report.note("Redis", Redis::check(url).await);
+        }
+        if let Some(url) = &config.vectors.qdrant_url {
+            report.note("Qdrant", Qdrant::check(url, config.vectors.qdrant_api_key.as_ref()).await);
         }
         match &config.ollama.ollama_base_url {
             Some(url) => ollama(url, config, &mut report).await,

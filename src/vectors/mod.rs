@@ -1,5 +1,5 @@
 //! Documents: their text, their chunks, and the vectors and words by which chunks are found. `VectorStore` is the one
-//! place where they live; `Sqlite` is the embedded one. It knows nothing of HTTP, of files that documents
+//! place where they live; `Sqlite` is the embedded one, `Qdrant` the one in a server. It knows nothing of HTTP, of files that documents
 //! come from, or of how texts are embedded.
 //!
 //! Every store behaves the same, which `tests/vectors` holds: a document is in a collection wholly or not at all,
@@ -8,7 +8,9 @@
 pub mod filter;
 pub mod metadata;
 mod names;
+mod qdrant;
 pub mod ranking;
+mod settings;
 pub mod sqlite;
 
 use std::collections::HashMap;
@@ -21,12 +23,17 @@ pub use self::{
     filter::Filter,
     metadata::Metadata,
     names::{CollectionName, DocumentId},
+    qdrant::Qdrant,
+    settings::{Settings, build},
     sqlite::Sqlite,
 };
 use crate::error::{Error, Kind, Result};
 
 /// Maximum number of hits of one search.
 pub const MAX_TOP_K: usize = 1000;
+
+/// Maximum number of words that are searched for; the rest of a text is left out.
+pub const MAX_QUERY_WORDS: usize = 64;
 
 /// The model that made a collection's vectors, and their number of dimensions. Vectors are compared by the cosine of
 /// their angle, so that their length does not matter; stores keep them with length 1.
@@ -174,7 +181,7 @@ pub struct Stats {
     pub collections: u64,
     pub documents: u64,
     pub chunks: u64,
-    /// On disk.
+    /// On disk; in Qdrant, which does not tell, those of the vectors.
     pub bytes: u64,
 }
 
@@ -188,7 +195,7 @@ pub trait VectorStore: Send + Sync + 'static {
     /// Stores a document and makes its collection, when it is missing. An older version of it is replaced at once: a
     /// search finds the old one or the new one. Of two puts of one document at once, the later one stays.
     ///
-    /// Qdrant: the points of the new version are written with a new version number; the document's own point, written
+    /// Qdrant: the points of the new version are written with a new version number; the collection's own point, written
     /// last, says which version counts.
     ///
     /// # Errors
@@ -262,7 +269,7 @@ pub trait VectorStore: Send + Sync + 'static {
     /// Begins to build another set of chunks and vectors beside the one that is searched, or continues to, when one of
     /// this model was begun and not finished. One of another model is discarded.
     ///
-    /// Qdrant: a second collection, to which the alias is moved by `finish_reindex`.
+    /// Qdrant: a second collection of Qdrant, which the collection's own point names from `finish_reindex` on.
     ///
     /// # Errors
     /// `NotFound` when there is no such collection.

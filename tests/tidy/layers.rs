@@ -106,7 +106,7 @@ const LAYERS: &[Layer] = &[
             module("tesseract", "one Tesseract process per image", &[]),
             module(
                 "vectors",
-                "trait `VectorStore`: documents, their chunks, vectors and words; filters and ranking; `sqlite` is the embedded store; independent of where documents come from and of how they are embedded",
+                "trait `VectorStore`: documents, their chunks, vectors and words; filters and ranking; `sqlite` is the embedded store, `qdrant` the one in a Qdrant server; independent of where documents come from and of how they are embedded",
                 &[],
             ),
         ],

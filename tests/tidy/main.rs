@@ -48,6 +48,9 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("unicode_segmentation", &["src/text/chunk.rs"]),
     ("fastbloom", &["src/cache/sqlite/filter.rs"]),
     ("redis", &["src/cache/redis"]),
+    ("qdrant_client", &["src/vectors/qdrant/"]),
+    ("tonic", &["src/vectors/qdrant/"]),
+    ("unicode_normalization", &["src/vectors/qdrant/words.rs"]),
     (
         "clap",
         &[
@@ -64,6 +67,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "src/backend/ollama.rs",
             "src/telemetry/",
             "src/store/",
+            "src/vectors/settings.rs",
             "src/engine/",
             "src/model_store/",
         ],

@@ -1,17 +1,46 @@
 //! Stores to test, and documents to put into them.
 
 use serde_json::{Value, json};
-use simpleton::vectors::{
-    Chunk, CollectionName, DocumentId, Embedding, Found, Hit, Metadata, NewDocument, Query, QueryVector,
-    Search, Sqlite, VectorStore,
+use simpleton::{
+    types::Secret,
+    vectors::{
+        Chunk, CollectionName, DocumentId, Embedding, Found, Hit, Metadata, NewDocument, Qdrant, Query,
+        QueryVector, Search, Sqlite, VectorStore,
+    },
 };
 
-/// Runs a test with an empty store of each kind.
+use crate::scripted_qdrant;
+
+/// Runs a test with an empty store of each kind: the embedded one, a scripted Qdrant, and the real one at
+/// `TEST_QDRANT_URL`, when it is set.
 pub async fn with_each_store(test: impl AsyncFn(&dyn VectorStore)) {
     let folder = tempfile::tempdir().unwrap();
     let store = Sqlite::new(folder.path().join("documents.db"));
     test(&store).await;
     store.stop().await;
+    let scripted = scripted_qdrant::Qdrant::start(None).await;
+    let store = Qdrant::new(&scripted.url(), None).unwrap();
+    test(&store).await;
+    store.stop().await;
+    if let Ok(url) = std::env::var("TEST_QDRANT_URL") {
+        let key = std::env::var("TEST_QDRANT_API_KEY").ok().map(Secret::new);
+        // Tests run beside each other.
+        let prefix = format!("test-{:016x}-", rand::random::<u64>());
+        let store = Qdrant::with_prefix(&url, key.as_ref(), &prefix).unwrap();
+        test(&store).await;
+        store.stop().await;
+        remove_all(&url, key, &prefix).await;
+    }
+}
+
+async fn remove_all(url: &str, key: Option<Secret>, prefix: &str) {
+    let client = qdrant_client::Qdrant::from_url(url).api_key(key.as_ref().map(Secret::expose));
+    let client = client.skip_compatibility_check().build().unwrap();
+    for collection in client.list_collections().await.unwrap().collections {
+        if collection.name.starts_with(prefix) {
+            client.delete_collection(collection.name).await.unwrap();
+        }
+    }
 }
 
 pub fn collection(name: &str) -> CollectionName {

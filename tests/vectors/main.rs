@@ -1,4 +1,4 @@
-//! One contract for every store of documents and vectors, and the bad days of the embedded one.
+//! One contract for every store of documents and vectors, and the bad days of each of them.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise: that is how it fails")]
 
 mod at_once;
@@ -6,8 +6,12 @@ mod documents;
 mod embedded;
 mod filters;
 mod harness;
+mod qdrant;
 mod reindex;
 mod search;
 
 #[path = "../../testing/eventually.rs"]
 mod eventually;
+
+#[path = "../../testing/qdrant/mod.rs"]
+mod scripted_qdrant;

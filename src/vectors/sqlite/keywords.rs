@@ -1,7 +1,6 @@
 //! A caller's text as a query of FTS5, in which nothing of it is syntax.
 
-/// Maximum number of words that are searched for.
-const MAX_WORDS: usize = 64;
+use super::super::MAX_QUERY_WORDS;
 
 /// Different words of a text, in their order.
 pub(super) fn words(text: &str) -> Vec<&str> {
@@ -11,7 +10,7 @@ pub(super) fn words(text: &str) -> Vec<&str> {
         if word.contains(char::is_alphanumeric) && !words.contains(&word) {
             words.push(word);
         }
-        if words.len() == MAX_WORDS {
+        if words.len() == MAX_QUERY_WORDS {
             break;
         }
     }
@@ -49,6 +48,6 @@ mod tests {
         let query = r#"{scope} : "g7" AND {content} : ("NEAR" OR "a")"#;
         assert_eq!(any_of(&["NEAR", "a"], 7), query);
         let many: String = (0..1_000).map(|at| format!("word{at} ")).collect();
-        assert_eq!(words(&many).len(), MAX_WORDS);
+        assert_eq!(words(&many).len(), MAX_QUERY_WORDS);
     }
 }
