@@ -29,6 +29,8 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("simpleton model import qwen2.5:7b ", "a file of gigabytes that the reader has"),
     ("simpleton model import ", "a file that the reader has"),
     ("simpleton serve", "runs until it is stopped; the start in README.md is run and compared"),
+    ("simpleton run qwen2.5:7b", "a chat with a model of gigabytes"),
+    ("simpleton run llava", "as that one"),
     ("simpleton engine install", "builds for minutes"),
     ("ollama ", "another program's"),
 ];
