@@ -98,7 +98,7 @@ stage="$(mktemp -d "$DIST/stage.XXXXXX")"
 trap 'rm -rf "$stage"' EXIT
 step_done
 
-step "Simpleton: cargo build --release (about 9 minutes on 2 cores, the first time)"
+step "Simpleton: cargo build --release (about 14 minutes on 2 cores, the first time)"
 if [[ -n "${PROGRAM:-}" ]]; then
   program="$PROGRAM"
   step_done "not needed: PROGRAM is set"

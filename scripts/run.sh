@@ -32,7 +32,7 @@ if [[ -z "$ollama" && "${text_model:-qwen2.5-coder:0.5b}" == qwen2.5-coder:0.5b 
   download=$!
 fi
 
-step "Simpleton: cargo build --release (about 9 minutes on 2 cores, the first time)"
+step "Simpleton: cargo build --release (about 14 minutes on 2 cores, the first time)"
 scripts/release.sh build || fail "Simpleton did not compile; the first error is above."
 step_done
 
