@@ -2,48 +2,23 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json as JsonReply,
-    extract::{FromRequestParts, Path, State},
-    http::request::Parts,
-};
+use axum::{Json as JsonReply, extract::State};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::named::Named;
 use crate::{
-    error::{Error, Kind},
-    http::{
-        HttpState,
-        middleware::errors::{Failure, Result},
-    },
+    http::{HttpState, middleware::errors::Result},
     vectors::{Collection, CollectionName},
 };
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "documentation of `Named`")]
+#[expect(dead_code, reason = "documentation of `Named<CollectionName>`")]
 pub(in crate::http) struct NameParam {
     /// Name of the collection.
     #[param(example = "documents")]
     name: String,
-}
-
-/// Name of a collection in the path.
-pub(in crate::http) struct Named(CollectionName);
-
-impl FromRequestParts<Arc<HttpState>> for Named {
-    type Rejection = Failure;
-
-    async fn from_request_parts(
-        parts: &mut Parts,
-        state: &Arc<HttpState>,
-    ) -> std::result::Result<Self, Failure> {
-        let name = Path::<String>::from_request_parts(parts, state).await;
-        // A name that none can have is one of a collection that does not exist.
-        let name = name.ok().and_then(|Path(name)| CollectionName::new(name).ok());
-        let unknown = || Error::new(Kind::NotFound, "There is no collection of this name.");
-        Ok(Self(name.ok_or_else(unknown)?))
-    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -104,7 +79,7 @@ pub(in crate::http) async fn list(
     responses((status = 200, body = CollectionBody)))]
 pub(in crate::http) async fn details(
     State(state): State<Arc<HttpState>>,
-    Named(name): Named,
+    Named(name): Named<CollectionName>,
 ) -> Result<JsonReply<CollectionBody>> {
     Ok(JsonReply(state.app.collection(&name).await?.into()))
 }
@@ -114,7 +89,7 @@ pub(in crate::http) async fn details(
     responses((status = 200, body = DeletedCollection)))]
 pub(in crate::http) async fn remove(
     State(state): State<Arc<HttpState>>,
-    Named(name): Named,
+    Named(name): Named<CollectionName>,
 ) -> Result<JsonReply<DeletedCollection>> {
     state.app.delete_collection(&name).await?;
     Ok(JsonReply(DeletedCollection { collection: name.as_str().to_owned(), success: true }))

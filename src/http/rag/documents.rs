@@ -2,22 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json as JsonReply,
-    extract::{FromRequestParts, Path, State},
-    http::request::Parts,
-};
+use axum::{Json as JsonReply, extract::State};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::collection;
+use super::{collection, named::Named};
 use crate::{
-    error::{Error, Kind},
     http::{
         HttpState,
         extract::{Query, fields::Fields, filled},
-        middleware::errors::{Failure, Result},
+        middleware::errors::Result,
     },
     vectors::{Document, DocumentId, Metadata},
 };
@@ -28,29 +23,11 @@ const WHOLE: &str = "a whole number from 1 to 1000";
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "documentation of `Identified`")]
+#[expect(dead_code, reason = "documentation of `Named<DocumentId>`")]
 pub(in crate::http) struct IdParam {
     /// Id of the document, with each `/` written as `%2F`.
     #[param(example = "about")]
     id: String,
-}
-
-/// Id of a document in the path.
-pub(in crate::http) struct Identified(DocumentId);
-
-impl FromRequestParts<Arc<HttpState>> for Identified {
-    type Rejection = Failure;
-
-    async fn from_request_parts(
-        parts: &mut Parts,
-        state: &Arc<HttpState>,
-    ) -> std::result::Result<Self, Failure> {
-        let id = Path::<String>::from_request_parts(parts, state).await;
-        // An id that none can have is one of a document that does not exist.
-        let id = id.ok().and_then(|Path(id)| DocumentId::new(id).ok());
-        let unknown = || Error::new(Kind::NotFound, "There is no document of this id.");
-        Ok(Self(id.ok_or_else(unknown)?))
-    }
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -153,7 +130,7 @@ pub(in crate::http) async fn list(
     responses((status = 200, body = DocumentBody)))]
 pub(in crate::http) async fn details(
     State(state): State<Arc<HttpState>>,
-    Identified(id): Identified,
+    Named(id): Named<DocumentId>,
 ) -> Result<JsonReply<DocumentBody>> {
     Ok(JsonReply(state.app.document(&id).await?.into()))
 }
@@ -163,7 +140,7 @@ pub(in crate::http) async fn details(
     responses((status = 200, body = ContentReply)))]
 pub(in crate::http) async fn content(
     State(state): State<Arc<HttpState>>,
-    Identified(id): Identified,
+    Named(id): Named<DocumentId>,
 ) -> Result<JsonReply<ContentReply>> {
     let content = state.app.document_content(&id).await?;
     Ok(JsonReply(ContentReply { document_id: id.as_str().to_owned(), content }))
@@ -174,7 +151,7 @@ pub(in crate::http) async fn content(
     responses((status = 200, body = DeletedDocument)))]
 pub(in crate::http) async fn remove(
     State(state): State<Arc<HttpState>>,
-    Identified(id): Identified,
+    Named(id): Named<DocumentId>,
 ) -> Result<JsonReply<DeletedDocument>> {
     state.app.delete_document(&id).await?;
     Ok(JsonReply(DeletedDocument { document_id: id.as_str().to_owned(), success: true }))

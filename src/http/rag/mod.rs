@@ -3,6 +3,7 @@
 pub(super) mod collections;
 pub(super) mod documents;
 pub(super) mod ingest;
+mod named;
 pub(super) mod query;
 pub(super) mod search;
 
