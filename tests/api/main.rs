@@ -24,6 +24,7 @@ mod openapi;
 mod prometheus;
 mod rag;
 mod rag_bad_input;
+mod rag_chats;
 mod raw;
 mod schemas;
 mod service;

@@ -41,6 +41,8 @@ async fn replies_and_requests_fit_the_document() {
         ("/inference/chat", json!({"messages": [parts]})),
         ("/inference/chat", json!({"messages": [hello], "tools": [tool], "temperature": 1})),
         ("/inference/chat", json!({"messages": [hello, {"role": "assistant", "tool_calls": [call]}]})),
+        ("/rag/ingest", json!({"content": "hi"})),
+        ("/inference/chat", json!({"messages": [hello], "documents": {"top_k": 1, "mode": "hybrid"}})),
         ("/embeddings/", json!({"input": "hi"})),
         ("/embeddings/", json!({"input": ["ho"]})),
         ("/embeddings/batch", json!(["hi"])),
@@ -57,6 +59,7 @@ async fn replies_and_requests_fit_the_document() {
     for (path, request) in [
         ("/inference/generate", json!({"prompt": "hi", "stream": true})),
         ("/inference/chat", json!({"messages": [hello], "stream": true})),
+        ("/inference/chat", json!({"messages": [hello], "documents": {}, "stream": true})),
     ] {
         let text = server.post(path, &request).send().await.unwrap().text().await.unwrap();
         let told = events(&text);

@@ -17,6 +17,7 @@ use crate::{
 const NOT_IN_THE_DOCUMENTS: &str = "The documents do not contain an answer to this question.";
 /// Follows the question, because small models forget what was said before the excerpts.
 const REMINDER: &str = "Answer in full sentences. End each with the number of its excerpt, such as [1].";
+const NO_QUESTION: &str = "must end with a question of the user to be answered from documents";
 /// Tokens of a context that is not known.
 const USUAL_CONTEXT: u64 = 4096;
 /// Bytes of excerpts for each token of the context: leaves at least a quarter of it to the question and the answer in
@@ -35,7 +36,8 @@ impl App {
     /// Answers the last message of a chat from documents. The query of `search` is made from the conversation.
     ///
     /// # Errors
-    /// `Invalid` when the last message is not a question of the user's; those of `search` and `chat`.
+    /// `Invalid` when the last message is not a question of the user's; those of `search` and `chat`, at the messages
+    /// of the request.
     pub async fn answer_from(
         &self,
         caller: &Caller,
@@ -43,18 +45,20 @@ impl App {
         mut search: SearchDocuments,
     ) -> Result<Answer> {
         let messages = conversation(&request)?;
+        let asked = format!("/messages/{}/content", messages.len() - 1);
         search.query = self.question(caller, &request.model, messages).await?;
-        let mut sources = self.search(caller, &search).await?;
+        let found = self.search(caller, &search).await;
+        let mut sources = found.map_err(|error| error.at(|_| asked.clone()))?;
         let context = self.catalog.route(&request.model).await.context.unwrap_or(USUAL_CONTEXT);
         keep_within(&mut sources, context.saturating_mul(EXCERPT_BYTES_PER_TOKEN));
         while !sources.is_empty() {
-            let asked = with_excerpts(&request, &self.prompts.rag_answer, &sources);
+            let (asked, before) = with_excerpts(&request, &self.prompts.rag_answer, &sources);
             match self.chat(caller, asked).await {
                 Ok(reply) => return Ok(Answer { reply, sources }),
                 Err(error) if is_too_long(&error) && sources.len() > 1 => {
                     sources.truncate(sources.len() * 3 / 4);
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.at(|pointer| without(before, pointer))),
             }
         }
         let events = [Ok(ChatEvent::Text(NOT_IN_THE_DOCUMENTS.to_owned())), Ok(Done::default().into())];
@@ -80,20 +84,19 @@ impl App {
         let sampling =
             Sampling { temperature: Some(0.0), max_tokens: Some(QUESTION_TOKENS), ..Sampling::default() };
         let request = ChatRequest { sampling, ..ChatRequest::new(model, prompt) };
-        let whole = self.chat(caller, request).await?.collect().await?.text;
+        let asked_whole = self.chat(caller, request).await;
+        let whole = asked_whole.map_err(|error| error.at(|_| "/messages".to_owned()))?.collect().await?.text;
         Ok(if whole.trim().is_empty() { asked } else { whole.trim().to_owned() })
     }
 }
 
 fn conversation(request: &ChatRequest) -> Result<&[Message]> {
-    match &request.prompt {
-        Prompt::Messages(messages) if messages.last().is_some_and(|last| last.role == Role::User) => {
-            Ok(messages)
-        }
-        _ => Err(Error::field(
-            "/messages",
-            "must end with a question of the user to be answered from documents",
-        )),
+    let Prompt::Messages(messages) = &request.prompt else {
+        return Err(Error::field("/messages", NO_QUESTION));
+    };
+    match messages.last() {
+        Some(last) if last.role == Role::User && !last.text().trim().is_empty() => Ok(messages),
+        _ => Err(Error::field("/messages", NO_QUESTION)),
     }
 }
 
@@ -114,22 +117,35 @@ fn is_too_long(error: &Error) -> bool {
         && error.field_errors().iter().any(|field| field.pointer.starts_with("/messages"))
 }
 
-/// The request with the rules in its system prompt, and the excerpts before its last message.
-fn with_excerpts(request: &ChatRequest, rules: &str, sources: &[Hit]) -> ChatRequest {
+/// The request with the rules in its system prompt, and the excerpts before the text of its last message; and the
+/// number of messages that were put before its own.
+fn with_excerpts(request: &ChatRequest, rules: &str, sources: &[Hit]) -> (ChatRequest, usize) {
     let mut request = request.clone();
-    let Prompt::Messages(messages) = &mut request.prompt else { return request };
+    let Prompt::Messages(messages) = &mut request.prompt else { return (request, 0) };
     if let Some(last) = messages.last_mut() {
         let text = format!("{}\nQuestion: {}\n{REMINDER}", excerpts(sources), last.text());
-        *last = Message::new(Role::User, text);
+        *last = Message::new(Role::User, text).with_images(last.images().cloned().collect());
     }
     match messages.first_mut() {
         Some(first) if first.role == Role::System => {
             let text = format!("{}\n\n{rules}", first.text());
             *first = Message::new(Role::System, text);
+            (request, 0)
         }
-        _ => messages.insert(0, Message::new(Role::System, rules)),
+        _ => {
+            messages.insert(0, Message::new(Role::System, rules));
+            (request, 1)
+        }
     }
-    request
+}
+
+/// A pointer to a message, without those that were put before the request's own.
+fn without(before: usize, pointer: &str) -> String {
+    let number = pointer.strip_prefix("/messages/").and_then(|rest| rest.split_once('/'));
+    match number.and_then(|(number, rest)| Some((number.parse::<usize>().ok()?.checked_sub(before)?, rest))) {
+        Some((number, rest)) => format!("/messages/{number}/{rest}"),
+        None => pointer.to_owned(),
+    }
 }
 
 fn excerpts(sources: &[Hit]) -> String {

@@ -29,6 +29,15 @@ impl Fields {
         }
     }
 
+    /// The value of an outcome; fields that it refuses are added, those below `at`.
+    pub(in crate::http) fn accept<T>(&mut self, at: &str, outcome: Result<T>) -> Option<T> {
+        let error = outcome.map_err(|error| error.at(|pointer| format!("{at}{pointer}")));
+        let refused = error.as_ref().err().map(Error::field_errors).unwrap_or_default();
+        let room = MAX_FIELDS.saturating_sub(self.0.len());
+        self.0.extend(refused.iter().take(room).cloned());
+        error.ok()
+    }
+
     /// Whether what else is wrong would not be told.
     pub(in crate::http) fn is_full(&self) -> bool {
         self.0.len() >= MAX_FIELDS

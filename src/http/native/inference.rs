@@ -15,7 +15,7 @@ use super::{
     schemas,
 };
 use crate::{
-    app::{App, ChatReply},
+    app::{App, ChatReply, rag::SearchDocuments},
     error,
     http::{
         HttpState,
@@ -27,6 +27,7 @@ use crate::{
             texts::Texts,
         },
         middleware::{auth::Caller, errors::Result},
+        rag::answer::{DocumentsBody, Sources},
         reply::respond,
     },
     images::EncodedImage,
@@ -129,6 +130,9 @@ body! {
         /// Up to 128 tools.
         #[schema(value_type = Option<Vec<ToolBody>>, max_items = 128)]
         tools: Option<Vec<Object<ToolBody>>>,
+        /// Answer the last message, which must be the user's, from documents. Cannot be combined with `tools` or `format`.
+        #[schema(value_type = Option<DocumentsBody>)]
+        documents: Option<Object<DocumentsBody>>,
     }
 }
 
@@ -144,7 +148,7 @@ pub(in crate::http) async fn generate(
     let stream = body.stream.unwrap_or(false);
     let model = resolve(&state, body.model.as_deref(), body.images(), 0).await?;
     let request = body.into_request(model, &state.app).await?;
-    let reply = ask(&state, &caller, request, room);
+    let reply = ask(&state, &caller, request, None, room);
     respond(&state, &caller, reply, GenerateEncoder::default(), stream).await
 }
 
@@ -159,9 +163,10 @@ pub(in crate::http) async fn chat(
 ) -> Result<Response> {
     let stream = body.stream.unwrap_or(false);
     let model = resolve(&state, body.model.as_deref(), body.images(), body.tools()).await?;
-    let request = body.into_request(model, &state.app).await?;
-    let reply = ask(&state, &caller, request, room);
-    respond(&state, &caller, reply, ChatEncoder::default(), stream).await
+    let (request, search) = body.into_request(model, &state.app).await?;
+    let sources = search.is_some().then(Sources::default);
+    let reply = ask(&state, &caller, request, sources.clone().zip(search), room);
+    respond(&state, &caller, reply, ChatEncoder::new(sources), stream).await
 }
 
 /// Asks for the reply, and gives back the room of the request's body when it is passed on.
@@ -169,12 +174,14 @@ fn ask(
     state: &HttpState,
     caller: &Caller,
     request: ChatRequest,
+    documents: Option<(Sources, SearchDocuments)>,
     room: Room,
 ) -> impl Future<Output = error::Result<ChatReply>> + Send + 'static {
     let (app, caller, room) = (Arc::clone(&state.app), caller.owned(), room.keep(request.size()));
     async move {
-        let reply = match &request.prompt {
-            Prompt::Completion(prompt) if prompt.text.is_empty() => {
+        let reply = match (documents, &request.prompt) {
+            (Some((sources, search)), _) => sources.answer(&app, &caller, request, search).await,
+            (None, Prompt::Completion(prompt)) if prompt.text.is_empty() => {
                 let options = LoadOptions { keep_alive: request.keep_alive, context: None };
                 app.load(&caller, request.model, options).await
             }
@@ -228,24 +235,38 @@ impl ChatBody {
         self.tools.as_ref().map_or(0, Vec::len)
     }
 
-    async fn into_request(mut self, model: String, app: &App) -> error::Result<ChatRequest> {
+    /// The chat, and the search for documents to answer it from.
+    async fn into_request(
+        mut self,
+        model: String,
+        app: &App,
+    ) -> error::Result<(ChatRequest, Option<SearchDocuments>)> {
         let mut fields = Fields::default();
         let sampling = self.sampling(&mut fields);
         let format = format(self.format.take(), &mut fields);
+        let documents = self.documents.take();
+        let search = documents.map(|Object(documents)| documents.into_search(app, "/documents", &mut fields));
         self.check(&mut fields);
+        if search.is_some() && self.tools() > 0 {
+            fields.refuse("/tools", "cannot be combined with documents");
+        }
+        if search.is_some() && !matches!(format, Format::Text) {
+            fields.refuse("/format", "cannot be combined with documents");
+        }
         fields.finish()?;
         let mut messages = Vec::with_capacity(self.messages.len());
         for (index, Object(message)) in self.messages.into_iter().enumerate() {
             messages.push(message.into_message(index, app).await?);
         }
-        Ok(ChatRequest {
+        let request = ChatRequest {
             tools: self.tools.into_iter().flatten().map(|Object(tool)| Tool::from(tool)).collect(),
             format,
             sampling,
             think: self.think,
             keep_alive: self.keep_alive,
             ..ChatRequest::new(model, Prompt::Messages(messages))
-        })
+        };
+        Ok((request, search))
     }
 
     fn check(&self, fields: &mut Fields) {

@@ -8,6 +8,7 @@ use crate::{
     error::Error,
     http::{
         middleware::errors::ErrorFormat,
+        rag::answer::{SourceBody, Sources},
         reply::{ReplyEncoder, SseFrames},
     },
     types::{ChatEvent, Done, FinishReason, JsonText, Timings, ToolCall},
@@ -52,6 +53,10 @@ pub(super) struct ChatReply<'a> {
     #[serde(flatten)]
     #[schema(inline)]
     event: ChatReplyEvent<'a>,
+    /// Chunks that the model was given, when the request has `documents`; empty when these have nothing on the question.
+    /// The answer refers to them by their numbers: `[1]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sources: Option<Vec<SourceBody<'a>>>,
     #[serde(flatten)]
     #[schema(inline)]
     end: End<'a>,
@@ -188,9 +193,20 @@ impl ReplyEncoder for GenerateEncoder {
 }
 
 /// Encoder of `/inference/chat`.
-#[derive(Default)]
 pub(super) struct ChatEncoder {
     model: String,
+    /// Of an answer from documents.
+    sources: Option<Sources>,
+}
+
+impl ChatEncoder {
+    pub(super) fn new(sources: Option<Sources>) -> Self {
+        Self { model: String::new(), sources }
+    }
+
+    fn sources(&self) -> Option<Vec<SourceBody<'_>>> {
+        self.sources.as_ref().map(Sources::bodies)
+    }
 }
 
 impl ReplyEncoder for ChatEncoder {
@@ -212,7 +228,7 @@ impl ReplyEncoder for ChatEncoder {
 
     fn end(&mut self, done: &Done, out: &mut SseFrames) {
         let event = ChatReplyEvent { model: &self.model, message: MessageReply::default(), done: true };
-        out.data(&ChatReply { event, end: done.into() });
+        out.data(&ChatReply { event, sources: self.sources(), end: done.into() });
     }
 
     fn error(&mut self, error: &Error, request_id: &str, out: &mut SseFrames) {
@@ -227,7 +243,7 @@ impl ReplyEncoder for ChatEncoder {
             tool_calls: reply.tool_calls.iter().map(ToolCallReply::from).collect(),
         };
         let event = ChatReplyEvent { model, message, done: true };
-        to_json(&ChatReply { event, end: (&reply.done).into() }, reply)
+        to_json(&ChatReply { event, sources: self.sources(), end: (&reply.done).into() }, reply)
     }
 }
 

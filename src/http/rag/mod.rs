@@ -1,5 +1,6 @@
 //! `/rag`: documents, searched and answered from.
 
+pub(super) mod answer;
 pub(super) mod collections;
 pub(super) mod documents;
 pub(super) mod ingest;
@@ -86,10 +87,10 @@ fn metadata(given: Option<&JsonText>, fields: &mut Fields) -> Metadata {
     }
 }
 
-fn top_k(app: &App, given: Option<i64>, fields: &mut Fields) -> usize {
+fn top_k(app: &App, pointer: &str, given: Option<i64>, fields: &mut Fields) -> usize {
     let Some(given) = given else { return app.default_top_k() };
     usize::try_from(given).ok().filter(|given| (1..=MAX_TOP_K).contains(given)).unwrap_or_else(|| {
-        fields.refuse("/top_k", format!("must be between 1 and {MAX_TOP_K}"));
+        fields.refuse(pointer, format!("must be between 1 and {MAX_TOP_K}"));
         1
     })
 }

@@ -6,12 +6,12 @@ use axum::{extract::State, response::Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{HitBody, ModeBody, collection, filter, share, top_k};
+use super::{
+    ModeBody,
+    answer::{DocumentsBody, SourceBody, Sources},
+};
 use crate::{
-    app::{
-        App, Collected,
-        rag::{Answer, SearchDocuments},
-    },
+    app::{App, Collected, rag::SearchDocuments},
     error::{self, Error},
     http::{
         HttpState,
@@ -28,11 +28,8 @@ use crate::{
         reply::{ReplyEncoder, SseFrames, respond},
     },
     types::{Capability, ChatEvent, ChatRequest, Done, JsonText, Message, Prompt, Role, Sampling},
-    vectors::Hit,
 };
 
-/// Without a threshold of the request's, chunks that are further from the question than this are not used.
-const USUAL_THRESHOLD: f32 = 0.22;
 /// Small models repeat themselves without an end.
 const USUAL_TOKENS: u32 = 1024;
 
@@ -96,15 +93,6 @@ pub(in crate::http) struct QueryReply<'a> {
     done: bool,
 }
 
-#[derive(Serialize, ToSchema)]
-struct SourceBody<'a> {
-    /// The first has number 1.
-    number: usize,
-    #[serde(flatten)]
-    #[schema(inline)]
-    hit: HitBody<'a>,
-}
-
 /// Answer a question from documents
 #[utoipa::path(post, path = "/rag/query", tag = "Documents",
     request_body(content = QueryBody, example = json!({"query": "Which databases are supported?"})),
@@ -112,14 +100,20 @@ struct SourceBody<'a> {
 pub(in crate::http) async fn query(
     State(state): State<Arc<HttpState>>,
     caller: Caller,
-    Json(body, _room): Json<QueryBody>,
+    Json(body, room): Json<QueryBody>,
 ) -> Result<Response> {
     let stream = body.stream.unwrap_or(false);
+    let before = usize::from(body.system_prompt.is_some());
+    let last = before + body.messages.as_ref().map_or(0, Vec::len);
     let (request, search) = body.into_request(&state.app).await?;
-    let (query, collection) = (search.query.clone(), search.collection.as_str().to_owned());
-    let Answer { reply, sources } = state.app.answer_from(&caller, request, search).await?;
-    let encoder = QueryEncoder { query, collection, sources, model: String::new() };
-    respond(&state, &caller, async { Ok(reply) }, encoder, stream).await
+    let encoder = QueryEncoder::new(&search);
+    let (app, asker, sources) = (Arc::clone(&state.app), caller.owned(), encoder.sources.clone());
+    let reply = async move {
+        let reply = sources.answer(&app, &asker, request, search).await;
+        drop(room);
+        reply.map_err(|error| error.at(|pointer| place(pointer, before, last)))
+    };
+    respond(&state, &caller, reply, encoder, stream).await
 }
 
 impl QueryBody {
@@ -128,8 +122,15 @@ impl QueryBody {
         if self.query.trim().is_empty() {
             fields.refuse("/query", "must not be empty");
         }
-        let top_k = top_k(app, self.top_k, &mut fields);
-        let threshold = share("/score_threshold", self.score_threshold, &mut fields);
+        let documents = DocumentsBody {
+            collection: self.collection,
+            top_k: self.top_k,
+            mode: self.mode,
+            filter: self.filter,
+            score_threshold: self.score_threshold,
+        };
+        let search =
+            SearchDocuments { query: self.query.clone(), ..documents.into_search(app, "", &mut fields) };
         let sampling = Sampling {
             temperature: fields.between("/temperature", self.temperature, 0.0, 2.0),
             max_tokens: fields.positive("/max_tokens", self.max_tokens).or(Some(USUAL_TOKENS)),
@@ -144,19 +145,23 @@ impl QueryBody {
         for (index, Object(message)) in self.messages.into_iter().flatten().enumerate() {
             messages.push(message.into_message(index, app).await?);
         }
-        messages.push(Message::new(Role::User, &self.query));
+        messages.push(Message::new(Role::User, self.query));
         let model = app.resolve(self.model.as_deref(), Capability::Completion).await?;
         let request = ChatRequest { sampling, ..ChatRequest::new(model, Prompt::Messages(messages)) };
-        let search = SearchDocuments {
-            collection: collection(app, self.collection)?,
-            query: self.query,
-            mode: self.mode.map(|Word(mode)| mode).unwrap_or_default().into(),
-            filter: filter(self.filter.as_ref())?,
-            top_k,
-            score_threshold: threshold.or(Some(USUAL_THRESHOLD)),
-            diversity: 0.0,
-        };
         Ok((request, search))
+    }
+}
+
+/// The field of the request that a message of the chat was made of; `before` is the number of messages before the
+/// conversation.
+fn place(pointer: &str, before: usize, last: usize) -> String {
+    let part = pointer.strip_prefix("/messages/").and_then(|part| part.split_once('/'));
+    match part.map(|(number, rest)| (number.parse::<usize>(), rest)) {
+        Some((Ok(number), _)) if number == last => "/query".to_owned(),
+        Some((Ok(number), _)) if number < before => "/system_prompt".to_owned(),
+        Some((Ok(number), rest)) => format!("/messages/{}/{rest}", number - before),
+        _ if pointer == "/messages" && last == before => "/query".to_owned(),
+        _ => pointer.to_owned(),
     }
 }
 
@@ -164,20 +169,29 @@ impl QueryBody {
 struct QueryEncoder {
     query: String,
     collection: String,
-    sources: Vec<Hit>,
+    sources: Sources,
     model: String,
 }
 
 impl QueryEncoder {
+    fn new(search: &SearchDocuments) -> Self {
+        Self {
+            query: search.query.clone(),
+            collection: search.collection.as_str().to_owned(),
+            sources: Sources::default(),
+            model: String::new(),
+        }
+    }
+
     fn reply<'a>(&'a self, model: &'a str, answer: &'a str) -> QueryReply<'a> {
-        let source = |(number, hit): (usize, &'a Hit)| SourceBody { number, hit: hit.into() };
+        let sources = self.sources.bodies();
         QueryReply {
             query: &self.query,
             answer,
-            sources: (1..).zip(&self.sources).map(source).collect(),
+            chunks_used: sources.len(),
+            sources,
             model,
             collection: &self.collection,
-            chunks_used: self.sources.len(),
             done: true,
         }
     }
@@ -205,5 +219,26 @@ impl ReplyEncoder for QueryEncoder {
     fn complete(&mut self, model: &str, reply: &Collected) -> Vec<u8> {
         serde_json::to_vec(&self.reply(model, &reply.text))
             .expect("texts and numbers, and a Vec takes them all")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::place;
+
+    #[test]
+    fn a_message_of_the_chat_is_the_field_that_it_was_made_of() {
+        // System prompt, two turns, the question.
+        for (pointer, field) in [
+            ("/messages/0/content", "/system_prompt"),
+            ("/messages/1/content", "/messages/0/content"),
+            ("/messages/2/images/0", "/messages/1/images/0"),
+            ("/messages/3/content", "/query"),
+            ("/messages", "/messages"),
+            ("/model", "/model"),
+        ] {
+            assert_eq!(place(pointer, 1, 3), field);
+        }
+        assert_eq!(place("/messages", 1, 1), "/query");
     }
 }

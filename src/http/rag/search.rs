@@ -83,7 +83,7 @@ impl SearchBody {
         if self.query.trim().is_empty() {
             fields.refuse("/query", "must not be empty");
         }
-        let top_k = top_k(app, self.top_k, &mut fields);
+        let top_k = top_k(app, "/top_k", self.top_k, &mut fields);
         let score_threshold = share("/score_threshold", self.score_threshold, &mut fields);
         let diversity = share("/diversity", self.diversity, &mut fields).unwrap_or_default();
         fields.finish()?;
