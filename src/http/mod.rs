@@ -102,6 +102,7 @@ fn routes() -> Vec<Route> {
         // Documents
         Route::new("/documents/parse", Api, Key, Problem, routes!(documents::parse)),
         Route::new("/rag/ingest", Api, Key, Problem, routes!(rag::ingest::ingest)),
+        Route::new("/rag/upload", Api, Key, Problem, routes!(rag::upload::upload)),
         Route::new("/rag/search", Api, Key, Problem, routes!(rag::search::search)),
         Route::new("/rag/query", Api, Key, Problem, routes!(rag::query::query)),
         Route::new("/rag/collections", Api, Key, Problem, routes!(rag::collections::list)),

@@ -25,6 +25,7 @@ mod prometheus;
 mod rag;
 mod rag_bad_input;
 mod rag_chats;
+mod rag_upload;
 mod raw;
 mod schemas;
 mod service;

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use bytes::Bytes;
+use serde_json::Value;
 use tokio::task::spawn_blocking;
 
 use crate::{
@@ -9,7 +11,7 @@ use crate::{
     error::{Error, Kind, Result},
     text::{
         chunk::{ChunkSize, Chunking, Span, chunk},
-        extract::Extracted,
+        extract::{Extracted, markdown_headings},
     },
     types::{Capability, EmbedRequest},
     vectors::{Chunk, CollectionName, DocumentId, Embedding, Metadata, NewDocument, metadata},
@@ -18,18 +20,39 @@ use crate::{
 /// Texts in one call of the embedding model: many enough to keep it busy, few enough to show progress.
 const BATCH: usize = 64;
 
+/// Maximum characters of a title that is taken from a document.
+const TITLE_CHARS: usize = 200;
+
 /// A document to take in.
 #[derive(Debug)]
 pub struct Ingest {
     pub collection: CollectionName,
     /// Without one, the document with the same content is replaced, or an id is made.
     pub id: Option<DocumentId>,
+    /// Without one, a file's own title, or else its name.
     pub title: Option<String>,
     pub metadata: Metadata,
-    /// Text, and what is known of its structure.
-    pub content: Extracted,
-    pub chunking: Chunking,
+    pub source: Source,
+    /// Without one, the one for the format.
+    pub chunking: Option<Chunking>,
     pub size: ChunkSize,
+}
+
+/// Origin of a document's text.
+#[derive(Debug)]
+pub enum Source {
+    Text(String),
+    File { bytes: Bytes, name: Option<String> },
+}
+
+impl Source {
+    /// Its field in a request.
+    fn pointer(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "/content",
+            Self::File { .. } => "/file",
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -62,10 +85,14 @@ impl App {
         ingest: Ingest,
         progress: impl Fn(Step) + Send + Sync,
     ) -> Result<Ingested> {
-        let Ingest { collection, id, title, metadata, content, chunking, size } = ingest;
+        let Ingest { collection, id, title, metadata, source, chunking, size } = ingest;
         metadata::check(&metadata)?;
         let store = &self.documents.store;
         let model = self.embedding_model(&collection).await?;
+        let pointer = source.pointer();
+        let content = self.content_of(caller, source).await?;
+        let title = title.or_else(|| content.title.clone());
+        let chunking = chunking.unwrap_or_else(|| usual_chunking(&content));
         let known = match store.previous(&collection, id.as_ref(), &content.text).await? {
             Some(previous) if previous.embedding.model == model => previous.vectors,
             _ => HashMap::new(),
@@ -75,7 +102,7 @@ impl App {
             .embed(spans, progress)
             .await?;
         let Some(first) = embedded.first() else {
-            return Err(Error::field("/content", "must contain text"));
+            return Err(Error::field(pointer, "must contain text"));
         };
         let embedding = Embedding { model, dimension: first.vector.len() };
         let chunks_unchanged = embedded.iter().filter(|piece| piece.is_known).count();
@@ -91,6 +118,19 @@ impl App {
         })
     }
 
+    /// The text of a source, with a title if it is a file.
+    async fn content_of(&self, caller: &Caller, source: Source) -> Result<Extracted> {
+        let pointer = source.pointer();
+        let (bytes, name) = match source {
+            Source::Text(text) => return Ok(Extracted { text, ..Extracted::default() }),
+            Source::File { bytes, name } => (bytes, name),
+        };
+        let named = name.as_deref().and_then(last_part);
+        let content = self.extract(caller, bytes, name, pointer).await?;
+        let title = content.title.as_deref().map(|title| title.chars().take(TITLE_CHARS).collect());
+        Ok(Extracted { title: title.or(named), ..content })
+    }
+
     /// The model of a collection's vectors; for a new collection the default one.
     async fn embedding_model(&self, collection: &CollectionName) -> Result<String> {
         match self.documents.store.collection(collection).await {
@@ -101,9 +141,31 @@ impl App {
     }
 }
 
+/// The name of a file without its folders, which are not ours to know; none if nothing is left of it.
+fn last_part(path: &str) -> Option<String> {
+    let name: String = path.rsplit(['/', '\\']).next()?.chars().filter(|c| !c.is_control()).collect();
+    let name: String = name.trim().chars().take(TITLE_CHARS).collect();
+    (!name.is_empty()).then_some(name)
+}
+
+fn usual_chunking(content: &Extracted) -> Chunking {
+    match content.metadata.get("format").and_then(Value::as_str) {
+        Some("markdown") => Chunking::Markdown,
+        Some("source" | "json") => Chunking::Code,
+        _ => Chunking::Recursive,
+    }
+}
+
 /// Splits a text on a thread where that holds no request up.
-async fn split(content: Extracted, chunking: Chunking, size: ChunkSize) -> Result<(Extracted, Vec<Span>)> {
+async fn split(
+    mut content: Extracted,
+    chunking: Chunking,
+    size: ChunkSize,
+) -> Result<(Extracted, Vec<Span>)> {
     let split = move || {
+        if chunking == Chunking::Markdown && content.headings.is_empty() {
+            content.headings = markdown_headings(&content.text);
+        }
         let spans = chunk(&content.text, chunking, size);
         (content, spans)
     };

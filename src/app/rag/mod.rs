@@ -10,7 +10,7 @@ use clap::Args;
 
 pub use self::{
     answer::Answer,
-    ingest::{Ingest, Ingested},
+    ingest::{Ingest, Ingested, Source},
     search::{Mode, SearchDocuments},
 };
 use super::App;

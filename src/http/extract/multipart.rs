@@ -48,6 +48,9 @@ pub(in crate::http) struct ImageForm;
 /// Form with a document.
 pub(in crate::http) struct DocumentForm;
 
+/// Form with a document, and with how it is taken in.
+pub(in crate::http) struct IngestForm;
+
 impl FormKind for ImageForm {
     const FIELDS: FormFields =
         FormFields { texts: &["prompt", "model", "temperature", "max_tokens", "stream"], file: "image" };
@@ -73,6 +76,21 @@ impl FormKind for DocumentForm {
     fn too_large(state: &HttpState) -> Error {
         let megabytes = state.max_body / (1024 * 1024);
         Error::field("/file", format!("is larger than {megabytes} MB")).of_kind(Kind::TooLarge)
+    }
+}
+
+impl FormKind for IngestForm {
+    const FIELDS: FormFields = FormFields {
+        texts: &["collection", "metadata", "document_id", "title", "chunk_size", "chunk_overlap", "chunking"],
+        ..DocumentForm::FIELDS
+    };
+
+    fn limit(state: &HttpState) -> usize {
+        DocumentForm::limit(state)
+    }
+
+    fn too_large(state: &HttpState) -> Error {
+        DocumentForm::too_large(state)
     }
 }
 

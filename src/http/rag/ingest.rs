@@ -14,7 +14,7 @@ use super::{collection, document_id, metadata};
 use crate::{
     app::{
         App,
-        rag::{Ingest, Ingested},
+        rag::{Ingest, Ingested, Source},
     },
     error,
     http::{
@@ -22,7 +22,7 @@ use crate::{
         extract::{Json, fields::Fields, object::Word},
         middleware::{auth::Caller, errors::Result},
     },
-    text::{chunk::Chunking, extract::Extracted},
+    text::chunk::Chunking,
     types::JsonText,
 };
 
@@ -41,6 +41,7 @@ pub(in crate::http) struct IngestBody {
     /// A document with the same id is replaced. Without an id, one with the same content is replaced.
     #[schema(min_length = 1, max_length = 256)]
     document_id: Option<String>,
+    #[schema(max_length = 1000)]
     title: Option<String>,
     /// Maximum characters in a chunk. Defaults to CHUNK_SIZE.
     #[schema(minimum = 1, maximum = 100_000)]
@@ -55,7 +56,7 @@ pub(in crate::http) struct IngestBody {
 
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum ChunkingBody {
+pub(super) enum ChunkingBody {
     Recursive,
     Sentence,
     Markdown,
@@ -87,22 +88,53 @@ pub(in crate::http) async fn ingest(
     Ok(JsonReply(IngestReply::from(ingested)).into_response())
 }
 
+/// Characters that a title may have.
+const MAX_TITLE: usize = 1000;
+
+/// Fields of a document besides its content.
+pub(super) struct Options {
+    pub(super) metadata: Option<JsonText>,
+    pub(super) collection: Option<String>,
+    pub(super) document_id: Option<String>,
+    pub(super) title: Option<String>,
+    pub(super) chunk_size: Option<i64>,
+    pub(super) chunk_overlap: Option<i64>,
+    pub(super) chunking: Option<ChunkingBody>,
+}
+
 impl IngestBody {
     fn into_ingest(self, app: &App) -> error::Result<Ingest> {
+        let Self { content, metadata, collection, document_id, title, chunk_size, chunk_overlap, chunking } =
+            self;
+        let chunking = chunking.map(|Word(chunking)| chunking);
         let mut fields = Fields::default();
-        if self.content.trim().is_empty() {
+        if content.trim().is_empty() {
             fields.refuse("/content", "must contain text");
         }
+        Options { metadata, collection, document_id, title, chunk_size, chunk_overlap, chunking }.ingest(
+            app,
+            Source::Text(content),
+            fields,
+        )
+    }
+}
+
+impl Options {
+    /// The ingestion of a source, if `fields` and these are right.
+    pub(super) fn ingest(self, app: &App, source: Source, mut fields: Fields) -> error::Result<Ingest> {
         let metadata = metadata(self.metadata.as_ref(), &mut fields);
+        if self.title.as_ref().is_some_and(|title| title.chars().nth(MAX_TITLE).is_some()) {
+            fields.refuse("/title", format!("may have at most {MAX_TITLE} characters"));
+        }
         fields.finish()?;
         Ok(Ingest {
             collection: collection(app, self.collection)?,
             id: document_id(self.document_id)?,
             title: self.title,
             metadata,
+            source,
+            chunking: self.chunking.map(Chunking::from),
             size: app.chunk_size(self.chunk_size, self.chunk_overlap)?,
-            content: Extracted { text: self.content, ..Extracted::default() },
-            chunking: self.chunking.map(|Word(chunking)| chunking.into()).unwrap_or_default(),
         })
     }
 }

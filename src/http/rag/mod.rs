@@ -7,6 +7,7 @@ pub(super) mod ingest;
 mod named;
 pub(super) mod query;
 pub(super) mod search;
+pub(super) mod upload;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -77,6 +78,9 @@ fn filter(given: Option<&JsonText>) -> Result<Option<Filter>> {
 }
 
 fn metadata(given: Option<&JsonText>, fields: &mut Fields) -> Metadata {
+    if let Some(pointer) = given.and_then(JsonText::repeated_name) {
+        fields.refuse(format!("/metadata{pointer}"), "is given twice");
+    }
     match given.map(JsonText::to_value) {
         None | Some(Value::Null) => Metadata::new(),
         Some(Value::Object(metadata)) => metadata,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Refusal, writer::Writer};
+use super::{Heading, Refusal, writer::Writer};
 
 pub(super) fn extract(text: &str, writer: &mut Writer) -> Result<(), Refusal> {
     let (front, body) = front_matter(text);
@@ -21,7 +21,7 @@ pub(super) fn extract(text: &str, writer: &mut Writer) -> Result<(), Refusal> {
         return Ok(());
     }
     let start = writer.raw(body)?;
-    headings(body, start, writer);
+    writer.raw_headings(headings(body), start);
     Ok(())
 }
 
@@ -46,9 +46,11 @@ fn front_matter(text: &str) -> (&str, &str) {
     ("", text)
 }
 
-/// Headings of both kinds (`#`, and underlined ones), outside of code.
-fn headings(body: &str, start: usize, writer: &mut Writer) {
-    let (mut fence, mut at) = (None::<&str>, start);
+/// Headings of both kinds (`#`, and underlined ones) in a Markdown text, outside of code.
+pub fn headings(body: &str) -> Vec<Heading> {
+    let (mut headings, mut fence, mut at) = (Vec::new(), None::<&str>, 0);
+    let mut add =
+        |level, text: &str, char_start| headings.push(Heading { level, text: text.to_owned(), char_start });
     let mut previous: Option<(&str, usize)> = None;
     for line in body.split('\n') {
         let (here, text) = (at, line.trim());
@@ -66,11 +68,11 @@ fn headings(body: &str, start: usize, writer: &mut Writer) {
         let marks = text.bytes().take_while(|byte| *byte == b'#').count();
         let title = text[marks..].trim_end_matches('#').trim();
         if (1..=6).contains(&marks) && text[marks..].starts_with([' ', '\t']) && !title.is_empty() {
-            writer.raw_heading(u8::try_from(marks).unwrap_or(6), title, here);
+            add(u8::try_from(marks).unwrap_or(6), title, here);
         } else if let Some((title, title_at)) = previous
             && let Some(level) = underline(text)
         {
-            writer.raw_heading(level, title, title_at);
+            add(level, title, title_at);
             previous = None;
             continue;
         }
@@ -78,6 +80,7 @@ fn headings(body: &str, start: usize, writer: &mut Writer) {
         // Only a line of its own: the last line of a paragraph above a rule is none.
         previous = (can_be_title && previous.is_none()).then_some((text, here));
     }
+    headings
 }
 
 fn underline(text: &str) -> Option<u8> {

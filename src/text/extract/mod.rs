@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     extracted::{Extracted, Heading, Page, Table},
     limits::Limits,
+    markdown::headings as markdown_headings,
     pdf::page_image,
     refusal::{Refusal, RefusalReason},
 };

@@ -96,9 +96,10 @@ impl Writer {
         self.block(text, text, false)
     }
 
-    /// Adds a heading of text written with `raw`.
-    pub(super) fn raw_heading(&mut self, level: u8, text: &str, char_start: usize) {
-        self.done.headings.push(Heading { level, text: text.to_owned(), char_start });
+    /// Adds the headings of a text that was written with `raw` from this character on.
+    pub(super) fn raw_headings(&mut self, headings: Vec<Heading>, start: usize) {
+        let placed = |heading: Heading| Heading { char_start: start + heading.char_start, ..heading };
+        self.done.headings.extend(headings.into_iter().map(placed));
     }
 
     /// Adds another document's text, with its headings below `level`.

@@ -1,0 +1,111 @@
+//! `/rag/upload`.
+
+use std::sync::Arc;
+
+use axum::{Json as JsonReply, extract::State};
+use serde::{
+    Deserialize,
+    de::{IntoDeserializer, value::Error as Unknown},
+};
+use utoipa::ToSchema;
+
+use super::ingest::{ChunkingBody, IngestReply, Options};
+use crate::{
+    app::{
+        App,
+        rag::{Ingest, Source},
+    },
+    error,
+    http::{
+        HttpState,
+        extract::{
+            Room,
+            fields::Fields,
+            multipart::{Form, IngestForm},
+        },
+        middleware::{auth::Caller, errors::Result},
+    },
+    types::JsonText,
+};
+
+const WHOLE: &str = "a whole number";
+
+/// Form fields; empty ones are ignored.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "documentation of a form")]
+pub(in crate::http) struct RagUpload {
+    /// PDF, DOCX, PPTX, XLSX, ODT, EPUB, RTF, HTML, Markdown, CSV, JSON, e-mail, source code or plain text.
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+    /// JSON object of up to 64 kB that is kept with the document, shown with its chunks, and can be filtered by.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<JsonText>,
+    /// Collection to add the document to; it is created if it does not exist. Defaults to the server's default collection.
+    #[schema(min_length = 1, max_length = 128)]
+    collection: Option<String>,
+    /// A document with the same id is replaced. Without an id, one with the same text is replaced.
+    #[schema(min_length = 1, max_length = 256)]
+    document_id: Option<String>,
+    /// Defaults to the title in the document, or else the name of the file.
+    #[schema(max_length = 1000)]
+    title: Option<String>,
+    /// Maximum characters in a chunk. Defaults to CHUNK_SIZE.
+    #[schema(minimum = 1, maximum = 100_000)]
+    chunk_size: Option<i64>,
+    /// Maximum characters that a chunk repeats of the one before it, less than `chunk_size`. Defaults to CHUNK_OVERLAP, but at most to a fifth of `chunk_size`.
+    #[schema(minimum = 0, maximum = 99_999)]
+    chunk_overlap: Option<i64>,
+    /// Where chunks begin and end. Defaults to `markdown` for a Markdown file, `code` for source code and JSON, and `recursive` for everything else.
+    chunking: Option<ChunkingBody>,
+}
+
+/// Add a file as a document, or replace a document by it
+///
+/// Chunks have the `page` and the `heading` that they are on and under in their metadata.
+#[utoipa::path(post, path = "/rag/upload", tag = "Documents",
+    request_body(content = RagUpload, content_type = "multipart/form-data"),
+    responses((status = 200, body = IngestReply)))]
+pub(in crate::http) async fn upload(
+    State(state): State<Arc<HttpState>>,
+    caller: Caller,
+    form: Form<IngestForm>,
+) -> Result<JsonReply<IngestReply>> {
+    let (ingest, _room) = ingest_of(&state.app, form)?;
+    Ok(JsonReply(state.app.ingest(&caller, ingest, |_| ()).await?.into()))
+}
+
+fn ingest_of(app: &App, mut form: Form<IngestForm>) -> error::Result<(Ingest, Room)> {
+    let mut fields = Fields::default();
+    let metadata = form.take("metadata").and_then(|text| {
+        let json = serde_json::from_str(&text).ok();
+        if json.is_none() {
+            fields.refuse("/metadata", "must be a JSON object");
+        }
+        json
+    });
+    let chunking = form.take("chunking").and_then(|word| {
+        let chunking = chunking(word.trim());
+        if chunking.is_none() {
+            fields.refuse("/chunking", "must be recursive, sentence, markdown or code");
+        }
+        chunking
+    });
+    let mut number = |name: &str| fields.number(&format!("/{name}"), form.take(name).as_deref(), WHOLE);
+    let (chunk_size, chunk_overlap) = (number("chunk_size"), number("chunk_overlap"));
+    let options = Options {
+        metadata,
+        collection: form.take("collection"),
+        document_id: form.take("document_id"),
+        title: form.take("title"),
+        chunk_size,
+        chunk_overlap,
+        chunking,
+    };
+    let Form { file, file_name, room, .. } = form;
+    let source = Source::File { bytes: file.into(), name: file_name };
+    Ok((options.ingest(app, source, fields)?, room))
+}
+
+fn chunking(word: &str) -> Option<ChunkingBody> {
+    ChunkingBody::deserialize(IntoDeserializer::<Unknown>::into_deserializer(word)).ok()
+}
