@@ -1,5 +1,7 @@
 //! `/rag/upload`: files as documents.
 
+use std::time::Duration;
+
 use reqwest::{
     RequestBuilder,
     multipart::{Form, Part},
@@ -7,8 +9,11 @@ use reqwest::{
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{KEY, TestServer, json as body, pointers_of, problem, start, start_with},
-    ollama::scripted::Script,
+    harness::{
+        KEY, TestServer, events, eventually, json as body, pointers_of, problem, start, start_uncached,
+        start_with,
+    },
+    ollama::scripted::{Script, Step},
 };
 
 const TABLE: &[u8] = include_bytes!("../fixtures/documents/table.pdf");
@@ -178,10 +183,10 @@ async fn a_file_over_the_limit_is_refused() {
 #[tokio::test]
 async fn a_text_without_a_space_is_taken_in_whole() {
     let server = start_with(&[("CHUNK_SIZE", "100000"), ("CHUNK_OVERLAP", "0")]).await;
-    let text = "a".repeat(10_000_000);
+    let text = "a".repeat(1_000_000);
     let reply = uploaded(&server, with_file(text, "a.txt").text("document_id", "a")).await;
-    assert_eq!(reply["chunks_created"].as_u64().unwrap() + reply["chunks_unchanged"].as_u64().unwrap(), 100);
-    assert_eq!(document(&server, "a").await["content_bytes"], 10_000_000);
+    assert_eq!(reply["chunks_created"].as_u64().unwrap() + reply["chunks_unchanged"].as_u64().unwrap(), 10);
+    assert_eq!(document(&server, "a").await["content_bytes"], 1_000_000);
 }
 
 #[tokio::test]
@@ -192,4 +197,84 @@ async fn a_failing_model_leaves_the_old_version_of_a_file() {
     server.ollama.on("/api/embed", Script::error(500, "out of memory"));
     assert_eq!(problem(upload(&server, file("New text."))).await.0, 502);
     assert_eq!(found(&server, "text").await["content"], "Old text.");
+}
+
+#[tokio::test]
+async fn progress_is_streamed_and_ends_with_the_reply() {
+    let server = start().await;
+    let text = (0..200).map(|number| format!("Word{number} stands alone.\n\n")).collect::<String>();
+    let form = with_file(text.clone(), "a.txt").text("chunk_size", "25").text("stream", "true");
+    let response = upload(&server, form.text("document_id", "a")).send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let told = events(&response.text().await.unwrap());
+    let statuses: Vec<&str> = told.iter().map(|(_, event)| event["status"].as_str().unwrap()).collect();
+    let expected = [vec!["extracting"], vec!["embedding"; 5], vec!["storing", "success"]].concat();
+    assert_eq!(statuses, expected);
+    assert_eq!(told[1].1, json!({"status": "embedding", "chunks": 200, "embedded": 0}));
+    assert_eq!(told[3].1["embedded"], 128);
+    let reply = &told.last().unwrap().1;
+    assert_eq!((&reply["chunks_created"], &reply["document_id"]), (&json!(200), &json!("a")));
+
+    let request = json!({"content": text, "document_id": "a", "chunk_size": 25, "stream": true});
+    let told = server.post("/rag/ingest", &request).send().await.unwrap().text().await.unwrap();
+    assert!(told.starts_with("data: {\"status\":\"embedding\","), "{told}");
+    assert_eq!(events(&told).last().unwrap().1["chunks_unchanged"], 200);
+}
+
+#[tokio::test]
+async fn a_failure_is_a_problem_before_the_first_vectors_and_an_event_after_them() {
+    let server = start_uncached().await;
+    let request = json!({"content": "Some words.", "document_id": "a", "stream": true});
+    server.ollama.on("/api/embed", Script::error(500, "out of memory"));
+    assert_eq!(problem(server.post("/rag/ingest", &request)).await.0, 502);
+    let refused = json!({"content": "Some words.", "metadata": [], "stream": true});
+    assert_eq!(problem(server.post("/rag/ingest", &refused)).await.0, 422);
+
+    server.ollama.on("/api/embed", slow());
+    let mut response = server.post("/rag/ingest", &long("a")).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let first = response.chunk().await.unwrap().unwrap();
+    server.ollama.on("/api/embed", Script::error(500, "out of memory"));
+    let mut text = String::from_utf8(first.to_vec()).unwrap();
+    text.push_str(&response.text().await.unwrap());
+    let told = events(&text);
+    let (name, problem) = told.last().unwrap();
+    assert_eq!((name.as_str(), &problem["status"]), ("error", &json!(502)), "{text}");
+    let path = "/rag/documents/a";
+    assert_eq!(problem_of(&server, path).await, 404, "nothing of it is stored");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_the_ingestion_and_the_old_version_stays() {
+    let server = start_uncached().await;
+    uploaded(&server, with_file("Old text.", "a.txt").text("document_id", "a").text("collection", "slow"))
+        .await;
+    server.ollama.on("/api/embed", slow());
+    let mut response = server.post("/rag/ingest", &long("a")).send().await.unwrap();
+    response.chunk().await.unwrap().unwrap();
+    let asked = || server.ollama.requests("/api/embed").len();
+    eventually("the next batch is asked for", async || asked() >= 3).await;
+    drop(response);
+    eventually("the call to the model is ended", async || server.ollama.aborted() > 0).await;
+    server.ollama.on("/api/embed", Script::error(500, "no more"));
+    let path = "/rag/documents/a/content";
+    let content = body(server.get(path).header("x-api-key", KEY).send().await.unwrap()).await;
+    assert_eq!(content["content"], "Old text.");
+    assert!(asked() < 10, "{}", asked());
+}
+
+/// A text of 640 chunks in ten batches.
+fn long(id: &str) -> Value {
+    let text = (0..640).map(|number| format!("Word{number} stands alone.\n\n")).collect::<String>();
+    json!({"content": text, "document_id": id, "chunk_size": 25, "chunk_overlap": 0, "stream": true})
+}
+
+/// Vectors of 64 texts, after a while.
+fn slow() -> Script {
+    let vectors = json!({"embeddings": vec![[1.0, 0.5]; 64]}).to_string();
+    Script::ok(vec![Step::Pause(Duration::from_millis(300)), Step::Send(vectors)])
+}
+
+async fn problem_of(server: &TestServer, path: &str) -> u16 {
+    problem(server.get(path).header("x-api-key", KEY)).await.0
 }

@@ -66,11 +66,15 @@ pub struct Ingested {
     pub embedding_model: String,
 }
 
-/// A step of an ingestion: chunks that have their vectors, of all.
+/// A step of an ingestion.
 #[derive(Clone, Copy, Debug)]
-pub struct Step {
-    pub embedded: usize,
-    pub chunks: usize,
+pub enum Step {
+    /// A file's text is being extracted.
+    Extracting,
+    /// So many chunks have their vectors, of all.
+    Embedding { embedded: usize, chunks: usize },
+    /// All chunks have their vectors.
+    Storing,
 }
 
 impl App {
@@ -90,7 +94,7 @@ impl App {
         let store = &self.documents.store;
         let model = self.embedding_model(&collection).await?;
         let pointer = source.pointer();
-        let content = self.content_of(caller, source).await?;
+        let content = self.content_of(caller, source, &progress).await?;
         let title = title.or_else(|| content.title.clone());
         let chunking = chunking.unwrap_or_else(|| usual_chunking(&content));
         let known = match store.previous(&collection, id.as_ref(), &content.text).await? {
@@ -99,7 +103,7 @@ impl App {
         };
         let (content, spans) = split(content, chunking, size).await?;
         let embedded = Embedder { app: self, caller, model: &model, text: &content.text, known }
-            .embed(spans, progress)
+            .embed(spans, &progress)
             .await?;
         let Some(first) = embedded.first() else {
             return Err(Error::field(pointer, "must contain text"));
@@ -108,6 +112,7 @@ impl App {
         let chunks_unchanged = embedded.iter().filter(|piece| piece.is_known).count();
         let chunks = embedded.into_iter().map(|piece| piece.into_chunk(&content)).collect();
         let document = NewDocument { id, title, metadata, content: content.text, chunks };
+        progress(Step::Storing);
         let stored = store.put(&collection, &embedding, document).await?;
         Ok(Ingested {
             id: stored.id,
@@ -119,12 +124,18 @@ impl App {
     }
 
     /// The text of a source, with a title if it is a file.
-    async fn content_of(&self, caller: &Caller, source: Source) -> Result<Extracted> {
+    async fn content_of(
+        &self,
+        caller: &Caller,
+        source: Source,
+        progress: &(impl Fn(Step) + Sync),
+    ) -> Result<Extracted> {
         let pointer = source.pointer();
         let (bytes, name) = match source {
             Source::Text(text) => return Ok(Extracted { text, ..Extracted::default() }),
             Source::File { bytes, name } => (bytes, name),
         };
+        progress(Step::Extracting);
         let named = name.as_deref().and_then(last_part);
         let content = self.extract(caller, bytes, name, pointer).await?;
         let title = content.title.as_deref().map(|title| title.chars().take(TITLE_CHARS).collect());
@@ -206,7 +217,8 @@ struct Embedder<'a> {
 
 impl Embedder<'_> {
     /// Embeds all chunks, batch by batch. One that is longer than the model reads is divided until its parts are not.
-    async fn embed(self, spans: Vec<Span>, progress: impl Fn(Step)) -> Result<Vec<Piece>> {
+    async fn embed(self, spans: Vec<Span>, progress: &(impl Fn(Step) + Sync)) -> Result<Vec<Piece>> {
+        progress(Step::Embedding { embedded: 0, chunks: spans.len() });
         let mut pieces = Vec::with_capacity(spans.len());
         let mut waiting = VecDeque::from(spans);
         while !waiting.is_empty() {
@@ -218,7 +230,7 @@ impl Embedder<'_> {
                     parts.into_iter().rev().for_each(|span| waiting.push_front(span));
                 }
             }
-            progress(Step { embedded: pieces.len(), chunks: pieces.len() + waiting.len() });
+            progress(Step::Embedding { embedded: pieces.len(), chunks: pieces.len() + waiting.len() });
         }
         Ok(pieces)
     }

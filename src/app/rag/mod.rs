@@ -10,7 +10,7 @@ use clap::Args;
 
 pub use self::{
     answer::Answer,
-    ingest::{Ingest, Ingested, Source},
+    ingest::{Ingest, Ingested, Source, Step},
     search::{Mode, SearchDocuments},
 };
 use super::App;

@@ -81,7 +81,16 @@ impl FormKind for DocumentForm {
 
 impl FormKind for IngestForm {
     const FIELDS: FormFields = FormFields {
-        texts: &["collection", "metadata", "document_id", "title", "chunk_size", "chunk_overlap", "chunking"],
+        texts: &[
+            "collection",
+            "metadata",
+            "document_id",
+            "title",
+            "chunk_size",
+            "chunk_overlap",
+            "chunking",
+            "stream",
+        ],
         ..DocumentForm::FIELDS
     };
 

@@ -1,6 +1,6 @@
 //! `/models/pull`.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use async_stream::stream;
 use axum::{
@@ -8,29 +8,27 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use utoipa::ToSchema;
 
 use crate::{
-    backend::{Progress, PullStream},
-    error::{Error, Kind},
+    backend::Progress,
+    error::{self, Error},
     http::{
         HttpState,
         extract::Json as Body,
-        middleware::{
-            auth::Caller,
-            errors::{ErrorFormat, Result},
-        },
-        reply::{SseFrames, sse},
+        middleware::{auth::Caller, errors::Result},
+        reply::progress,
     },
     types::ModelName,
 };
 
 /// Shortest time between two events about one file.
 const PACE: Duration = Duration::from_millis(100);
+/// Status of a download of which nothing is known yet.
+const BEGINNING: &str = "pulling manifest";
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -81,71 +79,29 @@ pub(in crate::http) async fn pull(
     Body(body, _): Body<PullBody>,
 ) -> Result<Response> {
     let name: ModelName = body.model.parse().map_err(|accepted: String| Error::field("/model", accepted))?;
-    let mut progress = state.app.pull_model(&name).await?;
-    // A model that does not exist is an error with a status of its own.
-    let mut begun = Vec::new();
-    while let Ok(Some(step)) = timeout(state.streams.headers_after, progress.next()).await {
-        begun.push(step?);
-        if begun.len() > 1 {
-            break;
-        }
-    }
+    let steps = state.app.pull_model(&name).await?.map_ok(PullEvent::from);
     if body.stream.unwrap_or(true) {
-        return Ok(sse::response(events(state, caller, begun, progress)));
+        // A model that does not exist is an error with a status of its own.
+        let has_begun = |event: &PullEvent| event.status != BEGINNING;
+        let again = "pull the model again to continue";
+        return progress::respond(state, caller, Box::pin(paced(steps)), has_begun, again).await;
     }
-    let mut last = begun.pop();
-    while let Some(step) = progress.next().await {
-        last = Some(step?);
-    }
-    Ok(Json(last.map(PullEvent::from)).into_response())
+    let last = steps.try_fold(None, async |_, step| Ok(Some(step))).await?;
+    Ok(Json(last).into_response())
 }
 
-/// Progress as events, at a pace that a client can follow.
-fn events(
-    state: Arc<HttpState>,
-    caller: Caller,
-    begun: Vec<Progress>,
-    mut progress: PullStream,
-) -> impl Stream<Item = std::result::Result<Bytes, Infallible>> {
+/// Steps at a pace that a client can follow.
+fn paced(
+    steps: impl Stream<Item = error::Result<PullEvent>>,
+) -> impl Stream<Item = error::Result<PullEvent>> {
     stream! {
-        for step in begun {
-            yield Ok(frame(step));
-        }
-        loop {
-            let next = tokio::select! {
-                () = state.cutoff.cancelled() => Some(Err(Error::new(Kind::ShuttingDown, "The server is shutting down; pull the model again to continue."))),
-                next = timeout(state.streams.ping_every, progress.next()) => match next {
-                    Ok(next) => next,
-                    Err(_) => {
-                        yield Ok(Bytes::from_static(crate::http::reply::PING));
-                        continue;
-                    }
-                },
-            };
-            match next {
-                Some(Ok(step)) => {
-                    let is_file = step.file.as_ref().is_some_and(|file| file.completed < file.total);
-                    yield Ok(frame(step));
-                    if is_file {
-                        sleep(PACE).await;
-                    }
-                }
-                Some(Err(error)) => {
-                    caller.recorder.failed(&error);
-                    let mut frames = SseFrames::default();
-                    let problem = ErrorFormat::Problem.write(&error, caller.recorder.request_id());
-                    frames.named("error", &problem);
-                    yield Ok(frames.take());
-                    return;
-                }
-                None => return,
+        let mut steps = pin!(steps);
+        while let Some(step) = steps.next().await {
+            let is_within_file = matches!(&step, Ok(event) if event.completed < event.total);
+            yield step;
+            if is_within_file {
+                sleep(PACE).await;
             }
         }
     }
-}
-
-fn frame(step: Progress) -> Bytes {
-    let mut frames = SseFrames::default();
-    frames.data(&PullEvent::from(step));
-    frames.take()
 }

@@ -1,26 +1,30 @@
 //! `/rag/ingest`.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
+use async_stream::stream;
 use axum::{
     Json as JsonReply,
     extract::State,
     response::{IntoResponse, Response},
 };
+use futures_util::Stream;
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use super::{collection, document_id, metadata};
 use crate::{
     app::{
-        App,
-        rag::{Ingest, Ingested, Source},
+        self, App,
+        rag::{Ingest, Ingested, Source, Step},
     },
     error,
     http::{
         HttpState,
-        extract::{Json, fields::Fields, object::Word},
+        extract::{Json, Room, fields::Fields, object::Word},
         middleware::{auth::Caller, errors::Result},
+        reply::progress,
     },
     text::chunk::Chunking,
     types::JsonText,
@@ -52,6 +56,10 @@ pub(in crate::http) struct IngestBody {
     /// Where chunks begin and end. Defaults to `recursive`: at the largest division of the text that fits.
     #[schema(value_type = Option<ChunkingBody>)]
     chunking: Option<Word<ChunkingBody>>,
+    /// Whether to send progress as server-sent events, of which the last is the reply. The document stays as it was if
+    /// the client leaves before.
+    #[schema(default = false)]
+    stream: Option<bool>,
 }
 
 #[derive(Clone, Copy, Deserialize, ToSchema)]
@@ -74,18 +82,92 @@ pub(in crate::http) struct IngestReply {
     embedding_model: String,
 }
 
+#[derive(Default, Serialize, ToSchema)]
+pub(in crate::http) struct IngestEvent {
+    /// `extracting` (of a file), `embedding`, `storing`, and at the end `success`.
+    status: &'static str,
+    /// Chunks of the document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chunks: Option<usize>,
+    /// Chunks that have their vectors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedded: Option<usize>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    reply: Option<IngestReply>,
+}
+
+impl From<Step> for IngestEvent {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::Extracting => Self { status: "extracting", ..Self::default() },
+            Step::Embedding { embedded, chunks } => {
+                Self { status: "embedding", chunks: Some(chunks), embedded: Some(embedded), reply: None }
+            }
+            Step::Storing => Self { status: "storing", ..Self::default() },
+        }
+    }
+}
+
 /// Add a document, or replace it
 #[utoipa::path(post, path = "/rag/ingest", tag = "Documents",
     request_body(content = IngestBody, example = json!({"content": "Simpleton keeps its statistics in SQLite.", "document_id": "about"})),
-    responses((status = 200, body = IngestReply)))]
+    responses((status = 200, content((IngestReply = "application/json"), (IngestEvent = "text/event-stream")))))]
 pub(in crate::http) async fn ingest(
     State(state): State<Arc<HttpState>>,
     caller: Caller,
-    Json(body, _room): Json<IngestBody>,
+    Json(body, room): Json<IngestBody>,
 ) -> Result<Response> {
+    let stream = body.stream.unwrap_or(false);
     let ingest = body.into_ingest(&state.app)?;
-    let ingested = state.app.ingest(&caller, ingest, |_| ()).await?;
-    Ok(JsonReply(IngestReply::from(ingested)).into_response())
+    respond(state, caller, ingest, room, stream).await
+}
+
+/// Ingests, and replies as a stream or at the end.
+pub(super) async fn respond(
+    state: Arc<HttpState>,
+    caller: Caller,
+    ingest: Ingest,
+    room: Room,
+    stream: bool,
+) -> Result<Response> {
+    if !stream {
+        let ingested = state.app.ingest(&caller, ingest, |_| ()).await?;
+        return Ok(JsonReply(IngestReply::from(ingested)).into_response());
+    }
+    let steps = Box::pin(steps(Arc::clone(&state.app), caller.owned(), ingest, room));
+    // The first vectors show that the model works.
+    let has_begun = |event: &IngestEvent| event.embedded.is_some_and(|embedded| embedded > 0);
+    progress::respond(state, caller, steps, has_begun, "ingest the document again").await
+}
+
+/// The ingestion, which ends when this is dropped.
+fn steps(
+    app: Arc<App>,
+    caller: app::Caller,
+    ingest: Ingest,
+    room: Room,
+) -> impl Stream<Item = error::Result<IngestEvent>> {
+    stream! {
+        let _room = room;
+        let (sender, mut steps) = mpsc::unbounded_channel();
+        let progress = move |step| {
+            // Both ends are here.
+            let _ = sender.send(step);
+        };
+        let mut work = pin!(app.ingest(&caller, ingest, progress));
+        let done = loop {
+            tokio::select! {
+                biased;
+                Some(step) = steps.recv() => yield Ok(step.into()),
+                done = &mut work => break done,
+            }
+        };
+        while let Ok(step) = steps.try_recv() {
+            yield Ok(step.into());
+        }
+        let success = |done| IngestEvent { status: "success", reply: Some(IngestReply::from(done)), ..Default::default() };
+        yield done.map(success);
+    }
 }
 
 /// Characters that a title may have.
@@ -104,8 +186,17 @@ pub(super) struct Options {
 
 impl IngestBody {
     fn into_ingest(self, app: &App) -> error::Result<Ingest> {
-        let Self { content, metadata, collection, document_id, title, chunk_size, chunk_overlap, chunking } =
-            self;
+        let Self {
+            content,
+            metadata,
+            collection,
+            document_id,
+            title,
+            chunk_size,
+            chunk_overlap,
+            chunking,
+            stream: _,
+        } = self;
         let chunking = chunking.map(|Word(chunking)| chunking);
         let mut fields = Fields::default();
         if content.trim().is_empty() {

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::{Json as JsonReply, extract::State};
+use axum::{extract::State, response::Response};
 use serde::{
     Deserialize,
     de::{IntoDeserializer, value::Error as Unknown},
 };
 use utoipa::ToSchema;
 
-use super::ingest::{ChunkingBody, IngestReply, Options};
+use super::ingest::{ChunkingBody, IngestEvent, IngestReply, Options, respond};
 use crate::{
     app::{
         App,
@@ -57,6 +57,10 @@ pub(in crate::http) struct RagUpload {
     chunk_overlap: Option<i64>,
     /// Where chunks begin and end. Defaults to `markdown` for a Markdown file, `code` for source code and JSON, and `recursive` for everything else.
     chunking: Option<ChunkingBody>,
+    /// Whether to send progress as server-sent events, of which the last is the reply. The document stays as it was if
+    /// the client leaves before.
+    #[schema(default = false)]
+    stream: Option<bool>,
 }
 
 /// Add a file as a document, or replace a document by it
@@ -64,18 +68,19 @@ pub(in crate::http) struct RagUpload {
 /// Chunks have the `page` and the `heading` that they are on and under in their metadata.
 #[utoipa::path(post, path = "/rag/upload", tag = "Documents",
     request_body(content = RagUpload, content_type = "multipart/form-data"),
-    responses((status = 200, body = IngestReply)))]
+    responses((status = 200, content((IngestReply = "application/json"), (IngestEvent = "text/event-stream")))))]
 pub(in crate::http) async fn upload(
     State(state): State<Arc<HttpState>>,
     caller: Caller,
-    form: Form<IngestForm>,
-) -> Result<JsonReply<IngestReply>> {
-    let (ingest, _room) = ingest_of(&state.app, form)?;
-    Ok(JsonReply(state.app.ingest(&caller, ingest, |_| ()).await?.into()))
+    mut form: Form<IngestForm>,
+) -> Result<Response> {
+    let mut fields = Fields::default();
+    let stream = fields.truth("/stream", form.take("stream").as_deref()).unwrap_or(false);
+    let (ingest, room) = ingest_of(&state.app, form, fields)?;
+    respond(state, caller, ingest, room, stream).await
 }
 
-fn ingest_of(app: &App, mut form: Form<IngestForm>) -> error::Result<(Ingest, Room)> {
-    let mut fields = Fields::default();
+fn ingest_of(app: &App, mut form: Form<IngestForm>, mut fields: Fields) -> error::Result<(Ingest, Room)> {
     let metadata = form.take("metadata").and_then(|text| {
         let json = serde_json::from_str(&text).ok();
         if json.is_none() {

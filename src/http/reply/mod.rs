@@ -2,6 +2,7 @@
 
 mod cached;
 mod encoder;
+pub(super) mod progress;
 mod silence;
 pub(super) mod sse;
 mod stream;

@@ -1,0 +1,97 @@
+//! Progress of long work as server-sent events, of which the last is the result.
+
+use std::{convert::Infallible, pin::Pin, sync::Arc};
+
+use async_stream::stream;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use super::{PING, SseFrames, sse};
+use crate::{
+    error::{self, Error, Kind},
+    http::{
+        HttpState,
+        middleware::{
+            auth::Caller,
+            errors::{ErrorFormat, Result},
+        },
+    },
+};
+
+pub(in crate::http) type Steps<E> = Pin<Box<dyn Stream<Item = error::Result<E>> + Send>>;
+
+/// Sends each step as an event. A failure before a step for which `has_begun` is an ordinary error, unless the work
+/// takes long to begin. The work ends when the client leaves. `again` is advice for when the server is shut down.
+pub(in crate::http) async fn respond<E: Serialize + Send + 'static>(
+    state: Arc<HttpState>,
+    caller: Caller,
+    mut steps: Steps<E>,
+    has_begun: fn(&E) -> bool,
+    again: &'static str,
+) -> Result<Response> {
+    let mut first = Vec::new();
+    let beginning = async {
+        while let Some(step) = steps.next().await {
+            first.push(step?);
+            if first.last().is_some_and(has_begun) {
+                break;
+            }
+        }
+        Ok(())
+    };
+    if let Ok(Err(error)) = timeout(state.streams.headers_after, beginning).await {
+        return Err(Error::into(error));
+    }
+    Ok(sse::response(events(state, caller, first, steps, again)))
+}
+
+fn events<E: Serialize>(
+    state: Arc<HttpState>,
+    caller: Caller,
+    first: Vec<E>,
+    mut steps: Steps<E>,
+    again: &'static str,
+) -> impl Stream<Item = std::result::Result<Bytes, Infallible>> {
+    stream! {
+        for step in first {
+            yield Ok(frame(&step));
+        }
+        loop {
+            let next = tokio::select! {
+                () = state.cutoff.cancelled() => Some(Err(shutting_down(again))),
+                next = timeout(state.streams.ping_every, steps.next()) => match next {
+                    Ok(next) => next,
+                    Err(_) => {
+                        yield Ok(Bytes::from_static(PING));
+                        continue;
+                    }
+                },
+            };
+            match next {
+                Some(Ok(step)) => yield Ok(frame(&step)),
+                Some(Err(error)) => {
+                    caller.recorder.failed(&error);
+                    let mut frames = SseFrames::default();
+                    let problem = ErrorFormat::Problem.write(&error, caller.recorder.request_id());
+                    frames.named("error", &problem);
+                    yield Ok(frames.take());
+                    return;
+                }
+                None => return,
+            }
+        }
+    }
+}
+
+fn shutting_down(again: &str) -> Error {
+    Error::new(Kind::ShuttingDown, format!("The server is shutting down; {again}."))
+}
+
+fn frame(step: &impl Serialize) -> Bytes {
+    let mut frames = SseFrames::default();
+    frames.data(step);
+    frames.take()
+}
