@@ -3,6 +3,8 @@
 mod config;
 mod doctor;
 mod engine;
+mod ingest;
+mod local_server;
 mod model;
 mod models;
 mod progress;
@@ -38,6 +40,12 @@ enum Command {
     Serve,
     /// Chat with a model in the terminal
     Run(run::Options),
+    /// Add files to the documents that are searched and answered from
+    ///
+    /// Files, and folders with everything in them, are read by the running server or, without one, by this program. A
+    /// file that is added again replaces its older version, and only what has changed in it is embedded.
+    #[command(after_long_help = ingest::EXAMPLES)]
+    Ingest(ingest::Options),
     /// Manage models
     #[command(subcommand)]
     Model(model::Action),
@@ -94,6 +102,9 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(options) => {
             return run::run(&options, &config).unwrap_or_else(|error| fail(&terminal_message(&error)));
+        }
+        Command::Ingest(options) => {
+            return ingest::run(&options, &config).unwrap_or_else(|error| fail(&terminal_message(&error)));
         }
         Command::Model(action) => {
             return model::run(&action, &config).unwrap_or_else(|error| fail(&terminal_message(&error)));

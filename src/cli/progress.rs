@@ -62,6 +62,19 @@ impl Progress {
         self.resumed = bytes;
     }
 
+    /// Changes what is being done.
+    pub(super) fn rename(&mut self, what: String) {
+        self.what = what;
+    }
+
+    /// Clears the line for other output; the next `show` writes it again.
+    pub(super) fn clear(&mut self) {
+        if std::mem::take(&mut self.has_line) {
+            // As in `write`.
+            let _ = write!(stderr(), "\r\x1b[2K");
+        }
+    }
+
     /// Shows how many of all bytes are done.
     pub(super) fn show(&mut self, done: u64, all: u64) {
         self.state = Some((done, all));
@@ -108,9 +121,7 @@ impl Progress {
 impl Drop for Progress {
     /// Clears the line for the next output.
     fn drop(&mut self) {
-        if self.has_line {
-            let _ = write!(stderr(), "\r\x1b[2K");
-        }
+        self.clear();
     }
 }
 

@@ -10,8 +10,10 @@ use crate::{
     backend::frames,
     config::Config,
     data_dir::DataDir,
-    error::{Error, Kind, Result},
-    http_client::{Client, HeaderName, HeaderValue, Method, Request, Response, Retry, Target, Timeouts},
+    error::{Error, FieldError, Kind, Result},
+    http_client::{
+        CONTENT_TYPE, Client, HeaderName, HeaderValue, Method, Request, Response, Retry, Target, Timeouts,
+    },
     types::ModelName,
     wire::sse::Events,
 };
@@ -25,6 +27,12 @@ const TIMEOUTS: Timeouts = Timeouts {
 
 /// Bytes; enough for a list of 10,000 models.
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
+
+/// Body of a request with a form.
+pub(super) struct FormBody {
+    pub(super) content_type: HeaderValue,
+    pub(super) bytes: Vec<u8>,
+}
 
 pub(super) struct RunningServer {
     client: Client,
@@ -97,7 +105,27 @@ impl RunningServer {
         path: &str,
         body: &Value,
     ) -> Result<impl Stream<Item = Result<Value>> + Send + use<>> {
-        let request = Request::post(path, body.to_string().into_bytes(), Retry::Never);
+        self.events_of(Request::post(path, body.to_string().into_bytes(), Retry::Never)).await
+    }
+
+    /// Sends a form whose reply is server-sent events.
+    ///
+    /// # Errors
+    /// As `events`.
+    pub(super) async fn upload(
+        &self,
+        path: &str,
+        form: FormBody,
+    ) -> Result<impl Stream<Item = Result<Value>> + Send + use<>> {
+        let mut request = Request::post(path, form.bytes, Retry::Never);
+        request.headers.insert(CONTENT_TYPE, form.content_type);
+        self.events_of(request).await
+    }
+
+    async fn events_of(
+        &self,
+        request: Request<'_>,
+    ) -> Result<impl Stream<Item = Result<Value>> + Send + use<>> {
         let events = frames::<Events>(self.send(request).await?);
         Ok(events.map(|event| {
             let event: Value = serde_json::from_slice(&event?).unwrap_or_default();
@@ -134,12 +162,19 @@ async fn read(response: Response) -> Result<Value> {
 /// Error that a problem object (RFC 9457) describes.
 fn problem(problem: &Value) -> Error {
     let detail = problem["detail"].as_str().unwrap_or("The server failed and does not say why.");
-    match problem["status"].as_u64() {
-        Some(401) => Error::new(
-            Kind::Unauthorized,
-            "The server does not accept this API key; set API_KEYS to one of its keys.",
-        ),
-        Some(404) => Error::new(Kind::NotFound, detail),
-        _ => Error::new(Kind::BadGateway, detail),
-    }
+    let kind = match problem["status"].as_u64() {
+        Some(401) => {
+            let advice = "The server does not accept this API key; set API_KEYS to one of its keys.";
+            return Error::new(Kind::Unauthorized, advice);
+        }
+        Some(404) => Kind::NotFound,
+        Some(413) => Kind::TooLarge,
+        Some(422) => Kind::Invalid,
+        Some(503) => Kind::Unavailable,
+        _ => Kind::BadGateway,
+    };
+    let text = |field: &Value, name: &str| field[name].as_str().map(str::to_owned);
+    let field = |field: &Value| Some(FieldError::new(text(field, "pointer")?, text(field, "detail")?));
+    let fields: Vec<_> = problem["errors"].as_array().into_iter().flatten().filter_map(field).collect();
+    if fields.is_empty() { Error::new(kind, detail) } else { Error::fields(fields).of_kind(kind) }
 }

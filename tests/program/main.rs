@@ -4,6 +4,7 @@
 mod chat;
 mod commands;
 mod harness;
+mod ingest;
 mod lifetime;
 mod models;
 mod read_only;

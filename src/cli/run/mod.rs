@@ -3,7 +3,6 @@
 mod chat;
 mod images;
 mod input;
-mod server;
 
 use std::{
     io::{IsTerminal, Read, Write, stderr, stdin},
@@ -16,10 +15,11 @@ use tokio::runtime::Runtime;
 use self::{
     chat::{Chat, End},
     input::{Editor, Line},
-    server::ChatServer,
 };
 use super::{
-    fail, model,
+    fail,
+    local_server::LocalServer,
+    model,
     models::Models,
     serve::{LAST_WORK, runtime, survive_full_files},
     terminal::printable,
@@ -56,7 +56,7 @@ pub(super) fn run(options: &Options, config: &Config) -> Result<ExitCode> {
     let runtime = runtime()?;
     let mut server = runtime.block_on(async {
         survive_full_files()?;
-        ChatServer::find_or_start(config).await
+        LocalServer::find_or_start(config).await
     })?;
     let done = talk(options, config, prompt, &mut server, &runtime);
     runtime.block_on(server.stop());
@@ -92,7 +92,7 @@ fn talk(
     options: &Options,
     config: &Config,
     prompt: Option<String>,
-    server: &mut ChatServer,
+    server: &mut LocalServer,
     runtime: &Runtime,
 ) -> Result<ExitCode> {
     let name = &options.model;
@@ -137,7 +137,7 @@ fn offer(name: &ModelName, error: &Error) -> bool {
 fn converse(
     chat: &mut Chat,
     config: &Config,
-    server: &mut ChatServer,
+    server: &mut LocalServer,
     runtime: &Runtime,
 ) -> Result<ExitCode> {
     let mut editor = Editor::open(&config.server.data_dir)?;
@@ -170,7 +170,7 @@ fn converse(
     }
 }
 
-async fn answer(chat: &mut Chat, config: &Config, server: &mut ChatServer, prompt: &str) -> Result<End> {
+async fn answer(chat: &mut Chat, config: &Config, server: &mut LocalServer, prompt: &str) -> Result<End> {
     server.replace_if_gone(config).await?;
     chat.ask(server.api(), prompt).await
 }

@@ -35,6 +35,7 @@ pub use self::{
     markdown::headings as markdown_headings,
     pdf::page_image,
     refusal::{Refusal, RefusalReason},
+    sniff::may_be_document,
 };
 use self::{sniff::Format, writer::Writer};
 

@@ -91,6 +91,12 @@ impl Refusal {
         Self::new(RefusalReason::Damaged, "cannot be read: its data is damaged")
     }
 
+    /// Whether a refusal with this detail says that there is no text, not that it could not be read.
+    pub fn is_without_text(detail: &str) -> bool {
+        let refusals = [Self::empty(), Self::no_text(), Self::binary(), Self::image(), Self::old_office()];
+        refusals.iter().any(|refusal| refusal.detail == detail)
+    }
+
     fn too_large(what: &str, most: u64) -> Self {
         let megabytes = most / (1024 * 1024);
         let detail = format!("has more than {megabytes} MB of {what}; split it into several documents");

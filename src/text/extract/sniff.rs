@@ -124,6 +124,14 @@ impl<'a> Format<'a> {
     }
 }
 
+/// Whether a file that begins like this may be a document with text.
+pub fn may_be_document(head: &[u8]) -> bool {
+    let starts: [&[u8]; 3] = [b"PK\x03\x04", b"{\\rtf", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"];
+    starts.iter().any(|start| head.starts_with(start))
+        || memchr::memmem::find(&head[..head.len().min(PDF_HEADER_WITHIN)], b"%PDF-").is_some()
+        || (!is_image(head) && decode(head, html_charset(head)).is_ok())
+}
+
 /// Ending of a file's name, in lower case.
 fn ending(name: &str) -> Option<String> {
     let file = name.rsplit(['/', '\\']).next()?;

@@ -1,17 +1,17 @@
-//! The server that answers a chat: the running one or, without one, a server in this process, which listens on a free
+//! The server that commands ask: the running one or, without one, a server in this process, which listens on a free
 //! port of the loopback address.
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::running_server::RunningServer;
 use crate::{
-    cli::running_server::RunningServer,
     config::{Config, ServerSettings},
     error::Result,
     server::Server,
 };
 
-pub(super) struct ChatServer {
+pub(super) struct LocalServer {
     api: RunningServer,
     /// The server of this process, if that is the one.
     own: Option<OwnServer>,
@@ -22,7 +22,7 @@ struct OwnServer {
     task: JoinHandle<Result<()>>,
 }
 
-impl ChatServer {
+impl LocalServer {
     /// # Errors
     /// Those of `RunningServer::find`, and those of a server that cannot start.
     pub(super) async fn find_or_start(config: &Config) -> Result<Self> {
@@ -49,7 +49,7 @@ impl ChatServer {
         &self.api
     }
 
-    /// Takes another server if the running one has ended: it may have been that of another chat.
+    /// Takes another server if the running one has ended: it may have been that of another command.
     ///
     /// # Errors
     /// Those of `find_or_start`.
@@ -64,11 +64,24 @@ impl ChatServer {
         Ok(())
     }
 
+    /// Takes the server that runs now, if there is one, in place of one that has ended.
+    ///
+    /// # Errors
+    /// Those of `RunningServer::find`.
+    pub(super) fn find_again(&mut self, config: &Config) -> Result<()> {
+        if self.own.is_none()
+            && let Some(api) = RunningServer::find(config)?
+        {
+            self.api = api;
+        }
+        Ok(())
+    }
+
     /// Ends a server of this process, and its engine.
     pub(super) async fn stop(self) {
         if let Some(OwnServer { stop, task }) = self.own {
             stop.cancel();
-            // All answers have been printed by now.
+            // Everything that it was asked has been answered by now, or was interrupted.
             let _ = task.await;
         }
     }

@@ -1,0 +1,185 @@
+//! `--watch`: documents follow their files. Files are looked at every few seconds, which also works in containers and
+//! on network file systems, where the kernel tells of no changes.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
+};
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::sleep;
+
+use super::{
+    Ingestion, LocalServer,
+    form::document_id,
+    paths::{File, Found, find},
+};
+use crate::{
+    cli::{
+        running_server::RunningServer,
+        terminal::{printable, say},
+    },
+    config::Config,
+    error::{Kind, Result},
+};
+
+/// Time between two looks, unless one takes long.
+const PACE: Duration = Duration::from_secs(2);
+/// Looks take at most this part of the time.
+const SHARE: u32 = 10;
+/// Time before the next attempt when the server cannot be reached.
+const RETRY: Duration = Duration::from_secs(10);
+/// Documents in one page of the list.
+const PAGE: usize = 1000;
+
+/// Size of a file and time of its last change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp(u64, Option<SystemTime>);
+
+impl Stamp {
+    fn of(file: &File) -> Self {
+        Self(file.metadata.len(), file.metadata.modified().ok())
+    }
+}
+
+/// Files as they were.
+#[derive(Default)]
+struct Seen {
+    /// At the last look.
+    last: HashMap<PathBuf, Stamp>,
+    /// When they were taken in, or refused.
+    done: HashMap<PathBuf, Stamp>,
+    /// Paths that were said to be skipped or unreadable, with the reason.
+    said: HashSet<(PathBuf, String)>,
+}
+
+/// Keeps documents in step with files until it is dropped.
+pub(super) async fn watch(
+    ingestion: &mut Ingestion,
+    paths: &[PathBuf],
+    server: &mut LocalServer,
+    config: &Config,
+) -> Result<()> {
+    let mut seen = Seen::default();
+    let mut is_first = true;
+    loop {
+        let started = Instant::now();
+        let found = find(paths);
+        let looked = started.elapsed();
+        seen.say_new(ingestion, &found);
+        match step(ingestion, server.api(), &found, &mut seen, is_first).await {
+            Ok(()) => {
+                if is_first {
+                    say(format_args!("{}; watching for changes, Ctrl-C ends", ingestion.summary()));
+                }
+                is_first = false;
+            }
+            Err(error) if error.kind() == Kind::Unavailable => {
+                let seconds = RETRY.as_secs();
+                eprintln!("{}", printable(&format!("{} Trying again in {seconds} s.", error.message())));
+                sleep(RETRY).await;
+                server.find_again(config)?;
+            }
+            Err(error) => return Err(error),
+        }
+        sleep(PACE.max(looked * SHARE)).await;
+    }
+}
+
+/// Takes in what has changed and removes what is gone.
+async fn step(
+    ingestion: &mut Ingestion,
+    server: &RunningServer,
+    found: &Found,
+    seen: &mut Seen,
+    is_first: bool,
+) -> Result<()> {
+    if is_first {
+        for path in documents(ingestion, server).await? {
+            // Files of earlier runs.
+            seen.done.entry(path).or_insert(Stamp(u64::MAX, None));
+        }
+    }
+    let gone: Vec<PathBuf> = seen.done.keys().filter(|path| is_gone(path, found)).cloned().collect();
+    for path in gone {
+        remove(ingestion, server, &path).await?;
+        seen.done.remove(&path);
+    }
+    for (path, file) in &found.files {
+        let stamp = Stamp::of(file);
+        // One that was just written may be incomplete until the next look.
+        let is_settled = is_first || seen.last.insert(path.clone(), stamp) == Some(stamp);
+        if is_settled && seen.done.get(path) != Some(&stamp) {
+            ingestion.failed.retain(|(failed, _)| *failed != file.shown);
+            ingestion.add(server, [(path, file)].into_iter()).await?;
+            seen.done.insert(path.clone(), stamp);
+        }
+    }
+    Ok(())
+}
+
+impl Seen {
+    /// Says what is left out, once.
+    fn say_new(&mut self, ingestion: &mut Ingestion, found: &Found) {
+        for (path, reason) in &found.skipped {
+            if self.said.insert((path.clone(), (*reason).to_owned())) {
+                ingestion.skip(path, reason);
+            }
+        }
+        for failed in &found.failed {
+            if self.said.insert(failed.clone()) {
+                ingestion.fail(&failed.0, failed.1.clone());
+            }
+        }
+    }
+}
+
+/// Whether a watched file was deleted. One whose folder cannot be read, such as that of a disk that is not there,
+/// was not.
+fn is_gone(path: &Path, found: &Found) -> bool {
+    let is_watched = found.roots.iter().any(|root| path.starts_with(root) && fs::read_dir(root).is_ok());
+    let is_missing =
+        || fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    is_watched && !found.files.contains_key(path) && is_missing()
+}
+
+async fn remove(ingestion: &mut Ingestion, server: &RunningServer, path: &Path) -> Result<()> {
+    let id = document_id(&ingestion.collection, path);
+    let id = utf8_percent_encode(id.as_str(), NON_ALPHANUMERIC);
+    match server.delete(&format!("/rag/documents/{id}")).await {
+        Ok(_) => {
+            ingestion.counts.removed += 1;
+            say(format_args!("{}: removed", path.display()));
+            Ok(())
+        }
+        // It was refused when it was there.
+        Err(error) if error.kind() == Kind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Paths of the collection's documents that were added as files.
+async fn documents(ingestion: &Ingestion, server: &RunningServer) -> Result<Vec<PathBuf>> {
+    let collection = utf8_percent_encode(ingestion.collection.as_str(), NON_ALPHANUMERIC);
+    let (mut paths, mut after) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/rag/documents?collection={collection}&limit={PAGE}{after}");
+        let page = match server.get(&path).await {
+            Err(error) if error.kind() == Kind::NotFound => return Ok(paths),
+            page => page?,
+        };
+        for document in page["documents"].as_array().into_iter().flatten() {
+            let path = document["metadata"]["path"].as_str().map(PathBuf::from);
+            let is_ours = |path: &PathBuf| {
+                document["document_id"].as_str() == Some(document_id(&ingestion.collection, path).as_str())
+            };
+            paths.extend(path.filter(is_ours));
+        }
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={}", utf8_percent_encode(next, NON_ALPHANUMERIC)),
+            None => return Ok(paths),
+        }
+    }
+}
