@@ -59,6 +59,15 @@ pub struct Profile {
     pub vision_remedy: fn(&str) -> String,
 }
 
+/// Tokens of texts.
+#[derive(Clone, Debug)]
+pub struct TokenCounts {
+    /// Of each text, without those that the model adds to every one.
+    pub counts: Vec<usize>,
+    /// Most that a text may have.
+    pub room: usize,
+}
+
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
     fn profile(&self) -> &'static Profile;
@@ -72,6 +81,15 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Embeds all texts in one call.
     async fn embed(&self, request: EmbedRequest) -> Result<EmbedReply>;
+
+    /// Counts the tokens of texts as the model reads them.
+    ///
+    /// # Errors
+    /// `Unsupported` when the backend does not count.
+    async fn count_tokens(&self, _model: &str, _texts: Vec<String>) -> Result<TokenCounts> {
+        let title = self.profile().title;
+        Err(Error::new(Kind::Unsupported, format!("{title} does not count tokens.")))
+    }
 
     /// Loads a model, or lets go of it when it is to be kept for no time.
     async fn load(&self, model: &str, options: LoadOptions) -> Result<Done>;

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use text_splitter::{ChunkCharIndex, ChunkConfig, MarkdownSplitter, TextSplitter};
+use text_splitter::{Characters, ChunkCharIndex, ChunkConfig, ChunkSizer, MarkdownSplitter, TextSplitter};
 use unicode_segmentation::UnicodeSegmentation;
 
 /// Where chunks may begin and end.
@@ -21,7 +21,7 @@ pub enum Chunking {
     Code,
 }
 
-/// Bounds in characters.
+/// Bounds, in characters or another unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkSize {
     /// Maximum length of a chunk, at least 1.
@@ -38,22 +38,39 @@ pub struct Span {
     pub chars: Range<usize>,
 }
 
-/// Splits a text into chunks in their order. None is empty; a text of white space has none.
+/// Unit of sizes, which are those of a text.
+pub trait Unit: ChunkSizer {
+    /// Characters that few units exceed.
+    const CHARS: usize;
+}
+
+impl Unit for Characters {
+    const CHARS: usize = 1;
+}
+
+/// Splits a text into chunks of so many characters, in their order. None is empty; a text of white space has none.
 pub fn chunk(text: &str, chunking: Chunking, size: ChunkSize) -> Vec<Span> {
+    chunk_by(text, chunking, size, &Characters)
+}
+
+/// The same with sizes in another unit.
+pub fn chunk_by<U: Unit>(text: &str, chunking: Chunking, size: ChunkSize, unit: &U) -> Vec<Span> {
     match chunking {
-        Chunking::Recursive => recursive(text, size),
+        Chunking::Recursive => recursive(text, size, unit),
         Chunking::Markdown => {
-            let splitter = MarkdownSplitter::new(config(size));
-            in_windows(text, 64 * size.size, |part| splitter.chunk_char_indices(part).map(span).collect())
+            let splitter = MarkdownSplitter::new(config(size, unit));
+            let window = 64 * size.size * U::CHARS;
+            in_windows(text, window, |part| splitter.chunk_char_indices(part).map(span).collect())
         }
-        Chunking::Sentence => pack(text, &sentences(text), size),
-        Chunking::Code => pack(text, &blocks(text, size), size),
+        Chunking::Sentence => pack(text, &sentences(text, unit), size, unit),
+        Chunking::Code => pack(text, &blocks(text, size, unit), size, unit),
     }
 }
 
-fn recursive(text: &str, size: ChunkSize) -> Vec<Span> {
-    let splitter = TextSplitter::new(config(size));
-    in_windows(text, 16 * size.size, |part| splitter.chunk_char_indices(part).map(span).collect())
+fn recursive<U: Unit>(text: &str, size: ChunkSize, unit: &U) -> Vec<Span> {
+    let splitter = TextSplitter::new(config(size, unit));
+    let window = 16 * size.size * U::CHARS;
+    in_windows(text, window, |part| splitter.chunk_char_indices(part).map(span).collect())
 }
 
 /// Splits a text a window at a time, because the splitter measures all that follows for each chunk: a text of 1 MB
@@ -83,11 +100,11 @@ fn in_windows(text: &str, window: usize, split: impl Fn(&str) -> Vec<Span>) -> V
     }
 }
 
-fn config(ChunkSize { size, overlap }: ChunkSize) -> ChunkConfig<text_splitter::Characters> {
+fn config<U: Unit>(ChunkSize { size, overlap }: ChunkSize, unit: &U) -> ChunkConfig<&U> {
     let size = size.max(1);
-    let config = ChunkConfig::new(size);
+    let config = || ChunkConfig::new(size).with_sizer(unit);
     // Fails only for an overlap that is not less than the size.
-    config.with_overlap(overlap.min(size - 1)).unwrap_or_else(|_| ChunkConfig::new(size))
+    config().with_overlap(overlap.min(size - 1)).unwrap_or_else(|_| config())
 }
 
 fn span(index: ChunkCharIndex<'_>) -> Span {
@@ -99,22 +116,25 @@ fn span(index: ChunkCharIndex<'_>) -> Span {
 }
 
 /// A part of a text that is not divided if it fits into a chunk.
-struct Unit {
+struct Part {
     bytes: Range<usize>,
-    chars: usize,
+    size: usize,
 }
 
-fn unit(text: &str, bytes: Range<usize>) -> Unit {
-    Unit { chars: text[bytes.clone()].chars().count(), bytes }
+impl Part {
+    fn new(text: &str, bytes: Range<usize>, unit: &impl Unit) -> Self {
+        Self { size: unit.size(&text[bytes.clone()]), bytes }
+    }
 }
 
-fn sentences(text: &str) -> Vec<Unit> {
-    text.split_sentence_bound_indices().map(|(at, part)| unit(text, at..at + part.len())).collect()
+fn sentences(text: &str, unit: &impl Unit) -> Vec<Part> {
+    let part = |(at, sentence): (usize, &str)| Part::new(text, at..at + sentence.len(), unit);
+    text.split_sentence_bound_indices().map(part).collect()
 }
 
 /// Groups of lines that begin with one of the least indentation after a blank line, and their lines where a group
 /// does not fit into a chunk.
-fn blocks(text: &str, size: ChunkSize) -> Vec<Unit> {
+fn blocks(text: &str, size: ChunkSize, unit: &impl Unit) -> Vec<Part> {
     let mut groups: Vec<Range<usize>> = Vec::new();
     let (mut at, mut after_blank) = (0, true);
     for line in text.split_inclusive('\n') {
@@ -131,33 +151,33 @@ fn blocks(text: &str, size: ChunkSize) -> Vec<Unit> {
         let mut at = group.start;
         text[group].split_inclusive('\n').map(move |line| {
             at += line.len();
-            unit(text, at - line.len()..at)
+            Part::new(text, at - line.len()..at, unit)
         })
     };
     groups
         .into_iter()
         .flat_map(|group| {
-            let whole = unit(text, group.clone());
-            if whole.chars > size.size { lines(group).collect() } else { vec![whole] }
+            let whole = Part::new(text, group.clone(), unit);
+            if whole.size > size.size { lines(group).collect() } else { vec![whole] }
         })
         .collect()
 }
 
-/// Joins units to chunks as long as they fit. One that does not fit alone is split recursively.
-fn pack(text: &str, units: &[Unit], size: ChunkSize) -> Vec<Span> {
+/// Joins parts to chunks as long as they fit. One that does not fit alone is split recursively.
+fn pack(text: &str, parts: &[Part], size: ChunkSize, unit: &impl Unit) -> Vec<Span> {
     let mut chunks = Vec::new();
     let mut counted = Counted::default();
     let mut first = 0;
-    while first < units.len() {
+    while first < parts.len() {
         let mut end = first;
-        let mut chars = 0;
-        while end < units.len() && chars + units[end].chars <= size.size {
-            chars += units[end].chars;
+        let mut used = 0;
+        while end < parts.len() && used + parts[end].size <= size.size {
+            used += parts[end].size;
             end += 1;
         }
         if end == first {
-            let bytes = units[first].bytes.clone();
-            for part in recursive(&text[bytes.clone()], size) {
+            let bytes = parts[first].bytes.clone();
+            for part in recursive(&text[bytes.clone()], size, unit) {
                 chunks.extend(
                     counted.trimmed(text, bytes.start + part.bytes.start..bytes.start + part.bytes.end),
                 );
@@ -165,15 +185,15 @@ fn pack(text: &str, units: &[Unit], size: ChunkSize) -> Vec<Span> {
             first += 1;
             continue;
         }
-        chunks.extend(counted.trimmed(text, units[first].bytes.start..units[end - 1].bytes.end));
-        if end == units.len() {
+        chunks.extend(counted.trimmed(text, parts[first].bytes.start..parts[end - 1].bytes.end));
+        if end == parts.len() {
             break;
         }
-        // Back over what is repeated, but always past the first unit.
+        // Back over what is repeated, but always past the first part.
         let mut repeated = 0;
         let mut next = end;
-        while next > first + 1 && repeated + units[next - 1].chars <= size.overlap {
-            repeated += units[next - 1].chars;
+        while next > first + 1 && repeated + parts[next - 1].size <= size.overlap {
+            repeated += parts[next - 1].size;
             next -= 1;
         }
         first = next;
@@ -259,7 +279,7 @@ mod tests {
         let paragraph = "Some words that follow each other. And a second sentence of them.\n\n";
         let text = paragraph.repeat(500);
         for overlap in [0, 20] {
-            let spans = recursive(&text, ChunkSize { size: 70, overlap });
+            let spans = chunk(&text, Chunking::Recursive, ChunkSize { size: 70, overlap });
             assert_eq!(spans.len(), 500);
             assert!(spans.iter().all(|span| text[span.bytes.clone()] == *paragraph.trim_end()));
         }

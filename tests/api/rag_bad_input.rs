@@ -45,6 +45,9 @@ async fn wrong_fields_are_named() {
         (ingest(json!({"chunk_size": 10, "chunk_overlap": 10})), "/chunk_overlap"),
         (ingest(json!({"chunk_overlap": -1})), "/chunk_overlap"),
         (ingest(json!({"chunking": "magic"})), "/chunking"),
+        (ingest(json!({"chunk_unit": "bytes"})), "/chunk_unit"),
+        // Ollama does not count tokens.
+        (ingest(json!({"chunk_unit": "tokens"})), "/chunk_unit"),
         (ingest(json!({"chunks": 1})), "/chunks"),
         (search(json!({"query": " "})), "/query"),
         (search(json!({"top_k": 0})), "/top_k"),

@@ -123,6 +123,8 @@ async fn wrong_fields_of_a_form_are_named() {
             vec!["/chunking", "/chunk_size", "/chunk_overlap"],
         ),
         (file().text("chunk_size", "10").text("chunk_overlap", "10"), vec!["/chunk_overlap"]),
+        (file().text("chunk_unit", "bytes"), vec!["/chunk_unit"]),
+        (file().text("chunk_unit", "tokens"), vec!["/chunk_unit"]),
         (file().text("title", "x".repeat(1001)), vec!["/title"]),
         (file().text("collection", "a/b"), vec!["/collection"]),
         (file().text("document_id", "x".repeat(10_000)), vec!["/document_id"]),

@@ -42,3 +42,35 @@ async fn no_chunk_is_longer_than_its_model_reads() {
     let joined: Vec<&str> = chunks.iter().map(|chunk| chunk["content"].as_str().unwrap()).collect();
     assert_eq!(joined.join(" "), text.trim_end());
 }
+
+const TOKENS: &str = "simpleton_llm_tokens_total{model=\"all-minilm\",token_type=\"prompt\"}";
+
+/// Counted as the model itself counts; neither more than was asked for nor more than it reads.
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_by_tokens_are_as_long_as_they_may_be() {
+    let server = RealServer::start(&[("CACHE_ENABLED", "false")]).await;
+    let words =
+        "Antidisestablishmentarianism, co-operation & photosynthesis: 3.14159 grüßt 文档处理 — naïvely! ";
+    let text = words.repeat(40);
+    for (size, most) in [(70, 70.0), (100_000, 510.0)] {
+        let request = json!({
+            "content": text, "document_id": "tokens", "chunk_unit": "tokens", "chunk_size": size, "chunk_overlap": 0
+        });
+        let (status, ingested) = server.post("/rag/ingest", &request).await;
+        assert_eq!(status, 200, "{ingested}");
+        let search = json!({"query": "photosynthesis", "mode": "keyword", "top_k": 1000});
+        let (_, reply) = server.post("/rag/search", &search).await;
+        let chunks = reply["results"].as_array().unwrap();
+        assert_eq!(chunks.len() as u64, ingested["chunks_created"].as_u64().unwrap());
+        let mut counts = Vec::new();
+        for chunk in chunks {
+            let before = server.metric(TOKENS).await;
+            server.post("/embeddings/", &json!({"input": chunk["content"]})).await;
+            // Without the one at each end.
+            counts.push(server.metric(TOKENS).await - before - 2.0);
+        }
+        assert!(counts.iter().all(|count| *count <= most), "{counts:?}");
+        let full = counts.iter().filter(|count| **count >= most * 0.75).count();
+        assert!(full + 1 >= counts.len(), "{size}: {counts:?}");
+    }
+}

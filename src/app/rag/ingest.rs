@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 
+use super::ChunkUnit;
 use crate::{
     app::{App, Caller},
     error::{Error, Kind, Result},
@@ -36,6 +37,7 @@ pub struct Ingest {
     /// Without one, the one for the format.
     pub chunking: Option<Chunking>,
     pub size: ChunkSize,
+    pub unit: ChunkUnit,
 }
 
 /// Origin of a document's text.
@@ -89,7 +91,7 @@ impl App {
         ingest: Ingest,
         progress: impl Fn(Step) + Send + Sync,
     ) -> Result<Ingested> {
-        let Ingest { collection, id, title, metadata, source, chunking, size } = ingest;
+        let Ingest { collection, id, title, metadata, source, chunking, size, unit } = ingest;
         metadata::check(&metadata)?;
         let store = &self.documents.store;
         let model = self.embedding_model(&collection).await?;
@@ -101,7 +103,10 @@ impl App {
             Some(previous) if previous.embedding.model == model => previous.vectors,
             _ => HashMap::new(),
         };
-        let (content, spans) = split(content, chunking, size).await?;
+        let (content, spans) = match unit {
+            ChunkUnit::Characters => split(content, chunking, size).await?,
+            ChunkUnit::Tokens => self.split_by_tokens(&model, content, chunking, size).await?,
+        };
         let embedded = Embedder { app: self, caller, model: &model, text: &content.text, known }
             .embed(spans, &progress)
             .await?;
@@ -167,20 +172,26 @@ fn usual_chunking(content: &Extracted) -> Chunking {
     }
 }
 
-/// Splits a text on a thread where that holds no request up.
-async fn split(
-    mut content: Extracted,
-    chunking: Chunking,
-    size: ChunkSize,
-) -> Result<(Extracted, Vec<Span>)> {
+async fn split(content: Extracted, chunking: Chunking, size: ChunkSize) -> Result<(Extracted, Vec<Span>)> {
     let split = move || {
-        if chunking == Chunking::Markdown && content.headings.is_empty() {
-            content.headings = markdown_headings(&content.text);
-        }
+        let content = with_headings(content, chunking);
         let spans = chunk(&content.text, chunking, size);
         (content, spans)
     };
-    spawn_blocking(split).await.map_err(|source| {
+    off_thread(split).await
+}
+
+/// A text that is split as Markdown has Markdown's headings.
+pub(super) fn with_headings(mut content: Extracted, chunking: Chunking) -> Extracted {
+    if chunking == Chunking::Markdown && content.headings.is_empty() {
+        content.headings = markdown_headings(&content.text);
+    }
+    content
+}
+
+/// Works on a thread where that holds no request up.
+pub(super) async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    spawn_blocking(work).await.map_err(|source| {
         Error::new(Kind::Internal, "The text could not be split into chunks.").with_source(source)
     })
 }
@@ -281,7 +292,7 @@ impl Embedder<'_> {
     }
 }
 
-fn halves(text: &str, span: &Span) -> Vec<Span> {
+pub(super) fn halves(text: &str, span: &Span) -> Vec<Span> {
     let size = ChunkSize { size: span.chars.len().div_ceil(2), overlap: 0 };
     let within = |part: Span| Span {
         bytes: span.bytes.start + part.bytes.start..span.bytes.start + part.bytes.end,

@@ -3,6 +3,7 @@
 mod answer;
 mod ingest;
 mod search;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use super::App;
 use crate::{
     error::{Error, Result},
     text::chunk::ChunkSize,
-    value_parser::whole,
+    value_parser::{whole, word},
     vectors::{Collection, CollectionName, Document, DocumentId, VectorStore},
 };
 
@@ -28,15 +29,31 @@ pub struct Settings {
     /// Collection of documents when a request names none
     #[arg(long, env = "DEFAULT_COLLECTION", default_value = "documents", value_name = "NAME", value_parser = collection)]
     pub default_collection: CollectionName,
-    /// Maximum characters in a chunk of a document
-    #[arg(long, env = "CHUNK_SIZE", default_value = "1000", value_name = "CHARACTERS", value_parser = whole(1..=MAX_CHUNK_SIZE))]
+    /// Unit of CHUNK_SIZE and CHUNK_OVERLAP: characters, or tokens of the embedding model, which Ollama does not count
+    #[arg(long, env = "CHUNK_UNIT", default_value = "characters", value_parser = word(ChunkUnit::WORDS))]
+    pub chunk_unit: ChunkUnit,
+    /// Maximum size of a chunk of a document. Never more than the embedding model reads
+    #[arg(long, env = "CHUNK_SIZE", default_value = "1000", value_name = "N", value_parser = whole(1..=MAX_CHUNK_SIZE))]
     pub chunk_size: u32,
-    /// Maximum characters that a chunk repeats of the one before it, less than CHUNK_SIZE
-    #[arg(long, env = "CHUNK_OVERLAP", default_value = "200", value_name = "CHARACTERS", value_parser = whole(0..=MAX_CHUNK_SIZE - 1))]
+    /// Maximum size of what a chunk repeats of the one before it, less than CHUNK_SIZE
+    #[arg(long, env = "CHUNK_OVERLAP", default_value = "200", value_name = "N", value_parser = whole(0..=MAX_CHUNK_SIZE - 1))]
     pub chunk_overlap: u32,
     /// Number of chunks that a search returns
     #[arg(long, env = "TOP_K_RESULTS", default_value = "5", value_name = "N", value_parser = whole(1..=1000_u32))]
     pub top_k_results: u32,
+}
+
+/// Unit in which chunks are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChunkUnit {
+    Characters,
+    /// Of the collection's embedding model.
+    Tokens,
+}
+
+impl ChunkUnit {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("characters", Self::Characters), ("tokens", Self::Tokens)];
 }
 
 /// More than any embedding model reads.
@@ -81,6 +98,10 @@ impl App {
 
     pub fn default_top_k(&self) -> usize {
         self.documents.settings.top_k_results as usize
+    }
+
+    pub fn default_chunk_unit(&self) -> ChunkUnit {
+        self.documents.settings.chunk_unit
     }
 
     /// Size of chunks where a request gives one, both or none of its numbers.

@@ -84,7 +84,7 @@ async fn cut(mut tokens: Vec<u32>, context: usize, child: &Child) -> Result<Vec<
     Ok(tokens)
 }
 
-async fn tokenize(text: &str, add_special: bool, child: &Child) -> Result<Vec<u32>> {
+pub(super) async fn tokenize(text: &str, add_special: bool, child: &Child) -> Result<Vec<u32>> {
     // As /v1/embeddings itself reads a text.
     let body = TokenizeBody { content: text, add_special, parse_special: true };
     let reply: TokenizeReply = openai::ask(child.client(), "/tokenize", &body, child.place("/input")).await?;

@@ -7,6 +7,7 @@ mod embed;
 mod exchange;
 mod length;
 mod models;
+mod tokens;
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
@@ -14,7 +15,7 @@ use async_trait::async_trait;
 use tokio::task::spawn_blocking;
 
 use self::length::Room;
-use super::{Backend, ChatStream, ModelManager, Profile, place::Place};
+use super::{Backend, ChatStream, ModelManager, Profile, TokenCounts, place::Place};
 use crate::{
     cache,
     engine::{Engine, Lease, Role, Snapshot},
@@ -163,6 +164,15 @@ impl Backend for Embedded {
         (reply.timings.queue, reply.timings.load) = (Some(lease.waited()), lease.load());
         reply.timings.total = since.elapsed();
         Ok(reply)
+    }
+
+    async fn count_tokens(&self, model: &str, texts: Vec<String>) -> Result<TokenCounts> {
+        let entry = self.entry(model).await?;
+        let lease = self.engine.acquire(Arc::clone(&entry), Role::Embed, None).await?;
+        let child = Child { lease: Arc::new(lease), entry };
+        let counted = tokens::count(texts, &child).await?;
+        child.lease.finished();
+        Ok(counted)
     }
 
     async fn load(&self, model: &str, options: LoadOptions) -> Result<Done> {

@@ -89,6 +89,7 @@ impl FormKind for IngestForm {
             "chunk_size",
             "chunk_overlap",
             "chunking",
+            "chunk_unit",
             "stream",
         ],
         ..DocumentForm::FIELDS

@@ -17,7 +17,7 @@ use super::{collection, document_id, metadata};
 use crate::{
     app::{
         self, App,
-        rag::{Ingest, Ingested, Source, Step},
+        rag::{ChunkUnit, Ingest, Ingested, Source, Step},
     },
     error,
     http::{
@@ -47,10 +47,13 @@ pub(in crate::http) struct IngestBody {
     document_id: Option<String>,
     #[schema(max_length = 1000)]
     title: Option<String>,
-    /// Maximum characters in a chunk. Defaults to CHUNK_SIZE.
+    /// Unit of `chunk_size` and `chunk_overlap`: characters, or tokens of the embedding model. Defaults to CHUNK_UNIT. Ollama does not count tokens.
+    #[schema(value_type = Option<ChunkUnitBody>)]
+    chunk_unit: Option<Word<ChunkUnitBody>>,
+    /// Maximum size of a chunk, never more than the embedding model reads. Defaults to CHUNK_SIZE.
     #[schema(minimum = 1, maximum = 100_000)]
     chunk_size: Option<i64>,
-    /// Maximum characters that a chunk repeats of the one before it, less than `chunk_size`. Defaults to CHUNK_OVERLAP, but at most to a fifth of `chunk_size`.
+    /// Maximum size of what a chunk repeats of the one before it, less than `chunk_size`. Defaults to CHUNK_OVERLAP, but at most to a fifth of `chunk_size`.
     #[schema(minimum = 0, maximum = 99_999)]
     chunk_overlap: Option<i64>,
     /// Where chunks begin and end. Defaults to `recursive`: at the largest division of the text that fits.
@@ -69,6 +72,13 @@ pub(super) enum ChunkingBody {
     Sentence,
     Markdown,
     Code,
+}
+
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ChunkUnitBody {
+    Characters,
+    Tokens,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -182,6 +192,7 @@ pub(super) struct Options {
     pub(super) chunk_size: Option<i64>,
     pub(super) chunk_overlap: Option<i64>,
     pub(super) chunking: Option<ChunkingBody>,
+    pub(super) chunk_unit: Option<ChunkUnitBody>,
 }
 
 impl IngestBody {
@@ -195,18 +206,17 @@ impl IngestBody {
             chunk_size,
             chunk_overlap,
             chunking,
+            chunk_unit,
             stream: _,
         } = self;
         let chunking = chunking.map(|Word(chunking)| chunking);
+        let chunk_unit = chunk_unit.map(|Word(unit)| unit);
         let mut fields = Fields::default();
         if content.trim().is_empty() {
             fields.refuse("/content", "must contain text");
         }
-        Options { metadata, collection, document_id, title, chunk_size, chunk_overlap, chunking }.ingest(
-            app,
-            Source::Text(content),
-            fields,
-        )
+        Options { metadata, collection, document_id, title, chunk_size, chunk_overlap, chunking, chunk_unit }
+            .ingest(app, Source::Text(content), fields)
     }
 }
 
@@ -226,6 +236,7 @@ impl Options {
             source,
             chunking: self.chunking.map(Chunking::from),
             size: app.chunk_size(self.chunk_size, self.chunk_overlap)?,
+            unit: self.chunk_unit.map_or_else(|| app.default_chunk_unit(), ChunkUnit::from),
         })
     }
 }
@@ -237,6 +248,15 @@ impl From<ChunkingBody> for Chunking {
             ChunkingBody::Sentence => Self::Sentence,
             ChunkingBody::Markdown => Self::Markdown,
             ChunkingBody::Code => Self::Code,
+        }
+    }
+}
+
+impl From<ChunkUnitBody> for ChunkUnit {
+    fn from(unit: ChunkUnitBody) -> Self {
+        match unit {
+            ChunkUnitBody::Characters => Self::Characters,
+            ChunkUnitBody::Tokens => Self::Tokens,
         }
     }
 }

@@ -3,13 +3,10 @@
 use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
-use serde::{
-    Deserialize,
-    de::{IntoDeserializer, value::Error as Unknown},
-};
+use serde::de::{DeserializeOwned, IntoDeserializer, value::Error as Unknown};
 use utoipa::ToSchema;
 
-use super::ingest::{ChunkingBody, IngestEvent, IngestReply, Options, respond};
+use super::ingest::{ChunkUnitBody, ChunkingBody, IngestEvent, IngestReply, Options, respond};
 use crate::{
     app::{
         App,
@@ -49,10 +46,12 @@ pub(in crate::http) struct RagUpload {
     /// Defaults to the title in the document, or else the name of the file.
     #[schema(max_length = 1000)]
     title: Option<String>,
-    /// Maximum characters in a chunk. Defaults to CHUNK_SIZE.
+    /// Unit of `chunk_size` and `chunk_overlap`: characters, or tokens of the embedding model. Defaults to CHUNK_UNIT. Ollama does not count tokens.
+    chunk_unit: Option<ChunkUnitBody>,
+    /// Maximum size of a chunk, never more than the embedding model reads. Defaults to CHUNK_SIZE.
     #[schema(minimum = 1, maximum = 100_000)]
     chunk_size: Option<i64>,
-    /// Maximum characters that a chunk repeats of the one before it, less than `chunk_size`. Defaults to CHUNK_OVERLAP, but at most to a fifth of `chunk_size`.
+    /// Maximum size of what a chunk repeats of the one before it, less than `chunk_size`. Defaults to CHUNK_OVERLAP, but at most to a fifth of `chunk_size`.
     #[schema(minimum = 0, maximum = 99_999)]
     chunk_overlap: Option<i64>,
     /// Where chunks begin and end. Defaults to `markdown` for a Markdown file, `code` for source code and JSON, and `recursive` for everything else.
@@ -88,13 +87,8 @@ fn ingest_of(app: &App, mut form: Form<IngestForm>, mut fields: Fields) -> error
         }
         json
     });
-    let chunking = form.take("chunking").and_then(|word| {
-        let chunking = chunking(word.trim());
-        if chunking.is_none() {
-            fields.refuse("/chunking", "must be recursive, sentence, markdown or code");
-        }
-        chunking
-    });
+    let chunking = word(&mut form, "chunking", "recursive, sentence, markdown or code", &mut fields);
+    let chunk_unit = word(&mut form, "chunk_unit", "characters or tokens", &mut fields);
     let mut number = |name: &str| fields.number(&format!("/{name}"), form.take(name).as_deref(), WHOLE);
     let (chunk_size, chunk_overlap) = (number("chunk_size"), number("chunk_overlap"));
     let options = Options {
@@ -105,12 +99,24 @@ fn ingest_of(app: &App, mut form: Form<IngestForm>, mut fields: Fields) -> error
         chunk_size,
         chunk_overlap,
         chunking,
+        chunk_unit,
     };
     let Form { file, file_name, room, .. } = form;
     let source = Source::File { bytes: file.into(), name: file_name };
     Ok((options.ingest(app, source, fields)?, room))
 }
 
-fn chunking(word: &str) -> Option<ChunkingBody> {
-    ChunkingBody::deserialize(IntoDeserializer::<Unknown>::into_deserializer(word)).ok()
+/// One of a closed set of words.
+fn word<T: DeserializeOwned>(
+    form: &mut Form<IngestForm>,
+    name: &str,
+    accepted: &str,
+    fields: &mut Fields,
+) -> Option<T> {
+    let word = form.take(name)?;
+    let read = T::deserialize(IntoDeserializer::<Unknown>::into_deserializer(word.trim())).ok();
+    if read.is_none() {
+        fields.refuse(format!("/{name}"), format!("must be {accepted}"));
+    }
+    read
 }
