@@ -21,11 +21,11 @@ use crate::{
 };
 
 /// Gives the server and its address.
-async fn serve(folder: &Path, ollama: &str) -> (Child, String) {
+pub async fn serve(folder: &Path, ollama: &str) -> (Child, String) {
     serve_by(Command::new(env!("CARGO_BIN_EXE_simpleton")), folder, ollama).await
 }
 
-async fn serve_by(mut command: Command, folder: &Path, ollama: &str) -> (Child, String) {
+pub async fn serve_by(mut command: Command, folder: &Path, ollama: &str) -> (Child, String) {
     command.arg("serve").current_dir(folder).env_clear().kill_on_drop(true);
     command.env("PORT", "0").env("API_KEYS", KEY).env("DATA_DIR", folder).env("OLLAMA_BASE_URL", ollama);
     let mut child =

@@ -23,6 +23,7 @@ mod ocr;
 mod openapi;
 mod prometheus;
 mod rag;
+mod rag_bad_days;
 mod rag_bad_input;
 mod rag_chats;
 mod rag_upload;
