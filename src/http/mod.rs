@@ -113,6 +113,7 @@ fn routes() -> Vec<Route> {
             Problem,
             routes!(rag::collections::details, rag::collections::remove),
         ),
+        Route::new("/rag/collections/{name}/reindex", Service, Key, Problem, routes!(rag::reindex::reindex)),
         Route::new("/rag/documents", Api, Key, Problem, routes!(rag::documents::list)),
         Route::new(
             "/rag/documents/{id}",

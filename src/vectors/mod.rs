@@ -260,6 +260,12 @@ pub trait VectorStore: Send + Sync + 'static {
     /// `NotFound`
     async fn content(&self, id: &DocumentId) -> Result<String>;
 
+    /// Returns the chunks of a document that are searched, in their order, with their vectors.
+    ///
+    /// # Errors
+    /// `NotFound`
+    async fn chunks(&self, id: &DocumentId) -> Result<Vec<Chunk>>;
+
     /// Deletes a document with its chunks. The collection stays, even when this was its last one.
     ///
     /// # Errors

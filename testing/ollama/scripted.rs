@@ -1,6 +1,7 @@
 //! A scripted Ollama: it answers as told, including slowly, partly and wrongly.
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -67,8 +68,24 @@ impl Script {
     }
 }
 
+/// How a model embeds.
+#[derive(Clone, Copy)]
+pub struct Embeds {
+    /// Bytes of the longest text that it accepts.
+    pub longest: usize,
+    /// Wait before each answer; `None` is for ever.
+    pub delay: Option<Duration>,
+}
+
+impl Default for Embeds {
+    fn default() -> Self {
+        Self { longest: usize::MAX, delay: Some(Duration::ZERO) }
+    }
+}
+
 #[derive(Default)]
 struct State {
+    embeds: Mutex<HashMap<String, Embeds>>,
     scripts: Mutex<Vec<(String, Script)>>,
     /// Path, head and body of each.
     requests: Mutex<Vec<(String, String, Vec<u8>)>>,
@@ -123,6 +140,11 @@ impl FakeOllama {
         let mut scripts = self.state.scripts.lock().expect("no test panics here");
         scripts.retain(|(known, _)| known != path);
         scripts.push((path.to_owned(), script));
+    }
+
+    /// From now on this model embeds like this.
+    pub fn embeds(&self, model: &str, how: Embeds) {
+        self.state.embeds.lock().expect("no test panics here").insert(model.to_owned(), how);
     }
 
     /// From now on each connection closes, without a word, at the request after this many.
@@ -194,11 +216,23 @@ impl State {
         let script = cut.or_else(|| found(&with_model)).or_else(|| found(path));
         match script {
             Some((_, script)) => script.clone(),
-            None if path == "/api/embed" => {
-                Script::ok(vec![Step::Send(lines::embeddings(&body).to_string())])
-            }
+            None if path == "/api/embed" => self.embeddings(&body),
             None => Script::error(404, "no such path"),
         }
+    }
+}
+
+impl State {
+    fn embeddings(&self, body: &Value) -> Script {
+        let model = body["model"].as_str().unwrap_or_default();
+        let how = self.embeds.lock().expect("no test panics here").get(model).copied().unwrap_or_default();
+        let mut inputs = body["input"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let script = if inputs.any(|input| input.len() > how.longest) {
+            Script::error(400, "the input length exceeds the context length")
+        } else {
+            Script::ok(vec![Step::Send(lines::embeddings(body).to_string())])
+        };
+        Script { delay: how.delay, ..script }
     }
 }
 

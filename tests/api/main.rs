@@ -26,6 +26,7 @@ mod rag;
 mod rag_bad_days;
 mod rag_bad_input;
 mod rag_chats;
+mod rag_reindex;
 mod rag_upload;
 mod raw;
 mod schemas;

@@ -31,6 +31,16 @@ async fn a_document_is_found_by_its_chunks_and_read_back() {
         assert_eq!((kept.title.as_deref(), kept.chunks_count, kept.content_bytes), (Some("Guide"), 2, 12));
         assert_eq!(kept.content_hash, content_hash("größer als"));
         assert_eq!(store.content(&id("guide.md")).await.unwrap(), "größer als");
+        let chunks = store.chunks(&id("guide.md")).await.unwrap();
+        let [first, second] = &chunks[..] else { panic!("{chunks:?}") };
+        assert_eq!((first.char_start, first.char_end, first.content.as_str()), (0, 6, "größer"));
+        assert_eq!((second.char_start, second.char_end, second.content.as_str()), (6, 10, " als"));
+        assert_eq!((&first.vector[..], &second.vector[..]), (&[1.0, 0.0][..], &[0.0, 1.0][..]));
+        assert_eq!(
+            (&first.metadata, &second.metadata),
+            (&object(json!({})), &object(json!({"page": 2, "heading": "A > B"})))
+        );
+        assert_eq!(store.chunks(&id("none")).await.unwrap_err().kind(), Kind::NotFound);
         let expected = Collection {
             name: collection("docs"),
             embedding: model(2),

@@ -40,6 +40,7 @@ async fn the_old_vectors_serve_until_the_new_ones_are_complete() {
         // Half of it is there, and nothing of it is searched.
         assert_eq!(hits(store, "docs", query(near(&[1.0, 0.0]))).await.len(), 3);
         assert_eq!(hits(store, "docs", query(Search::Keyword("a b c".to_owned()))).await.len(), 3);
+        assert_eq!(store.chunks(&id("a")).await.unwrap()[0].vector, [1.0, 0.0]);
         assert_eq!(store.collection(&docs).await.unwrap().chunks_count, 3);
         while bring(store, &reindex).await {}
         // Documents that change meanwhile are brought over again, and new ones with them.
@@ -54,6 +55,7 @@ async fn the_old_vectors_serve_until_the_new_ones_are_complete() {
         let moved = store.collection(&docs).await.unwrap();
         assert_eq!((moved.embedding, moved.reindexing), (large(), None));
         assert_eq!((moved.documents_count, moved.chunks_count), (4, 4));
+        assert_eq!(store.chunks(&id("a")).await.unwrap()[0].vector, [0.0, 0.0, 1.0]);
         // Who still asks with the old model learns which one it is.
         let old = store.search(&docs, query(near(&[1.0, 0.0]))).await.unwrap();
         assert_eq!(old, Found::OtherModel(large()));

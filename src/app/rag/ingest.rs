@@ -1,12 +1,15 @@
 //! Ingestion: a text is split, what is new of it is embedded, and the whole is stored at once.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 
-use super::ChunkUnit;
+use super::{
+    ChunkUnit,
+    embedder::{Embedder, Piece},
+};
 use crate::{
     app::{App, Caller},
     error::{Error, Kind, Result},
@@ -14,12 +17,9 @@ use crate::{
         chunk::{ChunkSize, Chunking, Span, chunk},
         extract::{Extracted, markdown_headings},
     },
-    types::{Capability, EmbedRequest},
-    vectors::{Chunk, CollectionName, DocumentId, Embedding, Metadata, NewDocument, metadata},
+    types::Capability,
+    vectors::{CollectionName, DocumentId, Embedding, Metadata, NewDocument, metadata},
 };
-
-/// Texts in one call of the embedding model: many enough to keep it busy, few enough to show progress.
-const BATCH: usize = 64;
 
 /// Maximum characters of a title that is taken from a document.
 const TITLE_CHARS: usize = 200;
@@ -79,6 +79,15 @@ pub enum Step {
     Storing,
 }
 
+/// A document that has been split.
+struct Prepared {
+    id: Option<DocumentId>,
+    title: Option<String>,
+    metadata: Metadata,
+    content: Extracted,
+    spans: Vec<Span>,
+}
+
 impl App {
     /// Takes a document in. An older version of it is replaced at once; its chunks that have not changed are
     /// not embedded again.
@@ -93,35 +102,68 @@ impl App {
     ) -> Result<Ingested> {
         let Ingest { collection, id, title, metadata, source, chunking, size, unit } = ingest;
         metadata::check(&metadata)?;
-        let store = &self.documents.store;
         let model = self.embedding_model(&collection).await?;
         let pointer = source.pointer();
         let content = self.content_of(caller, source, &progress).await?;
         let title = title.or_else(|| content.title.clone());
         let chunking = chunking.unwrap_or_else(|| usual_chunking(&content));
-        let known = match store.previous(&collection, id.as_ref(), &content.text).await? {
-            Some(previous) if previous.embedding.model == model => previous.vectors,
-            _ => HashMap::new(),
-        };
         let (content, spans) = match unit {
             ChunkUnit::Characters => split(content, chunking, size).await?,
             ChunkUnit::Tokens => self.split_by_tokens(&model, content, chunking, size).await?,
         };
-        let embedded = Embedder { app: self, caller, model: &model, text: &content.text, known }
-            .embed(spans, &progress)
-            .await?;
-        let Some(first) = embedded.first() else {
+        if spans.is_empty() {
             return Err(Error::field(pointer, "must contain text"));
+        }
+        let document = Prepared { id, title, metadata, content, spans };
+        let refused = match self.take_in(caller, &collection, &document, &model, &progress).await {
+            Err(error) if error.kind() == Kind::Invalid => error,
+            outcome => return outcome,
         };
-        let embedding = Embedding { model, dimension: first.vector.len() };
+        // The collection may have been moved to another model meanwhile.
+        let now = self.embedding_model(&collection).await?;
+        if now == model {
+            return Err(refused);
+        }
+        self.take_in(caller, &collection, &document, &now, &progress).await
+    }
+
+    /// Embeds with this model what is new, and stores the document.
+    async fn take_in(
+        &self,
+        caller: &Caller,
+        collection: &CollectionName,
+        document: &Prepared,
+        model: &str,
+        progress: &(impl Fn(Step) + Sync),
+    ) -> Result<Ingested> {
+        let Prepared { id, title, metadata, content, spans } = document;
+        let store = &self.documents.store;
+        let known = match store.previous(collection, id.as_ref(), &content.text).await? {
+            Some(previous) if previous.embedding.model == model => previous.vectors,
+            _ => HashMap::new(),
+        };
+        let embedder = Embedder { app: self, caller, model, text: &content.text, known };
+        let step = |embedded, chunks| progress(Step::Embedding { embedded, chunks });
+        let embedded = embedder.embed(spans.clone(), &step).await?;
+        let dimension = embedded.first().map_or(0, Piece::dimension);
+        let embedding = Embedding { model: model.to_owned(), dimension };
         let chunks_unchanged = embedded.iter().filter(|piece| piece.is_known).count();
-        let chunks = embedded.into_iter().map(|piece| piece.into_chunk(&content)).collect();
-        let document = NewDocument { id, title, metadata, content: content.text, chunks };
+        let placed = |piece: Piece| {
+            let metadata = place(content, piece.part.span.chars.start);
+            piece.into_chunk(&content.text, metadata)
+        };
+        let document = NewDocument {
+            id: id.clone(),
+            title: title.clone(),
+            metadata: metadata.clone(),
+            content: content.text.clone(),
+            chunks: embedded.into_iter().map(placed).collect(),
+        };
         progress(Step::Storing);
-        let stored = store.put(&collection, &embedding, document).await?;
+        let stored = store.put(collection, &embedding, document).await?;
         Ok(Ingested {
             id: stored.id,
-            collection,
+            collection: collection.clone(),
             chunk_ids: stored.chunk_ids,
             chunks_unchanged,
             embedding_model: embedding.model,
@@ -194,111 +236,6 @@ pub(super) async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Sen
     spawn_blocking(work).await.map_err(|source| {
         Error::new(Kind::Internal, "The text could not be split into chunks.").with_source(source)
     })
-}
-
-/// A chunk with its vector.
-struct Piece {
-    span: Span,
-    vector: Vec<f32>,
-    /// Whether the vector is that of the version before.
-    is_known: bool,
-}
-
-impl Piece {
-    fn into_chunk(self, content: &Extracted) -> Chunk {
-        let Self { span, vector, is_known: _ } = self;
-        Chunk {
-            char_start: span.chars.start as u64,
-            char_end: span.chars.end as u64,
-            metadata: place(content, span.chars.start),
-            content: content.text[span.bytes].to_owned(),
-            vector,
-        }
-    }
-}
-
-struct Embedder<'a> {
-    app: &'a App,
-    caller: &'a Caller,
-    model: &'a str,
-    text: &'a str,
-    /// Vectors by the text of their chunks.
-    known: HashMap<String, Vec<f32>>,
-}
-
-impl Embedder<'_> {
-    /// Embeds all chunks, batch by batch. One that is longer than the model reads is divided until its parts are not.
-    async fn embed(self, spans: Vec<Span>, progress: &(impl Fn(Step) + Sync)) -> Result<Vec<Piece>> {
-        progress(Step::Embedding { embedded: 0, chunks: spans.len() });
-        let mut pieces = Vec::with_capacity(spans.len());
-        let mut waiting = VecDeque::from(spans);
-        while !waiting.is_empty() {
-            let batch: Vec<Span> = waiting.drain(..BATCH.min(waiting.len())).collect();
-            match self.embed_batch(&batch).await {
-                Ok(done) => pieces.extend(done),
-                Err(error) => {
-                    let parts = self.divide(batch, &error).ok_or(error)?;
-                    parts.into_iter().rev().for_each(|span| waiting.push_front(span));
-                }
-            }
-            progress(Step::Embedding { embedded: pieces.len(), chunks: pieces.len() + waiting.len() });
-        }
-        Ok(pieces)
-    }
-
-    async fn embed_batch(&self, batch: &[Span]) -> Result<Vec<Piece>> {
-        let known: Vec<_> = batch.iter().map(|span| self.known.get(self.part(span))).collect();
-        let input = self.unknown(batch).map(|(_, span)| self.part(span).to_owned()).collect::<Vec<_>>();
-        let mut vectors = Vec::new().into_iter();
-        if !input.is_empty() {
-            let model = self.model.to_owned();
-            let request = EmbedRequest { model, input, truncate: false, keep_alive: None };
-            vectors = self.app.embed(self.caller, request).await?.vectors.into_iter();
-        }
-        let piece = |(span, known): (&Span, Option<&Vec<f32>>)| {
-            let vector = known.cloned().or_else(|| vectors.next().map(|vector| vector.to_vec()))?;
-            Some(Piece { span: span.clone(), vector, is_known: known.is_some() })
-        };
-        Ok(batch.iter().zip(known).filter_map(piece).collect())
-    }
-
-    /// Chunks of a batch without a known vector, with their places in it.
-    fn unknown<'b>(&self, batch: &'b [Span]) -> impl Iterator<Item = (usize, &'b Span)> {
-        batch.iter().enumerate().filter(|(_, span)| !self.known.contains_key(self.part(span)))
-    }
-
-    fn part(&self, span: &Span) -> &str {
-        &self.text[span.bytes.clone()]
-    }
-
-    /// The batch with those chunks divided that the model has refused as too long; `None` if that is not why it has
-    /// failed.
-    fn divide(&self, batch: Vec<Span>, error: &Error) -> Option<Vec<Span>> {
-        let refused = error.field_errors().iter().filter_map(|field| field.pointer.strip_prefix("/input/"));
-        let refused: HashSet<usize> = refused.filter_map(|index| index.parse().ok()).collect();
-        let too_long: HashSet<usize> = self
-            .unknown(&batch)
-            .enumerate()
-            .filter(|(input, (_, span))| refused.contains(input) && span.chars.len() > 1)
-            .map(|(_, (place, _))| place)
-            .collect();
-        if too_long.is_empty() {
-            return None;
-        }
-        let parts = |(place, span): (usize, Span)| {
-            if too_long.contains(&place) { halves(self.text, &span) } else { vec![span] }
-        };
-        Some(batch.into_iter().enumerate().flat_map(parts).collect())
-    }
-}
-
-pub(super) fn halves(text: &str, span: &Span) -> Vec<Span> {
-    let size = ChunkSize { size: span.chars.len().div_ceil(2), overlap: 0 };
-    let within = |part: Span| Span {
-        bytes: span.bytes.start + part.bytes.start..span.bytes.start + part.bytes.end,
-        chars: span.chars.start + part.chars.start..span.chars.start + part.chars.end,
-    };
-    chunk(&text[span.bytes.clone()], Chunking::Recursive, size).into_iter().map(within).collect()
 }
 
 /// Where a character is: its page, and the headings above it from the highest on.

@@ -1,7 +1,9 @@
 //! Documents: taken in, found, and answered from.
 
 mod answer;
+mod embedder;
 mod ingest;
+mod reindex;
 mod search;
 mod tokens;
 
@@ -9,9 +11,11 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use self::reindex::Moves;
 pub use self::{
     answer::Answer,
     ingest::{Ingest, Ingested, Source, Step},
+    reindex::Moved,
     search::{Mode, SearchDocuments},
 };
 use super::App;
@@ -83,11 +87,12 @@ impl Settings {
 pub struct Documents {
     pub(super) store: Arc<dyn VectorStore>,
     settings: Settings,
+    moves: Moves,
 }
 
 impl Documents {
     pub fn new(store: Arc<dyn VectorStore>, settings: Settings) -> Self {
-        Self { store, settings }
+        Self { store, settings, moves: Moves::default() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Chunks by tokens of the embedding model. Words are counted by the model, chunks are made of their sums, and then
 //! counted themselves.
 
-use super::ingest::{halves, with_headings};
+use super::{embedder::halves, ingest::with_headings};
 use crate::{
     app::App,
     backend::TokenCounts,

@@ -1,22 +1,19 @@
 //! `/rag/ingest`.
 
-use std::{pin::pin, sync::Arc};
+use std::sync::Arc;
 
-use async_stream::stream;
 use axum::{
     Json as JsonReply,
     extract::State,
     response::{IntoResponse, Response},
 };
-use futures_util::Stream;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use super::{collection, document_id, metadata};
 use crate::{
     app::{
-        self, App,
+        App,
         rag::{ChunkUnit, Ingest, Ingested, Source, Step},
     },
     error,
@@ -144,40 +141,15 @@ pub(super) async fn respond(
         let ingested = state.app.ingest(&caller, ingest, |_| ()).await?;
         return Ok(JsonReply(IngestReply::from(ingested)).into_response());
     }
-    let steps = Box::pin(steps(Arc::clone(&state.app), caller.owned(), ingest, room));
+    let (app, asker) = (Arc::clone(&state.app), caller.owned());
+    let steps = progress::of_work(|reports| async move {
+        let _room = room;
+        let done = app.ingest(&asker, ingest, |step| reports.report(step.into())).await?;
+        Ok(IngestEvent { status: "success", reply: Some(done.into()), ..IngestEvent::default() })
+    });
     // The first vectors show that the model works.
     let has_begun = |event: &IngestEvent| event.embedded.is_some_and(|embedded| embedded > 0);
     progress::respond(state, caller, steps, has_begun, "ingest the document again").await
-}
-
-/// The ingestion, which ends when this is dropped.
-fn steps(
-    app: Arc<App>,
-    caller: app::Caller,
-    ingest: Ingest,
-    room: Room,
-) -> impl Stream<Item = error::Result<IngestEvent>> {
-    stream! {
-        let _room = room;
-        let (sender, mut steps) = mpsc::unbounded_channel();
-        let progress = move |step| {
-            // Both ends are here.
-            let _ = sender.send(step);
-        };
-        let mut work = pin!(app.ingest(&caller, ingest, progress));
-        let done = loop {
-            tokio::select! {
-                biased;
-                Some(step) = steps.recv() => yield Ok(step.into()),
-                done = &mut work => break done,
-            }
-        };
-        while let Ok(step) = steps.try_recv() {
-            yield Ok(step.into());
-        }
-        let success = |done| IngestEvent { status: "success", reply: Some(IngestReply::from(done)), ..Default::default() };
-        yield done.map(success);
-    }
 }
 
 /// Characters that a title may have.

@@ -6,6 +6,7 @@ pub(super) mod documents;
 pub(super) mod ingest;
 mod named;
 pub(super) mod query;
+pub(super) mod reindex;
 pub(super) mod search;
 pub(super) mod upload;
 

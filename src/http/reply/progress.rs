@@ -7,7 +7,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{PING, SseFrames, sse};
 use crate::{
@@ -22,6 +22,39 @@ use crate::{
 };
 
 pub(in crate::http) type Steps<E> = Pin<Box<dyn Stream<Item = error::Result<E>> + Send>>;
+
+/// Where work reports its steps.
+pub(in crate::http) struct Reports<E>(mpsc::UnboundedSender<E>);
+
+impl<E> Reports<E> {
+    pub(in crate::http) fn report(&self, step: E) {
+        // Both ends are in one stream.
+        let _ = self.0.send(step);
+    }
+}
+
+/// The steps that work reports, then its outcome. The work ends when this is dropped.
+pub(in crate::http) fn of_work<E, W>(work: impl FnOnce(Reports<E>) -> W) -> Steps<E>
+where
+    E: Send + 'static,
+    W: Future<Output = error::Result<E>> + Send + 'static,
+{
+    let (sender, mut steps) = mpsc::unbounded_channel();
+    let mut work = Box::pin(work(Reports(sender)));
+    Box::pin(stream! {
+        let done = loop {
+            tokio::select! {
+                biased;
+                Some(step) = steps.recv() => yield Ok(step),
+                done = &mut work => break done,
+            }
+        };
+        while let Ok(step) = steps.try_recv() {
+            yield Ok(step);
+        }
+        yield done;
+    })
+}
 
 /// Sends each step as an event. A failure before a step for which `has_begun` is an ordinary error, unless the work
 /// takes long to begin. The work ends when the client leaves. `again` is advice for when the server is shut down.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use qdrant_client::qdrant::{
-    DenseVector, FieldType, NamedVectors, PointStruct, RetrievedPoint, Vector, vector, vector_output,
+    DenseVector, FieldType, Filter, NamedVectors, PointStruct, RetrievedPoint, Vector, vector, vector_output,
     vectors::VectorsOptions, vectors_output,
 };
 use serde_json::json;
@@ -11,13 +11,13 @@ use serde_json::json;
 use super::{
     super::{
         Chunk, DocumentId, Hit, Metadata,
-        metadata::{self, OFFSETS},
+        metadata::{OFFSETS, of_hit},
     },
-    catalog::{self, Generation},
-    client::{Client, DENSE, WORDS},
+    catalog::{self, Generation, Record},
+    client::{Client, DENSE, Part, WORDS},
     facts::{FACTS, Facts, RANGE_PATH, RANGE_VALUE},
     failure::Outcome,
-    points::{BORN, DIED, DOCUMENT, count, damaged, payload, point_id, signed, text},
+    points::{BORN, DIED, DOCUMENT, Payload, count, damaged, is, payload, point_id, signed, text, until},
     words,
 };
 
@@ -119,20 +119,62 @@ impl<'a> OfDocument<'a> {
     }
 }
 
+/// The points of a document in a version of it.
+pub(super) async fn points_of(
+    client: &Client,
+    generation: &Generation,
+    record: &Record,
+) -> Outcome<Vec<RetrievedPoint>> {
+    let mut of_document = Filter::must([is(DOCUMENT, record.document.id.as_str()), until(BORN, record.born)]);
+    of_document.must_not.push(until(BORN, record.born - 1));
+    match client.list(&generation.collection(), &of_document, 0, usize::MAX, Part::Both).await {
+        // A reindex has just replaced it.
+        Err(failure) if failure.is_missing() => Ok(Vec::new()),
+        points => points,
+    }
+}
+
+/// The chunks of a document in their order, without those that a put has just removed.
+pub(super) async fn of_document(
+    client: &Client,
+    generation: &Generation,
+    record: &Record,
+) -> Outcome<Vec<Chunk>> {
+    let mut chunks = Vec::new();
+    for point in &points_of(client, generation, record).await? {
+        chunks.push((count(&point.payload, "index")?, chunk(point)?));
+    }
+    chunks.sort_by_key(|(index, _)| *index);
+    Ok(chunks.into_iter().map(|(_, chunk)| chunk).collect())
+}
+
+fn chunk(point: &RetrievedPoint) -> Outcome<Chunk> {
+    let fields = &point.payload;
+    Ok(Chunk {
+        char_start: count(fields, "start")?,
+        char_end: count(fields, "end")?,
+        content: text(fields, "content")?.to_owned(),
+        metadata: metadata(fields, "metadata")?,
+        vector: dense(point)?,
+    })
+}
+
+fn metadata(fields: &Payload, name: &str) -> Outcome<Metadata> {
+    serde_json::from_str(text(fields, name)?).map_err(|error| damaged(&error.to_string()))
+}
+
 /// A hit whose score is not known yet.
 pub(super) fn hit(point: &RetrievedPoint) -> Outcome<Hit> {
     let fields = &point.payload;
     let document_id = DocumentId::new(text(fields, DOCUMENT)?)?;
-    let metadata = |name| -> Outcome<Metadata> {
-        serde_json::from_str(text(fields, name)?).map_err(|error| damaged(&error.to_string()))
-    };
+    let (shown, own) = (metadata(fields, "document_metadata")?, metadata(fields, "metadata")?);
     let (index, start, end) = (count(fields, "index")?, count(fields, "start")?, count(fields, "end")?);
     Ok(Hit {
         chunk_id: document_id.chunk(usize::try_from(index).unwrap_or(usize::MAX)),
         document_id,
         content: text(fields, "content")?.to_owned(),
         score: 0.0,
-        metadata: metadata::of_hit(metadata("document_metadata")?, metadata("metadata")?, index, start, end),
+        metadata: of_hit(shown, own, index, start, end),
     })
 }
 

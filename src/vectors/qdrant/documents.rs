@@ -1,16 +1,17 @@
 //! Collections and documents: listing, reading and deleting them.
 
 use super::{
-    super::{Collection, CollectionName, Document, DocumentId, Stats, no_collection, no_document},
+    super::{Chunk, Collection, CollectionName, Document, DocumentId, Stats, no_collection, no_document},
     Qdrant,
     catalog::{self, CATALOG, State},
+    chunks,
     failure::{Failure, Outcome},
     points::{damaged, live},
     versions,
 };
 use crate::error::Kind;
 
-/// How often a text is looked for again that was replaced while it was read.
+/// How often what belongs to a document is looked for again that was replaced while it was read.
 const ATTEMPTS: usize = 5;
 
 /// The collections by name.
@@ -91,6 +92,17 @@ pub(super) async fn content(store: &Qdrant, id: &DocumentId) -> Outcome<String> 
         }
     }
     Err(damaged("a document has not all of its text"))
+}
+
+pub(super) async fn chunks(store: &Qdrant, id: &DocumentId) -> Outcome<Vec<Chunk>> {
+    for _ in 0..ATTEMPTS {
+        let (state, record) = catalog::find(&store.client, id).await?.ok_or_else(|| no_document(id))?;
+        let found = chunks::of_document(&store.client, &state.searched, &record).await?;
+        if found.len() as u64 == record.document.chunks_count {
+            return Ok(found);
+        }
+    }
+    Err(damaged("a document has not all of its chunks"))
 }
 
 pub(super) async fn delete_document(store: &Qdrant, id: &DocumentId) -> Outcome<()> {

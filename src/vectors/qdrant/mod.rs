@@ -226,6 +226,10 @@ impl VectorStore for Qdrant {
         self.told(documents::content(self, id).await)
     }
 
+    async fn chunks(&self, id: &DocumentId) -> Result<Vec<Chunk>> {
+        self.told(documents::chunks(self, id).await)
+    }
+
     async fn delete_document(&self, id: &DocumentId) -> Result<()> {
         self.told(documents::delete_document(self, id).await)
     }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use qdrant_client::qdrant::Filter;
 
 use super::{
     super::{
@@ -13,9 +12,8 @@ use super::{
     Qdrant,
     catalog::{self, HASH, Record, State},
     chunks,
-    client::Part,
     failure::Outcome,
-    points::{BORN, DOCUMENT, is, until},
+    points::is,
     versions,
 };
 use crate::error::Error;
@@ -140,14 +138,8 @@ pub(super) async fn previous(
     let Some(state) = catalog::state(&store.client, name).await? else { return Ok(None) };
     let hash = content_hash(content);
     let Some(record) = existing(store, Some(&state), id, &hash).await? else { return Ok(None) };
-    let mut of_document = Filter::must([is(DOCUMENT, record.document.id.as_str()), until(BORN, record.born)]);
-    of_document.must_not.push(until(BORN, record.born - 1));
-    let collection = state.searched.collection();
     // Without those that a put has just removed: their texts are embedded again.
-    let points = match store.client.list(&collection, &of_document, 0, usize::MAX, Part::Both).await {
-        Err(failure) if failure.is_missing() => return Ok(None),
-        points => points?,
-    };
+    let points = chunks::points_of(&store.client, &state.searched, &record).await?;
     let mut vectors = HashMap::with_capacity(points.len());
     for point in &points {
         vectors.insert(chunks::content(point)?.to_owned(), chunks::dense(point)?);

@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, Connection, FromRow, Row, sqlite::SqliteRow};
 
 use super::{
-    super::{Collection, CollectionName, Document, DocumentId, Stats, no_collection, no_document},
+    super::{Chunk, Collection, CollectionName, Document, DocumentId, Stats, no_collection, no_document},
     Sqlite,
     failure::Outcome,
     indexes::Change,
@@ -94,6 +94,29 @@ pub(super) async fn content(store: &Sqlite, id: &DocumentId) -> Outcome<String> 
     let mut reader = store.reader().await?;
     let found = sqlx::query_scalar("SELECT content FROM document WHERE name = ?1").bind(id.as_str());
     Ok(found.fetch_optional(&mut *reader).await?.ok_or_else(|| no_document(id))?)
+}
+
+pub(super) async fn chunks(store: &Sqlite, id: &DocumentId) -> Outcome<Vec<Chunk>> {
+    let mut reader = store.reader().await?;
+    let sql = "SELECT k.char_start, k.char_end, k.metadata, k.content, v.value, g.dimension
+               FROM document d JOIN collection c ON c.id = d.collection JOIN generation g ON g.id = c.searched
+               JOIN chunk k ON k.document = d.id AND k.generation = g.id JOIN vector v ON v.chunk = k.id
+               WHERE d.name = ?1 ORDER BY k.position";
+    let found: Vec<Chunk> = sqlx::query_as(sql).bind(id.as_str()).fetch_all(&mut *reader).await?;
+    if found.is_empty() { Err(no_document(id).into()) } else { Ok(found) }
+}
+
+impl FromRow<'_, SqliteRow> for Chunk {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        let dimension = usize::try_from(count(row, "dimension")?).unwrap_or(usize::MAX);
+        Ok(Self {
+            char_start: count(row, "char_start")?,
+            char_end: count(row, "char_end")?,
+            content: row.try_get("content")?,
+            metadata: tables::metadata(row.try_get("metadata")?)?,
+            vector: tables::vector(row.try_get("value")?, dimension)?,
+        })
+    }
 }
 
 pub(super) async fn delete_document(store: &Sqlite, id: &DocumentId) -> Outcome<()> {

@@ -216,6 +216,10 @@ impl VectorStore for Sqlite {
         self.told(documents::content(self, id).await).await
     }
 
+    async fn chunks(&self, id: &DocumentId) -> Result<Vec<Chunk>> {
+        self.told(documents::chunks(self, id).await).await
+    }
+
     async fn delete_document(&self, id: &DocumentId) -> Result<()> {
         self.told(documents::delete_document(self, id).await).await
     }
