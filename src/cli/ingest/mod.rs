@@ -39,7 +39,7 @@ Examples:
   simpleton ingest docs/ --collection handbook   add them to a collection of their own
   simpleton ingest docs/ --watch                 keep running, and follow every change
 
-Hidden files, and files that have no text, are left out of folders.
+Hidden files, and files that have no text, are left out of folders and patterns.
 All settings can be given as flags; see `simpleton serve --help`.";
 
 #[derive(Args)]

@@ -5,7 +5,7 @@ use std::{
     ffi::OsStr,
     fs::{self, Metadata},
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use glob::{MatchOptions, glob_with};
@@ -14,6 +14,7 @@ use crate::text::extract::may_be_document;
 
 /// Bytes that tell a document from a picture or a program.
 const HEAD: u64 = 8192;
+const WILDCARDS: [char; 3] = ['*', '?', '['];
 
 #[derive(Default)]
 pub(super) struct Found {
@@ -23,7 +24,11 @@ pub(super) struct Found {
     pub(super) skipped: Vec<(PathBuf, &'static str)>,
     /// Paths that cannot be read, with the reason.
     pub(super) failed: Vec<(PathBuf, String)>,
-    /// Existing folders that the files are in.
+    /// Folders that were named, or that match a pattern: everything in them is meant.
+    pub(super) folders: Vec<PathBuf>,
+    /// Paths that were named and do not exist.
+    pub(super) missing: Vec<PathBuf>,
+    /// Folders that files can only be found in while they can be read.
     pub(super) roots: Vec<PathBuf>,
 }
 
@@ -31,7 +36,7 @@ pub(super) struct File {
     /// The path as it is shown: relative, where it was given like that.
     pub(super) shown: PathBuf,
     pub(super) metadata: Metadata,
-    /// Whether it was named itself, and not found in a folder.
+    /// Whether it was named itself, and not found in a folder or by a pattern.
     pub(super) is_named: bool,
 }
 
@@ -39,32 +44,37 @@ pub(super) struct File {
 pub(super) fn find(paths: &[PathBuf]) -> Found {
     let mut found = Found::default();
     for path in paths {
-        match (fs::metadata(path), path.to_str().filter(|text| text.contains(['*', '?', '[']))) {
-            (Ok(metadata), _) => found.add(path, metadata),
+        match (fs::metadata(path), path.to_str().filter(|text| text.contains(WILDCARDS))) {
+            (Ok(metadata), _) => found.add(path, metadata, true),
             (Err(_), Some(pattern)) => found.expand(path, pattern),
-            (Err(error), None) => found.fail(path, &error),
+            (Err(error), None) => {
+                found.missing.extend(real_path(path).ok());
+                found.fail(path, &error);
+            }
         }
     }
     found
 }
 
 impl Found {
-    /// A path that was named.
-    fn add(&mut self, path: &Path, metadata: Metadata) {
-        let real = match (metadata.is_dir(), path.parent(), path.file_name()) {
-            // The file keeps its own name, even if it is a link.
-            (false, Some(parent), Some(name)) => folder(parent).canonicalize().map(|real| real.join(name)),
-            _ => path.canonicalize(),
-        };
+    /// A path that was named, or that matches a pattern.
+    fn add(&mut self, path: &Path, metadata: Metadata, is_named: bool) {
+        let real = if metadata.is_dir() { path.canonicalize() } else { real_path(path) };
         match real {
             Err(error) => self.fail(path, &error),
             Ok(real) if metadata.is_dir() => {
+                self.folders.push(real.clone());
                 self.roots.push(real.clone());
                 self.walk(path, &real);
             }
             Ok(real) if metadata.is_file() => {
                 self.roots.extend(real.parent().map(Path::to_owned));
-                self.files.insert(real, File { shown: path.to_owned(), metadata, is_named: true });
+                let shown = path.to_owned();
+                if is_named {
+                    self.files.insert(real, File { shown, metadata, is_named });
+                } else {
+                    self.add_found(shown, real, metadata);
+                }
             }
             Ok(_) => self.failed.push((path.to_owned(), "is neither a file nor a folder".to_owned())),
         }
@@ -76,15 +86,15 @@ impl Found {
             Ok(matches) => matches,
             Err(error) => return self.failed.push((path.to_owned(), format!("is not a pattern: {error}"))),
         };
-        // The folders before the first wildcard.
-        let fixed = path.ancestors().find(|part| part.is_dir()).unwrap_or(Path::new(""));
-        self.roots.extend(folder(fixed).canonicalize());
+        let is_fixed = |part: &Component| !part.as_os_str().to_string_lossy().contains(WILDCARDS);
+        let fixed: PathBuf = path.components().take_while(is_fixed).collect();
+        self.roots.extend(folder(&fixed).canonicalize());
         let mut matched = false;
         for entry in matches {
             matched = true;
             match entry {
                 Ok(path) => match fs::metadata(&path) {
-                    Ok(metadata) => self.add(&path, metadata),
+                    Ok(metadata) => self.add(&path, metadata, false),
                     Err(error) => self.fail(&path, &error),
                 },
                 Err(error) => self.fail(error.path(), error.error()),
@@ -121,7 +131,7 @@ impl Found {
         }
     }
 
-    /// A file of a folder.
+    /// A file that was only found.
     fn add_found(&mut self, shown: PathBuf, real: PathBuf, metadata: Metadata) {
         if !metadata.is_file() {
             return self.skipped.push((shown, "is not a file"));
@@ -147,6 +157,14 @@ fn reason_to_skip(path: &Path, metadata: &Metadata) -> io::Result<Option<&'stati
     let mut head = Vec::new();
     fs::File::open(path)?.take(HEAD).read_to_end(&mut head)?;
     Ok((!may_be_document(&head)).then_some("is not a document with text"))
+}
+
+/// Path of a file without links in its folders. The file keeps its own name, even if it is a link.
+fn real_path(path: &Path) -> io::Result<PathBuf> {
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => Ok(folder(parent).canonicalize()?.join(name)),
+        _ => path.canonicalize(),
+    }
 }
 
 fn is_hidden(name: &OsStr) -> bool {
@@ -221,7 +239,9 @@ mod tests {
     #[test]
     fn a_pattern_is_the_files_and_folders_that_match() {
         let folder = tree();
-        assert_eq!(names(folder.path(), &["**/*.txt"]).0, ["deep/empty.txt", "deep/er/b.txt"]);
+        let (files, skipped, failed) = names(folder.path(), &["**/*.*"]);
+        assert_eq!(files, ["a.md", "deep/er/b.txt"]);
+        assert_eq!((skipped.len(), failed.len()), (3, 0), "{skipped:?} {failed:?}");
         assert_eq!(names(folder.path(), &["d*/er", "a.md", "./a.md"]).0, ["a.md", "deep/er/b.txt"]);
         assert_eq!(names(folder.path(), &["*.pdf"]).2, ["*.pdf matches no file"]);
         assert_eq!(names(folder.path(), &["x.md"]).2, ["x.md does not exist"]);

@@ -97,9 +97,11 @@ async fn step(
     is_first: bool,
 ) -> Result<()> {
     if is_first {
+        // Files of earlier runs.
         for path in documents(ingestion, server).await? {
-            // Files of earlier runs.
-            seen.done.entry(path).or_insert(Stamp(u64::MAX, None));
+            if found.folders.iter().any(|folder| path.starts_with(folder)) {
+                seen.done.entry(path).or_insert(Stamp(u64::MAX, None));
+            }
         }
     }
     let gone: Vec<PathBuf> = seen.done.keys().filter(|path| is_gone(path, found)).cloned().collect();
@@ -139,7 +141,8 @@ impl Seen {
 /// Whether a watched file was deleted. One whose folder cannot be read, such as that of a disk that is not there,
 /// was not.
 fn is_gone(path: &Path, found: &Found) -> bool {
-    let is_watched = found.roots.iter().any(|root| path.starts_with(root) && fs::read_dir(root).is_ok());
+    let is_watched = found.missing.iter().any(|missing| missing == path)
+        || found.roots.iter().any(|root| path.starts_with(root) && fs::read_dir(root).is_ok());
     let is_missing =
         || fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     is_watched && !found.files.contains_key(path) && is_missing()
@@ -180,6 +183,31 @@ async fn documents(ingestion: &Ingestion, server: &RunningServer) -> Result<Vec<
         match page["next"].as_str() {
             Some(next) => after = format!("&after={}", utf8_percent_encode(next, NON_ALPHANUMERIC)),
             None => return Ok(paths),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_not_there_is_no_deletion() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (docs, away) = (folder.path().join("docs"), folder.path().join("away"));
+        fs::create_dir(&docs).expect("a folder");
+        let write = || fs::write(docs.join("a.md"), "Text.").expect("a file");
+        write();
+        for watched in [docs.clone(), docs.join("a.md"), docs.join("*.md")] {
+            let watched = [watched];
+            let path = find(&watched).files.into_keys().next().expect("the file");
+            assert!(!is_gone(&path, &find(&watched)));
+            fs::rename(&docs, &away).expect("a new name");
+            assert!(!is_gone(&path, &find(&watched)), "{watched:?}");
+            fs::rename(&away, &docs).expect("the old name");
+            fs::remove_file(&path).expect("no file");
+            assert!(is_gone(&path, &find(&watched)), "{watched:?}");
+            write();
         }
     }
 }
