@@ -60,7 +60,7 @@ impl Server {
         let alerts = Alerts::open(config.alerts.clone(), data_dir.path(), Arc::clone(&monitoring.metrics))?;
         config.rag.check()?;
         let store = vectors::build(&config.vectors, data_dir.path())?;
-        let documents = Documents::new(store, config.rag.clone());
+        let documents = Documents::new(store, config.rag.clone(), Arc::clone(&monitoring.metrics));
         let backends = vec![backend];
         let parts = Parts { backends, cache, monitoring, history, alerts, prompts, documents };
         let app = Arc::new(App::new(parts, config_of_product(config)));

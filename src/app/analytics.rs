@@ -1,6 +1,9 @@
 //! Reports about the service, assembled for the edge.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use super::{App, alerts};
 use crate::{
@@ -12,11 +15,15 @@ use crate::{
         Monitoring,
         aggregates::{Aggregates, FailureRecord, Minute, Recent},
         labels::RouteLabel,
-        metrics::{Gauges, ModelGauge, TextFormat},
+        metrics::{DocumentCounts, Gauges, ModelGauge, TextFormat},
         recorder::{RequestRecorder, RequestStart},
     },
     types::{Alert, EntryType, PerType},
+    vectors::Stats,
 };
+
+/// Timeout for asking the store of documents.
+const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub struct CacheReport {
     pub enabled: bool,
@@ -26,6 +33,17 @@ pub struct CacheReport {
     /// Since the start.
     pub hits: PerType<u64>,
     pub misses: PerType<u64>,
+}
+
+/// State of the store of documents.
+pub struct DocumentsReport {
+    /// Name of the store.
+    pub backend: &'static str,
+    /// Why it cannot be used now; none when it can.
+    pub trouble: Option<String>,
+    /// Failures since the start.
+    pub errors: u64,
+    pub stats: Option<Stats>,
 }
 
 pub struct MonitoringReport {
@@ -53,6 +71,17 @@ impl App {
             stats: self.cache.stats().await,
             hits,
             misses,
+        }
+    }
+
+    pub async fn documents_report(&self) -> DocumentsReport {
+        let (trouble, stats) =
+            tokio::join!(self.documents.trouble(STORE_TIMEOUT), self.documents.counts(STORE_TIMEOUT));
+        DocumentsReport {
+            backend: self.documents.store_name(),
+            trouble,
+            errors: self.monitoring.metrics.documents.store_errors(),
+            stats,
         }
     }
 
@@ -144,7 +173,7 @@ impl App {
 
     /// Measures the gauges for one scrape.
     async fn gauges(&self) -> Gauges {
-        let stats = self.cache.stats().await;
+        let (stats, documents) = tokio::join!(self.cache.stats(), self.documents.counts(STORE_TIMEOUT));
         let cache_available = stats.status == "available";
         let mut breakers = vec![("cache", self.cache.is_enabled() && !cache_available)];
         let engine = self.engine();
@@ -159,6 +188,11 @@ impl App {
             cache_evictions: stats.evictions,
             cache_errors: stats.errors,
             cache_available,
+            documents: documents.map(|Stats { collections: _, documents, chunks, bytes }| DocumentCounts {
+                documents,
+                chunks,
+                bytes,
+            }),
             waiting: engine.waiting,
             models: engine.loaded.into_iter().map(model_gauge).collect(),
             breakers,

@@ -1,6 +1,6 @@
 //! Documents as text: extracted in a child process, scanned pages read by Tesseract.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -24,6 +24,19 @@ impl App {
     /// # Errors
     /// Those of `Extractor::extract` and, for a document of images, of `Tesseract::read`.
     pub async fn extract(
+        &self,
+        caller: &Caller,
+        document: Bytes,
+        name: Option<String>,
+        pointer: &str,
+    ) -> Result<Extracted> {
+        let begun = Instant::now();
+        let extracted = self.read(caller, document, name, pointer).await?;
+        self.monitoring.metrics.documents.extracted(begun.elapsed());
+        Ok(extracted)
+    }
+
+    async fn read(
         &self,
         caller: &Caller,
         document: Bytes,

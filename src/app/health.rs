@@ -62,7 +62,9 @@ pub struct Health {
     /// Why it does not, with its address: for the operator, and not for callers.
     pub cause: Option<String>,
     /// By name, in the order in which they are looked at.
-    pub parts: [(&'static str, Part); 4],
+    pub parts: [(&'static str, Part); 5],
+    /// Name of the store of documents.
+    pub document_store: &'static str,
 }
 
 impl Health {
@@ -99,10 +101,11 @@ impl App {
     /// The same with another limit.
     pub async fn health_within(&self, patience: Duration) -> Health {
         let (backend, profile) = (self.catalog.primary(), self.catalog.primary().profile());
-        let (version, listed, stats) = tokio::join!(
+        let (version, listed, stats, documents) = tokio::join!(
             timeout(patience, backend.version()),
             timeout(patience, self.catalog.list()),
-            timeout(patience, self.cache.stats())
+            timeout(patience, self.cache.stats()),
+            self.documents.trouble(patience)
         );
         let version = version.unwrap_or_else(|_| Err(slow(profile, patience)));
         // A backend that is busy may take its time to list what it has.
@@ -121,13 +124,16 @@ impl App {
         let storage = self.history.standing().trouble.map_or(Part::HEALTHY, |trouble| {
             Part::new(Status::Degraded, format!("Statistics may be lost on restart: {trouble}."))
         });
+        let documents = documents.map_or(Part::HEALTHY, |trouble| Part::new(Status::Degraded, trouble));
         Health {
             backend: profile.name,
+            document_store: self.documents.store_name(),
             parts: [
                 ("backend", of_backend(profile, version.as_deref())),
                 ("models", models),
                 ("cache", cache),
                 ("storage", storage),
+                ("documents", documents),
             ],
             cause: version
                 .as_ref()
@@ -269,6 +275,7 @@ mod tests {
         let down = Error::new(Kind::Unavailable, "Ollama cannot be reached.");
         let health = |cache: Part, storage: Part, version| Health {
             backend: "ollama",
+            document_store: "embedded",
             version: None,
             cause: None,
             parts: [
@@ -276,6 +283,7 @@ mod tests {
                 ("models", Part::HEALTHY),
                 ("cache", cache),
                 ("storage", storage),
+                ("documents", Part::HEALTHY),
             ],
         };
         let all = health(Part::HEALTHY, Part::HEALTHY, Ok("1"));

@@ -31,7 +31,7 @@ use tokio_util::{
 
 use self::{alerts::Alerts, catalog::Catalog};
 pub use self::{
-    analytics::{CacheReport, LiveReport, MonitoringReport},
+    analytics::{CacheReport, DocumentsReport, LiveReport, MonitoringReport},
     chat::{ChatReply, Collected, incomplete},
 };
 use self::{images::ImageDecoder, prompts::Prompts, rag::Documents};
@@ -181,7 +181,7 @@ impl App {
     pub async fn stop(&self) {
         join_all(self.catalog.backends().map(|backend| backend.stop())).await;
         self.cache.stop().await;
-        self.documents.store.stop().await;
+        self.documents.stop().await;
         self.history.stop().await;
         self.ended.cancel();
         self.background.close();

@@ -17,7 +17,7 @@ use crate::{
     tesseract::{OcrEngine, Tesseract},
     types::Model,
     value_parser::authority,
-    vectors::Qdrant,
+    vectors::{self, Qdrant, Sqlite},
 };
 
 /// # Errors
@@ -32,8 +32,14 @@ pub(super) fn run(config: &Config) -> Result<()> {
         if let Some(url) = config.cache.redis_url.as_deref().filter(|_| config.cache.cache_enabled) {
             report.note("Redis", Redis::check(url).await);
         }
-        if let Some(url) = &config.vectors.qdrant_url {
-            report.note("Qdrant", Qdrant::check(url, config.vectors.qdrant_api_key.as_ref()).await);
+        match &config.vectors.qdrant_url {
+            Some(url) => {
+                report.note("Qdrant", Qdrant::check(url, config.vectors.qdrant_api_key.as_ref()).await);
+            }
+            None => {
+                let file = vectors::file(&config.server.data_dir);
+                report.note("documents", Sqlite::describe(file).await);
+            }
         }
         match &config.ollama.ollama_base_url {
             Some(url) => ollama(url, config, &mut report).await,

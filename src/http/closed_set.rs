@@ -13,6 +13,11 @@ pub(super) fn backends() -> RefOr<Schema> {
     words([embedded::PROFILE.name, ollama::PROFILE.name])
 }
 
+/// Store of documents.
+pub(super) fn document_stores() -> RefOr<Schema> {
+    words(["embedded", "qdrant"])
+}
+
 /// Store of the cache.
 pub(super) fn stores() -> RefOr<Schema> {
     words(["embedded", "redis", "off"])

@@ -12,7 +12,10 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{HttpState, closed_set::backends};
+use super::{
+    HttpState,
+    closed_set::{backends, document_stores},
+};
 use crate::app::health::{Health, Part, Status};
 
 #[derive(Serialize, ToSchema)]
@@ -42,6 +45,7 @@ struct ComponentsReply {
     cache: PartReply,
     /// The file with statistics.
     storage: PartReply,
+    documents: DocumentStoreReply,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -50,6 +54,16 @@ struct BackendReply {
     name: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
+    #[serde(flatten)]
+    #[schema(inline)]
+    part: PartReply,
+}
+
+/// The store of documents.
+#[derive(Serialize, ToSchema)]
+struct DocumentStoreReply {
+    #[schema(schema_with = document_stores)]
+    name: &'static str,
     #[serde(flatten)]
     #[schema(inline)]
     part: PartReply,
@@ -116,7 +130,7 @@ impl IntoResponse for Readiness {
 impl From<Health> for HealthReply {
     fn from(health: Health) -> Self {
         let status = health.status();
-        let [(_, backend), (_, models), (_, cache), (_, storage)] = health.parts;
+        let [(_, backend), (_, models), (_, cache), (_, storage), (_, documents)] = health.parts;
         let ollama_status = match (health.backend, backend.status) {
             ("ollama", Status::Healthy) => OllamaStatus::Connected,
             ("ollama", _) => OllamaStatus::Disconnected,
@@ -125,7 +139,8 @@ impl From<Health> for HealthReply {
         let backend =
             BackendReply { name: health.backend, version: health.version, part: PartReply::from(backend) };
         let (models, cache, storage) = (models.into(), cache.into(), storage.into());
-        let components = ComponentsReply { backend, models, cache, storage };
+        let documents = DocumentStoreReply { name: health.document_store, part: documents.into() };
+        let components = ComponentsReply { backend, models, cache, storage, documents };
         Self { status, ollama_status, version: env!("CARGO_PKG_VERSION"), components }
     }
 }

@@ -108,7 +108,7 @@ fn routes() -> Vec<Route> {
         Route::new("/rag/collections", Api, Key, Problem, routes!(rag::collections::list)),
         Route::new(
             "/rag/collections/{name}",
-            Api,
+            Service,
             Key,
             Problem,
             routes!(rag::collections::details, rag::collections::remove),

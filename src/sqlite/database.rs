@@ -63,6 +63,20 @@ impl Database {
         Ok(found)
     }
 
+    /// Describes the version of the file without upgrading it; `none` is said when there is none.
+    ///
+    /// # Errors
+    /// Those of `look`.
+    pub(crate) async fn describe(&self, none: &str) -> sqlx::Result<String> {
+        Ok(match self.look().await? {
+            0 => none.to_owned(),
+            found if found < self.migrations.len() => {
+                format!("file version {found}, upgraded at the next start")
+            }
+            found => format!("file version {found}"),
+        })
+    }
+
     /// Describes why the file cannot be used, with what that means and how it is put right.
     pub(crate) async fn explain(&self, error: &sqlx::Error, consequence: &str) -> String {
         let name = self.name();

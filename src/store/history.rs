@@ -143,11 +143,8 @@ impl History {
             Error::new(Kind::Setup, message).with_source(source)
         })?;
         let database = tables::database(file);
-        let known = database.migrations.len();
-        match database.look().await {
-            Ok(0) => Ok("no statistics yet".to_owned()),
-            Ok(found) if found < known => Ok(format!("file version {found}, upgraded at the next start")),
-            Ok(found) => Ok(format!("file version {found}")),
+        match database.describe("no statistics yet").await {
+            Ok(found) => Ok(found),
             Err(error) => {
                 let what = database.explain(&error, "statistics are kept in memory only").await;
                 Err(Error::new(Kind::Setup, what).with_source(error))

@@ -24,7 +24,7 @@ pub use self::{
     metadata::Metadata,
     names::{CollectionName, DocumentId},
     qdrant::Qdrant,
-    settings::{Settings, build},
+    settings::{Settings, build, file},
     sqlite::Sqlite,
 };
 use crate::error::{Error, Kind, Result};
@@ -304,7 +304,10 @@ pub trait VectorStore: Send + Sync + 'static {
     /// Discards the new set. One that is gone already is no error.
     async fn abandon_reindex(&self, reindex: &Reindex) -> Result<()>;
 
-    /// Counts, for metrics and health; fails when the store cannot be used, and says why.
+    /// Fails when the store cannot be used, and says why.
+    async fn check(&self) -> Result<()>;
+
+    /// Counts what is stored.
     async fn stats(&self) -> Result<Stats>;
 
     /// Waits for what is being written, and ends.

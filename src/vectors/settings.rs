@@ -1,6 +1,9 @@
 //! Which store documents are kept in.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::Args;
 
@@ -34,6 +37,11 @@ fn key(text: &str) -> Result<Secret, String> {
 pub fn build(settings: &Settings, data_dir: &Path) -> Result<Arc<dyn VectorStore>> {
     Ok(match &settings.qdrant_url {
         Some(url) => Arc::new(Qdrant::new(url, settings.qdrant_api_key.as_ref())?),
-        None => Arc::new(Sqlite::new(data_dir.join("state/documents.db"))),
+        None => Arc::new(Sqlite::new(file(data_dir))),
     })
+}
+
+/// The file of the embedded store in this data folder.
+pub fn file(data_dir: &Path) -> PathBuf {
+    data_dir.join("state/documents.db")
 }

@@ -27,6 +27,7 @@ mod rag_bad_days;
 mod rag_bad_input;
 mod rag_chats;
 mod rag_reindex;
+mod rag_store;
 mod rag_upload;
 mod raw;
 mod schemas;
@@ -43,3 +44,5 @@ mod vision_bad_input;
 mod eventually;
 #[path = "../../testing/ollama/mod.rs"]
 mod ollama;
+#[path = "../../testing/qdrant/mod.rs"]
+mod scripted_qdrant;

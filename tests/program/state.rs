@@ -68,6 +68,28 @@ fn the_doctor_looks_at_the_file_of_the_statistics() {
     assert!(!folder.path().join("new").exists());
 }
 
+#[test]
+fn the_doctor_looks_at_the_file_of_the_documents() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("data/state/documents.db");
+    let (ok, found) = doctor(&folder, "PORT", "0");
+    assert!(ok && found.contains("ok     documents      no documents yet"), "{found}");
+    assert!(!file.exists());
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "This is not a database.".repeat(100)).unwrap();
+    let (ok, found) = doctor(&folder, "PORT", "0");
+    let line = "error  documents      documents.db is damaged, or is not a file of Simpleton's: documents cannot be stored or searched. Stop the server and restore documents.db from a backup, or move it, ";
+    assert!(!ok && found.contains(line), "{found}");
+    assert!(std::fs::read_to_string(&file).unwrap().starts_with("This is not a database."));
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let (ok, found) = doctor(&folder, "PORT", "0");
+    assert!(!ok && found.contains("documents.db cannot be written; correct its permissions"), "{found}");
+    // With Qdrant it is not used.
+    let (_, found) = doctor(&folder, "QDRANT_URL", "http://127.0.0.1:1");
+    assert!(found.contains("error  Qdrant") && !found.contains("documents.db"), "{found}");
+}
+
 /// The directory may be on a disk that is not mounted, which a new directory would hide.
 #[test]
 fn a_models_directory_that_is_missing_is_named_and_not_created() {

@@ -1,6 +1,9 @@
 //! Chunks of a text with their vectors, made batch by batch.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    time::Instant,
+};
 
 use crate::{
     app::{App, Caller},
@@ -88,7 +91,9 @@ impl Embedder<'_> {
         if !input.is_empty() {
             let model = self.model.to_owned();
             let request = EmbedRequest { model, input, truncate: false, keep_alive: None };
+            let begun = Instant::now();
             vectors = self.app.embed(self.caller, request).await?.vectors.into_iter();
+            self.app.monitoring.metrics.documents.embedded(begun.elapsed());
         }
         let piece = |(part, known): (&Part, Option<&Vec<f32>>)| {
             let vector = known.cloned().or_else(|| vectors.next().map(|vector| vector.to_vec()))?;

@@ -18,7 +18,7 @@ use crate::{
         extract::{Extracted, markdown_headings},
     },
     types::Capability,
-    vectors::{CollectionName, DocumentId, Embedding, Metadata, NewDocument, metadata},
+    vectors::{CollectionName, DocumentId, Embedding, Metadata, NewDocument, VectorStore, metadata},
 };
 
 /// Maximum characters of a title that is taken from a document.

@@ -5,25 +5,27 @@ mod embedder;
 mod ingest;
 mod reindex;
 mod search;
+mod store;
 mod tokens;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use clap::Args;
 
-use self::reindex::Moves;
 pub use self::{
     answer::Answer,
     ingest::{Ingest, Ingested, Source, Step},
     reindex::Moved,
     search::{Mode, SearchDocuments},
 };
+use self::{reindex::Moves, store::Store};
 use super::App;
 use crate::{
     error::{Error, Result},
+    telemetry::metrics::Metrics,
     text::chunk::ChunkSize,
     value_parser::{whole, word},
-    vectors::{Collection, CollectionName, Document, DocumentId, VectorStore},
+    vectors::{Collection, CollectionName, Document, DocumentId, Stats, VectorStore},
 };
 
 #[derive(Args, Clone, Debug)]
@@ -85,14 +87,35 @@ impl Settings {
 
 /// The store of documents, and what applies when a request does not say otherwise.
 pub struct Documents {
-    pub(super) store: Arc<dyn VectorStore>,
+    store: Store,
     settings: Settings,
     moves: Moves,
 }
 
 impl Documents {
-    pub fn new(store: Arc<dyn VectorStore>, settings: Settings) -> Self {
-        Self { store, settings, moves: Moves::default() }
+    pub fn new(store: Arc<dyn VectorStore>, settings: Settings, metrics: Arc<Metrics>) -> Self {
+        Self { store: Store::new(store, metrics), settings, moves: Moves::default() }
+    }
+}
+
+impl Documents {
+    /// Name of the store.
+    pub(super) fn store_name(&self) -> &'static str {
+        self.store.name()
+    }
+
+    /// Why the store cannot be used now; None when it can.
+    pub(super) async fn trouble(&self, patience: Duration) -> Option<String> {
+        self.store.trouble(patience).await
+    }
+
+    /// Number and size of what is stored, if that is known within `patience`.
+    pub(super) async fn counts(&self, patience: Duration) -> Option<Stats> {
+        self.store.counts(patience).await
+    }
+
+    pub(super) async fn stop(&self) {
+        self.store.stop().await;
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Kind, Result},
     text::chunk::Span,
     types::{Capability, EmbedRequest},
-    vectors::{Chunk, Collection, CollectionName, Document, DocumentId, Embedding, Reindex},
+    vectors::{Chunk, Collection, CollectionName, Document, DocumentId, Embedding, Reindex, VectorStore},
 };
 
 /// Documents that are listed at a time.

@@ -6,7 +6,7 @@ use crate::{
     app::{App, Caller},
     error::{Error, Kind, Result},
     types::{Capability, EmbedRequest},
-    vectors::{CollectionName, Filter, Found, Hit, Query, QueryVector, Search},
+    vectors::{CollectionName, Filter, Found, Hit, Query, QueryVector, Search, VectorStore},
 };
 
 /// How chunks are found.

@@ -8,8 +8,11 @@ use utoipa::ToSchema;
 
 use super::rfc3339;
 use crate::{
-    app::MonitoringReport,
-    http::{HttpState, closed_set::stores},
+    app::{DocumentsReport, MonitoringReport},
+    http::{
+        HttpState,
+        closed_set::{document_stores, stores},
+    },
 };
 
 #[derive(Serialize, ToSchema)]
@@ -18,7 +21,7 @@ pub(in crate::http) struct AnalyticsHealthReply {
     components: AnalyticsComponents,
 }
 
-/// `degraded` if statistics may be lost on restart or the cache has a problem.
+/// `degraded` if statistics may be lost on restart, or the cache or the store of documents has a problem.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum AnalyticsStatus {
@@ -31,6 +34,41 @@ struct AnalyticsComponents {
     monitoring: MonitoringBody,
     cache: CacheComponent,
     storage: StorageBody,
+    documents: DocumentStoreComponent,
+}
+
+/// The store of documents.
+#[derive(Serialize, ToSchema)]
+struct DocumentStoreComponent {
+    status: StorageStatus,
+    #[schema(schema_with = document_stores)]
+    backend: &'static str,
+    /// Reason for the problem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    /// Number of failed reads and writes since the server started.
+    errors: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    documents: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chunks: Option<u64>,
+    /// On disk; in Qdrant, of the vectors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+}
+
+impl From<DocumentsReport> for DocumentStoreComponent {
+    fn from(DocumentsReport { backend, trouble, errors, stats }: DocumentsReport) -> Self {
+        Self {
+            status: if trouble.is_none() { StorageStatus::Available } else { StorageStatus::Degraded },
+            backend,
+            detail: trouble,
+            errors,
+            documents: stats.map(|stats| stats.documents),
+            chunks: stats.map(|stats| stats.chunks),
+            bytes: stats.map(|stats| stats.bytes),
+        }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -83,8 +121,9 @@ enum StorageStatus {
     responses((status = 200, body = AnalyticsHealthReply)))]
 pub(in crate::http) async fn health(State(state): State<Arc<HttpState>>) -> Json<AnalyticsHealthReply> {
     let MonitoringReport { enabled, requests_in_progress, storage } = state.app.monitoring_report();
-    let cache = state.app.cache_report().await;
-    let whole = storage.trouble.is_none() && (cache.stats.status == "available" || !cache.enabled);
+    let (cache, documents) = tokio::join!(state.app.cache_report(), state.app.documents_report());
+    let are_stored = storage.trouble.is_none() && documents.trouble.is_none();
+    let whole = are_stored && (cache.stats.status == "available" || !cache.enabled);
     Json(AnalyticsHealthReply {
         status: if whole { AnalyticsStatus::Healthy } else { AnalyticsStatus::Degraded },
         components: AnalyticsComponents {
@@ -105,6 +144,7 @@ pub(in crate::http) async fn health(State(state): State<Arc<HttpState>>) -> Json
                 written_at: storage.written_at.map(rfc3339),
                 retention_hours: state.app.retention_hours(),
             },
+            documents: documents.into(),
         },
     })
 }

@@ -11,12 +11,22 @@ pub struct Gauges {
     pub cache_evictions: u64,
     pub cache_errors: u64,
     pub cache_available: bool,
+    /// None while the store does not say.
+    pub documents: Option<DocumentCounts>,
     /// Requests in line for a slot of the embedded engine.
     pub waiting: usize,
     /// Loaded in the embedded engine.
     pub models: Vec<ModelGauge>,
     /// Which parts can be left alone for a while, and whether they are now.
     pub breakers: Vec<(&'static str, bool)>,
+}
+
+/// Contents of the store of documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DocumentCounts {
+    pub documents: u64,
+    pub chunks: u64,
+    pub bytes: u64,
 }
 
 /// A model that the engine has loaded, in one role.

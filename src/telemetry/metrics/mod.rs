@@ -4,6 +4,7 @@
 
 mod alerts;
 mod cache;
+mod documents;
 mod engine;
 mod gauges;
 mod histogram;
@@ -20,7 +21,8 @@ use self::{alerts::AlertMetrics, llm::LlmMetrics, vision::VisionMetrics};
 pub use self::{
     alerts::DeliveryMetrics,
     cache::CacheMetrics,
-    gauges::{Gauges, ModelGauge},
+    documents::{DocumentMetrics, StoreOperation},
+    gauges::{DocumentCounts, Gauges, ModelGauge},
     http::HttpMetrics,
     process::resident_bytes,
     traces::TraceMetrics,
@@ -39,6 +41,7 @@ pub struct Metrics {
     llm: LlmMetrics,
     pub cache: Arc<CacheMetrics>,
     pub vision: VisionMetrics,
+    pub documents: DocumentMetrics,
     pub alerts: AlertMetrics,
     pub traces: Arc<TraceMetrics>,
 }
@@ -51,6 +54,7 @@ impl Metrics {
             llm: LlmMetrics::new(routes.iter().map(|route| route.template)),
             cache: Arc::default(),
             vision: VisionMetrics::default(),
+            documents: DocumentMetrics::default(),
             alerts: AlertMetrics::default(),
             traces: Arc::default(),
         }
@@ -75,6 +79,7 @@ impl Metrics {
         engine::render(&mut out, gauges);
         self.cache.render(&mut out, gauges);
         self.vision.render(&mut out);
+        self.documents.render(&mut out, gauges);
         self.alerts.render(&mut out);
         self.traces.render(&mut out);
         let name = "simpleton_log_lines_dropped_total";

@@ -260,6 +260,10 @@ impl VectorStore for Qdrant {
         self.told(reindex::abandon(self, reindex).await)
     }
 
+    async fn check(&self) -> Result<()> {
+        self.told(self.client.names().await.map(drop))
+    }
+
     async fn stats(&self) -> Result<Stats> {
         self.told(documents::stats(self).await)
     }

@@ -135,7 +135,19 @@ pub(super) async fn delete_document(store: &Sqlite, id: &DocumentId) -> Outcome<
     Ok(store.publish(transaction, &change).await?)
 }
 
+/// Reads from the file, which is not made for it.
+pub(super) async fn check(store: &Sqlite) -> Outcome<()> {
+    if !store.is_missing().await? {
+        let mut reader = store.reader().await?;
+        sqlx::query("SELECT 1 FROM collection LIMIT 1").fetch_optional(&mut *reader).await?;
+    }
+    Ok(())
+}
+
 pub(super) async fn stats(store: &Sqlite) -> Outcome<Stats> {
+    if store.is_missing().await? {
+        return Ok(Stats::default());
+    }
     let mut reader = store.reader().await?;
     let sql = "SELECT (SELECT count(*) FROM collection) AS collections, (SELECT count(*) FROM document) AS documents,
                       (SELECT count(*) FROM collection c JOIN chunk ON generation = c.searched) AS chunks";

@@ -32,8 +32,12 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Result},
+    files::check_writable,
     sqlite::{Database, Fault, Lent, Readers, close_unless_ok},
 };
+
+/// Consequence of a file that cannot be used.
+const UNUSABLE: &str = "documents cannot be stored or searched";
 
 pub struct Sqlite {
     database: Database,
@@ -62,6 +66,29 @@ impl Sqlite {
             publishing: Mutex::new(()),
             database,
         }
+    }
+
+    /// Describes the file without changing it, also while no server runs.
+    ///
+    /// # Errors
+    /// `Setup`, with what to do, when the file cannot be used.
+    pub async fn describe(file: PathBuf) -> Result<String> {
+        check_writable(&file).map_err(|source| {
+            let message = format!("{} cannot be written; correct its permissions.", file.display());
+            Error::new(Kind::Setup, message).with_source(source)
+        })?;
+        let database = tables::database(file);
+        match database.describe("no documents yet").await {
+            Ok(found) => Ok(found),
+            Err(error) => {
+                Err(Error::new(Kind::Setup, database.explain(&error, UNUSABLE).await).with_source(error))
+            }
+        }
+    }
+
+    /// Whether there is no file yet, so that nothing is in it.
+    async fn is_missing(&self) -> sqlx::Result<bool> {
+        Ok(!self.opened.load(Ordering::Acquire) && !tokio::fs::try_exists(&self.database.file.path).await?)
     }
 
     /// The connection that writes; waits for those before.
@@ -135,7 +162,7 @@ impl Sqlite {
             }
             Fault::Refused => "The documents cannot be read or written now. The server's log says why.",
         };
-        let remedy = self.database.explain(&error, "documents cannot be stored or searched").await;
+        let remedy = self.database.explain(&error, UNUSABLE).await;
         Err(Error::new(Kind::Unavailable, message).with_source(Explained { remedy, error }))
     }
 }
@@ -248,6 +275,10 @@ impl VectorStore for Sqlite {
 
     async fn abandon_reindex(&self, reindex: &Reindex) -> Result<()> {
         self.told(reindex::abandon(self, reindex).await).await
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.told(documents::check(self).await).await
     }
 
     async fn stats(&self) -> Result<Stats> {
