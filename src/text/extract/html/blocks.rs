@@ -151,6 +151,9 @@ impl<'w> Blocks<'w> {
     }
 
     fn link(&mut self, node: &Handle) -> Result<(), Refusal> {
+        if is_permalink(node) {
+            return Ok(());
+        }
         let target =
             attribute(node, "href").filter(|href| href.starts_with("http") || href.starts_with("mailto:"));
         let Some(target) = target.filter(|target| !target.contains([' ', ')', '\n'])) else {
@@ -203,6 +206,12 @@ fn shown(node: &Handle) -> String {
         }
     }
     text
+}
+
+/// Whether this is a sign that links to its own place, as generators of documentation add to headings.
+fn is_permalink(node: &Handle) -> bool {
+    attribute(node, "href").is_some_and(|href| href.starts_with('#'))
+        && matches!(plain(node).trim(), "¶" | "#" | "§" | "🔗")
 }
 
 fn is_hidden(node: &Handle, name: &str) -> bool {
