@@ -156,6 +156,21 @@ async fn what_is_not_in_the_documents_is_not_asked() {
     assert!(server.ollama.requests("/api/chat").is_empty());
 }
 
+/// Scores of a fusion are high even for the best of bad hits.
+#[tokio::test]
+async fn what_is_far_from_all_documents_is_not_asked_in_hybrid_mode_either() {
+    let server = start().await;
+    ingest(&server, "animals", TEXT).await;
+    for (query, sources) in [("Who composed operas?", 0), ("Where do dogs dig?", 3)] {
+        let reply = post(&server, "/rag/query", &json!({"query": query, "mode": "hybrid"})).await;
+        assert_eq!(reply["sources"].as_array().unwrap().len(), sources, "{reply}");
+    }
+    assert_eq!(server.ollama.requests("/api/chat").len(), 1);
+    // A threshold of the request's is one for scores.
+    let query = json!({"query": "Who composed operas?", "mode": "hybrid", "score_threshold": 0.1});
+    assert_eq!(post(&server, "/rag/query", &query).await["chunks_used"], 3);
+}
+
 #[tokio::test]
 async fn a_question_is_made_whole_by_what_was_said_before() {
     let server = start().await;

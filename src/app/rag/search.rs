@@ -31,6 +31,9 @@ pub struct SearchDocuments {
     pub top_k: usize,
     /// Hits with a lower score are left out.
     pub score_threshold: Option<f32>,
+    /// In a hybrid search, nothing is found unless the best hit by meaning has this score: those of the fusion tell which
+    /// hit is the best, but not whether it is a good one.
+    pub min_similarity: Option<f32>,
     /// 0 ranks by relevance only; up to 1, hits that resemble a better hit move down.
     pub diversity: f32,
 }
@@ -59,6 +62,9 @@ impl App {
                 score_threshold: asked.score_threshold,
                 diversity: asked.diversity,
             };
+            if self.is_far(asked, &query).await? {
+                return Ok(Vec::new());
+            }
             match self.documents.store.search(&asked.collection, query).await? {
                 Found::Hits(hits) => return Ok(hits),
                 Found::OtherModel(embedding) => model = embedding.model,
@@ -66,6 +72,17 @@ impl App {
         }
         let message = "The collection changed its embedding model during the search; search again.";
         Err(Error::new(Kind::Unavailable, message))
+    }
+
+    /// Whether a hybrid search has no hit by meaning that is near enough.
+    async fn is_far(&self, asked: &SearchDocuments, query: &Query) -> Result<bool> {
+        let (Search::Hybrid(vector, _), Some(least)) = (&query.search, asked.min_similarity) else {
+            return Ok(false);
+        };
+        let search = Search::Vector(vector.clone());
+        let nearest = Query { search, top_k: 1, score_threshold: Some(least), ..query.clone() };
+        let found = self.documents.store.search(&asked.collection, nearest).await?;
+        Ok(matches!(found, Found::Hits(hits) if hits.is_empty()))
     }
 
     async fn query_vector(&self, caller: &Caller, model: String, text: String) -> Result<QueryVector> {

@@ -9,7 +9,7 @@ use super::{HitBody, ModeBody, collection, filter, share, top_k};
 use crate::{
     app::{
         App, Caller, ChatReply,
-        rag::{Answer, SearchDocuments},
+        rag::{Answer, Mode, SearchDocuments},
     },
     error::Result,
     http::extract::{fields::Fields, object::Word},
@@ -17,7 +17,8 @@ use crate::{
     vectors::Hit,
 };
 
-/// Without a threshold of the request's, chunks that are further from the question than this are not used.
+/// Without a threshold of the request's, chunks that are further from the question than this are not used in vector mode,
+/// and none at all in hybrid mode if all are. By words, a score is a share of the best one's, so that the best is never low.
 const USUAL_THRESHOLD: f32 = 0.22;
 
 /// Documents that an answer is made from.
@@ -36,8 +37,9 @@ pub(in crate::http) struct DocumentsBody {
     /// Condition on metadata, as in `/rag/search`.
     #[schema(value_type = Option<Object>)]
     pub(super) filter: Option<JsonText>,
-    /// Do not use chunks with a lower score.
-    #[schema(default = 0.22, minimum = 0, maximum = 1)]
+    /// Do not use chunks with a lower score. Defaults to 0.22 in vector mode. In hybrid mode, without a threshold, the
+    /// documents have no answer if the best chunk by meaning scores less than that.
+    #[schema(minimum = 0, maximum = 1)]
     pub(super) score_threshold: Option<f64>,
 }
 
@@ -46,15 +48,18 @@ impl DocumentsBody {
     /// the request.
     pub(in crate::http) fn into_search(self, app: &App, at: &str, fields: &mut Fields) -> SearchDocuments {
         let threshold = share(&format!("{at}/score_threshold"), self.score_threshold, fields);
+        let mode = self.mode.map(|Word(mode)| mode).unwrap_or_default().into();
+        let usual = |wanted| (threshold.is_none() && mode == wanted).then_some(USUAL_THRESHOLD);
         SearchDocuments {
             collection: fields
                 .accept(at, collection(app, self.collection))
                 .unwrap_or_else(|| app.default_collection().clone()),
             query: String::new(),
-            mode: self.mode.map(|Word(mode)| mode).unwrap_or_default().into(),
+            mode,
             filter: fields.accept(at, filter(self.filter.as_ref())).flatten(),
             top_k: top_k(app, &format!("{at}/top_k"), self.top_k, fields),
-            score_threshold: threshold.or(Some(USUAL_THRESHOLD)),
+            score_threshold: threshold.or_else(|| usual(Mode::Vector)),
+            min_similarity: usual(Mode::Hybrid),
             diversity: 0.0,
         }
     }

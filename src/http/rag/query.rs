@@ -47,8 +47,9 @@ pub(in crate::http) struct QueryBody {
     /// Maximum number of chunks to answer from. Defaults to TOP_K_RESULTS.
     #[schema(minimum = 1, maximum = 1000)]
     top_k: Option<i64>,
-    /// Do not use chunks with a lower score.
-    #[schema(default = 0.22, minimum = 0, maximum = 1)]
+    /// Do not use chunks with a lower score. Defaults to 0.22 in vector mode. In hybrid mode, without a threshold, the
+    /// documents have no answer if the best chunk by meaning scores less than that.
+    #[schema(minimum = 0, maximum = 1)]
     score_threshold: Option<f64>,
     /// Condition on metadata, as in `/rag/search`.
     #[schema(value_type = Option<Object>)]

@@ -94,6 +94,7 @@ impl SearchBody {
             filter: filter(self.filter.as_ref())?,
             top_k,
             score_threshold,
+            min_similarity: None,
             diversity,
         })
     }
