@@ -30,7 +30,7 @@ use llama_server::llama_server;
 use real_models::real_model;
 use support::{
     Result,
-    children::{KEY, Simpleton, simpleton},
+    children::{KEY, Simpleton, import},
     client::{Connection, Target},
     processor,
     report::{Values, Verdicts, heading, microseconds},
@@ -88,14 +88,6 @@ fn main() -> Result<()> {
     })?;
     verdicts.print();
     Ok(())
-}
-
-fn import(folder: &Path, name: &str, file: &Path) -> Result<()> {
-    let mut command = simpleton();
-    let import = command.args(["model", "import", name]).arg(file).env("DATA_DIR", folder.join("data"));
-    let output = import.output()?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    if output.status.success() { Ok(()) } else { Err(said.into()) }
 }
 
 async fn compare(simpleton: &Simpleton, model: &Model, stream: bool, verdicts: &mut Verdicts) -> Result<()> {

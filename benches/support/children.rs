@@ -60,6 +60,15 @@ pub fn simpleton() -> Command {
     Command::new(std::env::var_os("SIMPLETON").unwrap_or_else(|| env!("CARGO_BIN_EXE_simpleton").into()))
 }
 
+/// Installs a model file for the `Simpleton` that is started in this folder.
+pub fn import(folder: &Path, name: &str, file: &Path) -> Result<()> {
+    let mut command = simpleton();
+    let import = command.args(["model", "import", name]).arg(file).env("DATA_DIR", folder.join("data"));
+    let output = import.output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() { Ok(()) } else { Err(said.into()) }
+}
+
 /// `simpleton serve` on a free port, with these variables and nothing else of our environment.
 pub struct Simpleton {
     pub program: Program,

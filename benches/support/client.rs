@@ -52,6 +52,33 @@ impl Target {
         Self { name, address: address.into(), request: request.into_bytes() }
     }
 
+    /// A file as curl sends it with `-F file=@NAME`, after other fields of a form. `headers` are whole lines.
+    pub fn upload(
+        address: impl Into<Address>,
+        path: &str,
+        headers: &str,
+        (file, content): (&str, &[u8]),
+        fields: &[(&str, &str)],
+    ) -> Self {
+        let mut body = Vec::new();
+        for (field, value) in fields {
+            let part =
+                format!("--boundary\r\ncontent-disposition: form-data; name=\"{field}\"\r\n\r\n{value}\r\n");
+            body.extend_from_slice(part.as_bytes());
+        }
+        let head = format!(
+            "--boundary\r\ncontent-disposition: form-data; name=\"file\"; filename=\"{file}\"\r\n\r\n"
+        );
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(content);
+        body.extend_from_slice(b"\r\n--boundary--\r\n");
+        let length = body.len();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=boundary\r\n{headers}content-length: {length}\r\n\r\n"
+        );
+        Self { name: "upload", address: address.into(), request: [head.into_bytes(), body].concat() }
+    }
+
     /// `headers` are whole lines.
     pub fn get(name: &'static str, address: impl Into<Address>, path: &str, headers: &str) -> Self {
         let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");

@@ -47,13 +47,18 @@ const WORDS: [&str; 16] = [
 
 /// Serves for the rest of this process.
 pub fn start() -> Result<SocketAddr> {
+    start_with(Canned::new())
+}
+
+/// The same with other answers.
+pub fn start_with(answers: impl Answers) -> Result<SocketAddr> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
     let address = listener.local_addr()?;
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("upstream".to_owned()).spawn(move || {
         runtime.block_on(async {
-            serve(TcpListener::from_std(listener)?, Arc::new(Canned::new())).await;
+            serve(TcpListener::from_std(listener)?, Arc::new(answers)).await;
             Ok::<(), std::io::Error>(())
         })
     })?;
@@ -145,7 +150,8 @@ fn end(out: &mut String) {
     *out += LAST_CHUNK;
 }
 
-fn json(body: &str) -> Vec<u8> {
+/// A whole reply of JSON, head included.
+pub fn json(body: &str) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")
         .into_bytes()

@@ -47,13 +47,7 @@ fn main() -> Result<()> {
 
 /// A file as curl sends it with `-F file=@photo.jpg -F 'prompt=…'`.
 fn form(simpleton: &Simpleton, file: &[u8]) -> Target {
-    let mut body = b"--boundary\r\ncontent-disposition: form-data; name=\"file\"; filename=\"photo.jpg\"\r\ncontent-type: image/jpeg\r\n\r\n".to_vec();
-    body.extend_from_slice(file);
-    body.extend_from_slice(b"\r\n--boundary\r\ncontent-disposition: form-data; name=\"prompt\"\r\n\r\nDescribe this image in detail\r\n--boundary--\r\n");
-    let head = format!(
-        "POST /vision/upload HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\ncontent-type: multipart/form-data; boundary=boundary\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    let request = [head.into_bytes(), body].concat();
-    Target { name: "upload", address: simpleton.address.into(), request }
+    let key = format!("x-api-key: {KEY}\r\n");
+    let fields = [("prompt", "Describe this image in detail")];
+    Target::upload(simpleton.address, "/vision/upload", &key, ("photo.jpg", file), &fields)
 }
