@@ -45,6 +45,7 @@ impl Room {
         let tools: usize = request.offered_tools().map(tool_bytes).sum();
         let (pointer, bytes) = match &request.prompt {
             Prompt::Messages(messages) => {
+                self.check_number(messages)?;
                 let sizes = messages.iter().map(message_bytes);
                 match sizes.clone().position(|bytes| !self.holds(bytes)) {
                     Some(n) => (format!("/messages/{n}/content"), message_bytes(&messages[n])),
@@ -68,6 +69,17 @@ impl Room {
             (_, false) => Err(self.refusal(pointer, bytes)),
             _ => Ok(()),
         }
+    }
+
+    /// A template puts at least one token around each message and each call of a tool, also around empty ones.
+    fn check_number(self, messages: &[Message]) -> Result<()> {
+        let calls: usize = messages.iter().map(|message| message.tool_calls.len()).sum();
+        let tokens = messages.len() + calls;
+        if tokens <= self.context {
+            return Ok(());
+        }
+        let detail = format!("has {tokens} messages and tool calls, which is too much: {}", self.limit());
+        Err(Error::field("/messages", detail))
     }
 
     /// # Errors
@@ -197,7 +209,7 @@ pub(super) fn first_piece(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Completion, JsonText};
+    use crate::types::{Completion, JsonText, ToolCall};
 
     const ROOM: Room = Room { context: 100, trained: 100, bytes: Some(1000) };
 
@@ -231,6 +243,12 @@ mod tests {
         assert_eq!(pointer(completion(600, 401, 0)).as_deref(), Some("/prompt"));
         assert_eq!(pointer(completion(0, 1001, 0)).as_deref(), Some("/system"));
         assert_eq!(pointer(completion(0, 0, 101)).as_deref(), Some("/context"));
+        assert_eq!(pointer(Prompt::Messages(vec![user(0); 100])), None);
+        let number = refusal(Prompt::Messages(vec![user(0); 101]), Vec::new());
+        assert!(number.is_some_and(|(at, told)| at == "/messages" && told.contains("has 101 messages")));
+        let call = ToolCall { id: None, name: "f".to_owned(), arguments: JsonText::default() };
+        let calls = Message { tool_calls: vec![call; 100], ..user(0) };
+        assert_eq!(pointer(Prompt::Messages(vec![calls])).as_deref(), Some("/messages"));
         let tool = Tool { name: "x".repeat(1001), description: None, parameters: JsonText::default() };
         let refused = refusal(Prompt::Messages(vec![user(1)]), vec![tool]).expect("a tool without end");
         assert_eq!(refused.0, "/tools");
