@@ -78,6 +78,7 @@ impl Server {
                 headers_after: Duration::from_secs(config.server.stream_headers_after_s),
                 ping_every: Duration::from_secs(config.server.stream_ping_s),
             },
+            live_streams: http::LiveStreams::default(),
             cutoff: cutoff.clone(),
         });
         let listener = bind(&config.server.host, config.server.port).await?;

@@ -24,6 +24,7 @@ use utoipa_axum::routes;
 
 pub(crate) use self::native::models::{DetailedModelReply, ModelsReply};
 pub use self::{
+    analytics::live::LiveStreams,
     docs::openapi,
     extract::BodyMemory,
     reply::StreamTimes,
@@ -57,6 +58,7 @@ pub struct HttpState {
     /// Whose web pages may use the API, `*` for all.
     pub cors_origins: Vec<String>,
     pub streams: StreamTimes,
+    pub live_streams: LiveStreams,
     /// Cancelled when the time for running replies is over.
     pub cutoff: CancellationToken,
 }

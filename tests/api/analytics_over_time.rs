@@ -63,6 +63,26 @@ async fn the_live_view_tells_each_second_and_is_no_slow_request() {
         .expect("it stops before its patience ends");
 }
 
+/// They never end, and would take all connections.
+#[tokio::test]
+async fn live_views_are_limited() {
+    let server = start().await;
+    let view = async || server.get("/analytics/live").header("x-api-key", KEY).send().await.unwrap();
+    let mut open = Vec::new();
+    let refused = loop {
+        let reply = view().await;
+        if reply.status() != 200 {
+            break reply;
+        }
+        open.push(reply);
+        assert!(open.len() < 1000, "there is no limit");
+    };
+    assert_eq!((open.len(), refused.status().as_u16()), (32, 429));
+    assert!(refused.headers().contains_key("retry-after"));
+    drop(open);
+    eventually("there is room again", async || view().await.status() == 200).await;
+}
+
 #[tokio::test]
 async fn a_rate_over_time_is_a_share() {
     let server = start().await;

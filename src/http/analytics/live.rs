@@ -4,15 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{extract::State, response::Response};
 use serde::Serialize;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{MissedTickBehavior, interval},
+};
 use utoipa::ToSchema;
 
 use super::{alerts::AlertReply, rfc3339};
 use crate::{
     app::LiveReport,
+    error::{Error, Kind},
     http::{
         HttpState,
-        middleware::auth::Caller,
+        middleware::{auth::Caller, errors::Result},
         reply::{SseFrames, sse},
     },
 };
@@ -42,13 +46,39 @@ pub(in crate::http) struct LiveEvent {
     alerts: Vec<AlertReply>,
 }
 
+/// Room for streams of live statistics: they never end by themselves, and would take all connections.
+#[derive(Clone)]
+pub struct LiveStreams(Arc<Semaphore>);
+
+/// Maximum number of streams.
+const LIVE_STREAMS: usize = 32;
+
+impl Default for LiveStreams {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(LIVE_STREAMS)))
+    }
+}
+
+impl LiveStreams {
+    /// # Errors
+    /// `Busy`
+    fn enter(&self) -> crate::error::Result<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).try_acquire_owned().map_err(|_| {
+            let message = format!("{LIVE_STREAMS} streams of live statistics are open already; close one.");
+            Error::new(Kind::Busy, message).retry_after(Duration::from_secs(5))
+        })
+    }
+}
+
 /// Stream live statistics, one server-sent event per second
 #[utoipa::path(get, path = "/analytics/live", tag = "Analytics",
     responses((status = 200, body = LiveEvent, content_type = "text/event-stream")))]
-pub(in crate::http) async fn live(State(state): State<Arc<HttpState>>, caller: Caller) -> Response {
+pub(in crate::http) async fn live(State(state): State<Arc<HttpState>>, caller: Caller) -> Result<Response> {
+    let open = state.live_streams.enter()?;
     // The client ends it, which is neither a failure nor a slow reply.
     caller.recorder.endless();
     let events = async_stream::stream! {
+        let _open = open;
         let mut ticks = interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -61,7 +91,7 @@ pub(in crate::http) async fn live(State(state): State<Arc<HttpState>>, caller: C
             yield Ok(frames.take());
         }
     };
-    sse::response(events)
+    Ok(sse::response(events))
 }
 
 impl LiveEvent {
