@@ -83,8 +83,9 @@ fn whole_time(
         };
         number.filter(|number| range.contains(number)).ok_or_else(|| {
             let (least, most) = (range.start(), range.end());
+            let durations = if unit > Duration::from_secs(1) { "12h or 7d" } else { "90s, 5m or 1h30m" };
             format!(
-                "must be a whole number of {units} from {least} to {most}, or a duration such as 90s, 5m or 1h30m"
+                "must be a whole number of {units} from {least} to {most}, or a duration such as {durations}"
             )
         })
     }
@@ -252,7 +253,7 @@ mod tests {
         assert_eq!(milliseconds(1..=600_000)("3s"), Ok(3000));
         assert_eq!(milliseconds(1..=600_000)("3000"), Ok(3000));
         assert_eq!(hours(1..=8784)("7d"), Ok(168));
-        assert!(hours(1..=8784)("90m").is_err_and(|told| told.contains("duration")));
+        assert!(hours(1..=8784)("90m").is_err_and(|told| told.ends_with("a duration such as 12h or 7d")));
         assert_eq!(fractional_seconds(0.001..=86_400.0)("500ms"), Ok(0.5));
         assert_eq!(fractional_seconds(0.001..=86_400.0)("5.0"), Ok(5.0));
         assert!(fractional_seconds(0.001..=86_400.0)("0").is_err());
