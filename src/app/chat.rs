@@ -1,6 +1,8 @@
 //! THE pipeline: everything that produces text goes through `App::chat`. This is the only place that
 //! calls `Backend::chat`.
 
+use std::future::ready;
+
 use futures_util::StreamExt;
 
 use super::{
@@ -11,7 +13,7 @@ use super::{
 use crate::{
     cache::Events,
     error::{Error, Kind, Result},
-    types::{CacheStatus, ChatEvent, ChatRequest, Done, Message, Prompt, ToolCall},
+    types::{CacheStatus, ChatEvent, ChatRequest, Done, Message, Prompt, TokenLogprob, ToolCall},
 };
 
 /// A reply whose events are still to come. Dropping it stops the work behind it, unless another request has
@@ -30,15 +32,19 @@ pub struct Collected {
     /// Reasoning that a thinking model wrote before its answer; empty when there is none.
     pub thinking: String,
     pub tool_calls: Vec<ToolCall>,
+    /// Of the text's tokens, where they were asked for.
+    pub logprobs: Vec<TokenLogprob>,
+    /// Further answers to the same request, where several were asked for.
+    pub others: Vec<Self>,
     pub done: Done,
 }
 
 impl ChatReply {
-    /// Waits for the end of the reply.
+    /// Waits for the end of the reply, or of the next one when its events are those of several.
     ///
     /// # Errors
     /// The failure that ended it, and `BadGateway` when it stopped without an end.
-    pub async fn collect(mut self) -> Result<Collected> {
+    pub async fn collect(&mut self) -> Result<Collected> {
         let mut all = Collected::default();
         while let Some(event) = self.events.next().await {
             match event? {
@@ -46,11 +52,23 @@ impl ChatReply {
                 ChatEvent::Text(more) => all.text.push_str(&more),
                 ChatEvent::Thinking(more) => all.thinking.push_str(&more),
                 ChatEvent::ToolCall(call) => all.tool_calls.push(*call),
+                ChatEvent::Logprobs(tokens) => all.logprobs.extend(tokens),
                 ChatEvent::Done(done) => return Ok(Collected { done: *done, ..all }),
             }
         }
         Err(incomplete())
     }
+}
+
+/// Leaves out all tool calls but the first: some backends cannot be told to make only one.
+fn first_call(events: Events) -> Events {
+    let mut has_called = false;
+    Box::pin(events.filter(move |event| {
+        let is_call = matches!(event, Ok(ChatEvent::ToolCall(_)));
+        let is_kept = !(is_call && has_called);
+        has_called |= is_call;
+        ready(is_kept)
+    }))
 }
 
 /// Error for a reply that stopped without an end.
@@ -72,14 +90,16 @@ impl App {
         let route = self.catalog.route(&request.model).await;
         // Before the key is made: what a model states is part of what is asked.
         route.defaults.apply(&mut request);
-        let key = self.cache.chat_key(&request, route.scope(&caller.principal));
+        let key = self.cache.chat_key(&request, caller.is_native, route.scope(&caller.principal));
         let (model, backend) = (request.model.clone(), route.backend.name());
         let meter = self.meter(caller, (&route).into(), request.sampling.max_tokens);
         let produce = async move || -> Result<Events> {
             let (request, checks) = prepare(request).await?;
             let reader = CallReader::new(&request, &checks);
+            let is_parallel = request.parallel_tool_calls;
             let events = meter.run(route.backend.chat(request)).await?;
-            Ok(checked(read_calls(events, reader), checks))
+            let events = read_calls(events, reader);
+            Ok(checked(if is_parallel { events } else { first_call(events) }, checks))
         };
         self.answer(caller, key, model, backend, produce).await
     }

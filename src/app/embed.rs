@@ -12,6 +12,14 @@ use crate::{
 };
 
 impl App {
+    /// Returns the text that token ids of a model stand for.
+    ///
+    /// # Errors
+    /// Those of the backend, at `/input`.
+    pub async fn text_of(&self, model: &str, tokens: &[u32]) -> Result<String> {
+        self.catalog.route(model).await.backend.text_of(model, tokens).await
+    }
+
     /// Embeds all texts with the model of the request, in order; only those that are not known go to
     /// the model.
     ///

@@ -71,7 +71,7 @@ impl CallReader {
                 self.is_text = !may_become_calls(&self.held) || (is_end && self.read() == Reading::Text);
                 if self.is_text { self.release().collect() } else { Vec::new() }
             }
-            Ok(ChatEvent::Thinking(_)) => vec![event],
+            Ok(ChatEvent::Thinking(_) | ChatEvent::Logprobs(_)) => vec![event],
             Ok(ChatEvent::Done(done)) if !self.held.is_empty() => self.end(*done),
             event => self.release().chain([event]).collect(),
         }

@@ -134,7 +134,7 @@ impl App {
         let request = request(version.clone(), image.clone(), String::new(), Sampling::default());
         let owner = Some(caller.principal.id());
         let scope = KeyScope { backend: "tesseract", digest: &digest, context: None, owner };
-        let key = self.cache.chat_key(&request, Some(scope));
+        let key = self.cache.chat_key(&request, caller.is_native, Some(scope));
         let source = Source { backend: "tesseract", model: version.as_str().into(), listed: true };
         let (tesseract, meter) = (self.tesseract.clone(), self.meter(caller, source, None));
         let read = async move {
@@ -164,7 +164,7 @@ fn likeliest() -> Sampling {
     Sampling { temperature: Some(0.0), ..Sampling::default() }
 }
 
-async fn collect(reply: ChatReply) -> Result<VisionReply> {
+async fn collect(mut reply: ChatReply) -> Result<VisionReply> {
     let (model, cache_status) = (reply.model.clone(), reply.cache_status.clone());
     let text = reply.collect().await?.text.trim().to_owned();
     Ok(VisionReply { text, model, cache_status })

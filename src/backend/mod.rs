@@ -91,6 +91,15 @@ pub trait Backend: Send + Sync + 'static {
         Err(Error::new(Kind::Unsupported, format!("{title} does not count tokens.")))
     }
 
+    /// Returns the text that token ids of a model stand for.
+    ///
+    /// # Errors
+    /// `Unsupported` when the backend does not tell.
+    async fn text_of(&self, _model: &str, _tokens: &[u32]) -> Result<String> {
+        let detail = "must be a text: the backend cannot read token ids";
+        Err(Error::field("/input", detail).of_kind(Kind::Unsupported))
+    }
+
     /// Loads a model, or lets go of it when it is to be kept for no time.
     async fn load(&self, model: &str, options: LoadOptions) -> Result<Done>;
 

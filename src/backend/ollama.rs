@@ -27,8 +27,8 @@ use crate::{
     error::{Error, Kind, Result},
     http_client::{Client, Request, Response, Retry, Target, Timeouts, server_url},
     types::{
-        Capability, ChatRequest, Completion, Context, ControlTokens, Done, EmbedReply, EmbedRequest,
-        FinishReason, KeepAlive, LoadOptions, Model, ModelName, Prompt, Timings, ToolChoice,
+        Capability, ChatRequest, Context, ControlTokens, Done, EmbedReply, EmbedRequest, FinishReason,
+        KeepAlive, LoadOptions, Model, ModelName, Prompt, Timings, ToolChoice,
     },
     wire::{
         foreign::{SCHEMA_REFUSED, is_about_schemas, loggable},
@@ -138,10 +138,26 @@ impl Ollama {
 }
 
 fn write(request: &ChatRequest) -> Result<Vec<u8>> {
-    let ChatRequest { model, prompt, tools: _, tool_choice, format, sampling, think, keep_alive } = request;
+    let ChatRequest {
+        model,
+        prompt,
+        tools: _,
+        tool_choice,
+        parallel_tool_calls: _,
+        format,
+        sampling,
+        logprobs,
+        think,
+        keep_alive,
+    } = request;
     if matches!(tool_choice, ToolChoice::Required | ToolChoice::Named(_)) {
         let detail = "must be auto or none: Ollama has no way to make a model call a tool";
         return Err(Error::field("/tool_choice", detail).of_kind(Kind::Unsupported));
+    }
+    let unsupported = [("/logprobs", logprobs.is_some()), ("/logit_bias", !sampling.logit_bias.is_empty())];
+    if let Some((pointer, _)) = unsupported.into_iter().find(|(_, is_asked)| *is_asked) {
+        let detail = "is not supported with Ollama as the backend";
+        return Err(Error::field(pointer, detail).of_kind(Kind::Unsupported));
     }
     let common = CommonBody::new(format, sampling, *think, *keep_alive);
     match prompt {
@@ -167,7 +183,7 @@ impl Backend for Ollama {
             Prompt::Completion(_) => "/api/generate",
         };
         let tokens = match &request.prompt {
-            Prompt::Completion(Completion { raw: true, .. }) => Arc::default(),
+            Prompt::Completion(completion) if completion.is_raw() => Arc::default(),
             _ => self.control_tokens(&model).await,
         };
         let body = work(request.size() > LARGE_BYTES, move || {

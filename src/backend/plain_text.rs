@@ -8,12 +8,22 @@ use crate::types::{
 /// Breaks up the control tokens in everything that a template may write into the prompt.
 pub(super) fn chat(request: &mut ChatRequest, tokens: &ControlTokens) {
     // A format is for the engine's grammar and is not written anywhere.
-    let ChatRequest { model: _, prompt, tools, tool_choice, format: _, sampling: _, think: _, keep_alive: _ } =
-        request;
+    let ChatRequest {
+        model: _,
+        prompt,
+        tools,
+        tool_choice,
+        parallel_tool_calls: _,
+        format: _,
+        sampling: _,
+        logprobs: _,
+        think: _,
+        keep_alive: _,
+    } = request;
     match prompt {
         Prompt::Messages(messages) => messages.iter_mut().for_each(|turn| message(turn, tokens)),
-        Prompt::Completion(Completion { raw: true, .. }) => {}
-        Prompt::Completion(Completion { text, system, images: _, context: _, raw: _ }) => {
+        Prompt::Completion(completion) if completion.is_raw() => {}
+        Prompt::Completion(Completion { text, suffix: _, system, images: _, context: _, raw: _ }) => {
             tokens.break_up_in(text);
             system.iter_mut().for_each(|system| tokens.break_up_in(system));
         }

@@ -21,11 +21,11 @@ const VECTOR_OF_CUT: u8 = 4;
 pub(super) fn from_events(events: Vec<ChatEvent>) -> Option<Bytes> {
     let Some((ChatEvent::Done(done), said)) = events.split_last() else { return None };
     let sound = !matches!(done.reason, FinishReason::Context | FinishReason::ContentFilter)
-        && said.iter().any(|event| !matches!(event, ChatEvent::Thinking(_)))
+        && said.iter().any(|event| matches!(event, ChatEvent::Text(_) | ChatEvent::ToolCall(_)))
         && said.iter().all(|event| match event {
             ChatEvent::Done(_) => false,
             ChatEvent::ToolCall(call) => call.arguments.is_object(),
-            ChatEvent::Text(_) | ChatEvent::Thinking(_) => true,
+            ChatEvent::Text(_) | ChatEvent::Thinking(_) | ChatEvent::Logprobs(_) => true,
         });
     if !sound {
         return None;

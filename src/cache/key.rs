@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Changed when the canonical form or the meaning of an entry changes: old entries are then not found.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// Scope of a cache key: everything an answer depends on besides the request.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +32,18 @@ pub struct KeyScope<'a> {
 /// The key of a request for text.
 pub(super) fn chat(request: &ChatRequest, origin: KeyScope<'_>) -> CacheKey {
     // How long the model stays loaded changes nothing in what it says.
-    let ChatRequest { model, prompt, tools, tool_choice, format, sampling, think, keep_alive: _ } = request;
+    let ChatRequest {
+        model,
+        prompt,
+        tools,
+        tool_choice,
+        parallel_tool_calls,
+        format,
+        sampling,
+        logprobs,
+        think,
+        keep_alive: _,
+    } = request;
     let mut hash = Canonical::new(origin, model);
     let mut has_images = false;
     match prompt {
@@ -43,9 +54,10 @@ pub(super) fn chat(request: &ChatRequest, origin: KeyScope<'_>) -> CacheKey {
                 hash.message(message);
             }
         }
-        Prompt::Completion(Completion { text, system, images, context, raw }) => {
+        Prompt::Completion(Completion { text, suffix, system, images, context, raw }) => {
             has_images = !images.is_empty();
-            hash.byte(1).text(text).maybe(system.as_deref(), Canonical::text);
+            hash.byte(1).text(text).maybe(suffix.as_deref(), Canonical::text);
+            hash.maybe(system.as_deref(), Canonical::text);
             images.iter().fold(hash.count(images.len()), Canonical::image);
             hash.maybe(context.as_deref(), |hash, context| {
                 context.iter().fold(hash.count(context.len()), |hash, id| hash.bytes(&id.to_le_bytes()))
@@ -63,12 +75,14 @@ pub(super) fn chat(request: &ChatRequest, origin: KeyScope<'_>) -> CacheKey {
         ToolChoice::Required => hash.byte(2),
         ToolChoice::Named(name) => hash.byte(3).text(name),
     };
+    hash.byte(u8::from(*parallel_tool_calls));
     match format {
         Format::Text => hash.byte(0),
         Format::Json => hash.byte(1),
         Format::Schema(schema) => hash.byte(2).text(schema.get()),
     };
     hash.sampling(sampling);
+    hash.maybe(*logprobs, Canonical::byte);
     hash.maybe(*think, |hash, think| {
         hash.byte(u8::from(think.is_on())).text(think.effort().unwrap_or_default())
     });
@@ -163,13 +177,35 @@ impl Canonical {
     }
 
     fn sampling(&mut self, sampling: &Sampling) {
-        let Sampling { temperature, top_p, top_k, seed, stop, max_tokens } = sampling;
-        self.maybe(*temperature, |hash, x| hash.bytes(&x.to_le_bytes()))
-            .maybe(*top_p, |hash, x| hash.bytes(&x.to_le_bytes()))
-            .maybe(*top_k, |hash, x| hash.bytes(&x.to_le_bytes()))
+        let Sampling {
+            temperature,
+            top_p,
+            top_k,
+            min_p,
+            typical_p,
+            repeat_penalty,
+            repeat_last_n,
+            presence_penalty,
+            frequency_penalty,
+            logit_bias,
+            seed,
+            stop,
+            max_tokens,
+        } = sampling;
+        for share in
+            [temperature, top_p, min_p, typical_p, repeat_penalty, presence_penalty, frequency_penalty]
+        {
+            self.maybe(*share, |hash, x| hash.bytes(&x.to_le_bytes()));
+        }
+        self.maybe(*top_k, |hash, x| hash.bytes(&x.to_le_bytes()))
+            .maybe(*repeat_last_n, |hash, x| hash.bytes(&x.to_le_bytes()))
             .maybe(*seed, |hash, x| hash.bytes(&x.to_le_bytes()))
             .maybe(*max_tokens, |hash, x| hash.bytes(&x.to_le_bytes()))
-            .count(stop.len());
+            .count(logit_bias.len());
+        for (token, bias) in logit_bias {
+            self.bytes(&token.to_le_bytes()).bytes(&bias.to_le_bytes());
+        }
+        self.count(stop.len());
         for text in stop {
             self.text(text);
         }
@@ -238,6 +274,7 @@ mod tests {
             message(parts(vec![text_part("hi"), text_part("")])),
             message(parts(Vec::new())),
             completion(Completion { system: Some(String::new()), ..text() }),
+            completion(Completion { suffix: Some(String::new()), ..text() }),
             completion(Completion { context: Some(Vec::new()), ..text() }),
             completion(Completion { context: Some(vec![1]), ..text() }),
             changed(|r| r.format = Format::Json),
@@ -248,6 +285,16 @@ mod tests {
             changed(|r| r.sampling.temperature = Some(0.0)),
             changed(|r| r.sampling.top_p = Some(0.0)),
             changed(|r| r.sampling.top_k = Some(1)),
+            changed(|r| r.sampling.min_p = Some(0.5)),
+            changed(|r| r.sampling.typical_p = Some(0.5)),
+            changed(|r| r.sampling.repeat_penalty = Some(0.5)),
+            changed(|r| r.sampling.repeat_last_n = Some(1)),
+            changed(|r| r.sampling.presence_penalty = Some(0.5)),
+            changed(|r| r.sampling.frequency_penalty = Some(0.5)),
+            changed(|r| r.sampling.logit_bias = vec![(1, 1.0)]),
+            changed(|r| r.sampling.logit_bias = vec![(1, 2.0)]),
+            changed(|r| r.logprobs = Some(0)),
+            changed(|r| r.logprobs = Some(1)),
             changed(|r| r.sampling.seed = Some(1)),
             changed(|r| r.sampling.max_tokens = Some(1)),
             changed(|r| r.sampling.stop = vec!["x".into()]),
@@ -255,6 +302,7 @@ mod tests {
             changed(|r| {
                 r.tools = vec![Tool { name: "t".into(), description: None, parameters: JsonText::default() }]
             }),
+            changed(|r| r.parallel_tool_calls = false),
             changed(|r| r.tool_choice = ToolChoice::None),
             changed(|r| r.tool_choice = ToolChoice::Required),
             changed(|r| r.tool_choice = ToolChoice::Named("t".into())),

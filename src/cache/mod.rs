@@ -66,6 +66,9 @@ pub struct Settings {
     /// Whether API keys share cache entries (shared) or each has its own (key). With shared, response times can reveal what others have asked
     #[arg(long, env = "CACHE_SCOPE", default_value = "shared", value_parser = word(Scope::WORDS))]
     pub cache_scope: Scope,
+    /// Which API caches answers that are drawn at random, with a temperature above 0 and no seed: the native one (native), also those of OpenAI, Ollama and Anthropic (all), or none. A chat page that asks those again expects another answer
+    #[arg(long, env = "CACHE_SAMPLED", default_value = "native", value_parser = word(CacheSampled::WORDS))]
+    pub cache_sampled: CacheSampled,
     /// Megabytes of memory for frequently used cache entries
     #[arg(long, env = "CACHE_MAX_MEMORY_MB", default_value = "64", value_parser = whole(1..=1_048_576_u64))]
     pub cache_max_memory_mb: u64,
@@ -85,6 +88,18 @@ pub enum Scope {
 
 impl Scope {
     const WORDS: &'static [(&'static str, Self)] = &[("shared", Self::Shared), ("key", Self::Key)];
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheSampled {
+    Native,
+    All,
+    None,
+}
+
+impl CacheSampled {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("native", Self::Native), ("all", Self::All), ("none", Self::None)];
 }
 
 /// `Cache-Control` of a request (RFC 9111, "5.2.1 Request Directives").
@@ -175,11 +190,21 @@ impl Cache {
         self.shared.store.stop().await;
     }
 
-    /// The key of a request, unless it is not to be cached: the cache is off, or it is not known
-    /// which weights will answer.
-    pub fn chat_key(&self, request: &ChatRequest, origin: Option<KeyScope<'_>>) -> Option<CacheKey> {
+    /// The key of a request, unless it is not to be cached: the cache is off, it is not known which weights will
+    /// answer, or the answer is drawn at random and its API does not cache those.
+    pub fn chat_key(
+        &self,
+        request: &ChatRequest,
+        is_native: bool,
+        origin: Option<KeyScope<'_>>,
+    ) -> Option<CacheKey> {
+        let is_kept = match self.settings.cache_sampled {
+            CacheSampled::All => true,
+            CacheSampled::Native => is_native || !request.sampling.is_random(),
+            CacheSampled::None => !request.sampling.is_random(),
+        };
         let origin = self.scoped(origin?);
-        self.settings.cache_enabled.then(|| key::chat(request, origin))
+        (self.settings.cache_enabled && is_kept).then(|| key::chat(request, origin))
     }
 
     /// Returns a reply: cached, in flight, or made now by `generate`, which is called at most once. A complete

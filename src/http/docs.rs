@@ -25,6 +25,7 @@ use utoipa_swagger_ui::Config;
 
 use super::{
     middleware::errors::{ErrorFormat, Problem, Result, nothing_here},
+    openai::OpenAiError,
     route::{Access, Documentation},
     routes,
 };
@@ -84,20 +85,25 @@ fn components() -> Components {
     let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     components.add_security_scheme("key", header);
     components.add_security_scheme("bearer", bearer);
-    let mut schemas = vec![(Problem::name().into(), Problem::schema())];
+    let mut schemas = vec![
+        (Problem::name().into(), Problem::schema()),
+        (OpenAiError::name().into(), OpenAiError::schema()),
+    ];
     Problem::schemas(&mut schemas);
+    OpenAiError::schemas(&mut schemas);
     components.schemas.extend(schemas);
     components
 }
 
 /// Any request may be refused, in the format of its route. Every response must have a description.
 fn describe_responses(operation: &mut Operation, errors: ErrorFormat) {
-    let schema = match errors {
-        ErrorFormat::Problem => Ref::from_schema_name(Problem::name()),
+    let (description, schema) = match errors {
+        ErrorFormat::Problem => ("Problem details (RFC 9457)", Problem::name()),
+        ErrorFormat::OpenAi => ("OpenAI's error", OpenAiError::name()),
     };
     let refusal = ResponseBuilder::new()
-        .description("Problem details (RFC 9457)")
-        .content(errors.content_type(), Content::new(Some(schema)));
+        .description(description)
+        .content(errors.content_type(), Content::new(Some(Ref::from_schema_name(schema))));
     let responses = &mut operation.responses.responses;
     responses.insert("default".to_owned(), refusal.build().into());
     for response in responses.values_mut() {

@@ -8,6 +8,7 @@ mod extract;
 mod health;
 mod middleware;
 mod native;
+mod openai;
 mod rag;
 mod reply;
 mod route;
@@ -69,7 +70,7 @@ pub struct HttpState {
 fn routes() -> Vec<Route> {
     use self::{
         Access::{Key, Public, Statistics},
-        ErrorFormat::Problem,
+        ErrorFormat::{OpenAi, Problem},
     };
     use Purpose::{Api, Service};
     vec![
@@ -93,6 +94,12 @@ fn routes() -> Vec<Route> {
         // Inference
         Route::new("/inference/generate", Api, Key, Problem, routes!(inference::generate)),
         Route::new("/inference/chat", Api, Key, Problem, routes!(inference::chat)),
+        // OpenAI's API
+        Route::new("/v1/chat/completions", Api, Key, OpenAi, routes!(openai::chat::create)),
+        Route::new("/v1/completions", Api, Key, OpenAi, routes!(openai::completions::create)),
+        Route::new("/v1/embeddings", Api, Key, OpenAi, routes!(openai::embeddings::create)),
+        Route::new("/v1/models", Api, Key, OpenAi, routes!(openai::models::list)),
+        Route::new("/v1/models/{name}", Api, Key, OpenAi, routes!(openai::models::details)),
         // Embeddings
         Route::new("/embeddings/", Api, Key, Problem, routes!(embeddings::embed)),
         Route::new("/embeddings/batch", Api, Key, Problem, routes!(embeddings::batch)),

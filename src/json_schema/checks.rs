@@ -48,7 +48,7 @@ impl Checks {
                 return self.arguments(call);
             }
             ChatEvent::Done(done) => return self.check_complete(done),
-            ChatEvent::Text(_) | ChatEvent::Thinking(_) => {}
+            ChatEvent::Text(_) | ChatEvent::Thinking(_) | ChatEvent::Logprobs(_) => {}
         }
         Ok(())
     }

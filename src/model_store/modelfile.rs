@@ -1,7 +1,7 @@
 //! Everything in a model's manifest besides its GGUF files: what a Modelfile says with PARAMETER, SYSTEM, TEMPLATE,
 //! MESSAGE and LICENSE.
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -45,9 +45,9 @@ pub(super) fn context(parameters: &Map<String, Value>) -> Option<u32> {
 
 /// Returns the sampling parameters. A value that no request may have is left out.
 pub(super) fn sampling(parameters: &Map<String, Value>) -> Sampling {
-    let between = |name: &str, most: f64| {
+    let within = |name: &str, range: RangeInclusive<f64>| {
         let number = parameters.get(name).and_then(Value::as_f64);
-        number.filter(|number| (0.0..=most).contains(number)).map(|number| number as f32)
+        number.filter(|number| range.contains(number)).map(|number| number as f32)
     };
     let stop = match parameters.get("stop") {
         Some(Value::String(stop)) => vec![stop.clone()],
@@ -58,9 +58,19 @@ pub(super) fn sampling(parameters: &Map<String, Value>) -> Sampling {
         _ => Vec::new(),
     };
     Sampling {
-        temperature: between("temperature", 2.0),
-        top_p: between("top_p", 1.0),
+        temperature: within("temperature", 0.0..=2.0),
+        top_p: within("top_p", 0.0..=1.0),
         top_k: positive(parameters, "top_k"),
+        min_p: within("min_p", 0.0..=1.0),
+        typical_p: within("typical_p", 0.0..=1.0),
+        repeat_penalty: within("repeat_penalty", 0.0..=2.0),
+        repeat_last_n: parameters
+            .get("repeat_last_n")
+            .and_then(Value::as_i64)
+            .and_then(|n| n.try_into().ok()),
+        presence_penalty: within("presence_penalty", -2.0..=2.0),
+        frequency_penalty: within("frequency_penalty", -2.0..=2.0),
+        logit_bias: Vec::new(),
         seed: parameters.get("seed").and_then(Value::as_i64),
         stop,
         // Negative numbers mean no limit.
@@ -86,6 +96,7 @@ mod tests {
         let expected = Sampling {
             temperature: Some(0.6),
             top_k: Some(20),
+            min_p: Some(0.1),
             stop: vec!["<|im_end|>".to_owned()],
             ..Sampling::default()
         };

@@ -5,7 +5,10 @@ use std::{borrow::Cow, collections::HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{JsonText, KeepAlive, Message, Part, Role, Timings, Tool, ToolCall, ToolChoice, Usage};
+use super::{
+    JsonText, KeepAlive, Message, Part, Role, Sampling, Timings, TokenLogprob, Tool, ToolCall, ToolChoice,
+    Usage,
+};
 use crate::{
     error::{Error, Result},
     images::Image,
@@ -19,8 +22,12 @@ pub struct ChatRequest {
     pub prompt: Prompt,
     pub tools: Vec<Tool>,
     pub tool_choice: ToolChoice,
+    /// Whether an answer may call more than one tool.
+    pub parallel_tool_calls: bool,
     pub format: Format,
     pub sampling: Sampling,
+    /// Whether the reply tells the probability of each token, and of how many others at its place.
+    pub logprobs: Option<u8>,
     /// Whether, and how long, the model thinks before it answers; the model's default when absent.
     pub think: Option<Think>,
     /// How long the model stays loaded after this request; the backend's default when absent.
@@ -35,8 +42,10 @@ impl ChatRequest {
             prompt,
             tools: Vec::new(),
             tool_choice: ToolChoice::Auto,
+            parallel_tool_calls: true,
             format: Format::Text,
             sampling: Sampling::default(),
+            logprobs: None,
             think: None,
             keep_alive: None,
         }
@@ -94,14 +103,24 @@ impl ChatRequest {
         let tool = |Tool { name, description, parameters }: &Tool| {
             name.len() + maybe(description) + parameters.get().len()
         };
-        let Self { model: _, prompt, tools, tool_choice: _, format, sampling, think: _, keep_alive: _ } =
-            self;
+        let Self {
+            model: _,
+            prompt,
+            tools,
+            tool_choice: _,
+            parallel_tool_calls: _,
+            format,
+            sampling,
+            logprobs: _,
+            think: _,
+            keep_alive: _,
+        } = self;
         let prompt = match prompt {
             Prompt::Messages(messages) => messages.iter().map(message).sum(),
-            Prompt::Completion(Completion { text, system, images, context, raw: _ }) => {
+            Prompt::Completion(Completion { text, suffix, system, images, context, raw: _ }) => {
                 let context = context.as_ref().map_or(0, |ids| size_of_val(&**ids));
                 let images = images.iter().map(|image| image.file().len()).sum::<usize>();
-                text.len() + maybe(system) + images + context
+                text.len() + maybe(suffix) + maybe(system) + images + context
             }
         };
         let format = if let Format::Schema(schema) = format { schema.get().len() } else { 0 };
@@ -147,6 +166,8 @@ pub enum Prompt {
 #[derive(Clone, Debug, Default)]
 pub struct Completion {
     pub text: String,
+    /// Text after the gap that the answer fills; `text` is the one before it.
+    pub suffix: Option<String>,
     pub system: Option<String>,
     pub images: Vec<Image>,
     /// Token ids from an earlier response that this prompt continues.
@@ -156,6 +177,11 @@ pub struct Completion {
 }
 
 impl Completion {
+    /// Whether it goes to the model without the chat template.
+    pub fn is_raw(&self) -> bool {
+        self.raw || self.suffix.is_some()
+    }
+
     /// The conversation that means the same: an optional system message and one user message.
     pub fn into_messages(self) -> Vec<Message> {
         let system = self.system.map(|text| Message::new(Role::System, text));
@@ -175,19 +201,6 @@ pub enum Format {
     Schema(JsonText),
 }
 
-/// How tokens are drawn; an absent field is the backend's default.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Sampling {
-    /// 0 (greedy) to 2.
-    pub temperature: Option<f32>,
-    /// 0 to 1.
-    pub top_p: Option<f32>,
-    pub top_k: Option<u32>,
-    pub seed: Option<i64>,
-    pub stop: Vec<String>,
-    pub max_tokens: Option<u32>,
-}
-
 /// A reply is a log of these; exactly one `Done`, which is the last. The rare ones are boxed: most
 /// are texts, and each is moved often.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -197,6 +210,8 @@ pub enum ChatEvent {
     Thinking(String),
     ToolCall(Box<ToolCall>),
     Done(Box<Done>),
+    /// Of the texts that follow, where they were asked for.
+    Logprobs(Vec<TokenLogprob>),
 }
 
 impl ChatEvent {
@@ -208,6 +223,8 @@ impl ChatEvent {
             Self::Done(done) => {
                 size_of::<Done>() + done.context.as_ref().map_or(0, |ids| size_of_val(&**ids))
             }
+            // With what their texts hold, about.
+            Self::Logprobs(tokens) => tokens.iter().map(|token| 64 * (1 + token.top.len())).sum(),
         };
         size_of::<Self>() + held
     }

@@ -1,6 +1,6 @@
 //! Settings that come with a model, for requests that do not say otherwise.
 
-use super::{ChatRequest, Completion, Message, Prompt, Role, Sampling};
+use super::{ChatRequest, Message, Prompt, Role, Sampling};
 
 /// Temperature where neither the request nor the model states one.
 const TEMPERATURE: f32 = 0.7;
@@ -18,11 +18,31 @@ impl ModelDefaults {
     /// Fills in what a request leaves open. As in Ollama, a request's own stop sequences replace the model's, and its
     /// own system prompt the model's.
     pub fn apply(&self, request: &mut ChatRequest) {
-        let Sampling { temperature, top_p, top_k, seed, stop, max_tokens } = &self.sampling;
+        let Sampling {
+            temperature,
+            top_p,
+            top_k,
+            min_p,
+            typical_p,
+            repeat_penalty,
+            repeat_last_n,
+            presence_penalty,
+            frequency_penalty,
+            logit_bias: _,
+            seed,
+            stop,
+            max_tokens,
+        } = &self.sampling;
         let asked = &mut request.sampling;
         asked.temperature = asked.temperature.or(*temperature).or(Some(TEMPERATURE));
         asked.top_p = asked.top_p.or(*top_p);
         asked.top_k = asked.top_k.or(*top_k);
+        asked.min_p = asked.min_p.or(*min_p);
+        asked.typical_p = asked.typical_p.or(*typical_p);
+        asked.repeat_penalty = asked.repeat_penalty.or(*repeat_penalty);
+        asked.repeat_last_n = asked.repeat_last_n.or(*repeat_last_n);
+        asked.presence_penalty = asked.presence_penalty.or(*presence_penalty);
+        asked.frequency_penalty = asked.frequency_penalty.or(*frequency_penalty);
         asked.seed = asked.seed.or(*seed);
         asked.max_tokens = asked.max_tokens.or(*max_tokens);
         if asked.stop.is_empty() {
@@ -37,7 +57,7 @@ impl ModelDefaults {
                 let own_system = messages.iter().take_while(|message| message.role == Role::System).count();
                 messages.splice(own_system..own_system, system.chain(turns));
             }
-            Prompt::Completion(Completion { raw: true, .. }) => {}
+            Prompt::Completion(completion) if completion.is_raw() => {}
             Prompt::Completion(completion) => {
                 completion.system = completion.system.take().or(self.system.clone())
             }
@@ -48,6 +68,7 @@ impl ModelDefaults {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Completion;
 
     fn defaults() -> ModelDefaults {
         let sampling = Sampling {

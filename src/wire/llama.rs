@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     Parser,
     openai::{
-        ErrorObject, MessageBody, SamplingBody, Schema, ThinkingBody, TimingsObject, failed, malformed,
-        sampled,
+        ErrorObject, MessageBody, SamplingBody, Schema, ThinkingBody, TimingsObject, TokenObject, failed,
+        malformed, push_logprobs, sampled,
     },
     tokens,
 };
@@ -24,6 +24,8 @@ pub struct CompletionBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     n_predict: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    n_probs: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     json_schema: Option<Schema<'a>>,
     #[serde(flatten)]
     sampling: SamplingBody<'a>,
@@ -35,7 +37,40 @@ impl<'a> CompletionBody<'a> {
             prompt: context.iter().copied().map(Piece::Token).chain([Piece::Text(text)]).collect(),
             stream: true,
             n_predict: request.sampling.max_tokens.map(sampled),
+            n_probs: probabilities(request),
             json_schema: Schema::new(&request.format),
+            sampling: SamplingBody::new(&request.sampling),
+        }
+    }
+}
+
+/// Number of the likeliest tokens to tell; llama.cpp takes 0 for none at all.
+fn probabilities(request: &ChatRequest) -> Option<u8> {
+    request.logprobs.map(|top| top.max(1))
+}
+
+/// `POST /infill`: fills the gap between two texts, with the tokens of the model that mark it.
+#[derive(Serialize)]
+pub struct InfillBody<'a> {
+    input_prefix: &'a str,
+    input_suffix: &'a str,
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n_predict: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n_probs: Option<u8>,
+    #[serde(flatten)]
+    sampling: SamplingBody<'a>,
+}
+
+impl<'a> InfillBody<'a> {
+    pub fn new(request: &'a ChatRequest, prefix: &'a str, suffix: &'a str) -> Self {
+        Self {
+            input_prefix: prefix,
+            input_suffix: suffix,
+            stream: true,
+            n_predict: request.sampling.max_tokens.map(sampled),
+            n_probs: probabilities(request),
             sampling: SamplingBody::new(&request.sampling),
         }
     }
@@ -58,6 +93,7 @@ impl Parser for CompletionParser {
         if let Some(error) = chunk.error {
             return Err(failed(error));
         }
+        push_logprobs(out, chunk.completion_probabilities);
         ChatEvent::push_text(out, chunk.content.into());
         if chunk.stop {
             let timings = chunk.timings.unwrap_or_default();
@@ -104,6 +140,8 @@ struct CompletionChunk {
     #[serde(default, deserialize_with = "tokens")]
     tokens_predicted: u64,
     timings: Option<TimingsObject>,
+    #[serde(default)]
+    completion_probabilities: Vec<TokenObject>,
     error: Option<ErrorObject>,
 }
 
@@ -154,6 +192,17 @@ pub struct TokenizeBody<'a> {
 #[derive(Deserialize)]
 pub struct TokenizeReply {
     pub tokens: Vec<u32>,
+}
+
+/// `POST /detokenize`
+#[derive(Serialize)]
+pub struct DetokenizeBody<'a> {
+    pub tokens: &'a [u32],
+}
+
+#[derive(Deserialize)]
+pub struct DetokenizeReply {
+    pub content: String,
 }
 
 #[cfg(test)]

@@ -157,7 +157,7 @@ async fn ask(rig: &Rig, row: &Row) -> Result<Outcome> {
             ChatEvent::Text(more) => text += &more,
             ChatEvent::ToolCall(call) => calls.push(call.arguments.to_string()),
             ChatEvent::Done(done) if done.reason == FinishReason::Length => return Ok(Outcome::CutOff),
-            ChatEvent::Thinking(_) | ChatEvent::Done(_) => {}
+            ChatEvent::Thinking(_) | ChatEvent::Logprobs(_) | ChatEvent::Done(_) => {}
         }
     }
     let schema = row.schema.as_ref().map(|schema| (schema, vec![text]));

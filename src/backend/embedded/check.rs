@@ -3,7 +3,7 @@
 use crate::{
     error::{Error, Result},
     model_store::Entry,
-    types::{Capability, ChatRequest, EmbedRequest, Prompt, Think},
+    types::{Capability, ChatRequest, EmbedRequest, Format, Prompt, Think},
 };
 
 pub(super) fn chat(request: &ChatRequest, entry: &Entry) -> Result<()> {
@@ -24,21 +24,25 @@ pub(super) fn chat(request: &ChatRequest, entry: &Entry) -> Result<()> {
         }
         Prompt::Completion(completion) => {
             check_images("/images", completion.images.len(), entry)?;
-            let as_it_is = completion.raw || completion.context.is_some();
+            let as_it_is = completion.is_raw() || completion.context.is_some();
             if as_it_is && !completion.images.is_empty() {
-                return Err(Error::field("/images", "cannot be combined with raw or context"));
+                return Err(Error::field("/images", "cannot be combined with raw, suffix or context"));
             }
-            if completion.raw && request.think.is_some() {
+            if completion.is_raw() && request.think.is_some() {
                 return Err(Error::field(
                     "/think",
-                    "cannot be combined with raw, which has no chat template",
+                    "cannot be combined with raw or suffix, which have no chat template",
                 ));
             }
-            if completion.raw && completion.system.is_some() {
+            if completion.is_raw() && completion.system.is_some() {
                 return Err(Error::field(
                     "/system",
-                    "cannot be combined with raw, which sends the prompt as it is",
+                    "cannot be combined with raw or suffix, which send the prompt as it is",
                 ));
+            }
+            let alone = completion.context.is_none() && request.format == Format::Text;
+            if completion.suffix.is_some() && !alone {
+                return Err(Error::field("/suffix", "cannot be combined with context or a format"));
             }
         }
     }

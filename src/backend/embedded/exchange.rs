@@ -12,7 +12,10 @@ use crate::{
     error::Result,
     types::{ChatEvent, ChatRequest, Completion, Done, Message, Prompt, Role},
     wire::{
-        llama::{CompletionBody, CompletionParser, TemplateBody, TemplateReply, TokenizeBody, TokenizeReply},
+        llama::{
+            CompletionBody, CompletionParser, InfillBody, TemplateBody, TemplateReply, TokenizeBody,
+            TokenizeReply,
+        },
         openai::{ChatBody, ReplyParser},
     },
 };
@@ -44,6 +47,11 @@ async fn ask(mut request: ChatRequest, child: &Child, since: Instant) -> Result<
     let prompt = std::mem::replace(&mut request.prompt, Prompt::Messages(Vec::new()));
     let (messages, pointer, past) = match prompt {
         Prompt::Messages(messages) => (messages, "/messages", Past::Unknown),
+        Prompt::Completion(Completion { text, suffix: Some(suffix), .. }) => {
+            let body = to_json(&InfillBody::new(&request, &text, &suffix))?;
+            let response = openai::post(child.client(), "/infill", body, child.place("/suffix")).await?;
+            return Ok((Box::pin(openai::events::<CompletionParser>(response, since)), Past::Unknown));
+        }
         Prompt::Completion(Completion { text, context, raw: true, .. }) => {
             let context = context.unwrap_or_default();
             let events = complete(child, &request, &context, &text, since).await?;

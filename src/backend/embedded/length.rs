@@ -7,7 +7,7 @@ use crate::{
     backend::openai,
     error::{Error, FieldError, MAX_FIELDS, Result},
     model_store::Entry,
-    types::{ChatRequest, EmbedRequest, Message, Prompt, Role, Tool},
+    types::{ChatRequest, Completion, EmbedRequest, Message, Prompt, Role, Tool},
     wire::llama::{TokenizeBody, TokenizeReply},
 };
 
@@ -58,9 +58,12 @@ impl Room {
                     let detail = format!("has {tokens} tokens and {}", self.limit());
                     return Err(Error::field("/context", detail));
                 }
-                match completion.system.as_ref().map_or(0, String::len) {
-                    system if !self.holds(system) => ("/system".to_owned(), system),
-                    system => ("/prompt".to_owned(), system + completion.text.len()),
+                let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+                let (system, suffix) = (length(&completion.system), length(&completion.suffix));
+                match () {
+                    () if !self.holds(system) => ("/system".to_owned(), system),
+                    () if !self.holds(suffix) => ("/suffix".to_owned(), suffix),
+                    () => ("/prompt".to_owned(), system + suffix + completion.text.len()),
                 }
             }
         };
@@ -105,10 +108,10 @@ impl Room {
                 let kept = messages.iter().filter(|message| message.role != Role::Assistant);
                 (kept.flat_map(Message::texts).collect(), "/messages")
             }
-            Prompt::Completion(completion) => (
-                completion.system.as_deref().into_iter().chain([completion.text.as_str()]).collect(),
-                "/prompt",
-            ),
+            Prompt::Completion(Completion { text, suffix, system, .. }) => {
+                let texts = system.iter().chain(suffix).chain([text]);
+                (texts.map(String::as_str).collect(), "/prompt")
+            }
         };
         let uncounted = UNCOUNTED_BYTES.max(self.context.saturating_mul(UNCOUNTED_PER_TOKEN));
         if texts.iter().map(|text| text.len()).sum::<usize>() <= uncounted {
@@ -209,7 +212,7 @@ pub(super) fn first_piece(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Completion, JsonText, ToolCall};
+    use crate::types::{JsonText, ToolCall};
 
     const ROOM: Room = Room { context: 100, trained: 100, bytes: Some(1000) };
 

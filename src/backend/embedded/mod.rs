@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use tokio::task::spawn_blocking;
 
 use self::length::Room;
-use super::{Backend, ChatStream, ModelManager, Profile, TokenCounts, place::Place};
+use super::{Backend, ChatStream, ModelManager, Profile, TokenCounts, openai, place::Place};
 use crate::{
     cache,
     engine::{Engine, Lease, Role, Snapshot},
@@ -26,6 +26,7 @@ use crate::{
         ChatRequest, Context, Done, EmbedReply, EmbedRequest, FinishReason, KeepAlive, LoadOptions, Model,
         ModelName, Timings,
     },
+    wire::llama::{DetokenizeBody, DetokenizeReply},
 };
 
 pub static PROFILE: Profile = Profile {
@@ -173,6 +174,23 @@ impl Backend for Embedded {
         let counted = tokens::count(texts, &child).await?;
         child.lease.finished();
         Ok(counted)
+    }
+
+    async fn text_of(&self, model: &str, tokens: &[u32]) -> Result<String> {
+        let entry = self.entry(model).await?;
+        let context = self.engine.context(&entry) as usize;
+        if tokens.len() > context {
+            let detail = format!("has {} tokens, and {model} reads at most {context}", tokens.len());
+            return Err(Error::field("/input", detail));
+        }
+        let role = if entry.architecture.embedding_only { Role::Embed } else { Role::Chat };
+        let lease = Arc::new(self.engine.acquire(Arc::clone(&entry), role, None).await?);
+        let child = Child { lease: Arc::clone(&lease), entry };
+        let place = child.place("/input");
+        let reply: DetokenizeReply =
+            openai::ask(child.client(), "/detokenize", &DetokenizeBody { tokens }, place).await?;
+        lease.finished();
+        Ok(reply.content)
     }
 
     async fn load(&self, model: &str, options: LoadOptions) -> Result<Done> {

@@ -13,6 +13,7 @@ use crate::{
     error::{self, Error, Kind},
     http::{
         HttpState,
+        middleware::errors::ErrorFormat,
         route::{self, Access},
     },
     telemetry::recorder::RequestRecorder,
@@ -59,7 +60,8 @@ pub(in crate::http) fn admit(
         recorder.key(key.label());
     }
     let endpoint = recorder.endpoint();
-    let needs_key = match route::find(endpoint) {
+    let route = route::find(endpoint);
+    let needs_key = match route {
         // A path that is no route is a 404 with or without a key: there is nothing behind it to protect.
         None | Some((Access::Public, _)) => false,
         Some((Access::Statistics, _)) => state.analytics_require_key,
@@ -77,7 +79,13 @@ pub(in crate::http) fn admit(
         }));
     };
     let cache_control = cache_control(request.headers());
-    let caller = app::Caller { principal: key, endpoint, cache_control, recorder: Arc::clone(recorder) };
+    let caller = app::Caller {
+        principal: key,
+        endpoint,
+        is_native: route.is_none_or(|(_, errors)| errors == ErrorFormat::Problem),
+        cache_control,
+        recorder: Arc::clone(recorder),
+    };
     request.extensions_mut().insert(caller);
     Ok(())
 }

@@ -16,7 +16,7 @@ use utoipa::{
 
 use crate::{
     error::{Error, Kind},
-    http::closed_set::words,
+    http::{closed_set::words, openai::OpenAiError},
 };
 
 /// An error on its way to the client.
@@ -68,23 +68,39 @@ pub(in crate::http) fn status(kind: Kind) -> StatusCode {
     }
 }
 
-/// Format in which a route writes errors.
+/// Format in which a route writes errors: that of the API that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) enum ErrorFormat {
     /// Problem details (RFC 9457).
     Problem,
+    OpenAi,
 }
 
 impl ErrorFormat {
+    /// Format for a path that is no route, by the API that it would belong to.
+    pub(in crate::http) fn of_path(path: &str) -> Self {
+        if path.starts_with("/v1/") { Self::OpenAi } else { Self::Problem }
+    }
+
     pub(in crate::http) fn content_type(self) -> &'static str {
         match self {
             Self::Problem => "application/problem+json",
+            Self::OpenAi => "application/json",
+        }
+    }
+
+    pub(in crate::http) fn status(self, kind: Kind) -> StatusCode {
+        match (self, status(kind)) {
+            // The other vendors' status for a wrong field.
+            (Self::OpenAi, StatusCode::UNPROCESSABLE_ENTITY) => StatusCode::BAD_REQUEST,
+            (_, status) => status,
         }
     }
 
     pub(in crate::http) fn write(self, error: &Error, request_id: &str) -> Vec<u8> {
         match self {
             Self::Problem => serde_json::to_vec(&Problem::new(error, request_id)),
+            Self::OpenAi => serde_json::to_vec(&OpenAiError::new(error, self.status(error.kind()))),
         }
         .expect("an error has only strings and numbers")
     }
@@ -205,5 +221,37 @@ mod tests {
         let rules = include_str!("../../../deploy/alerts.yml");
         let counted = format!("error_type=~\"{}\"", failures.join("|"));
         assert!(rules.contains(&counted), "{counted}");
+    }
+
+    #[test]
+    fn errors_of_openais_api_have_its_types_and_codes() {
+        use serde_json::{Value, json};
+
+        let written = |error: &Error| -> Value {
+            serde_json::from_slice(&ErrorFormat::OpenAi.write(error, "id")).expect("JSON")
+        };
+        let wrong = Error::field("/messages/0/content/12/text", "is wrong");
+        assert_eq!(
+            written(&wrong),
+            json!({"error": {"message": "messages/0/content/12/text is wrong.", "type": "invalid_request_error", "param": "messages[0].content[12].text", "code": null}})
+        );
+        for (kind, status, r#type, code) in [
+            (Kind::Malformed, 400, "invalid_request_error", Value::Null),
+            (Kind::Invalid, 400, "invalid_request_error", Value::Null),
+            (Kind::Unsupported, 400, "invalid_request_error", Value::Null),
+            (Kind::Unauthorized, 401, "invalid_request_error", json!("invalid_api_key")),
+            (Kind::NotFound, 404, "invalid_request_error", json!("model_not_found")),
+            (Kind::TooLarge, 413, "invalid_request_error", Value::Null),
+            (Kind::Busy, 429, "rate_limit_error", json!("rate_limit_exceeded")),
+            (Kind::Unavailable, 503, "server_error", Value::Null),
+            (Kind::BadGateway, 502, "server_error", Value::Null),
+        ] {
+            let error = written(&Error::new(kind, "No."));
+            assert_eq!(
+                (&error["error"]["type"], &error["error"]["code"], &error["error"]["param"]),
+                (&json!(r#type), &code, &Value::Null)
+            );
+            assert_eq!(ErrorFormat::OpenAi.status(kind).as_u16(), status);
+        }
     }
 }

@@ -54,6 +54,7 @@ pub(in crate::http) async fn observe(
     };
     let recorder = state.app.record(start);
     let head_only = request.method() == Method::HEAD;
+    let of_its_api = ErrorFormat::of_path(request.uri().path());
     let admitted =
         check_host(&request).and_then(|()| admit(&state, &mut request, &recorder)).and_then(|()| {
             let query = request.uri().query().unwrap_or_default();
@@ -77,7 +78,7 @@ pub(in crate::http) async fn observe(
     let mut response = scope(Arc::clone(&context), answered_in_time).await;
     if let Some(Reported(error)) = response.extensions_mut().remove() {
         recorder.failed(&error);
-        let errors = route::find(recorder.endpoint()).map_or(ErrorFormat::Problem, |(_, errors)| errors);
+        let errors = route::find(recorder.endpoint()).map_or(of_its_api, |(_, errors)| errors);
         write_error(&mut response, errors, &error, recorder.request_id());
     }
     if let Ok(id) = HeaderValue::from_str(recorder.request_id()) {
@@ -104,6 +105,7 @@ fn write_error(response: &mut Response, errors: ErrorFormat, error: &Error, requ
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(errors.content_type()));
     headers.remove(header::CONTENT_LENGTH);
+    *response.status_mut() = errors.status(error.kind());
     *response.body_mut() = Body::from(errors.write(error, request_id));
 }
 

@@ -19,6 +19,7 @@ use super::schemas;
 use crate::{
     http::extract::{
         fields::Fields,
+        images::ReadPart,
         object::{Object, Word},
     },
     images::EncodedImage,
@@ -106,20 +107,27 @@ impl Content {
         }
     }
 
-    /// The texts, each on lines of its own, and the images, each with its place.
-    pub(in crate::http) fn into_parts(self, pointer: &str) -> (String, Vec<(String, EncodedImage)>) {
+    /// Texts and images in their order, each image with its place. Texts that follow each other are one, each on lines
+    /// of its own.
+    pub(in crate::http) fn into_parts(self, pointer: &str) -> Vec<ReadPart> {
         let parts = match self {
-            Self::Text(text) => return (text, Vec::new()),
+            Self::Text(text) => return vec![ReadPart::Text(text)],
             Self::Parts(parts) => parts,
         };
-        let (mut texts, mut images) = (Vec::new(), Vec::new());
-        for (index, Object(part)) in parts.into_iter().enumerate() {
-            texts.extend(part.text);
+        let mut read = Vec::with_capacity(parts.len());
+        for (index, Object(Part { text, image_url, .. })) in parts.into_iter().enumerate() {
+            match (read.last_mut(), text) {
+                (Some(ReadPart::Text(last)), Some(text)) => {
+                    last.push('\n');
+                    last.push_str(&text);
+                }
+                (_, text) => read.extend(text.map(ReadPart::Text)),
+            }
             let image =
-                part.image_url.map(|ImageUrl { image, place }| (format!("{pointer}/{index}/{place}"), image));
-            images.extend(image);
+                |ImageUrl { image, place }| ReadPart::Image(format!("{pointer}/{index}/{place}"), image);
+            read.extend(image_url.map(image));
         }
-        (texts.join("\n"), images)
+        read
     }
 }
 

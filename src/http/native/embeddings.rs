@@ -29,10 +29,10 @@ use crate::{
 };
 
 /// As many texts as OpenAI's API takes in one request.
-const MAX_TEXTS: usize = 2048;
+pub(in crate::http) const MAX_TEXTS: usize = 2048;
 
 /// Bytes of a number in JSON, with its comma; most take a little less.
-const NUMBER_BYTES: usize = 13;
+pub(in crate::http) const NUMBER_BYTES: usize = 13;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -151,20 +151,22 @@ async fn answer(state: &HttpState, caller: &Caller, asked: Asked) -> Result<Resp
         state.app.embed(caller, request).await.map_err(|error| error.at(place))?;
     let measured = call.map(|call| call.timings.total).filter(|total| !total.is_zero());
     let total_duration = nanos(measured.unwrap_or_else(|| caller.recorder.elapsed()));
-    let mut response =
-        render(EmbedReplyBody { model, embeddings: vectors, truncated, total_duration }).await?;
+    let bytes = 256 + vectors.iter().map(|vector| vector.len() * NUMBER_BYTES).sum::<usize>();
+    let reply = EmbedReplyBody { model, embeddings: vectors, truncated, total_duration };
+    let mut response = render(bytes, || reply).await?;
     mark(response.headers_mut(), &cache_status);
     Ok(response)
 }
 
 /// Most of the cost of a cached embedding is serialising it, so it is done in one piece; many of them on a
-/// thread for blocking work.
-async fn render(reply: EmbedReplyBody) -> Result<Response> {
-    let numbers: usize = reply.embeddings.iter().map(|vector| vector.len()).sum();
-    let bytes = 256 + numbers * NUMBER_BYTES;
+/// thread for blocking work. `bytes` is about the length of the reply.
+pub(in crate::http) async fn render<T: Serialize>(
+    bytes: usize,
+    reply: impl FnOnce() -> T + Send + 'static,
+) -> Result<Response> {
     let write = move || {
         let mut json = Vec::with_capacity(bytes);
-        serde_json::to_writer(&mut json, &reply).expect("texts and numbers, and a Vec takes them all");
+        serde_json::to_writer(&mut json, &reply()).expect("texts and numbers, and a Vec takes them all");
         json
     };
     let json = if bytes > LARGE_BYTES {

@@ -93,6 +93,7 @@ macro_rules! body {
                     seed: self.seed,
                     stop: fields.texts("/stop", self.stop.take(), STOP_LIMITS),
                     max_tokens: fields.positive("/max_tokens", self.max_tokens),
+                    ..Sampling::default()
                 }
             }
         }
@@ -100,7 +101,7 @@ macro_rules! body {
 }
 
 /// Each costs time at every token. OpenAI takes 4.
-const STOP_LIMITS: TextLimits = TextLimits { count: 16, bytes: 512 };
+pub(in crate::http) const STOP_LIMITS: TextLimits = TextLimits { count: 16, bytes: 512 };
 /// More than any model can choose from.
 const MAX_TOOLS: usize = 128;
 
@@ -211,6 +212,7 @@ impl GenerateBody {
         fields.finish()?;
         let completion = Completion {
             text: self.prompt,
+            suffix: None,
             system: self.system,
             images: open(numbered("/images", self.images), app).await?,
             context: self.context,
@@ -290,7 +292,7 @@ impl ChatBody {
 }
 
 /// The model to ask, which can do all that is asked of it.
-async fn resolve(
+pub(in crate::http) async fn resolve(
     state: &HttpState,
     named: Option<&str>,
     images: usize,
@@ -320,7 +322,7 @@ fn format(given: Option<JsonText>, fields: &mut Fields) -> Format {
 }
 
 /// Time to keep a model loaded: a number or a text.
-pub(super) fn keep_alive<'de, D: Deserializer<'de>>(
+pub(in crate::http) fn keep_alive<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> std::result::Result<Option<KeepAlive>, D::Error> {
     let Some(given) = Option::<JsonText>::deserialize(deserializer)? else { return Ok(None) };

@@ -9,7 +9,7 @@ use crate::{
     error,
     http::extract::{
         fields::Fields,
-        images::{numbered, open},
+        images::{numbered, open, open_parts},
         object::{Object, Word},
     },
     images::EncodedImage,
@@ -37,9 +37,9 @@ pub(in crate::http) struct MessageBody {
     tool_name: Option<String>,
 }
 
-#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum RoleBody {
+pub(in crate::http) enum RoleBody {
     System,
     /// OpenAI's newer name for `system`.
     Developer,
@@ -49,7 +49,7 @@ enum RoleBody {
 }
 
 /// Bytes of a function's name; OpenAI takes 64.
-const MAX_NAME: usize = 128;
+pub(in crate::http) const MAX_NAME: usize = 128;
 
 /// A function that the model can call.
 #[derive(Deserialize, ToSchema)]
@@ -123,35 +123,58 @@ impl MessageBody {
                 fields.refuse(format!("/messages/{index}/content"), "must be a string or a list of parts")
             }
         }
-        if calls_tools && !matches!(self.role.0, RoleBody::Assistant) {
-            fields.refuse(format!("/messages/{index}/tool_calls"), "are only allowed in assistant messages");
+        let calls = self.tool_calls.as_deref().unwrap_or_default();
+        ToolCallBody::check_all(calls, self.role.0, &format!("/messages/{index}"), fields);
+    }
+
+    pub(in crate::http) async fn into_message(self, index: usize, app: &App) -> error::Result<Message> {
+        let content = self.content.unwrap_or(Content::Text(String::new()));
+        let content = open_parts(content.into_parts(&format!("/messages/{index}/content")), app).await?;
+        let images = numbered(&format!("/messages/{index}/images"), self.images);
+        let role = self.role.0.into();
+        Ok(Message {
+            tool_calls: self.tool_calls.into_iter().flatten().map(|Object(call)| call.into()).collect(),
+            tool_call_id: self.tool_call_id,
+            tool_name: self.tool_name,
+            ..Message { content, ..Message::new(role, "") }.with_images(open(images, app).await?)
+        })
+    }
+}
+
+impl From<RoleBody> for Role {
+    fn from(role: RoleBody) -> Self {
+        match role {
+            RoleBody::System | RoleBody::Developer => Self::System,
+            RoleBody::User => Self::User,
+            RoleBody::Assistant => Self::Assistant,
+            RoleBody::Tool => Self::Tool,
         }
-        for (call, Object(ToolCallBody { function, .. })) in self.tool_calls.iter().flatten().enumerate() {
-            let pointer = format!("/messages/{index}/tool_calls/{call}/function/arguments");
+    }
+}
+
+impl ToolCallBody {
+    pub(in crate::http) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// Checks the calls of the message at `pointer`.
+    pub(in crate::http) fn check_all(
+        calls: &[Object<Self>],
+        role: RoleBody,
+        pointer: &str,
+        fields: &mut Fields,
+    ) {
+        if !calls.is_empty() && role != RoleBody::Assistant {
+            fields.refuse(format!("{pointer}/tool_calls"), "are only allowed in assistant messages");
+        }
+        for (call, Object(Self { function, .. })) in calls.iter().enumerate() {
+            let pointer = format!("{pointer}/tool_calls/{call}/function/arguments");
             match ToolCall::arguments(&function.0.arguments).map(|arguments| arguments.repeated_name()) {
                 None => fields.refuse(pointer, "must be an object, or a string that contains one as JSON"),
                 Some(Some(place)) => fields.refuse(pointer + &place, "is given twice"),
                 Some(None) => {}
             }
         }
-    }
-
-    pub(in crate::http) async fn into_message(self, index: usize, app: &App) -> error::Result<Message> {
-        let content = self.content.map(|content| content.into_parts(&format!("/messages/{index}/content")));
-        let (content, mut images) = content.unwrap_or_default();
-        images.extend(numbered(&format!("/messages/{index}/images"), self.images));
-        let role = match self.role.0 {
-            RoleBody::System | RoleBody::Developer => Role::System,
-            RoleBody::User => Role::User,
-            RoleBody::Assistant => Role::Assistant,
-            RoleBody::Tool => Role::Tool,
-        };
-        Ok(Message {
-            tool_calls: self.tool_calls.into_iter().flatten().map(|Object(call)| call.into()).collect(),
-            tool_call_id: self.tool_call_id,
-            tool_name: self.tool_name,
-            ..Message::new(role, content).with_images(open(images, app).await?)
-        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Simpleton's own API.
 
-mod content;
+pub(super) mod content;
 pub(super) mod documents;
 pub(super) mod embeddings;
 pub(super) mod inference;
@@ -8,5 +8,5 @@ pub(super) mod message;
 pub(super) mod models;
 pub(super) mod pull;
 mod reply;
-mod schemas;
+pub(super) mod schemas;
 pub(super) mod vision;

@@ -43,7 +43,7 @@ pub(in crate::http) struct NameParam {
 }
 
 /// Name of a model in the path, in its shortest form.
-pub(in crate::http) struct Named(String);
+pub(in crate::http) struct Named(pub(in crate::http) String);
 
 impl FromRequestParts<Arc<HttpState>> for Named {
     type Rejection = Failure;
@@ -325,7 +325,7 @@ async fn change(
     name: String,
     options: LoadOptions,
 ) -> Result<Json<LoadReply>> {
-    let reply = state.app.load(caller, name, options).await?;
+    let mut reply = state.app.load(caller, name, options).await?;
     let (model, done) = (reply.model.clone(), reply.collect().await?.done);
     let load_duration = nanos(done.timings.load);
     Ok(Json(LoadReply { model, loaded: done.reason == FinishReason::Load, load_duration }))

@@ -172,7 +172,7 @@ impl ReplyEncoder for GenerateEncoder {
         let (response, thinking) = match event {
             ChatEvent::Text(text) => (text.as_str(), None),
             ChatEvent::Thinking(text) => ("", Some(text.as_str())),
-            ChatEvent::ToolCall(_) | ChatEvent::Done(_) => ("", None),
+            ChatEvent::ToolCall(_) | ChatEvent::Logprobs(_) | ChatEvent::Done(_) => return,
         };
         out.data(&GenerateEvent { model: &self.model, response, thinking, done: false });
     }
@@ -221,7 +221,7 @@ impl ReplyEncoder for ChatEncoder {
             ChatEvent::ToolCall(call) => {
                 MessageReply { tool_calls: vec![(&**call).into()], ..MessageReply::default() }
             }
-            ChatEvent::Done(_) => MessageReply::default(),
+            ChatEvent::Logprobs(_) | ChatEvent::Done(_) => return,
         };
         out.data(&ChatReplyEvent { model: &self.model, message, done: false });
     }

@@ -3,38 +3,38 @@
 use utoipa::openapi::{ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, RefOr, Schema, schema::Type};
 
 /// `true`, `false` or how long to think.
-pub(super) fn think() -> RefOr<Schema> {
+pub(in crate::http) fn think() -> RefOr<Schema> {
     let effort = string().enum_values(Some(["low", "medium", "high"]));
     either([object(Type::Boolean), effort.build().into()])
 }
 
 /// Seconds, or a duration such as `5m`.
-pub(super) fn keep_alive() -> RefOr<Schema> {
+pub(in crate::http) fn keep_alive() -> RefOr<Schema> {
     either([object(Type::Number), string().examples(["5m"]).build().into()])
 }
 
 /// `"json"`, or a JSON Schema.
-pub(super) fn format() -> RefOr<Schema> {
+pub(in crate::http) fn format() -> RefOr<Schema> {
     either([string().enum_values(Some(["json", ""])).build().into(), object(Type::Object)])
 }
 
 /// One or several stop sequences.
-pub(super) fn stop() -> RefOr<Schema> {
+pub(in crate::http) fn stop() -> RefOr<Schema> {
     one_or_many(0, 16, Some(512))
 }
 
 /// One or several texts to embed.
-pub(super) fn input() -> RefOr<Schema> {
+pub(in crate::http) fn input() -> RefOr<Schema> {
     one_or_many(1, 2048, None)
 }
 
 /// Arguments of a call: an object, or one written as a string.
-pub(super) fn arguments() -> RefOr<Schema> {
+pub(in crate::http) fn arguments() -> RefOr<Schema> {
     either([object(Type::String), object(Type::Object)])
 }
 
 /// A list of texts to embed.
-pub(super) fn texts() -> RefOr<Schema> {
+pub(in crate::http) fn texts() -> RefOr<Schema> {
     Schema::Array(list(1, 2048, None).build()).into()
 }
 
@@ -50,12 +50,16 @@ fn text(bytes: Option<usize>) -> ObjectBuilder {
     string().min_length(Some(1)).max_length(bytes)
 }
 
-pub(super) fn either(schemas: [Schema; 2]) -> RefOr<Schema> {
+pub(in crate::http) fn either(schemas: [Schema; 2]) -> RefOr<Schema> {
+    one_of(schemas.map(RefOr::T))
+}
+
+pub(in crate::http) fn one_of<const N: usize>(schemas: [RefOr<Schema>; N]) -> RefOr<Schema> {
     let one_of = schemas.into_iter().fold(OneOfBuilder::new(), OneOfBuilder::item);
     Schema::OneOf(one_of.build()).into()
 }
 
-pub(super) fn object(of: Type) -> Schema {
+pub(in crate::http) fn object(of: Type) -> Schema {
     Object::with_type(of).into()
 }
 

@@ -10,6 +10,11 @@ use crate::{
 /// Writes one reply in the JSON of one API. For a stream the methods are called in the order `begin`, `event`
 /// for each event but the last, `end`; `error` takes the place of whatever was to come.
 pub(in crate::http) trait ReplyEncoder: Send + 'static {
+    /// Number of answers that the events have, one after the other, each with an end of its own.
+    fn choices(&self) -> usize {
+        1
+    }
+
     /// Called when the model is known, before the first event.
     fn begin(&mut self, model: &str, out: &mut SseFrames);
 

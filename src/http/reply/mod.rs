@@ -44,9 +44,13 @@ where
     if stream {
         return stream::respond(state, Arc::clone(&caller.recorder), reply, Box::new(encoder)).await;
     }
-    let reply = reply.await?;
-    let (model, cache_status) = (reply.model.clone(), reply.cache_status.clone());
-    let json = encoder.complete(&model, &reply.collect().await?);
+    let mut reply = reply.await?;
+    let mut collected = reply.collect().await?;
+    for _ in 1..encoder.choices() {
+        collected.others.push(reply.collect().await?);
+    }
+    let ChatReply { model, cache_status, .. } = reply;
+    let json = encoder.complete(&model, &collected);
     let content_type = HeaderValue::from_static("application/json");
     let mut response = ([(header::CONTENT_TYPE, content_type)], json).into_response();
     mark(response.headers_mut(), &cache_status);

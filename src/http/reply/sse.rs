@@ -40,12 +40,22 @@ impl SseFrames {
         });
     }
 
+    /// Appends an event with data that is JSON already.
+    pub(in crate::http) fn json(&mut self, data: &[u8]) {
+        sse::write_data(&mut self.0, |out| out.extend_from_slice(data));
+    }
+
     /// Appends an event with a name and data.
     pub(in crate::http) fn named(&mut self, event: &str, data: &[u8]) {
         self.0.extend_from_slice(b"event: ");
         self.0.extend_from_slice(event.as_bytes());
         self.0.push(b'\n');
         sse::write_data(&mut self.0, |out| out.extend_from_slice(data));
+    }
+
+    /// Appends the event that ends a stream in OpenAI's API.
+    pub(in crate::http) fn done(&mut self) {
+        self.0.extend_from_slice(b"data: [DONE]\n\n");
     }
 
     /// Appends a comment.

@@ -55,7 +55,8 @@ where
     };
     let silence = Silence::new(state.streams.ping_every, state.cutoff.clone());
     let (source, out) = (Source::Waiting(begin), SseFrames::default());
-    let mut body = SseBody { source, encoder, recorder, silence, out, ended: false };
+    let unfinished = encoder.choices();
+    let mut body = SseBody { source, encoder, recorder, silence, out, unfinished, ended: false };
     match begun {
         Some((reply, first)) => {
             body.begin(reply);
@@ -86,6 +87,8 @@ struct SseBody {
     silence: Silence,
     /// Bytes that are sent next.
     out: SseFrames,
+    /// Answers whose end is still to come.
+    unfinished: usize,
     ended: bool,
 }
 
@@ -101,7 +104,8 @@ impl SseBody {
     fn write(&mut self, event: Option<error::Result<ChatEvent>>) {
         match event {
             Some(Ok(ChatEvent::Done(done))) => {
-                self.ended = true;
+                self.unfinished -= 1;
+                self.ended = self.unfinished == 0;
                 self.encoder.end(&done, &mut self.out);
             }
             Some(Ok(event)) => self.encoder.event(&event, &mut self.out),

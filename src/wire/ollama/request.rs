@@ -25,6 +25,8 @@ pub struct GenerateBody<'a> {
     pub model: &'a str,
     pub prompt: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub suffix: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<String>,
@@ -102,6 +104,18 @@ struct OptionsBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     top_k: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    min_p: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    typical_p: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeat_penalty: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeat_last_n: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presence_penalty: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frequency_penalty: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<i64>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     stop: &'a [String],
@@ -127,6 +141,12 @@ impl<'a> CommonBody<'a> {
                 temperature: sampling.temperature,
                 top_p: sampling.top_p,
                 top_k: sampling.top_k,
+                min_p: sampling.min_p,
+                typical_p: sampling.typical_p,
+                repeat_penalty: sampling.repeat_penalty,
+                repeat_last_n: sampling.repeat_last_n,
+                presence_penalty: sampling.presence_penalty,
+                frequency_penalty: sampling.frequency_penalty,
                 seed: sampling.seed,
                 stop: &sampling.stop,
                 num_predict: sampling.max_tokens,
@@ -142,6 +162,7 @@ impl<'a> GenerateBody<'a> {
         Self {
             model,
             prompt: &completion.text,
+            suffix: completion.suffix.as_deref(),
             system: completion.system.as_deref(),
             images: completion.images.iter().map(|image| image.to_base64()).collect(),
             context: completion.context.as_deref(),

@@ -3,6 +3,7 @@
 //! marked.
 
 mod embeddings;
+mod logprobs;
 mod message;
 mod reply;
 mod request;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use embeddings::{EmbedInput, EmbeddingsBody, parse_embeddings};
+pub use logprobs::{TokenObject, push_logprobs};
 pub use message::MessageBody;
 pub use reply::ReplyParser;
 pub use request::{ChatBody, SamplingBody, Schema, ThinkingBody, ToolBody, sampled};

@@ -2,7 +2,11 @@
 
 use serde::Deserialize;
 
-use super::{ErrorObject, TimingsObject, UsageObject, failed, malformed};
+use super::{
+    ErrorObject, TimingsObject, UsageObject, failed,
+    logprobs::{TokenObject, push_logprobs},
+    malformed,
+};
 use crate::{
     error::{Error, Kind, Result},
     types::{ChatEvent, Done, FinishReason, ToolCall},
@@ -36,6 +40,9 @@ impl Parser for ReplyParser {
         }
         // We ask for one choice, so there is one, or none in the chunk with the usage.
         if let Some(choice) = chunk.choices.into_iter().next() {
+            if let Some(Logprobs { content: Some(tokens) }) = choice.logprobs {
+                push_logprobs(out, tokens);
+            }
             self.take_delta(choice.delta, out);
             if let Some(reason) = choice.finish_reason {
                 self.finished = true;
@@ -132,6 +139,12 @@ struct Choice {
     #[serde(default)]
     delta: Delta,
     finish_reason: Option<String>,
+    logprobs: Option<Logprobs>,
+}
+
+#[derive(Deserialize)]
+struct Logprobs {
+    content: Option<Vec<TokenObject>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -164,7 +177,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::types::Usage;
+    use crate::types::{Logprob, TokenLogprob, Usage};
 
     fn parse(frames: &[&str]) -> Result<(Vec<ChatEvent>, Option<Done>)> {
         crate::wire::testing::parsed::<ReplyParser>(frames)
@@ -188,6 +201,28 @@ mod tests {
             Usage { prompt_tokens: 17, completion_tokens: 11, cached_tokens: Some(13), ..Usage::default() };
         assert_eq!(done.usage, usage);
         assert_eq!((done.timings.prompt_eval.as_micros(), done.timings.eval.as_micros()), (1500, 3000));
+    }
+
+    #[test]
+    fn probabilities_come_before_their_texts() {
+        let (events, _) = parse(&[
+            r#"{"choices":[{"delta":{"content":"a"},"logprobs":{"content":[{"id":1,"token":"a","bytes":[97],"logprob":-0.5,"top_logprobs":[{"id":1,"token":"a","bytes":[97],"logprob":-0.5}]}]}}]}"#,
+            r#"{"choices":[{"delta":{"content":"b"},"logprobs":{"content":[{"token":"b","bytes":null,"logprob":null}]}}]}"#,
+            r#"{"choices":[{"finish_reason":"stop","delta":{},"logprobs":null}]}"#,
+        ])
+        .expect("a reply");
+        let told = |text: &str, logprob: f32| Logprob {
+            text: text.to_owned(),
+            bytes: text.as_bytes().to_vec(),
+            logprob,
+        };
+        let first = TokenLogprob { token: told("a", -0.5), top: vec![told("a", -0.5)] };
+        let second = TokenLogprob { token: told("b", -9999.0), top: Vec::new() };
+        let text = |text: &str| ChatEvent::Text(text.to_owned());
+        assert_eq!(
+            events,
+            [ChatEvent::Logprobs(vec![first]), text("a"), ChatEvent::Logprobs(vec![second]), text("b")]
+        );
     }
 
     #[test]

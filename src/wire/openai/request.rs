@@ -1,5 +1,7 @@
 //! From our `ChatRequest` to the body of `POST /v1/chat/completions`.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::MessageBody;
@@ -21,9 +23,15 @@ pub struct ChatBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool_choice: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallel_tool_calls: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub response_format: Option<ResponseFormat<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_logprobs: Option<u8>,
     #[serde(flatten)]
     pub sampling: SamplingBody<'a>,
     #[serde(flatten)]
@@ -50,8 +58,11 @@ impl<'a> ChatBody<'a> {
                 ToolChoice::Auto | ToolChoice::None => None,
                 ToolChoice::Required | ToolChoice::Named(_) => Some("required"),
             },
+            parallel_tool_calls: request.offered_tools().next().map(|_| request.parallel_tool_calls),
             response_format: ResponseFormat::new(&request.format),
             max_tokens: request.sampling.max_tokens.map(sampled),
+            logprobs: request.logprobs.map(|_| true),
+            top_logprobs: request.logprobs,
             sampling: SamplingBody::new(&request.sampling),
             thinking: ThinkingBody::new(request.think),
             continue_final_message: continues.then_some(true),
@@ -102,6 +113,20 @@ pub struct SamplingBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     top_k: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    min_p: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    typical_p: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeat_penalty: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeat_last_n: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presence_penalty: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frequency_penalty: Option<f32>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    logit_bias: BTreeMap<u32, f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<i64>,
     /// llama.cpp: off with a seed, because a prompt that is partly cached is computed in other batches, with other
     /// rounding errors, and the seed would not repeat its answer.
@@ -117,6 +142,13 @@ impl<'a> SamplingBody<'a> {
             temperature: sampling.temperature,
             top_p: sampling.top_p,
             top_k: sampling.top_k.map(sampled),
+            min_p: sampling.min_p,
+            typical_p: sampling.typical_p,
+            repeat_penalty: sampling.repeat_penalty,
+            repeat_last_n: sampling.repeat_last_n,
+            presence_penalty: sampling.presence_penalty,
+            frequency_penalty: sampling.frequency_penalty,
+            logit_bias: sampling.logit_bias.iter().copied().collect(),
             seed: sampling.seed,
             cache_prompt: sampling.seed.map(|_| false),
             // An empty stop sequence is met before the first letter.
@@ -237,7 +269,15 @@ mod tests {
             seed: Some(-1),
             stop: vec![String::new(), "\n".to_owned()],
             max_tokens: Some(u32::MAX),
+            min_p: Some(0.25),
+            typical_p: Some(0.5),
+            repeat_penalty: Some(1.5),
+            repeat_last_n: Some(-1),
+            presence_penalty: Some(-1.0),
+            frequency_penalty: Some(2.0),
+            logit_bias: vec![(5, -100.0)],
         };
+        request.logprobs = Some(3);
         request.format = Format::Schema(json!({"type": "string"}).into());
         request.tools = vec![Tool {
             name: "f".to_owned(),
@@ -257,6 +297,17 @@ mod tests {
         assert_eq!((&body["top_k"], &body["max_tokens"]), (&json!(i32::MAX), &json!(i32::MAX)));
         assert_eq!((&body["seed"], &body["stop"]), (&json!(-1), &json!(["\n"])));
         assert_eq!(body["cache_prompt"], false);
+        let shares = [
+            "min_p",
+            "typical_p",
+            "repeat_penalty",
+            "repeat_last_n",
+            "presence_penalty",
+            "frequency_penalty",
+        ];
+        assert_eq!(json!(shares.map(|name| body[name].clone())), json!([0.25, 0.5, 1.5, -1, -1.0, 2.0]));
+        assert_eq!(body["logit_bias"], json!({"5": -100.0}));
+        assert_eq!((&body["logprobs"], &body["top_logprobs"]), (&json!(true), &json!(3)));
         assert_eq!(body["response_format"]["json_schema"]["schema"], json!({"type": "string"}));
         assert_eq!(body["tools"][0]["function"]["name"], "f");
         assert_eq!(body["messages"][0]["tool_calls"][0]["function"]["arguments"], "{\"a\":1}");

@@ -1,0 +1,41 @@
+//! Parameters that clients send without need: they are accepted, and named in the reply.
+
+use axum::{
+    http::{HeaderName, HeaderValue},
+    response::Response,
+};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
+
+const IGNORED: HeaderName = HeaderName::from_static("x-simpleton-ignored");
+
+/// Whether a parameter was sent that has no effect; null is as good as absent.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Ignored(bool);
+
+impl<'de> Deserialize<'de> for Ignored {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(Option::<IgnoredAny>::deserialize(deserializer)?.is_some()))
+    }
+}
+
+/// Names of the parameters that have no effect.
+#[derive(Default)]
+pub(super) struct IgnoredNames(Vec<&'static str>);
+
+impl IgnoredNames {
+    pub(super) fn note(&mut self, name: &'static str, Ignored(is_sent): Ignored) {
+        if is_sent && !self.0.contains(&name) {
+            self.0.push(name);
+        }
+    }
+
+    /// Names them in the reply.
+    pub(super) fn mark(&self, mut response: Response) -> Response {
+        if !self.0.is_empty()
+            && let Ok(names) = HeaderValue::try_from(self.0.join(", "))
+        {
+            response.headers_mut().insert(IGNORED, names);
+        }
+        response
+    }
+}

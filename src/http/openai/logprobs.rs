@@ -1,0 +1,43 @@
+//! Probabilities of tokens in a chat's reply.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::types::{Logprob, TokenLogprob};
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct LogprobsBody<'a> {
+    content: Vec<TokenBody<'a>>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct TokenBody<'a> {
+    #[serde(flatten)]
+    #[schema(inline)]
+    token: LogprobBody<'a>,
+    top_logprobs: Vec<LogprobBody<'a>>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct LogprobBody<'a> {
+    token: &'a str,
+    logprob: f32,
+    bytes: &'a [u8],
+}
+
+impl<'a> From<&'a Logprob> for LogprobBody<'a> {
+    fn from(Logprob { text, bytes, logprob }: &'a Logprob) -> Self {
+        Self { token: text, logprob: *logprob, bytes }
+    }
+}
+
+impl<'a> LogprobsBody<'a> {
+    /// `None` where they were not asked for.
+    pub(super) fn new(tokens: &'a [TokenLogprob]) -> Option<Self> {
+        let token = |TokenLogprob { token, top }: &'a TokenLogprob| TokenBody {
+            token: token.into(),
+            top_logprobs: top.iter().map(LogprobBody::from).collect(),
+        };
+        (!tokens.is_empty()).then(|| Self { content: tokens.iter().map(token).collect() })
+    }
+}

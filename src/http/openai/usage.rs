@@ -1,0 +1,65 @@
+//! Tokens that a reply took.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::types::Usage;
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct OpenAiUsage {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    total_tokens: u64,
+    /// Absent when the backend does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_tokens_details: Option<PromptTokens>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion_tokens_details: Option<CompletionTokens>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct PromptTokens {
+    /// Tokens that came from the model's prompt cache.
+    cached_tokens: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+struct CompletionTokens {
+    reasoning_tokens: u64,
+}
+
+impl From<Usage> for OpenAiUsage {
+    fn from(usage: Usage) -> Self {
+        let Usage { prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens } = usage;
+        Self {
+            prompt_tokens,
+            completion_tokens,
+            total_tokens: prompt_tokens + completion_tokens,
+            prompt_tokens_details: cached_tokens.map(|cached_tokens| PromptTokens { cached_tokens }),
+            completion_tokens_details: reasoning_tokens
+                .map(|reasoning_tokens| CompletionTokens { reasoning_tokens }),
+        }
+    }
+}
+
+/// Tokens of several answers to one prompt, which counts once.
+#[derive(Default)]
+pub(super) struct UsageSum(Option<Usage>);
+
+impl UsageSum {
+    pub(super) fn add(&mut self, usage: Usage) {
+        let Some(sum) = &mut self.0 else {
+            self.0 = Some(usage);
+            return;
+        };
+        sum.completion_tokens += usage.completion_tokens;
+        sum.reasoning_tokens = match (sum.reasoning_tokens, usage.reasoning_tokens) {
+            (None, None) => None,
+            (one, other) => Some(one.unwrap_or(0) + other.unwrap_or(0)),
+        };
+    }
+
+    pub(super) fn body(&self) -> OpenAiUsage {
+        self.0.unwrap_or_default().into()
+    }
+}

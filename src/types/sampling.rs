@@ -1,0 +1,53 @@
+//! How tokens are drawn, and what is told of them.
+
+use serde::{Deserialize, Serialize};
+
+/// How tokens are drawn; an absent field is the backend's default.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sampling {
+    /// 0 (greedy) to 2.
+    pub temperature: Option<f32>,
+    /// 0 to 1.
+    pub top_p: Option<f32>,
+    pub top_k: Option<u32>,
+    /// 0 to 1: share of the likeliest token's probability that a token needs.
+    pub min_p: Option<f32>,
+    /// 0 to 1.
+    pub typical_p: Option<f32>,
+    /// 1 is none.
+    pub repeat_penalty: Option<f32>,
+    /// Tokens that `repeat_penalty` looks back at; -1 for the whole context.
+    pub repeat_last_n: Option<i32>,
+    /// -2 to 2, 0 is none.
+    pub presence_penalty: Option<f32>,
+    /// -2 to 2, 0 is none.
+    pub frequency_penalty: Option<f32>,
+    /// By token id, in their order: added to the token's logit; -100 bans it, 100 forces it.
+    pub logit_bias: Vec<(u32, f32)>,
+    pub seed: Option<i64>,
+    pub stop: Vec<String>,
+    pub max_tokens: Option<u32>,
+}
+
+impl Sampling {
+    /// Whether two answers to one request may differ by chance.
+    pub fn is_random(&self) -> bool {
+        self.seed.is_none() && self.temperature != Some(0.0)
+    }
+}
+
+/// A token of an answer with its natural-log probability.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TokenLogprob {
+    pub token: Logprob,
+    /// The likeliest tokens at its place, likeliest first, as many as were asked for.
+    pub top: Vec<Logprob>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Logprob {
+    /// Bytes that are no UTF-8 by themselves are replaced here.
+    pub text: String,
+    pub bytes: Vec<u8>,
+    pub logprob: f32,
+}
