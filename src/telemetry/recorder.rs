@@ -133,8 +133,9 @@ impl RequestRecorder {
         self.facts().first_token.get_or_insert_with(|| self.started.elapsed());
     }
 
+    /// Adds the tokens of a call of a model; one request may need several.
     pub fn usage(&self, usage: Usage) {
-        self.facts().usage.get_or_insert(usage);
+        *self.facts().usage.get_or_insert_default() += usage;
     }
 
     pub fn received(&self, bytes: usize) {

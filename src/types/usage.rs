@@ -1,6 +1,6 @@
 //! Token counts and timings of a reply, as the backend reports them.
 
-use std::time::Duration;
+use std::{ops::AddAssign, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,21 @@ impl Usage {
     /// Whether a reply has as many tokens as it may have; never when there is no limit.
     pub fn has_reached(&self, max_tokens: Option<u32>) -> bool {
         max_tokens.is_some_and(|max| self.completion_tokens >= max.into())
+    }
+}
+
+impl AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        let sum = |one: Option<u64>, other: Option<u64>| match (one, other) {
+            (None, None) => None,
+            (one, other) => Some(one.unwrap_or(0) + other.unwrap_or(0)),
+        };
+        *self = Self {
+            prompt_tokens: self.prompt_tokens + other.prompt_tokens,
+            completion_tokens: self.completion_tokens + other.completion_tokens,
+            cached_tokens: sum(self.cached_tokens, other.cached_tokens),
+            reasoning_tokens: sum(self.reasoning_tokens, other.reasoning_tokens),
+        };
     }
 }
 

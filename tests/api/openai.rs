@@ -265,6 +265,13 @@ async fn several_answers_come_in_one_reply() {
         .collect();
     seeds.sort_unstable();
     assert_eq!(seeds, [5, 6, 7]);
+    let usage = server.get("/analytics/usage?by=endpoint").header("x-api-key", KEY).send().await.unwrap();
+    let counted = &body(usage).await["usage"][0];
+    assert_eq!(
+        (&counted["prompt_tokens"], &counted["completion_tokens"]),
+        (&json!(21), &json!(9)),
+        "{counted}"
+    );
     let request = json!({"messages": hello(), "n": 2, "stream": true});
     let (chunks, is_done) = chunks(chat(&server, &request).await).await;
     let text = |index: u64| -> String {

@@ -48,15 +48,10 @@ pub(super) struct UsageSum(Option<Usage>);
 
 impl UsageSum {
     pub(super) fn add(&mut self, usage: Usage) {
-        let Some(sum) = &mut self.0 else {
-            self.0 = Some(usage);
-            return;
-        };
-        sum.completion_tokens += usage.completion_tokens;
-        sum.reasoning_tokens = match (sum.reasoning_tokens, usage.reasoning_tokens) {
-            (None, None) => None,
-            (one, other) => Some(one.unwrap_or(0) + other.unwrap_or(0)),
-        };
+        match &mut self.0 {
+            Some(sum) => *sum += Usage { prompt_tokens: 0, cached_tokens: None, ..usage },
+            None => self.0 = Some(usage),
+        }
     }
 
     pub(super) fn body(&self) -> OpenAiUsage {
