@@ -22,7 +22,7 @@ use crate::{
     vectors::Stats,
 };
 
-/// Timeout for asking the store of documents.
+/// Timeout for asking the document store.
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub struct CacheReport {
@@ -35,7 +35,7 @@ pub struct CacheReport {
     pub misses: PerType<u64>,
 }
 
-/// State of the store of documents.
+/// State of the document store.
 pub struct DocumentsReport {
     /// Name of the store.
     pub backend: &'static str,

@@ -63,7 +63,7 @@ pub struct Health {
     pub cause: Option<String>,
     /// By name, in the order in which they are looked at.
     pub parts: [(&'static str, Part); 5],
-    /// Name of the store of documents.
+    /// Name of the document store.
     pub document_store: &'static str,
 }
 

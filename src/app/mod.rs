@@ -93,7 +93,7 @@ pub struct Caller {
     pub principal: Principal,
     /// The route's template: a constant, fit for a metric's label.
     pub endpoint: &'static str,
-    /// Whether it uses the native API, and not another vendor's.
+    /// Whether the request uses the native API rather than another vendor's.
     pub is_native: bool,
     /// `Cache-Control` of the request.
     pub cache_control: CacheControl,

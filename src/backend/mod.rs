@@ -59,12 +59,12 @@ pub struct Profile {
     pub vision_remedy: fn(&str) -> String,
 }
 
-/// Tokens of texts.
+/// Numbers of tokens in texts.
 #[derive(Clone, Debug)]
 pub struct TokenCounts {
     /// Of each text, without those that the model adds to every one.
     pub counts: Vec<usize>,
-    /// Most that a text may have.
+    /// Maximum that a text may have.
     pub room: usize,
 }
 
@@ -85,7 +85,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Counts the tokens of texts as the model reads them.
     ///
     /// # Errors
-    /// `Unsupported` when the backend does not count.
+    /// `Unsupported` when the backend cannot count tokens.
     async fn count_tokens(&self, _model: &str, _texts: Vec<String>) -> Result<TokenCounts> {
         let title = self.profile().title;
         Err(Error::new(Kind::Unsupported, format!("{title} does not count tokens.")))
@@ -94,7 +94,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Returns the text that token ids of a model stand for.
     ///
     /// # Errors
-    /// `Unsupported` when the backend does not tell.
+    /// `Unsupported` when the backend cannot convert token ids.
     async fn text_of(&self, _model: &str, _tokens: &[u32]) -> Result<String> {
         let detail = "must be a text: the backend cannot read token ids";
         Err(Error::field("/input", detail).of_kind(Kind::Unsupported))

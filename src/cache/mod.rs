@@ -66,7 +66,7 @@ pub struct Settings {
     /// Whether API keys share cache entries (shared) or each has its own (key). With shared, response times can reveal what others have asked
     #[arg(long, env = "CACHE_SCOPE", default_value = "shared", value_parser = word(Scope::WORDS))]
     pub cache_scope: Scope,
-    /// Which API caches answers that are drawn at random, with a temperature above 0 and no seed: the native one (native), also those of OpenAI, Ollama and Anthropic (all), or none. A chat page that asks those again expects another answer
+    /// Whether sampled answers (a temperature above 0 and no seed) are cached: only those of the native API (native), also those of OpenAI's API (all), or none. Clients of OpenAI's API that repeat a request usually expect another answer
     #[arg(long, env = "CACHE_SAMPLED", default_value = "native", value_parser = word(CacheSampled::WORDS))]
     pub cache_sampled: CacheSampled,
     /// Megabytes of memory for frequently used cache entries
@@ -191,7 +191,7 @@ impl Cache {
     }
 
     /// The key of a request, unless it is not to be cached: the cache is off, it is not known which weights will
-    /// answer, or the answer is drawn at random and its API does not cache those.
+    /// answer, or the answer is sampled and its API does not cache those.
     pub fn chat_key(
         &self,
         request: &ChatRequest,

@@ -1,4 +1,4 @@
-//! The server that commands ask: the running one or, without one, a server in this process, which listens on a free
+//! Server for commands that need one: the running one or, without one, a server in this process, which listens on a free
 //! port of the loopback address.
 
 use tokio::task::JoinHandle;
@@ -81,7 +81,7 @@ impl LocalServer {
     pub(super) async fn stop(self) {
         if let Some(OwnServer { stop, task }) = self.own {
             stop.cancel();
-            // Everything that it was asked has been answered by now, or was interrupted.
+            // All requests have been answered or interrupted by now.
             let _ = task.await;
         }
     }

@@ -40,10 +40,10 @@ enum Command {
     Serve,
     /// Chat with a model in the terminal
     Run(run::Options),
-    /// Add files to the documents that are searched and answered from
+    /// Add files as documents, for search and for answers
     ///
-    /// Files, and folders with everything in them, are read by the running server or, without one, by this program. A
-    /// file that is added again replaces its older version, and only what has changed in it is embedded.
+    /// Adds files, and folders with everything in them, through the running server or, without one, by itself. A file
+    /// that is added again replaces its older version, and only what has changed is embedded.
     #[command(after_long_help = ingest::EXAMPLES)]
     Ingest(ingest::Options),
     /// Manage models

@@ -59,7 +59,7 @@ struct BackendReply {
     part: PartReply,
 }
 
-/// The store of documents.
+/// The document store.
 #[derive(Serialize, ToSchema)]
 struct DocumentStoreReply {
     #[schema(schema_with = document_stores)]

@@ -38,9 +38,9 @@ pub struct Span {
     pub chars: Range<usize>,
 }
 
-/// Unit of sizes, which are those of a text.
+/// Unit in which the sizes of texts are measured.
 pub trait Unit: ChunkSizer {
-    /// Characters that few units exceed.
+    /// Characters in a unit; few units have more.
     const CHARS: usize;
 }
 
@@ -48,12 +48,12 @@ impl Unit for Characters {
     const CHARS: usize = 1;
 }
 
-/// Splits a text into chunks of so many characters, in their order. None is empty; a text of white space has none.
+/// Splits a text into chunks of at most this many characters, in order. None is empty; a text of white space has none.
 pub fn chunk(text: &str, chunking: Chunking, size: ChunkSize) -> Vec<Span> {
     chunk_by(text, chunking, size, &Characters)
 }
 
-/// The same with sizes in another unit.
+/// Splits a text as `chunk` does, with sizes in another unit.
 pub fn chunk_by<U: Unit>(text: &str, chunking: Chunking, size: ChunkSize, unit: &U) -> Vec<Span> {
     match chunking {
         Chunking::Recursive => recursive(text, size, unit),
@@ -163,7 +163,7 @@ fn blocks(text: &str, size: ChunkSize, unit: &impl Unit) -> Vec<Part> {
         .collect()
 }
 
-/// Joins parts to chunks as long as they fit. One that does not fit alone is split recursively.
+/// Joins parts into chunks as long as they fit. A part that is too long by itself is split recursively.
 fn pack(text: &str, parts: &[Part], size: ChunkSize, unit: &impl Unit) -> Vec<Span> {
     let mut chunks = Vec::new();
     let mut counted = Counted::default();

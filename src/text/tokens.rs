@@ -1,5 +1,5 @@
-//! Sizes of texts in tokens of a model, from the counts of their words: tokenizers do not join words, so that a sum is
-//! what the text has, or a little more.
+//! Sizes of texts in tokens of a model, added up from the counts of their words. Few tokenizers merge words, so the sum
+//! is usually exact, or slightly too high.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,11 +8,11 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::chunk::Unit;
 
-/// Different words that are counted; the size of others is estimated.
+/// Maximum number of different words to count; the size of others is estimated.
 const MAX_WORDS: usize = 20_000;
-/// Bytes of a word; longer ones are counted in pieces.
+/// Maximum bytes of a word; longer ones are counted in pieces.
 const MAX_WORD: usize = 48;
-/// Bytes of a token of a word that is not counted: a cautious estimate.
+/// Bytes per token of a word that is not counted: a cautious estimate.
 const BYTES_PER_TOKEN: usize = 2;
 
 /// Counts of the tokens of words.
@@ -23,7 +23,7 @@ impl TokenCounts {
         Self(counts.into_iter().collect())
     }
 
-    /// The count of a word, which a chunk may begin with, and so without its space.
+    /// Returns the count of a word. A word that begins a chunk has lost its space, with which it was counted.
     fn count(&self, word: &str) -> Option<usize> {
         self.0.get(word).or_else(|| self.0.get(&format!(" {word}"))).copied()
     }
@@ -43,7 +43,7 @@ impl Unit for TokenCounts {
     const CHARS: usize = 8;
 }
 
-/// The different words of a text that are to be counted.
+/// Returns the different words of a text, which are to be counted.
 pub fn words(text: &str) -> Vec<String> {
     let mut words = HashSet::new();
     each_word(text, |word| {

@@ -1,8 +1,8 @@
-//! How tokens are drawn, and what is told of them.
+//! Sampling parameters, and log probabilities of tokens.
 
 use serde::{Deserialize, Serialize};
 
-/// How tokens are drawn; an absent field is the backend's default.
+/// Sampling parameters; an absent field is the backend's default.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sampling {
     /// 0 (greedy) to 2.
@@ -10,7 +10,7 @@ pub struct Sampling {
     /// 0 to 1.
     pub top_p: Option<f32>,
     pub top_k: Option<u32>,
-    /// 0 to 1: share of the likeliest token's probability that a token needs.
+    /// 0 to 1: minimum probability of a token, as a share of that of the most likely one.
     pub min_p: Option<f32>,
     /// 0 to 1.
     pub typical_p: Option<f32>,
@@ -22,7 +22,7 @@ pub struct Sampling {
     pub presence_penalty: Option<f32>,
     /// -2 to 2, 0 is none.
     pub frequency_penalty: Option<f32>,
-    /// By token id, in their order: added to the token's logit; -100 bans it, 100 forces it.
+    /// By token id, in ascending order: added to the token's logit; -100 bans it, 100 forces it.
     pub logit_bias: Vec<(u32, f32)>,
     pub seed: Option<i64>,
     pub stop: Vec<String>,
@@ -40,13 +40,13 @@ impl Sampling {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TokenLogprob {
     pub token: Logprob,
-    /// The likeliest tokens at its place, likeliest first, as many as were asked for.
+    /// Most likely tokens at its position, in descending order, as many as were requested.
     pub top: Vec<Logprob>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Logprob {
-    /// Bytes that are no UTF-8 by themselves are replaced here.
+    /// Bytes that are not valid UTF-8 by themselves are replaced in it.
     pub text: String,
     pub bytes: Vec<u8>,
     pub logprob: f32,

@@ -44,7 +44,7 @@ impl<'a> CompletionBody<'a> {
     }
 }
 
-/// Number of the likeliest tokens to tell; llama.cpp takes 0 for none at all.
+/// Number of most likely tokens to request: at least 1, because with 0 llama.cpp returns no probabilities at all.
 fn probabilities(request: &ChatRequest) -> Option<u8> {
     request.logprobs.map(|top| top.max(1))
 }

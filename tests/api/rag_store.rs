@@ -1,4 +1,4 @@
-//! The store of documents as operators see it: metrics, health, and Qdrant on bad days.
+//! The document store as operators see it: metrics, health, and Qdrant on bad days.
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;

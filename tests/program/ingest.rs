@@ -176,7 +176,7 @@ async fn ctrl_c_ends_it_and_leaves_the_old_version() {
     let mut terminal = Terminal::open(ingest(&server.folder, &["a.md"]));
     terminal.wait_for("ingesting a.md").await;
     terminal.press("\u{3}");
-    terminal.wait_for("Interrupted. The same command adds the rest.").await;
+    terminal.wait_for("Interrupted. Run the same command again to add the rest.").await;
     assert_eq!(terminal.ends().await, Some(130));
     assert_eq!(documents(&server, "documents").await, before);
 }

@@ -1,4 +1,4 @@
-//! One contract for every store of documents and vectors, and the bad days of each of them.
+//! One contract for every document store, and the bad days of each of them.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise: that is how it fails")]
 
 mod at_once;

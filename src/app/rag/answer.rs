@@ -13,15 +13,15 @@ use crate::{
     vectors::Hit,
 };
 
-/// Said without asking a model when a search finds nothing.
+/// Answer when a search finds nothing; no model is asked.
 const NOT_IN_THE_DOCUMENTS: &str = "The documents do not contain an answer to this question.";
 /// Follows the question, because small models forget what was said before the excerpts.
 const REMINDER: &str = "Answer in full sentences. End each with the number of its excerpt, such as [1].";
-const NO_QUESTION: &str = "must end with a question of the user to be answered from documents";
-/// Tokens of a context that is not known.
+const NO_QUESTION: &str = "must end with a question from the user to be answered from documents";
+/// Context size to assume when the model's is not known.
 const USUAL_CONTEXT: u64 = 4096;
-/// Bytes of excerpts for each token of the context: leaves at least a quarter of it to the question and the answer in
-/// most languages.
+/// Bytes of excerpts for each token of the context: in most languages, this leaves at least a quarter of it for the
+/// question and the answer.
 const EXCERPT_BYTES_PER_TOKEN: u64 = 3;
 /// Tokens that a rewritten question may have.
 const QUESTION_TOKENS: u32 = 128;
@@ -36,7 +36,7 @@ impl App {
     /// Answers the last message of a chat from documents. The query of `search` is made from the conversation.
     ///
     /// # Errors
-    /// `Invalid` when the last message is not a question of the user's; those of `search` and `chat`, at the messages
+    /// `Invalid` when the last message is not a question from the user; those of `search` and `chat`, at the messages
     /// of the request.
     pub async fn answer_from(
         &self,
@@ -67,7 +67,7 @@ impl App {
         Ok(Answer { reply, sources })
     }
 
-    /// The question of the last message, made whole by what was said before it.
+    /// Returns the question of the last message, rewritten so that it makes sense without the earlier messages.
     async fn question(&self, caller: &Caller, model: &str, messages: &[Message]) -> Result<String> {
         let Some((last, earlier)) = messages.split_last() else { return Ok(String::new()) };
         let asked = last.text().into_owned();
@@ -100,7 +100,7 @@ fn conversation(request: &ChatRequest) -> Result<&[Message]> {
     }
 }
 
-/// Leaves out the lowest ranked, so that the texts have so many bytes at most; the first always stays.
+/// Removes the lowest ranked, until the texts have at most this many bytes; the first always stays.
 fn keep_within(sources: &mut Vec<Hit>, bytes: u64) {
     let mut total = 0;
     let fits = sources.iter().take_while(|source| {
@@ -169,7 +169,7 @@ fn excerpts(sources: &[Hit]) -> String {
     text
 }
 
-/// A text that cannot pretend that its excerpt ends.
+/// Escapes the tags, so that a text cannot pretend to end its excerpt.
 fn without_marks(text: &str) -> String {
     text.replace("<excerpt", "&lt;excerpt").replace("</excerpt", "&lt;/excerpt")
 }

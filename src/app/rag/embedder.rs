@@ -28,7 +28,7 @@ pub(super) struct Part {
 pub(super) struct Piece {
     pub(super) part: Part,
     vector: Vec<f32>,
-    /// Whether the vector is that of the version before.
+    /// Whether the vector is from the previous version.
     pub(super) is_known: bool,
 }
 
@@ -60,8 +60,8 @@ pub(super) struct Embedder<'a> {
 }
 
 impl Embedder<'_> {
-    /// Embeds all chunks, batch by batch. One that is longer than the model reads is divided until its parts are not.
-    /// `progress` gets the numbers of those that have their vectors and of all.
+    /// Embeds all chunks, batch by batch. A chunk that is too long for the model is divided until its parts fit.
+    /// `progress` gets the number of chunks embedded so far, and of all.
     pub(super) async fn embed(
         &self,
         chunks: Vec<Span>,
@@ -111,8 +111,8 @@ impl Embedder<'_> {
         &self.text[part.span.bytes.clone()]
     }
 
-    /// The batch with those parts divided that the model has refused as too long; `None` if that is not why it has
-    /// failed.
+    /// Divides the parts of a batch that the model has refused as too long; `None` if the batch failed for another
+    /// reason.
     fn divide(&self, batch: Vec<Part>, error: &Error) -> Option<Vec<Part>> {
         let refused = error.field_errors().iter().filter_map(|field| field.pointer.strip_prefix("/input/"));
         let refused: HashSet<usize> = refused.filter_map(|index| index.parse().ok()).collect();

@@ -1,4 +1,4 @@
-//! Ingestion: a text is split, what is new of it is embedded, and the whole is stored at once.
+//! Ingestion: a text is split into chunks, the new ones are embedded, and the document is stored in one step.
 
 use std::collections::HashMap;
 
@@ -24,7 +24,7 @@ use crate::{
 /// Maximum characters of a title that is taken from a document.
 const TITLE_CHARS: usize = 200;
 
-/// A document to take in.
+/// A document to ingest.
 #[derive(Debug)]
 pub struct Ingest {
     pub collection: CollectionName,
@@ -63,7 +63,7 @@ pub struct Ingested {
     pub collection: CollectionName,
     /// In the order of the text.
     pub chunk_ids: Vec<String>,
-    /// Chunks that the version before had, too.
+    /// Chunks that the previous version also had.
     pub chunks_unchanged: usize,
     pub embedding_model: String,
 }
@@ -73,9 +73,9 @@ pub struct Ingested {
 pub enum Step {
     /// A file's text is being extracted.
     Extracting,
-    /// So many chunks have their vectors, of all.
+    /// Chunks are being embedded; `embedded` of them are done.
     Embedding { embedded: usize, chunks: usize },
-    /// All chunks have their vectors.
+    /// All chunks are embedded; the document is being stored.
     Storing,
 }
 
@@ -89,8 +89,8 @@ struct Prepared {
 }
 
 impl App {
-    /// Takes a document in. An older version of it is replaced at once; its chunks that have not changed are
-    /// not embedded again.
+    /// Ingests a document. An older version is replaced atomically, and chunks that have not changed are not embedded
+    /// again.
     ///
     /// # Errors
     /// `Invalid` when the content has no text; those of the model and of the store.
@@ -127,7 +127,7 @@ impl App {
         self.take_in(caller, &collection, &document, &now, &progress).await
     }
 
-    /// Embeds with this model what is new, and stores the document.
+    /// Embeds the new chunks with this model, and stores the document.
     async fn take_in(
         &self,
         caller: &Caller,
@@ -199,7 +199,7 @@ impl App {
     }
 }
 
-/// The name of a file without its folders, which are not ours to know; none if nothing is left of it.
+/// Returns the name of a file without its folders, which are the client's own; `None` if nothing is left of it.
 fn last_part(path: &str) -> Option<String> {
     let name: String = path.rsplit(['/', '\\']).next()?.chars().filter(|c| !c.is_control()).collect();
     let name: String = name.trim().chars().take(TITLE_CHARS).collect();
@@ -231,14 +231,14 @@ pub(super) fn with_headings(mut content: Extracted, chunking: Chunking) -> Extra
     content
 }
 
-/// Works on a thread where that holds no request up.
+/// Runs work on a thread for blocking work, where it does not delay requests.
 pub(super) async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     spawn_blocking(work).await.map_err(|source| {
         Error::new(Kind::Internal, "The text could not be split into chunks.").with_source(source)
     })
 }
 
-/// Where a character is: its page, and the headings above it from the highest on.
+/// Returns where a character is: its page, and the headings above it, the highest first.
 fn place(content: &Extracted, at: usize) -> Metadata {
     let page = content.page_at(at).map(|page| ("page".to_owned(), page.into()));
     let path = content.heading_path(at).join(" > ");

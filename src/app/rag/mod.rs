@@ -1,4 +1,4 @@
-//! Documents: taken in, found, and answered from.
+//! Documents: ingestion, search, and answers.
 
 mod answer;
 mod embedder;
@@ -32,19 +32,19 @@ use crate::{
 #[command(next_help_heading = "Documents")]
 #[group(skip)]
 pub struct Settings {
-    /// Collection of documents when a request names none
+    /// Collection for requests that do not name one
     #[arg(long, env = "DEFAULT_COLLECTION", default_value = "documents", value_name = "NAME", value_parser = collection)]
     pub default_collection: CollectionName,
-    /// Unit of CHUNK_SIZE and CHUNK_OVERLAP: characters, or tokens of the embedding model, which Ollama does not count
+    /// Unit of CHUNK_SIZE and CHUNK_OVERLAP: characters, or tokens of the embedding model (tokens are not available with Ollama)
     #[arg(long, env = "CHUNK_UNIT", default_value = "characters", value_parser = word(ChunkUnit::WORDS))]
     pub chunk_unit: ChunkUnit,
-    /// Maximum size of a chunk of a document. Never more than the embedding model reads
+    /// Maximum size of a chunk of a document. Chunks that are too long for the embedding model are divided
     #[arg(long, env = "CHUNK_SIZE", default_value = "1000", value_name = "N", value_parser = whole(1..=MAX_CHUNK_SIZE))]
     pub chunk_size: u32,
-    /// Maximum size of what a chunk repeats of the one before it, less than CHUNK_SIZE
+    /// Maximum overlap of a chunk with the one before it. Must be less than CHUNK_SIZE
     #[arg(long, env = "CHUNK_OVERLAP", default_value = "200", value_name = "N", value_parser = whole(0..=MAX_CHUNK_SIZE - 1))]
     pub chunk_overlap: u32,
-    /// Number of chunks that a search returns
+    /// Maximum number of chunks that a search returns, or that an answer is based on
     #[arg(long, env = "TOP_K_RESULTS", default_value = "5", value_name = "N", value_parser = whole(1..=1000_u32))]
     pub top_k_results: u32,
 }
@@ -70,10 +70,10 @@ fn collection(name: &str) -> Result<CollectionName, String> {
 }
 
 impl Settings {
-    /// Checks what one setting says against another.
+    /// Checks the settings against each other.
     ///
     /// # Errors
-    /// `Setup` when chunks would overlap wholly.
+    /// `Setup` when the overlap is not less than the size.
     pub fn check(&self) -> Result<()> {
         if self.chunk_overlap < self.chunk_size {
             return Ok(());
@@ -85,7 +85,7 @@ impl Settings {
     }
 }
 
-/// The store of documents, and what applies when a request does not say otherwise.
+/// The document store, and the defaults for requests.
 pub struct Documents {
     store: Store,
     settings: Settings,
@@ -104,7 +104,7 @@ impl Documents {
         self.store.name()
     }
 
-    /// Why the store cannot be used now; None when it can.
+    /// Returns why the store cannot be used now; `None` if it can.
     pub(super) async fn trouble(&self, patience: Duration) -> Option<String> {
         self.store.trouble(patience).await
     }
@@ -142,7 +142,7 @@ impl App {
         if !(1..=i64::from(MAX_CHUNK_SIZE)).contains(&chosen) {
             return Err(Error::field("/chunk_size", format!("must be between 1 and {MAX_CHUNK_SIZE}")));
         }
-        // The setting's is for the setting's size.
+        // CHUNK_OVERLAP is meant for CHUNK_SIZE.
         let repeated = overlap.unwrap_or_else(|| i64::from(chunk_overlap).min(chosen / 5));
         if !(0..chosen).contains(&repeated) {
             let detail = format!("must be between 0 and {}, less than chunk_size", chosen - 1);

@@ -1,5 +1,5 @@
 //! Moving a collection to another embedding model: its chunks are embedded again, document by document, while the old
-//! vectors serve. What was done stays when it is interrupted, and is not done again by the next attempt.
+//! vectors serve searches. After an interruption, the next attempt continues where it stopped.
 
 use std::{
     collections::HashMap,
@@ -71,7 +71,7 @@ impl Moves {
 }
 
 impl App {
-    /// Moves a collection to another embedding model, or goes on with that after an interruption. Chunks keep their
+    /// Moves a collection to another embedding model, or continues an interrupted move. Chunks keep their
     /// places; one that is longer than the new model reads is divided. Of several calls at once for one model one does
     /// the work, and the others wait for it. If the collection has vectors of this model already, an unfinished move to
     /// another one is discarded.

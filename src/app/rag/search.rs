@@ -1,4 +1,4 @@
-//! Search: a query is embedded by the model of the collection, and the store finds what is near.
+//! Search: a query is embedded with the collection's model, and the store finds the nearest chunks.
 
 use std::iter::once;
 

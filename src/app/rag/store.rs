@@ -1,4 +1,4 @@
-//! The store of documents as the product sees it: its failures are counted, its searches timed, and its size known
+//! The document store as the rest of `app` sees it: its failures are counted, its searches timed, and its size known
 //! without counting for each scrape.
 
 use std::{
@@ -21,9 +21,9 @@ use crate::{
     },
 };
 
-/// Age at which counts are made again although nothing was written here: another server may have written.
+/// Age at which counts are refreshed even if nothing was written here: another server may have written.
 const COUNTS_AGE: Duration = Duration::from_secs(60);
-/// Time after an answer in which a store that takes long for the next one is busy, and not down.
+/// Time after its last answer during which a slow store counts as busy, not as down.
 const BUSY: Duration = Duration::from_secs(10);
 
 pub(super) struct Store {
@@ -31,7 +31,7 @@ pub(super) struct Store {
     metrics: Arc<Metrics>,
     /// Number of writes.
     writes: AtomicU64,
-    /// Held by the one who counts.
+    /// Locked while counting.
     counts: Mutex<Option<Counts>>,
     state: StdMutex<State>,
 }
@@ -68,7 +68,7 @@ impl Store {
         let error = match checked {
             Ok(outcome) => outcome.err(),
             Err(_) if self.state().answered.is_some_and(is_busy) => None,
-            Err(_) => Some(Error::new(Kind::Unavailable, "The store of documents does not respond.")),
+            Err(_) => Some(Error::new(Kind::Unavailable, "The document store does not respond.")),
         };
         let was_down = std::mem::replace(&mut self.state().is_down, error.is_some());
         match &error {
@@ -104,7 +104,7 @@ impl Store {
     ) -> Result<T> {
         let outcome = call.await;
         match &outcome {
-            // Everything else is the caller's business, or that of a model.
+            // Other errors are the caller's or the model's, not the store's.
             Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::Internal) => {
                 self.metrics.documents.store_failed(operation);
             }

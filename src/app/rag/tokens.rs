@@ -1,5 +1,5 @@
-//! Chunks by tokens of the embedding model. Words are counted by the model, chunks are made of their sums, and then
-//! counted themselves.
+//! Chunks measured in tokens of the embedding model. The tokens of each word are counted by the model, chunks are made
+//! by adding these up, and are then counted as a whole.
 
 use super::{embedder::halves, ingest::with_headings};
 use crate::{
@@ -13,11 +13,11 @@ use crate::{
     },
 };
 
-/// Texts that are counted in one go; other requests get their turn between two.
+/// Texts to count in one call; other requests get their turn between calls.
 const BATCH: usize = 1000;
 
 impl App {
-    /// Splits a text into chunks of at most so many tokens, and of no more than the model reads.
+    /// Splits a text into chunks of at most this many tokens, and of no more than the model can read.
     ///
     /// # Errors
     /// `Invalid` when the backend of the model does not count tokens.

@@ -74,14 +74,14 @@ impl Room {
         }
     }
 
-    /// A template puts at least one token around each message and each call of a tool, also around empty ones.
+    /// A chat template adds at least one token to each message and each tool call, even to empty ones.
     fn check_number(self, messages: &[Message]) -> Result<()> {
         let calls: usize = messages.iter().map(|message| message.tool_calls.len()).sum();
         let tokens = messages.len() + calls;
         if tokens <= self.context {
             return Ok(());
         }
-        let detail = format!("has {tokens} messages and tool calls, which is too much: {}", self.limit());
+        let detail = format!("has {tokens} messages and tool calls, which is too many: {}", self.limit());
         Err(Error::field("/messages", detail))
     }
 

@@ -1,4 +1,4 @@
-//! Counting of tokens by a child.
+//! Counting of tokens, with the tokenizer of a child process.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 

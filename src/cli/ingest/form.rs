@@ -1,4 +1,4 @@
-//! A file as the form that `/rag/upload` takes, and the id of its document.
+//! Form for `/rag/upload` with a file, and the id of the file's document.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::{
     vectors::{CollectionName, DocumentId, content_hash},
 };
 
-/// The form, with the path as metadata.
+/// Returns the form, with the path as metadata.
 pub(super) fn form(collection: &CollectionName, path: &Path, file: &[u8]) -> Result<FormBody> {
     let boundary = format!("simpleton-{:032x}", rand::random::<u128>());
     let mut bytes = Vec::with_capacity(file.len() + 2048);
@@ -43,9 +43,9 @@ pub(super) fn form(collection: &CollectionName, path: &Path, file: &[u8]) -> Res
     Ok(FormBody { content_type, bytes })
 }
 
-/// The same for each version of a file. It begins with the collection, because the same file can be in several, and
-/// an id is in one of them. A path that cannot be in an id, because it is too long or has control characters, is
-/// there as its hash.
+/// Returns the id of a file's document, the same for every version of the file. It begins with the collection, because
+/// the same file can be in several, and an id can only be in one. A path that cannot be part of an id, because it is
+/// too long or has control characters, is replaced by its hash.
 pub(super) fn document_id(collection: &CollectionName, path: &Path) -> DocumentId {
     let readable = path.to_str().and_then(|path| DocumentId::new(format!("{collection}:{path}")).ok());
     readable.unwrap_or_else(|| {

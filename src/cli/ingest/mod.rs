@@ -1,4 +1,4 @@
-//! `simpleton ingest`: files become documents.
+//! `simpleton ingest`: adds files as documents.
 
 mod form;
 mod paths;
@@ -36,10 +36,10 @@ Examples:
   simpleton ingest report.pdf notes.md           add two files
   simpleton ingest docs/                         add everything in a folder
   simpleton ingest 'docs/**/*.md'                add the files that match a pattern
-  simpleton ingest docs/ --collection handbook   add them to a collection of their own
+  simpleton ingest docs/ --collection handbook   add it to the collection handbook
   simpleton ingest docs/ --watch                 keep running, and follow every change
 
-Hidden files, and files that have no text, are left out of folders and patterns.
+In folders and patterns, hidden files and files without text are skipped.
 All settings can be given as flags; see `simpleton serve --help`.";
 
 #[derive(Args)]
@@ -87,24 +87,24 @@ pub(super) fn run(options: &Options, config: &Config) -> Result<ExitCode> {
     done
 }
 
-/// How a file was taken in.
+/// Outcome of adding a file.
 enum Added {
     Chunks {
         new: u64,
         unchanged: u64,
     },
-    /// A refusal of a file that was only found in a folder and has no text.
+    /// Reason why a file without text was refused.
     Skipped(String),
 }
 
 struct Ingestion {
     collection: CollectionName,
-    /// Bytes of a request, by the settings.
+    /// Maximum bytes of a file (MAX_BODY_MB).
     most: u64,
     counts: Counts,
-    /// Files that could not be taken in, with the reason.
+    /// Files that could not be added, with the reason.
     failed: Vec<(PathBuf, String)>,
-    /// Whether it goes on, so that failures are said at once and not at the end.
+    /// Whether to keep running, and so to report failures immediately and not at the end.
     is_watch: bool,
 }
 
@@ -131,10 +131,10 @@ impl Ingestion {
         self.add(server, found.files.iter()).await
     }
 
-    /// Takes files in, one after the other. One that cannot be does not stop the others.
+    /// Adds files, one after the other. A failure does not stop the others.
     ///
     /// # Errors
-    /// The first that all others would have, too: the server does not accept the key, or cannot be reached.
+    /// A failure that all other files would share: the server does not accept the key, or cannot be reached.
     async fn add<'a>(
         &mut self,
         server: &RunningServer,
@@ -169,7 +169,7 @@ impl Ingestion {
         Ok(())
     }
 
-    /// Takes a file in; `progress` gets the part that is done.
+    /// Adds a file; `progress` gets the fraction that is done.
     async fn add_file(
         &self,
         server: &RunningServer,
@@ -196,7 +196,7 @@ impl Ingestion {
         let number = |name: &str| last[name].as_u64();
         match number("chunks_created").zip(number("chunks_unchanged")) {
             Some((new, unchanged)) => Ok(Added::Chunks { new, unchanged }),
-            None => Err(Error::new(Kind::BadGateway, "The server ended its answer too early.")),
+            None => Err(Error::new(Kind::BadGateway, "The server's response ended too early.")),
         }
     }
 
@@ -223,7 +223,7 @@ impl Ingestion {
         self.failed.push((path.to_owned(), reason));
     }
 
-    /// Prints what was done and what was not. `done` is whether it was interrupted.
+    /// Prints a summary and the failures. `done` is whether the command was interrupted.
     fn conclude(&self, done: Result<bool>) -> Result<ExitCode> {
         say(self.summary());
         if !self.failed.is_empty() && !self.is_watch {
@@ -233,10 +233,10 @@ impl Ingestion {
             }
         }
         match done? {
-            // Ctrl-C is how it ends.
+            // Ctrl-C is how to end a watch.
             true if self.is_watch => Ok(ExitCode::SUCCESS),
             true => {
-                eprintln!("Interrupted. The same command adds the rest.");
+                eprintln!("Interrupted. Run the same command again to add the rest.");
                 Ok(ExitCode::from(INTERRUPTED))
             }
             false if self.failed.is_empty() => Ok(ExitCode::SUCCESS),
@@ -260,7 +260,7 @@ fn chunks(count: u64) -> String {
     if count == 1 { "1 chunk".to_owned() } else { format!("{count} chunks") }
 }
 
-/// A file that has no text is no failure where it was only found.
+/// Tells a file without text, which is only skipped in a folder, from a failure.
 fn refused(error: Error) -> Result<Added> {
     match error.field_errors() {
         [field] if Refusal::is_without_text(&field.detail) => Ok(Added::Skipped(field.detail.clone())),
@@ -268,7 +268,7 @@ fn refused(error: Error) -> Result<Added> {
     }
 }
 
-/// Predicate about the file.
+/// Reason of a failure, as a predicate about the file.
 fn reason(error: &Error) -> String {
     match error.field_errors() {
         [field] if matches!(field.pointer.as_str(), "" | "/file") => field.detail.clone(),
@@ -276,7 +276,7 @@ fn reason(error: &Error) -> String {
     }
 }
 
-/// Whether the other files would fail, too.
+/// Whether the other files would fail too.
 fn is_for_all(error: &Error) -> bool {
     matches!(error.kind(), Kind::Unauthorized | Kind::Unavailable)
 }

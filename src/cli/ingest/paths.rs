@@ -1,4 +1,4 @@
-//! Files that paths on the command line stand for.
+//! Files that the paths on the command line mean: files, folders and glob patterns.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use glob::{MatchOptions, glob_with};
 
 use crate::text::extract::may_be_document;
 
-/// Bytes that tell a document from a picture or a program.
+/// Bytes to read from a file to tell a document from an image or a program.
 const HEAD: u64 = 8192;
 const WILDCARDS: [char; 3] = ['*', '?', '['];
 
@@ -28,7 +28,7 @@ pub(super) struct Found {
     pub(super) folders: Vec<PathBuf>,
     /// Paths that were named and do not exist.
     pub(super) missing: Vec<PathBuf>,
-    /// Folders that files can only be found in while they can be read.
+    /// Folders that must be readable before a file that is missing from them counts as deleted.
     pub(super) roots: Vec<PathBuf>,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct File {
     pub(super) is_named: bool,
 }
 
-/// Finds the files that files, folders and patterns stand for.
+/// Finds the files that these paths mean.
 pub(super) fn find(paths: &[PathBuf]) -> Found {
     let mut found = Found::default();
     for path in paths {
@@ -84,7 +84,9 @@ impl Found {
         let options = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::new() };
         let matches = match glob_with(pattern, options) {
             Ok(matches) => matches,
-            Err(error) => return self.failed.push((path.to_owned(), format!("is not a pattern: {error}"))),
+            Err(error) => {
+                return self.failed.push((path.to_owned(), format!("is not a valid pattern: {error}")));
+            }
         };
         let is_fixed = |part: &Component| !part.as_os_str().to_string_lossy().contains(WILDCARDS);
         let fixed: PathBuf = path.components().take_while(is_fixed).collect();

@@ -1,5 +1,5 @@
-//! `--watch`: documents follow their files. Files are looked at every few seconds, which also works in containers and
-//! on network file systems, where the kernel tells of no changes.
+//! `--watch`: documents follow their files. Files are polled every few seconds, which also works in containers and on
+//! network file systems, where the kernel does not report changes.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,9 +25,9 @@ use crate::{
     error::{Kind, Result},
 };
 
-/// Time between two looks, unless one takes long.
+/// Time between two scans of the files, unless scans take long.
 const PACE: Duration = Duration::from_secs(2);
-/// Looks take at most this part of the time.
+/// Wait at least this many times as long as a scan took.
 const SHARE: u32 = 10;
 /// Time before the next attempt when the server cannot be reached.
 const RETRY: Duration = Duration::from_secs(10);
@@ -44,14 +44,14 @@ impl Stamp {
     }
 }
 
-/// Files as they were.
+/// State of the files as known so far.
 #[derive(Default)]
 struct Seen {
-    /// At the last look.
+    /// At the last scan.
     last: HashMap<PathBuf, Stamp>,
-    /// When they were taken in, or refused.
+    /// When they were added, or refused.
     done: HashMap<PathBuf, Stamp>,
-    /// Paths that were said to be skipped or unreadable, with the reason.
+    /// Paths that were reported as skipped or unreadable, with the reason.
     said: HashSet<(PathBuf, String)>,
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn watch(
         match step(ingestion, server.api(), &found, &mut seen, is_first).await {
             Ok(()) => {
                 if is_first {
-                    say(format_args!("{}; watching for changes, Ctrl-C ends", ingestion.summary()));
+                    say(format_args!("{}; watching for changes, press Ctrl-C to stop", ingestion.summary()));
                 }
                 is_first = false;
             }
@@ -88,7 +88,7 @@ pub(super) async fn watch(
     }
 }
 
-/// Takes in what has changed and removes what is gone.
+/// Adds what has changed and removes what was deleted.
 async fn step(
     ingestion: &mut Ingestion,
     server: &RunningServer,
@@ -111,7 +111,7 @@ async fn step(
     }
     for (path, file) in &found.files {
         let stamp = Stamp::of(file);
-        // One that was just written may be incomplete until the next look.
+        // A file that was just written may be incomplete until the next scan.
         let is_settled = is_first || seen.last.insert(path.clone(), stamp) == Some(stamp);
         if is_settled && seen.done.get(path) != Some(&stamp) {
             ingestion.failed.retain(|(failed, _)| *failed != file.shown);
@@ -123,7 +123,7 @@ async fn step(
 }
 
 impl Seen {
-    /// Says what is left out, once.
+    /// Reports each path that is skipped or unreadable, once.
     fn say_new(&mut self, ingestion: &mut Ingestion, found: &Found) {
         for (path, reason) in &found.skipped {
             if self.said.insert((path.clone(), (*reason).to_owned())) {
@@ -138,7 +138,7 @@ impl Seen {
     }
 }
 
-/// Whether a watched file was deleted. One whose folder cannot be read, such as that of a disk that is not there,
+/// Whether a watched file was deleted. A file whose folder cannot be read, for example because a disk is not mounted,
 /// was not.
 fn is_gone(path: &Path, found: &Found) -> bool {
     let is_watched = found.missing.iter().any(|missing| missing == path)
@@ -157,7 +157,7 @@ async fn remove(ingestion: &mut Ingestion, server: &RunningServer, path: &Path) 
             say(format_args!("{}: removed", path.display()));
             Ok(())
         }
-        // It was refused when it was there.
+        // The file was refused while it existed.
         Err(error) if error.kind() == Kind::NotFound => Ok(()),
         Err(error) => Err(error),
     }

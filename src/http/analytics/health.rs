@@ -21,7 +21,7 @@ pub(in crate::http) struct AnalyticsHealthReply {
     components: AnalyticsComponents,
 }
 
-/// `degraded` if statistics may be lost on restart, or the cache or the store of documents has a problem.
+/// `degraded` if statistics may be lost on restart, or the cache or the document store has a problem.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum AnalyticsStatus {
@@ -37,7 +37,7 @@ struct AnalyticsComponents {
     documents: DocumentStoreComponent,
 }
 
-/// The store of documents.
+/// The document store.
 #[derive(Serialize, ToSchema)]
 struct DocumentStoreComponent {
     status: StorageStatus,
@@ -52,7 +52,7 @@ struct DocumentStoreComponent {
     documents: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     chunks: Option<u64>,
-    /// On disk; in Qdrant, of the vectors.
+    /// Size on disk; with Qdrant, size of the vectors.
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
 }

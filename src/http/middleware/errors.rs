@@ -91,7 +91,7 @@ impl ErrorFormat {
 
     pub(in crate::http) fn status(self, kind: Kind) -> StatusCode {
         match (self, status(kind)) {
-            // The other vendors' status for a wrong field.
+            // Other vendors use 400 for an invalid field.
             (Self::OpenAi, StatusCode::UNPROCESSABLE_ENTITY) => StatusCode::BAD_REQUEST,
             (_, status) => status,
         }

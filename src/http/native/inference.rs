@@ -51,16 +51,16 @@ macro_rules! body {
             /// Stream the response as server-sent events.
             #[schema(default = false)]
             stream: Option<bool>,
-            /// Sampling temperature, from 0 (always the likeliest token) to 2. Defaults to the model's own, or else 0.7.
+            /// Sampling temperature, from 0 (always the most likely token) to 2. Defaults to the model's own, or else 0.7.
             #[schema(default = 0.7, minimum = 0, maximum = 2)]
             temperature: Option<f64>,
             /// Maximum number of tokens to generate.
             #[schema(minimum = 1, maximum = 2147483647)]
             max_tokens: Option<i64>,
-            /// Sample only from the likeliest tokens, up to this total probability.
+            /// Sample only from the most likely tokens, up to this total probability.
             #[schema(minimum = 0, maximum = 1)]
             top_p: Option<f64>,
-            /// Sample only from this many of the likeliest tokens.
+            /// Sample only from this many of the most likely tokens.
             #[schema(minimum = 1, maximum = 2147483647)]
             top_k: Option<i64>,
             /// Random seed. Requests with the same seed get the same answer where the backend supports it.

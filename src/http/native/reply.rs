@@ -53,8 +53,8 @@ pub(super) struct ChatReply<'a> {
     #[serde(flatten)]
     #[schema(inline)]
     event: ChatReplyEvent<'a>,
-    /// Chunks that the model was given, when the request has `documents`; empty when these have nothing on the question.
-    /// The answer refers to them by their numbers: `[1]`.
+    /// Chunks that the model was given, if the request has `documents`; empty if these have nothing on the question.
+    /// The answer cites them by number: `[1]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     sources: Option<Vec<SourceBody<'a>>>,
     #[serde(flatten)]

@@ -44,7 +44,7 @@ pub(in crate::http) struct AnalyzeBody {
     prompt: String,
     /// Defaults to the server's default vision model.
     model: Option<String>,
-    /// Sampling temperature, from 0 (always the likeliest token) to 2. Defaults to the model's own, or else 0.7.
+    /// Sampling temperature, from 0 (always the most likely token) to 2. Defaults to the model's own, or else 0.7.
     #[schema(default = 0.7, minimum = 0, maximum = 2)]
     temperature: Option<f64>,
     /// Maximum number of tokens to generate.
@@ -99,7 +99,7 @@ pub(in crate::http) struct UploadForm {
     prompt: Option<String>,
     /// Defaults to the server's default vision model.
     model: Option<String>,
-    /// Sampling temperature, from 0 (always the likeliest token) to 2. Defaults to the model's own, or else 0.7.
+    /// Sampling temperature, from 0 (always the most likely token) to 2. Defaults to the model's own, or else 0.7.
     #[schema(default = 0.7, minimum = 0, maximum = 2)]
     temperature: Option<f64>,
     /// Maximum number of tokens to generate.

@@ -32,7 +32,7 @@ use crate::{
     types::{ChatRequest, Format, JsonText, Prompt, Sampling, Think, Tool, ToolChoice},
 };
 
-/// Tokens at one place whose probabilities are told.
+/// Maximum of `top_logprobs`, as in OpenAI's API.
 const MAX_TOP_LOGPROBS: i64 = 20;
 
 body! {
@@ -40,15 +40,15 @@ body! {
         /// The conversation so far, oldest message first.
         #[schema(value_type = Vec<ChatMessage>, min_items = 1)]
         messages: Vec<Object<ChatMessage>>,
-        /// Maximum number of tokens to generate, those of reasoning included.
+        /// Maximum number of tokens to generate, including those of reasoning.
         #[schema(minimum = 1, maximum = 2147483647)]
         max_completion_tokens: Option<i64>,
-        /// The older name of `max_completion_tokens`.
+        /// Older name of `max_completion_tokens`.
         #[schema(minimum = 1, maximum = 2147483647)]
         max_tokens: Option<i64>,
-        /// Tell the probability of each token.
+        /// Return the log probability of each token.
         logprobs: Option<bool>,
-        /// Number of the likeliest tokens to tell at each place. Needs `logprobs`.
+        /// Number of most likely tokens to return at each position. Needs `logprobs`.
         #[schema(minimum = 0, maximum = 20)]
         top_logprobs: Option<i64>,
         #[schema(value_type = Option<ResponseFormat>)]
@@ -67,7 +67,7 @@ body! {
         #[serde(rename = "modalities")]
         #[schema(value_type = Option<Vec<Modality>>)]
         _modalities: Option<Vec<Word<Modality>>>,
-        /// Has no effect: replies of this endpoint are not stored.
+        /// Has no effect: replies are not stored.
         #[serde(default)]
         #[schema(value_type = Option<bool>)]
         store: Ignored,
@@ -135,7 +135,7 @@ pub(super) struct NamedJsonSchema {
     /// See docs/schemas.md for what is enforced.
     #[schema(value_type = Object)]
     schema: JsonText,
-    /// Answers always fit their schema.
+    /// Has no effect: answers always match their schema.
     #[serde(rename = "strict")]
     _strict: Option<bool>,
 }
@@ -181,7 +181,7 @@ pub(in crate::http) async fn create(
     Ok(ignored.mark(respond(&state, &caller, reply, encoder, stream).await?))
 }
 
-/// Where a field of our request stands in OpenAI's.
+/// Maps the place of a field in our request to its place in OpenAI's.
 fn openai_field(pointer: &str) -> String {
     match pointer {
         "/think" => "/reasoning_effort".to_owned(),
@@ -281,7 +281,7 @@ fn format(given: Option<Object<ResponseFormat>>, fields: &mut Fields) -> Format 
             Format::Text
         }
         (ResponseFormatType::JsonSchema, None) => {
-            fields.refuse("/response_format/json_schema", "is required for this type");
+            fields.refuse("/response_format/json_schema", "is required for the type json_schema");
             Format::Text
         }
     }

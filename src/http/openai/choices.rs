@@ -11,10 +11,11 @@ use crate::{
     error::{Error, Kind, Result},
     types::{ChatEvent, ChatRequest},
 };
-/// Answers of one reply. OpenAI allows 128; each takes a slot of the model.
+
+/// Maximum number of answers in one reply. OpenAI allows 128; each takes a slot of the model.
 pub(super) const MAX_CHOICES: usize = 16;
 
-/// `count` requests for one answer each. With a seed each gets another one, so that the answers are not all the same.
+/// Returns `count` requests for one answer each. If there is a seed, each gets a different one, so that the answers differ.
 pub(super) fn repeated(request: &ChatRequest, count: usize) -> Vec<ChatRequest> {
     let nth = |index: usize| {
         let mut request = request.clone();
@@ -25,7 +26,8 @@ pub(super) fn repeated(request: &ChatRequest, count: usize) -> Vec<ChatRequest> 
     (0..count).map(nth).collect()
 }
 
-/// Asks for all answers at once; their events come one answer after the other. Dropping the reply stops them all.
+/// Asks for all answers in parallel; the events of each answer follow those of the one before. Dropping the reply
+/// stops them all.
 ///
 /// # Errors
 /// Those of `App::chat` for the first one; those of others come among the events.
@@ -41,7 +43,7 @@ pub(super) async fn ask(
     let first = requests.remove(0);
     for (index, request) in requests.into_iter().enumerate() {
         let (app, mut caller) = (Arc::clone(app), caller.clone());
-        // Without a seed they are one request, which would be answered once.
+        // Without a seed the requests are identical, and would share one answer.
         caller.cache_control.no_store |= request.sampling.seed.is_none();
         others.spawn(async move { (index, events(&app, &caller, request).await) });
     }

@@ -30,16 +30,16 @@ use crate::{
     types::{ChatEvent, ChatRequest, Completion, Done, Prompt, Sampling, TokenLogprob},
 };
 
-/// Tokens of an answer when a request does not say, as in OpenAI's API.
+/// Default of `max_tokens`, as in OpenAI's API.
 const USUAL_TOKENS: u32 = 16;
-/// Tokens at one place whose probabilities are told.
+/// Maximum of `logprobs`, as in OpenAI's API.
 const MAX_LOGPROBS: i64 = 5;
 
 body! {
     struct CompletionBody {
-        /// A prompt or a list of prompts, each of them a text or token ids of the model.
+        /// A prompt, or a list of prompts. Each is a string or a list of the model's token ids.
         prompt: Prompts,
-        /// Text after the gap that the answer fills, for models that were trained for it.
+        /// Text that follows the answer, for models that were trained for fill-in-the-middle.
         suffix: Option<String>,
         /// Begin each answer with its prompt.
         #[schema(default = false)]
@@ -47,7 +47,7 @@ body! {
         /// Maximum number of tokens to generate.
         #[schema(default = 16, minimum = 1, maximum = 2147483647)]
         max_tokens: Option<i64>,
-        /// Tell the probability of each token, and of so many of the likeliest ones at its place.
+        /// Return the log probability of each token, and of this many of the most likely tokens at its position.
         #[schema(minimum = 0, maximum = 5)]
         logprobs: Option<i64>,
         /// Must be equal to `n`.
@@ -65,8 +65,8 @@ pub(in crate::http) struct TextCompletion<'a> {
     created: i64,
     model: &'a str,
     choices: Vec<TextChoice<'a>>,
-    /// Of a reply that is not streamed, and with `stream_options: {"include_usage": true}` in an event of its own at
-    /// the end.
+    /// In a reply that is not streamed; in a stream with `stream_options: {"include_usage": true}`, in a separate event
+    /// at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Option<OpenAiUsage>>,
 }
@@ -141,7 +141,10 @@ impl CompletionBody {
         let Prompts(prompts) = self.prompt;
         if prompts.is_empty() || prompts.len() * choices > choices::MAX_CHOICES {
             let most = choices::MAX_CHOICES;
-            fields.refuse("/prompt", format!("must have 1 to {most} prompts, those of n counted"));
+            fields.refuse(
+                "/prompt",
+                format!("must have at least one prompt, and at most {most} answers in all"),
+            );
         }
         let echo = self.echo.unwrap_or(false);
         for (index, prompt) in prompts.iter().enumerate().take(choices::MAX_CHOICES) {
@@ -150,7 +153,7 @@ impl CompletionBody {
             match prompt {
                 empty if empty.is_empty() => fields.refuse(pointer, "must not be empty"),
                 _ if tokens && (echo || self.suffix.is_some()) => {
-                    fields.refuse(pointer, "must be a text when there is a suffix or an echo");
+                    fields.refuse(pointer, "must be a string when suffix or echo is set");
                 }
                 _ => {}
             }
@@ -186,7 +189,7 @@ impl CompletionBody {
             fields.refuse("/logprobs", format!("must be between 0 and {MAX_LOGPROBS}"));
         }
         if self.echo == Some(true) {
-            fields.refuse("/logprobs", "cannot be combined with echo: those of a prompt are not known");
+            fields.refuse("/logprobs", "cannot be combined with echo: those of the prompt are not known");
         }
         Some(u8::try_from(asked).unwrap_or(0))
     }

@@ -26,21 +26,21 @@ use crate::{
     types::{Capability, EmbedRequest},
 };
 
-/// Architectures whose models were trained so that the beginning of a vector is a vector, too (Matryoshka): Nomic
+/// Architectures of models trained so that the beginning of a vector is itself a vector (Matryoshka): Nomic
 /// Embed, Qwen3 Embedding and EmbeddingGemma.
 const SHORTENABLE: [&str; 4] = ["nomic-bert", "nomic-bert-moe", "qwen3", "gemma-embedding"];
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct EmbeddingsBody {
-    /// A text or a list of up to 2048 texts, each of them a text or token ids of the model.
+    /// A text, or a list of up to 2048 texts. Each is a string or a list of the model's token ids.
     input: Prompts,
     /// Defaults to the server's default embedding model.
     model: Option<String>,
     /// Defaults to `float`.
     #[schema(value_type = Option<EncodingFormat>)]
     encoding_format: Option<Word<EncodingFormat>>,
-    /// Length of the vectors, for models that were trained to have shorter ones.
+    /// Length of the vectors. Shorter ones than usual need a model that was trained for them.
     #[schema(minimum = 1)]
     dimensions: Option<i64>,
     /// Has no effect.
@@ -49,7 +49,7 @@ pub(in crate::http) struct EmbeddingsBody {
     user: Ignored,
 }
 
-/// `base64` is that of little-endian 32-bit floats.
+/// `base64` encodes little-endian 32-bit floats.
 #[derive(Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum EncodingFormat {
@@ -89,7 +89,7 @@ enum VectorBody {
     Base64(String),
 }
 
-/// Tokens that the model read; cached texts have none.
+/// Tokens that the model has read; cached texts count as none.
 #[derive(Serialize, ToSchema)]
 struct EmbeddingsUsage {
     prompt_tokens: u64,
@@ -176,7 +176,10 @@ async fn length(
     let own = vector.len();
     let length = usize::try_from(asked).ok().filter(|length| (1..=own).contains(length));
     let Some(length) = length else {
-        return Err(Error::field("/dimensions", format!("must be between 1 and {own}, those of {model}")));
+        return Err(Error::field(
+            "/dimensions",
+            format!("must be between 1 and {own}, the length of the vectors of {model}"),
+        ));
     };
     if length == own {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Parameters that clients send without need: they are accepted, and named in the reply.
+//! Parameters that are accepted although they have no effect, and that a header of the reply names.
 
 use axum::{
     http::{HeaderName, HeaderValue},
@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 const IGNORED: HeaderName = HeaderName::from_static("x-simpleton-ignored");
 
-/// Whether a parameter was sent that has no effect; null is as good as absent.
+/// Whether a parameter that has no effect was sent; null counts as absent.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Ignored(bool);
 
@@ -29,7 +29,7 @@ impl IgnoredNames {
         }
     }
 
-    /// Names them in the reply.
+    /// Adds the header that names them.
     pub(super) fn mark(&self, mut response: Response) -> Response {
         if !self.0.is_empty()
             && let Ok(names) = HeaderValue::try_from(self.0.join(", "))

@@ -1,4 +1,4 @@
-//! Probabilities of tokens in a chat's reply.
+//! Log probabilities of tokens in a chat's reply.
 
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -28,7 +28,7 @@ use crate::{
 pub(super) struct ChatMessage {
     #[schema(value_type = RoleBody)]
     role: Word<RoleBody>,
-    /// A text, or a list of parts: texts and images as `data:` URIs. Only calls of tools may be without it.
+    /// A text, or a list of parts: texts and images as `data:` URIs. Required unless the message has `tool_calls`.
     content: Option<Content>,
     /// Has no effect: chat templates have no place for it.
     #[serde(default)]
@@ -38,14 +38,14 @@ pub(super) struct ChatMessage {
     tool_calls: Option<Vec<Object<ToolCallBody>>>,
     /// For a `tool` message: id of the call that it answers.
     tool_call_id: Option<String>,
-    /// From an earlier reply. Models do not see it again.
+    /// Reasoning from an earlier reply. The model does not see it again.
     #[serde(default, rename = "reasoning_content")]
     #[schema(value_type = Option<String>)]
     _reasoning_content: Ignored,
     #[serde(default, rename = "reasoning")]
     #[schema(value_type = Option<String>)]
     _reasoning: Ignored,
-    /// From an earlier reply.
+    /// Has no effect: part of an earlier reply.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     refusal: Ignored,
@@ -77,7 +77,7 @@ impl ChatMessage {
         }
     }
 
-    /// Checks a conversation: each message by itself, and that every answer of a tool answers a call.
+    /// Checks a conversation: each message by itself, and that every tool message answers an earlier call.
     pub(super) fn check_all(messages: &[Object<Self>], fields: &mut Fields) {
         if messages.is_empty() {
             fields.refuse("/messages", "must have at least one message");
@@ -91,7 +91,7 @@ impl ChatMessage {
             if message.role.0 == RoleBody::Tool {
                 let pointer = format!("/messages/{index}/tool_call_id");
                 match &message.tool_call_id {
-                    None => fields.refuse(pointer, "is required in a message of a tool"),
+                    None => fields.refuse(pointer, "is required in a tool message"),
                     Some(id) if !calls.contains(id.as_str()) => {
                         fields.refuse(pointer, "must be the id of a call in an earlier message's tool_calls");
                     }

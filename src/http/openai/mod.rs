@@ -1,5 +1,5 @@
-//! OpenAI's API (<https://platform.openai.com/docs/api-reference>): its bodies, its replies and its errors around the
-//! pipeline that the native API uses, too.
+//! OpenAI's API (<https://platform.openai.com/docs/api-reference>): its bodies, replies and errors, around the same
+//! pipeline as the native API.
 
 pub(super) mod chat;
 mod choices;

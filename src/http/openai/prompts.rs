@@ -13,7 +13,7 @@ use utoipa::{
 
 use crate::http::native::schemas;
 
-/// A text, or the tokens of one.
+/// A text, or token ids that stand for one.
 pub(super) enum OnePrompt {
     Text(String),
     Tokens(Vec<u32>),

@@ -70,7 +70,7 @@ pub(in crate::http) struct ChatCompletionChunk<'a> {
     created: i64,
     model: &'a str,
     choices: Vec<ChunkChoice<'a>>,
-    /// With `stream_options: {"include_usage": true}`: in an event of its own at the end, and null before.
+    /// With `stream_options: {"include_usage": true}`: in a separate event at the end, and null before.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Option<OpenAiUsage>>,
 }
@@ -149,7 +149,7 @@ impl From<&FinishReason> for OpenAiFinishReason {
     }
 }
 
-/// Facts about a reply that stand in each of its events.
+/// Fields that every event of a reply has.
 #[derive(Default)]
 pub(super) struct ReplyHead {
     pub(super) id: String,

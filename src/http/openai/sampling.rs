@@ -9,7 +9,7 @@ use crate::{
 
 use super::choices::MAX_CHOICES;
 
-/// Tokens that a request may favour or ban.
+/// Maximum number of tokens in `logit_bias`.
 const MAX_BIASES: usize = 1024;
 
 /// Declares a body with the parameters that both endpoints share. A macro and not `#[serde(flatten)]`, which buffers
@@ -28,26 +28,28 @@ macro_rules! body {
             stream: Option<bool>,
             #[schema(value_type = Option<super::sampling::StreamOptionsBody>)]
             stream_options: Option<$crate::http::extract::object::Object<super::sampling::StreamOptionsBody>>,
-            /// Sampling temperature, from 0 (always the likeliest token) to 2. Defaults to the model's own, or else 0.7.
+            /// Sampling temperature, from 0 (always the most likely token) to 2. Defaults to the model's own, or else 0.7.
             #[schema(minimum = 0, maximum = 2)]
             temperature: Option<f64>,
-            /// Sample only from the likeliest tokens, up to this total probability.
+            /// Sample only from the most likely tokens, up to this total probability.
             #[schema(minimum = 0, maximum = 1)]
             top_p: Option<f64>,
-            /// Not OpenAI's: sample only from this many of the likeliest tokens.
+            /// Not in OpenAI's API: sample only from this many of the most likely tokens.
             #[schema(minimum = 1, maximum = 2147483647)]
             top_k: Option<i64>,
-            /// Not OpenAI's: sample only from tokens with this share of the likeliest one's probability.
+            /// Not in OpenAI's API: sample only from tokens with at least this share of the most likely token's probability.
             #[schema(minimum = 0, maximum = 1)]
             min_p: Option<f64>,
-            /// Not OpenAI's: divides the logits of tokens that were used recently; 1 is none.
+            /// Not in OpenAI's API: penalty for tokens that were used recently; 1 is none.
             #[schema(minimum = 0, maximum = 2)]
             repeat_penalty: Option<f64>,
+            /// Penalty for tokens by how often they were used; 0 is none.
             #[schema(minimum = -2, maximum = 2)]
             frequency_penalty: Option<f64>,
+            /// Penalty for tokens that were used at all; 0 is none.
             #[schema(minimum = -2, maximum = 2)]
             presence_penalty: Option<f64>,
-            /// By token id, from -100 (never) to 100 (always).
+            /// Bias for tokens, by token id, from -100 (never) to 100 (always).
             #[schema(value_type = Option<std::collections::BTreeMap<String, f64>>)]
             logit_bias: Option<std::collections::BTreeMap<String, f64>>,
             /// Random seed. Requests with the same seed get the same answer where the backend supports it.
@@ -58,7 +60,7 @@ macro_rules! body {
             /// Number of answers.
             #[schema(default = 1, minimum = 1, maximum = 16)]
             n: Option<i64>,
-            /// Not OpenAI's: time to keep the model loaded, as in the native API.
+            /// Not in OpenAI's API: time to keep the model loaded, as in the native API.
             #[serde(default, deserialize_with = "crate::http::native::inference::keep_alive")]
             #[schema(schema_with = $crate::http::native::schemas::keep_alive)]
             keep_alive: Option<crate::types::KeepAlive>,
@@ -69,7 +71,7 @@ macro_rules! body {
         }
 
         impl $name {
-            /// Parameters of sampling but for the number of tokens.
+            /// Returns the sampling parameters, without the number of tokens.
             fn sampling(&mut self, fields: &mut Fields) -> Sampling {
                 Sampling {
                     temperature: fields.between("/temperature", self.temperature, 0.0, 2.0),
@@ -98,10 +100,10 @@ pub(super) use body;
 #[derive(serde::Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StreamOptionsBody {
-    /// Send an event with the usage at the end.
+    /// Send the usage in an event at the end.
     #[schema(default = false)]
     pub(super) include_usage: Option<bool>,
-    /// Has no effect: there is none.
+    /// Has no effect: events are never obfuscated.
     #[serde(rename = "include_obfuscation")]
     _include_obfuscation: Option<bool>,
 }
@@ -119,7 +121,7 @@ pub(super) fn logit_bias(given: Option<BTreeMap<String, f64>>, fields: &mut Fiel
     let mut biases = Vec::with_capacity(given.len());
     for (token, bias) in given {
         match token.parse() {
-            Err(_) => fields.refuse("/logit_bias", "must have token ids as its names"),
+            Err(_) => fields.refuse("/logit_bias", "must have token ids as its keys"),
             Ok(token) => {
                 let bias = fields.between(&format!("/logit_bias/{token}"), Some(bias), -100.0, 100.0);
                 biases.extend(bias.map(|bias| (token, bias)));

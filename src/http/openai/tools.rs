@@ -1,4 +1,4 @@
-//! Tools, and which of them the model has to call.
+//! Tools, and which of them the model must call.
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 use utoipa::{
@@ -48,7 +48,7 @@ struct FunctionDefinition {
     #[serde(default)]
     #[schema(value_type = Object)]
     parameters: JsonText,
-    /// Arguments always fit the parameters.
+    /// Has no effect: arguments always match the parameters.
     #[serde(rename = "strict")]
     _strict: Option<bool>,
 }

@@ -1,4 +1,4 @@
-//! Tokens that a reply took.
+//! Tokens that a reply used.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -10,7 +10,7 @@ pub(super) struct OpenAiUsage {
     prompt_tokens: u64,
     completion_tokens: u64,
     total_tokens: u64,
-    /// Absent when the backend does not tell.
+    /// Absent if the backend does not report it.
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_tokens_details: Option<PromptTokens>,
     #[serde(skip_serializing_if = "Option::is_none")]

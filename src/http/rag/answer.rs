@@ -1,4 +1,4 @@
-//! Answers from documents: what they are made from, and their sources.
+//! Answers from documents: the search that they need, and their sources.
 
 use std::sync::{Arc, OnceLock};
 
@@ -17,8 +17,8 @@ use crate::{
     vectors::Hit,
 };
 
-/// Without a threshold of the request's, chunks that are further from the question than this are not used in vector mode,
-/// and none at all in hybrid mode if all are. By words, a score is a share of the best one's, so that the best is never low.
+/// Cosine similarity that applies when a request sets no threshold: in vector mode, chunks below it are not used; in
+/// hybrid mode, none is used if all are below it. Keyword scores are relative to the best hit, which is never low.
 const USUAL_THRESHOLD: f32 = 0.22;
 
 /// Documents that an answer is made from.
@@ -31,14 +31,14 @@ pub(in crate::http) struct DocumentsBody {
     /// Maximum number of chunks to answer from. Defaults to TOP_K_RESULTS.
     #[schema(minimum = 1, maximum = 1000)]
     pub(super) top_k: Option<i64>,
-    /// How chunks are found: by meaning (`vector`), by words (`keyword`), or by both. Defaults to `vector`.
+    /// How to find chunks: by meaning (`vector`), by words (`keyword`), or by both (`hybrid`). Defaults to `vector`.
     #[schema(value_type = Option<ModeBody>)]
     pub(super) mode: Option<Word<ModeBody>>,
     /// Condition on metadata, as in `/rag/search`.
     #[schema(value_type = Option<Object>)]
     pub(super) filter: Option<JsonText>,
-    /// Do not use chunks with a lower score. Defaults to 0.22 in vector mode. In hybrid mode, without a threshold, the
-    /// documents have no answer if the best chunk by meaning scores less than that.
+    /// Ignore chunks with a lower score. Defaults to 0.22 in vector mode. In hybrid mode, without a threshold, the
+    /// documents are taken to have no answer if no chunk has a cosine similarity of at least 0.22.
     #[schema(minimum = 0, maximum = 1)]
     pub(super) score_threshold: Option<f64>,
 }

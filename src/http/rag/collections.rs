@@ -32,10 +32,10 @@ pub(in crate::http) struct CollectionBody {
     name: String,
     /// Chunks, each of which has one vector.
     vectors_count: u64,
-    /// The same.
+    /// Same as `vectors_count`.
     points_count: u64,
     documents_count: u64,
-    /// Model that made the vectors; queries are embedded by it, too.
+    /// Model that embeds the chunks and the queries.
     embedding_model: String,
     /// Numbers in a vector.
     dimension: usize,

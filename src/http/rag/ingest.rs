@@ -33,7 +33,7 @@ pub(in crate::http) struct IngestBody {
     /// Text of the document.
     #[schema(min_length = 1, example = "Simpleton keeps its statistics in SQLite.")]
     content: String,
-    /// Object of up to 64 kB that is kept with the document, shown with its chunks, and can be filtered by.
+    /// Object of up to 64 kB that is stored with the document, returned with its chunks, and usable in filters.
     #[schema(value_type = Option<Object>)]
     metadata: Option<JsonText>,
     /// Collection to add the document to; it is created if it does not exist. Defaults to the server's default collection.
@@ -44,20 +44,20 @@ pub(in crate::http) struct IngestBody {
     document_id: Option<String>,
     #[schema(max_length = 1000)]
     title: Option<String>,
-    /// Unit of `chunk_size` and `chunk_overlap`: characters, or tokens of the embedding model. Defaults to CHUNK_UNIT. Ollama does not count tokens.
+    /// Unit of `chunk_size` and `chunk_overlap`: characters, or tokens of the embedding model. Defaults to CHUNK_UNIT. Tokens are not available with Ollama.
     #[schema(value_type = Option<ChunkUnitBody>)]
     chunk_unit: Option<Word<ChunkUnitBody>>,
-    /// Maximum size of a chunk, never more than the embedding model reads. Defaults to CHUNK_SIZE.
+    /// Maximum size of a chunk. Chunks that are too long for the embedding model are divided. Defaults to CHUNK_SIZE.
     #[schema(minimum = 1, maximum = 100_000)]
     chunk_size: Option<i64>,
-    /// Maximum size of what a chunk repeats of the one before it, less than `chunk_size`. Defaults to CHUNK_OVERLAP, but at most to a fifth of `chunk_size`.
+    /// Maximum overlap of a chunk with the one before it; less than `chunk_size`. Defaults to CHUNK_OVERLAP, but at most to a fifth of `chunk_size`.
     #[schema(minimum = 0, maximum = 99_999)]
     chunk_overlap: Option<i64>,
-    /// Where chunks begin and end. Defaults to `recursive`: at the largest division of the text that fits.
+    /// How to split the text. Defaults to `recursive`: at the largest units that fit, such as paragraphs, sentences or words.
     #[schema(value_type = Option<ChunkingBody>)]
     chunking: Option<Word<ChunkingBody>>,
-    /// Whether to send progress as server-sent events, of which the last is the reply. The document stays as it was if
-    /// the client leaves before.
+    /// Send progress as server-sent events, the last of which is the reply. If the client disconnects before that, the
+    /// document is not changed.
     #[schema(default = false)]
     stream: Option<bool>,
 }
@@ -83,7 +83,7 @@ pub(in crate::http) struct IngestReply {
     document_id: String,
     collection: String,
     chunks_created: usize,
-    /// Chunks that the version before had, too, which were not embedded again.
+    /// Chunks that the previous version also had, and that were not embedded again.
     chunks_unchanged: usize,
     chunk_ids: Vec<String>,
     embedding_model: String,
@@ -91,12 +91,12 @@ pub(in crate::http) struct IngestReply {
 
 #[derive(Default, Serialize, ToSchema)]
 pub(in crate::http) struct IngestEvent {
-    /// `extracting` (of a file), `embedding`, `storing`, and at the end `success`.
+    /// `extracting` (files only), `embedding`, `storing`, and at the end `success`.
     status: &'static str,
     /// Chunks of the document.
     #[serde(skip_serializing_if = "Option::is_none")]
     chunks: Option<usize>,
-    /// Chunks that have their vectors.
+    /// Chunks that have been embedded so far.
     #[serde(skip_serializing_if = "Option::is_none")]
     embedded: Option<usize>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -115,7 +115,7 @@ impl From<Step> for IngestEvent {
     }
 }
 
-/// Add a document, or replace it
+/// Add or replace a document
 #[utoipa::path(post, path = "/rag/ingest", tag = "Documents",
     request_body(content = IngestBody, example = json!({"content": "Simpleton keeps its statistics in SQLite.", "document_id": "about"})),
     responses((status = 200, content((IngestReply = "application/json"), (IngestEvent = "text/event-stream")))))]

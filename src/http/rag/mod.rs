@@ -1,4 +1,4 @@
-//! `/rag`: documents, searched and answered from.
+//! `/rag`: documents, search in them, and answers from them.
 
 pub(super) mod answer;
 pub(super) mod collections;
@@ -27,14 +27,14 @@ use crate::{
 struct HitBody<'a> {
     chunk_id: &'a str,
     document_id: &'a str,
-    /// `content[char_start..char_end]` of the document's text.
+    /// Text of the chunk: `char_start` to `char_end` of the document's text.
     content: &'a str,
-    /// 0 to 1. By vectors it is the cosine; by keywords a share of the best hit's; in hybrid mode a share of what a
-    /// chunk gets that both rank first.
+    /// 0 to 1. In vector mode, the cosine similarity; in keyword mode, relative to the best hit; in hybrid mode,
+    /// relative to a chunk that ranks first both by meaning and by words.
     #[schema(minimum = 0, maximum = 1)]
     score: f32,
-    /// The document's own, its `title`, and the chunk's `chunk_index`, `char_start`, `char_end` and `chunk_length` in
-    /// characters, and where they are known `page` and `heading`.
+    /// The document's metadata and `title`, and the chunk's `chunk_index`, `char_start`, `char_end` and `chunk_length`
+    /// (in characters) and, if known, `page` and `heading`.
     #[schema(value_type = Object)]
     metadata: &'a Metadata,
 }

@@ -1,4 +1,4 @@
-//! Names in paths. One that nothing can have is that of something that does not exist.
+//! Names in paths. An invalid name is answered like an unknown one, with 404.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(in crate::http) struct Named<T>(pub(super) T);
 
 /// A name that can be in a path.
 pub(in crate::http) trait Name: Sized {
-    /// Said when nothing can have the name.
+    /// Message for a name that is not valid.
     const UNKNOWN: &'static str;
 
     fn parse(name: String) -> Result<Self>;

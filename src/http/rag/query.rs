@@ -30,7 +30,7 @@ use crate::{
     types::{Capability, ChatEvent, ChatRequest, Done, JsonText, Message, Prompt, Role, Sampling},
 };
 
-/// Small models repeat themselves without an end.
+/// Small models may repeat themselves endlessly.
 const USUAL_TOKENS: u32 = 1024;
 
 #[derive(Deserialize, ToSchema)]
@@ -38,7 +38,7 @@ const USUAL_TOKENS: u32 = 1024;
 pub(in crate::http) struct QueryBody {
     #[schema(min_length = 1, example = "Which databases are supported?")]
     query: String,
-    /// The conversation before the question, oldest message first, so that a question can refer to it.
+    /// Conversation before the question, oldest message first, so that the question can refer to it.
     #[schema(value_type = Option<Vec<MessageBody>>)]
     messages: Option<Vec<Object<MessageBody>>>,
     /// Defaults to the server's default collection.
@@ -47,21 +47,21 @@ pub(in crate::http) struct QueryBody {
     /// Maximum number of chunks to answer from. Defaults to TOP_K_RESULTS.
     #[schema(minimum = 1, maximum = 1000)]
     top_k: Option<i64>,
-    /// Do not use chunks with a lower score. Defaults to 0.22 in vector mode. In hybrid mode, without a threshold, the
-    /// documents have no answer if the best chunk by meaning scores less than that.
+    /// Ignore chunks with a lower score. Defaults to 0.22 in vector mode. In hybrid mode, without a threshold, the
+    /// documents are taken to have no answer if no chunk has a cosine similarity of at least 0.22.
     #[schema(minimum = 0, maximum = 1)]
     score_threshold: Option<f64>,
     /// Condition on metadata, as in `/rag/search`.
     #[schema(value_type = Option<Object>)]
     filter: Option<JsonText>,
-    /// How chunks are found: by meaning (`vector`), by words (`keyword`), or by both. Defaults to `vector`.
+    /// How to find chunks: by meaning (`vector`), by words (`keyword`), or by both (`hybrid`). Defaults to `vector`.
     #[schema(value_type = Option<ModeBody>)]
     mode: Option<Word<ModeBody>>,
     /// Model that answers. Defaults to the server's default model.
     model: Option<String>,
-    /// Instructions that go before those for answering from documents.
+    /// Instructions to put before the built-in ones for answering from documents.
     system_prompt: Option<String>,
-    /// Sampling temperature, from 0 (always the likeliest token) to 2. Defaults to the model's own, or else 0.7.
+    /// Sampling temperature, from 0 (always the most likely token) to 2. Defaults to the model's own, or else 0.7.
     #[schema(default = 0.7, minimum = 0, maximum = 2)]
     temperature: Option<f64>,
     /// Maximum number of tokens to generate.
@@ -83,9 +83,9 @@ pub(in crate::http) struct QueryEvent<'a> {
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct QueryReply<'a> {
     query: &'a str,
-    /// Refers to its sources by their numbers: `[1]`.
+    /// Cites its sources by number: `[1]`.
     answer: &'a str,
-    /// Chunks that the model was given; empty when the documents have nothing on the question.
+    /// Chunks that the model was given; empty if the documents have nothing on the question.
     sources: Vec<SourceBody<'a>>,
     model: &'a str,
     collection: &'a str,

@@ -33,7 +33,7 @@ pub(in crate::http) struct ReindexBody {
     stream: Option<bool>,
 }
 
-/// Progress of a reindex. After a failure the last event is named `error`, and its data is a problem.
+/// Progress of a reindex. After a failure, the last event is named `error`, and its data is a problem.
 #[derive(Clone, Serialize, ToSchema)]
 pub(in crate::http) struct ReindexEvent {
     status: ReindexStatus,
@@ -42,7 +42,7 @@ pub(in crate::http) struct ReindexEvent {
     embedding_model: String,
     /// Documents of the collection.
     total: u64,
-    /// Documents that have vectors of this model.
+    /// Documents that have been moved.
     completed: u64,
     /// Chunks that this request has embedded.
     chunks_embedded: u64,
@@ -72,9 +72,9 @@ impl ReindexEvent {
 
 /// Move a collection to another embedding model
 ///
-/// Its chunks are embedded again, and until that is complete the old vectors are searched. If the client leaves or the
-/// server stops, the next request for the same model continues. A request for the model that the collection has
-/// discards an unfinished move to another one.
+/// All chunks are embedded again; until that is complete, searches use the old vectors. If the client disconnects or the
+/// server stops, the next request for the same model continues. A request for the model that the collection already
+/// uses discards an unfinished move to another one.
 #[utoipa::path(post, path = "/rag/collections/{name}/reindex", tag = "Documents", params(NameParam),
     request_body(content = ReindexBody, example = json!({"embedding_model": "all-minilm"})),
     responses((status = 200, content((ReindexEvent = "application/json"), (ReindexEvent = "text/event-stream")))))]

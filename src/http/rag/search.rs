@@ -40,7 +40,7 @@ pub(in crate::http) struct SearchBody {
     /// `and`, `or` and `not` of conditions.
     #[schema(value_type = Option<Object>)]
     filter: Option<JsonText>,
-    /// How chunks are found: by meaning (`vector`), by words (`keyword`), or by both. Defaults to `vector`.
+    /// How to find chunks: by meaning (`vector`), by words (`keyword`), or by both (`hybrid`). Defaults to `vector`.
     #[schema(value_type = Option<ModeBody>)]
     mode: Option<Word<ModeBody>>,
     /// Prefer results that differ from each other: 0 ranks by relevance only.

@@ -34,7 +34,7 @@ pub(in crate::http) struct RagUpload {
     /// PDF, DOCX, PPTX, XLSX, ODT, EPUB, RTF, HTML, Markdown, CSV, JSON, e-mail, source code or plain text.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
-    /// JSON object of up to 64 kB that is kept with the document, shown with its chunks, and can be filtered by.
+    /// JSON object of up to 64 kB that is stored with the document, returned with its chunks, and usable in filters.
     #[schema(value_type = Option<Object>)]
     metadata: Option<JsonText>,
     /// Collection to add the document to; it is created if it does not exist. Defaults to the server's default collection.
@@ -43,28 +43,28 @@ pub(in crate::http) struct RagUpload {
     /// A document with the same id is replaced. Without an id, one with the same text is replaced.
     #[schema(min_length = 1, max_length = 256)]
     document_id: Option<String>,
-    /// Defaults to the title in the document, or else the name of the file.
+    /// Defaults to the title in the document, or else to the name of the file.
     #[schema(max_length = 1000)]
     title: Option<String>,
-    /// Unit of `chunk_size` and `chunk_overlap`: characters, or tokens of the embedding model. Defaults to CHUNK_UNIT. Ollama does not count tokens.
+    /// Unit of `chunk_size` and `chunk_overlap`: characters, or tokens of the embedding model. Defaults to CHUNK_UNIT. Tokens are not available with Ollama.
     chunk_unit: Option<ChunkUnitBody>,
-    /// Maximum size of a chunk, never more than the embedding model reads. Defaults to CHUNK_SIZE.
+    /// Maximum size of a chunk. Chunks that are too long for the embedding model are divided. Defaults to CHUNK_SIZE.
     #[schema(minimum = 1, maximum = 100_000)]
     chunk_size: Option<i64>,
-    /// Maximum size of what a chunk repeats of the one before it, less than `chunk_size`. Defaults to CHUNK_OVERLAP, but at most to a fifth of `chunk_size`.
+    /// Maximum overlap of a chunk with the one before it; less than `chunk_size`. Defaults to CHUNK_OVERLAP, but at most to a fifth of `chunk_size`.
     #[schema(minimum = 0, maximum = 99_999)]
     chunk_overlap: Option<i64>,
-    /// Where chunks begin and end. Defaults to `markdown` for a Markdown file, `code` for source code and JSON, and `recursive` for everything else.
+    /// How to split the text. Defaults to `markdown` for a Markdown file, `code` for source code and JSON, and `recursive` for everything else.
     chunking: Option<ChunkingBody>,
-    /// Whether to send progress as server-sent events, of which the last is the reply. The document stays as it was if
-    /// the client leaves before.
+    /// Send progress as server-sent events, the last of which is the reply. If the client disconnects before that, the
+    /// document is not changed.
     #[schema(default = false)]
     stream: Option<bool>,
 }
 
-/// Add a file as a document, or replace a document by it
+/// Add or replace a document from a file
 ///
-/// Chunks have the `page` and the `heading` that they are on and under in their metadata.
+/// The metadata of each chunk has its `page` and the `heading` that it is under, if the file has them.
 #[utoipa::path(post, path = "/rag/upload", tag = "Documents",
     request_body(content = RagUpload, content_type = "multipart/form-data"),
     responses((status = 200, content((IngestReply = "application/json"), (IngestEvent = "text/event-stream")))))]

@@ -8,8 +8,7 @@ use crate::types::CacheStatus;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// Whether a reply is stored is known here only for one that is complete: a stream's end is still to
-/// come.
+/// Sets the headers. `stored` is only known for a complete reply: a stream is stored when it ends.
 pub(in crate::http) fn mark(headers: &mut HeaderMap, cache_status: &CacheStatus) {
     let with_stored = |stored: &std::sync::atomic::AtomicBool, plain: &'static str, kept: &'static str| {
         HeaderValue::from_static(if stored.load(Relaxed) { kept } else { plain })

@@ -10,7 +10,7 @@ use crate::{
 /// Writes one reply in the JSON of one API. For a stream the methods are called in the order `begin`, `event`
 /// for each event but the last, `end`; `error` takes the place of whatever was to come.
 pub(in crate::http) trait ReplyEncoder: Send + 'static {
-    /// Number of answers that the events have, one after the other, each with an end of its own.
+    /// Number of answers in the events, one after the other, each with its own end.
     fn choices(&self) -> usize {
         1
     }

@@ -23,17 +23,17 @@ use crate::{
 
 pub(in crate::http) type Steps<E> = Pin<Box<dyn Stream<Item = error::Result<E>> + Send>>;
 
-/// Where work reports its steps.
+/// Channel on which work reports its steps.
 pub(in crate::http) struct Reports<E>(mpsc::UnboundedSender<E>);
 
 impl<E> Reports<E> {
     pub(in crate::http) fn report(&self, step: E) {
-        // Both ends are in one stream.
+        // Fails only when the stream that has both ends is being dropped.
         let _ = self.0.send(step);
     }
 }
 
-/// The steps that work reports, then its outcome. The work ends when this is dropped.
+/// Returns the steps that some work reports, then its outcome. The work stops when the stream is dropped.
 pub(in crate::http) fn of_work<E, W>(work: impl FnOnce(Reports<E>) -> W) -> Steps<E>
 where
     E: Send + 'static,
@@ -56,8 +56,9 @@ where
     })
 }
 
-/// Sends each step as an event. A failure before a step for which `has_begun` is an ordinary error, unless the work
-/// takes long to begin. The work ends when the client leaves. `again` is advice for when the server is shut down.
+/// Sends each step as an event. A failure before the first step for which `has_begun` is true is an ordinary error,
+/// unless that step takes long. The work stops when the client disconnects. `again` is the advice to give when the
+/// server shuts down.
 pub(in crate::http) async fn respond<E: Serialize + Send + 'static>(
     state: Arc<HttpState>,
     caller: Caller,

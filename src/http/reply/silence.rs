@@ -1,5 +1,5 @@
-//! Keep-alive of silent streams: a comment is sent at intervals, which clients
-//! pass over (proxies close a connection on which nothing comes), and ends when the server does.
+//! Keep-alive of idle streams: a comment, which clients skip, is sent at intervals, because proxies close idle
+//! connections. It ends when the server shuts down.
 
 use std::{
     pin::Pin,

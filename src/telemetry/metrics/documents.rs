@@ -11,7 +11,7 @@ use super::{
 };
 use crate::telemetry::text::Exposition;
 
-/// Kind of call to the store of documents.
+/// Kind of call to the document store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreOperation {
     Search,
@@ -86,10 +86,10 @@ impl DocumentMetrics {
         let counts = gauges.documents;
         for (name, help, value) in [
             ("simpleton_documents", "Documents in the store.", counts.map(|counts| counts.documents)),
-            ("simpleton_document_chunks", "Chunks that are searched.", counts.map(|counts| counts.chunks)),
+            ("simpleton_document_chunks", "Chunks in the store.", counts.map(|counts| counts.chunks)),
             (
                 "simpleton_document_store_bytes",
-                "Size of the store of documents on disk; in Qdrant, of the vectors.",
+                "Size of the document store on disk; with Qdrant, size of the vectors.",
                 counts.map(|counts| counts.bytes),
             ),
         ] {
@@ -105,7 +105,7 @@ impl DocumentMetrics {
             ("simpleton_document_embed_seconds", "Time to embed a batch of chunks.", &self.embedding),
             (
                 "simpleton_document_search_seconds",
-                "Time of a search in the store, without embedding the query.",
+                "Time to search the document store, without embedding the query.",
                 &self.search,
             ),
         ] {
@@ -113,7 +113,7 @@ impl DocumentMetrics {
             histogram.render(out, name, &[]);
         }
         let name = "simpleton_document_store_errors_total";
-        out.family(name, "counter", "Failed calls to the store of documents, by operation.");
+        out.family(name, "counter", "Failed calls to the document store, by operation.");
         for (operation, count) in StoreOperation::ALL.iter().zip(&self.errors) {
             out.sample(name, &[("operation", operation.as_str())], count.load(Relaxed) as f64);
         }

@@ -21,7 +21,7 @@ pub struct Gauges {
     pub breakers: Vec<(&'static str, bool)>,
 }
 
-/// Contents of the store of documents.
+/// Contents of the document store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DocumentCounts {
     pub documents: u64,

@@ -208,7 +208,7 @@ fn shown(node: &Handle) -> String {
     text
 }
 
-/// Whether this is a sign that links to its own place, as generators of documentation add to headings.
+/// Whether this is a permalink sign, as documentation generators add to headings.
 fn is_permalink(node: &Handle) -> bool {
     attribute(node, "href").is_some_and(|href| href.starts_with('#'))
         && matches!(plain(node).trim(), "¶" | "#" | "§" | "🔗")
