@@ -154,7 +154,14 @@ fn write(request: &ChatRequest) -> Result<Vec<u8>> {
         let detail = "must be auto or none: Ollama has no way to make a model call a tool";
         return Err(Error::field("/tool_choice", detail).of_kind(Kind::Unsupported));
     }
-    let unsupported = [("/logprobs", logprobs.is_some()), ("/logit_bias", !sampling.logit_bias.is_empty())];
+    let is_of_tokens =
+        matches!(prompt, Prompt::Completion(completion) if completion.raw && completion.context.is_some());
+    let unsupported = [
+        ("/logprobs", logprobs.is_some()),
+        ("/logit_bias", !sampling.logit_bias.is_empty()),
+        // Ollama has no tokens in a raw prompt.
+        ("/context", is_of_tokens),
+    ];
     if let Some((pointer, _)) = unsupported.into_iter().find(|(_, is_asked)| *is_asked) {
         let detail = "is not supported with Ollama as the backend";
         return Err(Error::field(pointer, detail).of_kind(Kind::Unsupported));

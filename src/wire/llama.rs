@@ -7,7 +7,7 @@ use super::{
     Parser,
     openai::{
         ErrorObject, MessageBody, SamplingBody, Schema, ThinkingBody, TimingsObject, TokenObject, failed,
-        malformed, push_logprobs, sampled,
+        malformed, push_logprobs, sampled, told,
     },
     tokens,
 };
@@ -37,16 +37,11 @@ impl<'a> CompletionBody<'a> {
             prompt: context.iter().copied().map(Piece::Token).chain([Piece::Text(text)]).collect(),
             stream: true,
             n_predict: request.sampling.max_tokens.map(sampled),
-            n_probs: probabilities(request),
+            n_probs: told(request.logprobs),
             json_schema: Schema::new(&request.format),
             sampling: SamplingBody::new(&request.sampling),
         }
     }
-}
-
-/// Number of most likely tokens to request: at least 1, because with 0 llama.cpp returns no probabilities at all.
-fn probabilities(request: &ChatRequest) -> Option<u8> {
-    request.logprobs.map(|top| top.max(1))
 }
 
 /// `POST /infill`: fills the gap between two texts, with the tokens of the model that mark it.
@@ -70,7 +65,7 @@ impl<'a> InfillBody<'a> {
             input_suffix: suffix,
             stream: true,
             n_predict: request.sampling.max_tokens.map(sampled),
-            n_probs: probabilities(request),
+            n_probs: told(request.logprobs),
             sampling: SamplingBody::new(&request.sampling),
         }
     }

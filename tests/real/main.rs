@@ -6,6 +6,7 @@ mod conversations;
 mod documents;
 mod harness;
 mod limits;
+mod openai;
 
 #[path = "../../testing/llama_server.rs"]
 mod llama_server;

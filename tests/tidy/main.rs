@@ -106,6 +106,7 @@ fn only_the_pipeline_calls_a_backend() {
         ("backend.chat(", "src/app/chat.rs"),
         ("backend.embed(", "src/app/embed.rs"),
         ("backend.load(", "src/app/load.rs"),
+        ("backend.text_of(", "src/app/embed.rs"),
         ("backend.count_tokens(", "src/app/rag/tokens.rs"),
     ] {
         let callers: Vec<PathBuf> = sources()

@@ -10,7 +10,7 @@ use super::{
     choices,
     ignored::{Ignored, IgnoredNames},
     message::ChatMessage,
-    reply::{ChatCompletion, ChatCompletionChunk, ChatCompletionEncoder},
+    reply::{ChatCompletion, ChatCompletionChunk, ChatCompletionEncoder, ReplyHead},
     sampling::{body, choices as number_of_choices},
     tools::{FunctionTool, ToolChoiceBody},
 };
@@ -170,7 +170,10 @@ pub(in crate::http) async fn create(
         (body.stream.unwrap_or(false), body.include_usage(), body.ignored());
     let model = resolve(&state, body.model.as_deref(), body.images(), body.tools()).await?;
     let (request, choices) = body.into_request(model, &state.app).await?;
-    let encoder = ChatCompletionEncoder::new(&caller, choices, include_usage);
+    let encoder = ChatCompletionEncoder::new(ReplyHead {
+        top_logprobs: request.logprobs.unwrap_or(0).into(),
+        ..ReplyHead::new("chatcmpl", &caller, choices, include_usage)
+    });
     let room = room.keep(request.size());
     let (app, asking) = (Arc::clone(&state.app), caller.owned());
     let reply = async move {
@@ -228,6 +231,9 @@ impl ChatCompletionBody {
         let max_tokens = fields
             .positive("/max_completion_tokens", self.max_completion_tokens)
             .or(fields.positive("/max_tokens", self.max_tokens));
+        if self.max_completion_tokens.is_some() && self.max_tokens.is_some() {
+            fields.refuse("/max_tokens", "cannot be combined with max_completion_tokens, its newer name");
+        }
         let sampling = Sampling { max_tokens, ..self.sampling(&mut fields) };
         let logprobs = self.logprobs(&mut fields);
         let format = format(self.response_format.take(), &mut fields);

@@ -1,6 +1,6 @@
 //! Several answers in one reply: the first is streamed as it is made, while the others wait for their turn.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use async_stream::stream;
 use futures_util::StreamExt;
@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     app::{App, Caller, ChatReply},
+    cache::fingerprint,
     error::{Error, Kind, Result},
     types::{ChatEvent, ChatRequest},
 };
@@ -41,10 +42,11 @@ pub(super) async fn ask(
     }
     let mut others = JoinSet::new();
     let first = requests.remove(0);
+    let mut asked = HashSet::from([fingerprint(&first)]);
     for (index, request) in requests.into_iter().enumerate() {
         let (app, mut caller) = (Arc::clone(app), caller.clone());
-        // Without a seed the requests are identical, and would share one answer.
-        caller.cache_control.no_store |= request.sampling.seed.is_none();
+        // Identical requests would share one answer.
+        caller.cache_control.no_store |= !asked.insert(fingerprint(&request));
         others.spawn(async move { (index, events(&app, &caller, request).await) });
     }
     let ChatReply { model, mut events, cache_status } = app.chat(caller, first).await?;

@@ -111,16 +111,21 @@ pub(in crate::http) async fn create(
     let (stream, include_usage, ignored) =
         (body.stream.unwrap_or(false), body.include_usage(), body.ignored());
     let model = resolve(&state, body.model.as_deref(), 0, 0).await?;
+    let per_prompt = body.n.and_then(|n| usize::try_from(n).ok()).unwrap_or(1);
     let (requests, echo) = body.into_requests(&model)?;
-    let head = ReplyHead::new("cmpl", &caller, requests.len(), include_usage);
+    let head = ReplyHead {
+        top_logprobs: requests[0].logprobs.unwrap_or(0).into(),
+        ..ReplyHead::new("cmpl", &caller, requests.len(), include_usage)
+    };
     let room = room.keep(requests.iter().map(ChatRequest::size).sum());
     let (app, asking) = (Arc::clone(&state.app), caller.owned());
     let reply = async move {
         let reply = choices::ask(&app, &asking, requests).await;
         drop(room);
-        reply
+        // Token ids of a prompt.
+        reply.map_err(|error| error.at(|pointer| pointer.replace("/context", "/prompt")))
     };
-    let encoder = TextCompletionEncoder { head, echo, ..TextCompletionEncoder::default() };
+    let encoder = TextCompletionEncoder { head, echo, per_prompt, ..TextCompletionEncoder::default() };
     Ok(ignored.mark(respond(&state, &caller, reply, encoder, stream).await?))
 }
 
@@ -201,6 +206,8 @@ struct TextCompletionEncoder {
     head: ReplyHead,
     /// Beginning of each answer.
     echo: Vec<String>,
+    /// Number of answers to each prompt.
+    per_prompt: usize,
     /// Index of the answer that is being written.
     choice: usize,
     /// Characters of it that have been written.
@@ -212,7 +219,7 @@ struct TextCompletionEncoder {
 
 impl TextCompletionEncoder {
     fn write(&self, text: &str, finish_reason: Option<OpenAiFinishReason>, out: &mut SseFrames) {
-        let logprobs = TextLogprobs::new(&self.logprobs, self.written);
+        let logprobs = TextLogprobs::new(&self.logprobs, self.written, self.head.top_logprobs);
         let choice = TextChoice { index: self.choice, text, logprobs, finish_reason };
         out.data(&self.completion(&self.head.model, vec![choice], self.head.include_usage.then_some(None)));
     }
@@ -255,7 +262,7 @@ impl ReplyEncoder for TextCompletionEncoder {
     fn end(&mut self, done: &Done, out: &mut SseFrames) {
         let unsaid = if self.written == 0 { self.echo[self.choice].as_str() } else { "" };
         self.write(unsaid, Some((&done.reason).into()), out);
-        self.usage.add(done.usage);
+        self.usage.add(done.usage, self.choice.is_multiple_of(self.per_prompt));
         self.choice += 1;
         self.written = 0;
         self.logprobs.clear();
@@ -273,13 +280,15 @@ impl ReplyEncoder for TextCompletionEncoder {
 
     fn complete(&mut self, model: &str, reply: &Collected) -> Vec<u8> {
         let replies = std::iter::once(reply).chain(&reply.others);
-        replies.clone().for_each(|reply| self.usage.add(reply.done.usage));
+        for (index, reply) in replies.clone().enumerate() {
+            self.usage.add(reply.done.usage, index.is_multiple_of(self.per_prompt));
+        }
         let texts: Vec<String> =
             replies.clone().zip(&self.echo).map(|(reply, echo)| format!("{echo}{}", reply.text)).collect();
         let choices = replies.zip(&texts).enumerate().map(|(index, (reply, text))| TextChoice {
             index,
             text,
-            logprobs: TextLogprobs::new(&reply.logprobs, 0),
+            logprobs: TextLogprobs::new(&reply.logprobs, 0, self.head.top_logprobs),
             finish_reason: Some((&reply.done.reason).into()),
         });
         let completion = self.completion(model, choices.collect(), Some(Some(self.usage.body())));
@@ -289,7 +298,7 @@ impl ReplyEncoder for TextCompletionEncoder {
 
 impl<'a> TextLogprobs<'a> {
     /// `None` where they were not asked for. `at` is where the first token begins.
-    fn new(tokens: &'a [TokenLogprob], at: usize) -> Option<Self> {
+    fn new(tokens: &'a [TokenLogprob], at: usize, most: usize) -> Option<Self> {
         let mut offset = at;
         let offsets = tokens.iter().map(|token| {
             let start = offset;
@@ -297,7 +306,7 @@ impl<'a> TextLogprobs<'a> {
             start
         });
         let top = |token: &TokenLogprob| {
-            token.top.iter().map(|top| (top.text.clone(), top.logprob.into())).collect()
+            token.top.iter().take(most).map(|top| (top.text.clone(), top.logprob.into())).collect()
         };
         (!tokens.is_empty()).then(|| Self {
             text_offset: offsets.collect(),

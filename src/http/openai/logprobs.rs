@@ -32,11 +32,11 @@ impl<'a> From<&'a Logprob> for LogprobBody<'a> {
 }
 
 impl<'a> LogprobsBody<'a> {
-    /// `None` where they were not asked for.
-    pub(super) fn new(tokens: &'a [TokenLogprob]) -> Option<Self> {
-        let token = |TokenLogprob { token, top }: &'a TokenLogprob| TokenBody {
-            token: token.into(),
-            top_logprobs: top.iter().map(LogprobBody::from).collect(),
+    /// `None` where they were not asked for. Tells at most `top` tokens at each position: a backend may tell more.
+    pub(super) fn new(tokens: &'a [TokenLogprob], top: usize) -> Option<Self> {
+        let token = |told: &'a TokenLogprob| TokenBody {
+            token: (&told.token).into(),
+            top_logprobs: told.top.iter().take(top).map(LogprobBody::from).collect(),
         };
         (!tokens.is_empty()).then(|| Self { content: tokens.iter().map(token).collect() })
     }

@@ -160,6 +160,8 @@ pub(super) struct ReplyHead {
     pub(super) choices: usize,
     /// Whether a stream ends with the usage.
     pub(super) include_usage: bool,
+    /// Number of most likely tokens to tell at each position.
+    pub(super) top_logprobs: usize,
 }
 
 impl ReplyHead {
@@ -170,6 +172,7 @@ impl ReplyHead {
             model: String::new(),
             choices,
             include_usage,
+            top_logprobs: 0,
         }
     }
 
@@ -197,9 +200,9 @@ pub(super) struct ChatCompletionEncoder {
 }
 
 impl ChatCompletionEncoder {
-    pub(super) fn new(caller: &Caller, choices: usize, include_usage: bool) -> Self {
+    pub(super) fn new(head: ReplyHead) -> Self {
         Self {
-            head: ReplyHead::new("chatcmpl", caller, choices, include_usage),
+            head,
             choice: 0,
             has_begun: false,
             tool_calls: 0,
@@ -209,7 +212,7 @@ impl ChatCompletionEncoder {
     }
 
     fn write(&self, delta: Delta<'_>, finish_reason: Option<OpenAiFinishReason>, out: &mut SseFrames) {
-        let logprobs = LogprobsBody::new(&self.logprobs);
+        let logprobs = LogprobsBody::new(&self.logprobs, self.head.top_logprobs);
         let choice = ChunkChoice { index: self.choice, delta, logprobs, finish_reason };
         let usage = self.head.include_usage.then_some(None);
         out.data(&self.chunk(vec![choice], usage));
@@ -273,7 +276,7 @@ impl ReplyEncoder for ChatCompletionEncoder {
 
     fn end(&mut self, done: &Done, out: &mut SseFrames) {
         self.write(Delta::default(), Some((&done.reason).into()), out);
-        self.usage.add(done.usage);
+        self.usage.add(done.usage, self.choice == 0);
         self.choice += 1;
         (self.has_begun, self.tool_calls) = (false, 0);
         self.logprobs.clear();
@@ -291,11 +294,13 @@ impl ReplyEncoder for ChatCompletionEncoder {
 
     fn complete(&mut self, model: &str, reply: &Collected) -> Vec<u8> {
         let replies = std::iter::once(reply).chain(&reply.others);
-        replies.clone().for_each(|reply| self.usage.add(reply.done.usage));
+        for (index, reply) in replies.clone().enumerate() {
+            self.usage.add(reply.done.usage, index == 0);
+        }
         let choices = replies.enumerate().map(|(index, reply)| ChatChoice {
             index,
             message: self.message(index, reply),
-            logprobs: LogprobsBody::new(&reply.logprobs),
+            logprobs: LogprobsBody::new(&reply.logprobs, self.head.top_logprobs),
             finish_reason: (&reply.done.reason).into(),
         });
         let completion = ChatCompletion {

@@ -47,9 +47,11 @@ impl From<Usage> for OpenAiUsage {
 pub(super) struct UsageSum(Option<Usage>);
 
 impl UsageSum {
-    pub(super) fn add(&mut self, usage: Usage) {
+    /// Adds the tokens of an answer; the first one to a prompt counts the prompt's.
+    pub(super) fn add(&mut self, usage: Usage, is_first: bool) {
         match &mut self.0 {
-            Some(sum) => *sum += Usage { prompt_tokens: 0, cached_tokens: None, ..usage },
+            Some(sum) if !is_first => *sum += Usage { prompt_tokens: 0, cached_tokens: None, ..usage },
+            Some(sum) => *sum += usage,
             None => self.0 = Some(usage),
         }
     }

@@ -86,12 +86,14 @@ impl SearchBody {
         let top_k = top_k(app, "/top_k", self.top_k, &mut fields);
         let score_threshold = share("/score_threshold", self.score_threshold, &mut fields);
         let diversity = share("/diversity", self.diversity, &mut fields).unwrap_or_default();
+        let collection = fields.accept("", collection(app, self.collection));
+        let filter = fields.accept("", filter(self.filter.as_ref())).flatten();
         fields.finish()?;
         Ok(SearchDocuments {
-            collection: collection(app, self.collection)?,
+            collection: collection.unwrap_or_else(|| app.default_collection().clone()),
             query: self.query,
             mode: self.mode.map(|Word(mode)| mode).unwrap_or_default().into(),
-            filter: filter(self.filter.as_ref())?,
+            filter,
             top_k,
             score_threshold,
             min_similarity: None,

@@ -166,7 +166,8 @@ impl<'a> GenerateBody<'a> {
             system: completion.system.as_deref(),
             images: completion.images.iter().map(|image| image.to_base64()).collect(),
             context: completion.context.as_deref(),
-            raw: completion.raw,
+            // Its template for the gap is not used in a raw prompt.
+            raw: completion.raw && completion.suffix.is_none(),
             common,
         }
     }

@@ -16,7 +16,7 @@ pub use embeddings::{EmbedInput, EmbeddingsBody, parse_embeddings};
 pub use logprobs::{TokenObject, push_logprobs};
 pub use message::MessageBody;
 pub use reply::ReplyParser;
-pub use request::{ChatBody, SamplingBody, Schema, ThinkingBody, ToolBody, sampled};
+pub use request::{ChatBody, SamplingBody, Schema, ThinkingBody, ToolBody, sampled, told};
 
 use crate::{
     error::{Error, Kind},

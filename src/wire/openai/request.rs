@@ -62,7 +62,7 @@ impl<'a> ChatBody<'a> {
             response_format: ResponseFormat::new(&request.format),
             max_tokens: request.sampling.max_tokens.map(sampled),
             logprobs: request.logprobs.map(|_| true),
-            top_logprobs: request.logprobs,
+            top_logprobs: told(request.logprobs),
             sampling: SamplingBody::new(&request.sampling),
             thinking: ThinkingBody::new(request.think),
             continue_final_message: continues.then_some(true),
@@ -155,6 +155,11 @@ impl<'a> SamplingBody<'a> {
             stop: sampling.stop.iter().map(String::as_str).filter(|stop| !stop.is_empty()).collect(),
         }
     }
+}
+
+/// Number of most likely tokens to ask for: llama.cpp takes 0 for no probabilities at all.
+pub fn told(logprobs: Option<u8>) -> Option<u8> {
+    logprobs.map(|top| top.max(1))
 }
 
 /// Counts are signed 32-bit numbers in llama.cpp, and a negative one means "no limit".
