@@ -25,6 +25,7 @@ use utoipa_swagger_ui::Config;
 
 use super::{
     middleware::errors::{ErrorFormat, Problem, Result, nothing_here},
+    ollama::OllamaError,
     openai::OpenAiError,
     route::{Access, Documentation},
     routes,
@@ -88,9 +89,11 @@ fn components() -> Components {
     let mut schemas = vec![
         (Problem::name().into(), Problem::schema()),
         (OpenAiError::name().into(), OpenAiError::schema()),
+        (OllamaError::name().into(), OllamaError::schema()),
     ];
     Problem::schemas(&mut schemas);
     OpenAiError::schemas(&mut schemas);
+    OllamaError::schemas(&mut schemas);
     components.schemas.extend(schemas);
     components
 }
@@ -100,6 +103,7 @@ fn describe_responses(operation: &mut Operation, errors: ErrorFormat) {
     let (description, schema) = match errors {
         ErrorFormat::Problem => ("Problem details (RFC 9457)", Problem::name()),
         ErrorFormat::OpenAi => ("OpenAI's error", OpenAiError::name()),
+        ErrorFormat::Ollama => ("Ollama's error", OllamaError::name()),
     };
     let refusal = ResponseBuilder::new()
         .description(description)

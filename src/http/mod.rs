@@ -8,6 +8,7 @@ mod extract;
 mod health;
 mod middleware;
 mod native;
+mod ollama;
 mod openai;
 mod rag;
 mod reply;

@@ -17,7 +17,7 @@ use crate::{
     http::{
         HttpState,
         middleware::{auth::Caller, errors::Result},
-        reply::{SseFrames, sse},
+        reply::{Frames, Framing},
     },
 };
 
@@ -86,12 +86,12 @@ pub(in crate::http) async fn live(State(state): State<Arc<HttpState>>, caller: C
                 () = state.app.stopping().cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            let mut frames = SseFrames::default();
+            let mut frames = Frames::default();
             frames.data(&LiveEvent::now(&state));
             yield Ok(frames.take());
         }
     };
-    Ok(sse::response(events))
+    Ok(Framing::Sse.response(events))
 }
 
 impl LiveEvent {

@@ -16,7 +16,7 @@ use utoipa::{
 
 use crate::{
     error::{Error, Kind},
-    http::{closed_set::words, openai::OpenAiError},
+    http::{closed_set::words, ollama::OllamaError, openai::OpenAiError, reply::Framing},
 };
 
 /// An error on its way to the client.
@@ -74,25 +74,38 @@ pub(in crate::http) enum ErrorFormat {
     /// Problem details (RFC 9457).
     Problem,
     OpenAi,
+    Ollama,
 }
 
 impl ErrorFormat {
     /// Format for a path that is no route, by the API that it would belong to.
     pub(in crate::http) fn of_path(path: &str) -> Self {
-        if path.starts_with("/v1/") { Self::OpenAi } else { Self::Problem }
+        match path {
+            _ if path.starts_with("/v1/") => Self::OpenAi,
+            _ if path.starts_with("/api/") => Self::Ollama,
+            _ => Self::Problem,
+        }
     }
 
     pub(in crate::http) fn content_type(self) -> &'static str {
         match self {
             Self::Problem => "application/problem+json",
-            Self::OpenAi => "application/json",
+            Self::OpenAi | Self::Ollama => "application/json",
+        }
+    }
+
+    /// Format of streams in the API that has these errors.
+    pub(in crate::http) fn framing(self) -> Framing {
+        match self {
+            Self::Problem | Self::OpenAi => Framing::Sse,
+            Self::Ollama => Framing::Ndjson,
         }
     }
 
     pub(in crate::http) fn status(self, kind: Kind) -> StatusCode {
         match (self, status(kind)) {
             // Other vendors use 400 for an invalid field.
-            (Self::OpenAi, StatusCode::UNPROCESSABLE_ENTITY) => StatusCode::BAD_REQUEST,
+            (Self::OpenAi | Self::Ollama, StatusCode::UNPROCESSABLE_ENTITY) => StatusCode::BAD_REQUEST,
             (_, status) => status,
         }
     }
@@ -101,6 +114,7 @@ impl ErrorFormat {
         match self {
             Self::Problem => serde_json::to_vec(&Problem::new(error, request_id)),
             Self::OpenAi => serde_json::to_vec(&OpenAiError::new(error, self.status(error.kind()))),
+            Self::Ollama => serde_json::to_vec(&OllamaError::new(error)),
         }
         .expect("an error has only strings and numbers")
     }

@@ -9,7 +9,7 @@ use crate::{
     http::{
         middleware::errors::ErrorFormat,
         rag::answer::{SourceBody, Sources},
-        reply::{ReplyEncoder, SseFrames},
+        reply::{Frames, ReplyEncoder},
     },
     types::{ChatEvent, Done, FinishReason, JsonText, Timings, ToolCall},
     wire::ollama::nanos,
@@ -164,11 +164,11 @@ pub(super) struct GenerateEncoder {
 }
 
 impl ReplyEncoder for GenerateEncoder {
-    fn begin(&mut self, model: &str, _: &mut SseFrames) {
+    fn begin(&mut self, model: &str, _: &mut Frames) {
         model.clone_into(&mut self.model);
     }
 
-    fn event(&mut self, event: &ChatEvent, out: &mut SseFrames) {
+    fn event(&mut self, event: &ChatEvent, out: &mut Frames) {
         let (response, thinking) = match event {
             ChatEvent::Text(text) => (text.as_str(), None),
             ChatEvent::Thinking(text) => ("", Some(text.as_str())),
@@ -177,12 +177,12 @@ impl ReplyEncoder for GenerateEncoder {
         out.data(&GenerateEvent { model: &self.model, response, thinking, done: false });
     }
 
-    fn end(&mut self, done: &Done, out: &mut SseFrames) {
+    fn end(&mut self, done: &Done, out: &mut Frames) {
         let event = GenerateEvent { model: &self.model, response: "", thinking: None, done: true };
         out.data(&GenerateReply { event, end: done.into() });
     }
 
-    fn error(&mut self, error: &Error, request_id: &str, out: &mut SseFrames) {
+    fn error(&mut self, error: &Error, request_id: &str, out: &mut Frames) {
         write_error(error, request_id, out);
     }
 
@@ -210,11 +210,11 @@ impl ChatEncoder {
 }
 
 impl ReplyEncoder for ChatEncoder {
-    fn begin(&mut self, model: &str, _: &mut SseFrames) {
+    fn begin(&mut self, model: &str, _: &mut Frames) {
         model.clone_into(&mut self.model);
     }
 
-    fn event(&mut self, event: &ChatEvent, out: &mut SseFrames) {
+    fn event(&mut self, event: &ChatEvent, out: &mut Frames) {
         let message = match event {
             ChatEvent::Text(content) => MessageReply { content, ..MessageReply::default() },
             ChatEvent::Thinking(text) => MessageReply { thinking: Some(text), ..MessageReply::default() },
@@ -226,12 +226,12 @@ impl ReplyEncoder for ChatEncoder {
         out.data(&ChatReplyEvent { model: &self.model, message, done: false });
     }
 
-    fn end(&mut self, done: &Done, out: &mut SseFrames) {
+    fn end(&mut self, done: &Done, out: &mut Frames) {
         let event = ChatReplyEvent { model: &self.model, message: MessageReply::default(), done: true };
         out.data(&ChatReply { event, sources: self.sources(), end: done.into() });
     }
 
-    fn error(&mut self, error: &Error, request_id: &str, out: &mut SseFrames) {
+    fn error(&mut self, error: &Error, request_id: &str, out: &mut Frames) {
         write_error(error, request_id, out);
     }
 
@@ -251,7 +251,7 @@ fn thinking(reply: &Collected) -> Option<&str> {
     (!reply.thinking.is_empty()).then_some(reply.thinking.as_str())
 }
 
-fn write_error(error: &Error, request_id: &str, out: &mut SseFrames) {
+fn write_error(error: &Error, request_id: &str, out: &mut Frames) {
     out.named("error", &ErrorFormat::Problem.write(error, request_id));
 }
 

@@ -25,7 +25,7 @@ use crate::{
             errors::{ErrorFormat, Result},
         },
         native::inference::resolve,
-        reply::{ReplyEncoder, SseFrames, respond},
+        reply::{Frames, ReplyEncoder, respond},
     },
     types::{ChatEvent, ChatRequest, Completion, Done, Prompt, Sampling, TokenLogprob},
 };
@@ -218,7 +218,7 @@ struct TextCompletionEncoder {
 }
 
 impl TextCompletionEncoder {
-    fn write(&self, text: &str, finish_reason: Option<OpenAiFinishReason>, out: &mut SseFrames) {
+    fn write(&self, text: &str, finish_reason: Option<OpenAiFinishReason>, out: &mut Frames) {
         let logprobs = TextLogprobs::new(&self.logprobs, self.written, self.head.top_logprobs);
         let choice = TextChoice { index: self.choice, text, logprobs, finish_reason };
         out.data(&self.completion(&self.head.model, vec![choice], self.head.include_usage.then_some(None)));
@@ -241,11 +241,11 @@ impl ReplyEncoder for TextCompletionEncoder {
         self.head.choices
     }
 
-    fn begin(&mut self, model: &str, _: &mut SseFrames) {
+    fn begin(&mut self, model: &str, _: &mut Frames) {
         model.clone_into(&mut self.head.model);
     }
 
-    fn event(&mut self, event: &ChatEvent, out: &mut SseFrames) {
+    fn event(&mut self, event: &ChatEvent, out: &mut Frames) {
         match event {
             ChatEvent::Logprobs(tokens) => self.logprobs.extend_from_slice(tokens),
             ChatEvent::Text(text) => {
@@ -259,7 +259,7 @@ impl ReplyEncoder for TextCompletionEncoder {
         }
     }
 
-    fn end(&mut self, done: &Done, out: &mut SseFrames) {
+    fn end(&mut self, done: &Done, out: &mut Frames) {
         let unsaid = if self.written == 0 { self.echo[self.choice].as_str() } else { "" };
         self.write(unsaid, Some((&done.reason).into()), out);
         self.usage.add(done.usage, self.choice.is_multiple_of(self.per_prompt));
@@ -274,7 +274,7 @@ impl ReplyEncoder for TextCompletionEncoder {
         }
     }
 
-    fn error(&mut self, error: &Error, request_id: &str, out: &mut SseFrames) {
+    fn error(&mut self, error: &Error, request_id: &str, out: &mut Frames) {
         out.json(&ErrorFormat::OpenAi.write(error, request_id));
     }
 

@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     http::{
         middleware::{auth::Caller, errors::ErrorFormat},
-        reply::{ReplyEncoder, SseFrames},
+        reply::{Frames, ReplyEncoder},
     },
     types::{ChatEvent, Done, FinishReason, TokenLogprob, ToolCall},
 };
@@ -211,7 +211,7 @@ impl ChatCompletionEncoder {
         }
     }
 
-    fn write(&self, delta: Delta<'_>, finish_reason: Option<OpenAiFinishReason>, out: &mut SseFrames) {
+    fn write(&self, delta: Delta<'_>, finish_reason: Option<OpenAiFinishReason>, out: &mut Frames) {
         let logprobs = LogprobsBody::new(&self.logprobs, self.head.top_logprobs);
         let choice = ChunkChoice { index: self.choice, delta, logprobs, finish_reason };
         let usage = self.head.include_usage.then_some(None);
@@ -246,11 +246,11 @@ impl ReplyEncoder for ChatCompletionEncoder {
         self.head.choices
     }
 
-    fn begin(&mut self, model: &str, _: &mut SseFrames) {
+    fn begin(&mut self, model: &str, _: &mut Frames) {
         model.clone_into(&mut self.head.model);
     }
 
-    fn event(&mut self, event: &ChatEvent, out: &mut SseFrames) {
+    fn event(&mut self, event: &ChatEvent, out: &mut Frames) {
         if !self.has_begun {
             self.has_begun = true;
             self.write(Delta { role: Some("assistant"), content: Some(""), ..Delta::default() }, None, out);
@@ -274,7 +274,7 @@ impl ReplyEncoder for ChatCompletionEncoder {
         self.logprobs.clear();
     }
 
-    fn end(&mut self, done: &Done, out: &mut SseFrames) {
+    fn end(&mut self, done: &Done, out: &mut Frames) {
         self.write(Delta::default(), Some((&done.reason).into()), out);
         self.usage.add(done.usage, self.choice == 0);
         self.choice += 1;
@@ -288,7 +288,7 @@ impl ReplyEncoder for ChatCompletionEncoder {
         }
     }
 
-    fn error(&mut self, error: &Error, request_id: &str, out: &mut SseFrames) {
+    fn error(&mut self, error: &Error, request_id: &str, out: &mut Frames) {
         out.json(&ErrorFormat::OpenAi.write(error, request_id));
     }
 

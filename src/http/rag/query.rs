@@ -25,7 +25,7 @@ use crate::{
             errors::{ErrorFormat, Result},
         },
         native::message::MessageBody,
-        reply::{ReplyEncoder, SseFrames, respond},
+        reply::{Frames, ReplyEncoder, respond},
     },
     types::{Capability, ChatEvent, ChatRequest, Done, JsonText, Message, Prompt, Role, Sampling},
 };
@@ -199,21 +199,21 @@ impl QueryEncoder {
 }
 
 impl ReplyEncoder for QueryEncoder {
-    fn begin(&mut self, model: &str, _: &mut SseFrames) {
+    fn begin(&mut self, model: &str, _: &mut Frames) {
         model.clone_into(&mut self.model);
     }
 
-    fn event(&mut self, event: &ChatEvent, out: &mut SseFrames) {
+    fn event(&mut self, event: &ChatEvent, out: &mut Frames) {
         if let ChatEvent::Text(answer) = event {
             out.data(&QueryEvent { answer, done: false });
         }
     }
 
-    fn end(&mut self, _: &Done, out: &mut SseFrames) {
+    fn end(&mut self, _: &Done, out: &mut Frames) {
         out.data(&self.reply(&self.model, ""));
     }
 
-    fn error(&mut self, error: &Error, request_id: &str, out: &mut SseFrames) {
+    fn error(&mut self, error: &Error, request_id: &str, out: &mut Frames) {
         out.named("error", &ErrorFormat::Problem.write(error, request_id));
     }
 

@@ -1,6 +1,6 @@
 //! Interface between a reply and the API that writes it.
 
-use super::SseFrames;
+use super::{Frames, Framing};
 use crate::{
     app::Collected,
     error::Error,
@@ -15,15 +15,20 @@ pub(in crate::http) trait ReplyEncoder: Send + 'static {
         1
     }
 
+    /// Format of a stream.
+    fn framing(&self) -> Framing {
+        Framing::Sse
+    }
+
     /// Called when the model is known, before the first event.
-    fn begin(&mut self, model: &str, out: &mut SseFrames);
+    fn begin(&mut self, model: &str, out: &mut Frames);
 
     /// Writes a text, a thought or a tool call.
-    fn event(&mut self, event: &ChatEvent, out: &mut SseFrames);
+    fn event(&mut self, event: &ChatEvent, out: &mut Frames);
 
-    fn end(&mut self, done: &Done, out: &mut SseFrames);
+    fn end(&mut self, done: &Done, out: &mut Frames);
 
-    fn error(&mut self, error: &Error, request_id: &str, out: &mut SseFrames);
+    fn error(&mut self, error: &Error, request_id: &str, out: &mut Frames);
 
     /// Returns the JSON of a reply that is not streamed.
     fn complete(&mut self, model: &str, reply: &Collected) -> Vec<u8>;

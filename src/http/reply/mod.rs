@@ -1,10 +1,10 @@
-//! A reply on its way out: the API's encoder says what is written, `stream` when, and `sse` in which frames.
+//! A reply on its way out: the API's encoder says what is written, `stream` when, and `frames` in which format.
 
 mod cached;
 mod encoder;
+pub(super) mod frames;
 pub(super) mod progress;
 mod silence;
-pub(super) mod sse;
 mod stream;
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub use self::silence::StreamTimes;
 pub(in crate::http) use self::{
     cached::mark,
     encoder::ReplyEncoder,
-    sse::{PING, SseFrames},
+    frames::{Frames, Framing, PING},
 };
 use crate::{
     app::ChatReply,

@@ -1,4 +1,4 @@
-//! Progress of long work as server-sent events, of which the last is the result.
+//! Progress of long work as a stream of events, of which the last is the result.
 
 use std::{convert::Infallible, pin::Pin, sync::Arc};
 
@@ -9,7 +9,7 @@ use futures_util::{Stream, StreamExt};
 use serde::Serialize;
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{PING, SseFrames, sse};
+use super::Frames;
 use crate::{
     error::{self, Error, Kind},
     http::{
@@ -18,6 +18,7 @@ use crate::{
             auth::Caller,
             errors::{ErrorFormat, Result},
         },
+        route,
     },
 };
 
@@ -79,7 +80,14 @@ pub(in crate::http) async fn respond<E: Serialize + Send + 'static>(
     if let Ok(Err(error)) = timeout(state.streams.headers_after, beginning).await {
         return Err(Error::into(error));
     }
-    Ok(sse::response(events(state, caller, first, steps, again)))
+    let errors = route::find(caller.endpoint).map_or(ErrorFormat::Problem, |(_, errors)| errors);
+    Ok(errors.framing().response(events(state, caller, first, steps, Ending { errors, again })))
+}
+
+/// How a failure is written, and the advice to give when the server shuts down.
+struct Ending {
+    errors: ErrorFormat,
+    again: &'static str,
 }
 
 fn events<E: Serialize>(
@@ -87,30 +95,32 @@ fn events<E: Serialize>(
     caller: Caller,
     first: Vec<E>,
     mut steps: Steps<E>,
-    again: &'static str,
+    Ending { errors, again }: Ending,
 ) -> impl Stream<Item = std::result::Result<Bytes, Infallible>> {
     stream! {
+        let mut frames = Frames::new(errors.framing());
         for step in first {
-            yield Ok(frame(&step));
+            frames.data(&step);
         }
         loop {
+            if !frames.is_empty() {
+                yield Ok(frames.take());
+            }
             let next = tokio::select! {
                 () = state.cutoff.cancelled() => Some(Err(shutting_down(again))),
                 next = timeout(state.streams.ping_every, steps.next()) => match next {
                     Ok(next) => next,
                     Err(_) => {
-                        yield Ok(Bytes::from_static(PING));
+                        frames.ping();
                         continue;
                     }
                 },
             };
             match next {
-                Some(Ok(step)) => yield Ok(frame(&step)),
+                Some(Ok(step)) => frames.data(&step),
                 Some(Err(error)) => {
                     caller.recorder.failed(&error);
-                    let mut frames = SseFrames::default();
-                    let problem = ErrorFormat::Problem.write(&error, caller.recorder.request_id());
-                    frames.named("error", &problem);
+                    frames.named("error", &errors.write(&error, caller.recorder.request_id()));
                     yield Ok(frames.take());
                     return;
                 }
@@ -122,10 +132,4 @@ fn events<E: Serialize>(
 
 fn shutting_down(again: &str) -> Error {
     Error::new(Kind::ShuttingDown, format!("The server is shutting down; {again}."))
-}
-
-fn frame(step: &impl Serialize) -> Bytes {
-    let mut frames = SseFrames::default();
-    frames.data(step);
-    frames.take()
 }

@@ -1,4 +1,4 @@
-//! A reply as server-sent events: what has arrived together leaves together, and silences are broken.
+//! A reply as a stream: what has arrived together leaves together, and silences are broken.
 
 use std::{
     convert::Infallible,
@@ -13,9 +13,8 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::timeout;
 
 use super::{
-    ReplyEncoder, SseFrames, mark,
+    Frames, ReplyEncoder, mark,
     silence::{Interruption, Silence},
-    sse,
 };
 use crate::{
     app::{ChatReply, incomplete},
@@ -54,9 +53,10 @@ where
         Err(_) => (None, None),
     };
     let silence = Silence::new(state.streams.ping_every, state.cutoff.clone());
-    let (source, out) = (Source::Waiting(begin), SseFrames::default());
+    let framing = encoder.framing();
+    let (source, out) = (Source::Waiting(begin), Frames::new(framing));
     let unfinished = encoder.choices();
-    let mut body = SseBody { source, encoder, recorder, silence, out, unfinished, ended: false };
+    let mut body = StreamBody { source, encoder, recorder, silence, out, unfinished, ended: false };
     match begun {
         Some((reply, first)) => {
             body.begin(reply);
@@ -64,7 +64,7 @@ where
         }
         None => body.out.ping(),
     }
-    let mut response = sse::response(body);
+    let mut response = framing.response(body);
     if let Some(cache_status) = cache_status {
         mark(response.headers_mut(), &cache_status);
     }
@@ -80,13 +80,13 @@ enum Source {
 }
 
 /// Events as they arrive; those that have arrived together leave together.
-struct SseBody {
+struct StreamBody {
     source: Source,
     encoder: Box<dyn ReplyEncoder>,
     recorder: Arc<RequestRecorder>,
     silence: Silence,
     /// Bytes that are sent next.
-    out: SseFrames,
+    out: Frames,
     /// Answers whose end is still to come.
     unfinished: usize,
     ended: bool,
@@ -95,7 +95,7 @@ struct SseBody {
 /// Size at which a piece of the body is passed on.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-impl SseBody {
+impl StreamBody {
     fn begin(&mut self, reply: ChatReply) {
         self.encoder.begin(&reply.model, &mut self.out);
         self.source = Source::Begun(reply.events);
@@ -135,7 +135,7 @@ impl SseBody {
     }
 }
 
-impl Stream for SseBody {
+impl Stream for StreamBody {
     type Item = std::result::Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
