@@ -18,6 +18,8 @@ use crate::{
 pub struct ReplyParser {
     calls: Vec<PartialCall>,
     done: Done,
+    /// Stop sequence that has ended the answer.
+    stop_sequence: Option<String>,
     finished: bool,
     closed: bool,
 }
@@ -38,6 +40,9 @@ impl Parser for ReplyParser {
         if let Some(timings) = chunk.timings {
             self.done.timings = timings.into();
         }
+        if let Some(End { stop_type: Some(StopType::Word), stopping_word: Some(word) }) = chunk.end {
+            self.stop_sequence = Some(word);
+        }
         // We ask for one choice, so there is one, or none in the chunk with the usage.
         if let Some(choice) = chunk.choices.into_iter().next() {
             if let Some(Logprobs { content: Some(tokens) }) = choice.logprobs {
@@ -46,7 +51,10 @@ impl Parser for ReplyParser {
             self.take_delta(choice.delta, out);
             if let Some(reason) = choice.finish_reason {
                 self.finished = true;
-                self.done.reason = finish_reason(&reason);
+                self.done.reason = match (finish_reason(&reason), self.stop_sequence.take()) {
+                    (FinishReason::Stop, Some(sequence)) => FinishReason::StopSequence(sequence),
+                    (reason, _) => reason,
+                };
                 self.flush_calls(out)?;
             }
         }
@@ -132,6 +140,23 @@ struct Chunk {
     usage: Option<UsageObject>,
     timings: Option<TimingsObject>,
     error: Option<ErrorObject>,
+    /// llama.cpp, with the fields that are asked for.
+    #[serde(rename = "__verbose")]
+    end: Option<End>,
+}
+
+#[derive(Deserialize)]
+struct End {
+    stop_type: Option<StopType>,
+    stopping_word: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StopType {
+    Word,
+    #[serde(other)]
+    Other,
 }
 
 #[derive(Deserialize)]
@@ -238,6 +263,26 @@ mod tests {
             let end = format!(r#"{{"choices":[{{"finish_reason":"{told}","delta":{{}}}}]}}"#);
             let (_, done) = parse(&[&end]).expect("a reply");
             assert_eq!(done.expect("an end").reason, reason, "{told}");
+        }
+    }
+
+    #[test]
+    fn the_stop_sequence_that_ended_an_answer_is_known() {
+        let end = |told: &str| format!(r#"{{"choices":[],"__verbose":{told}}}"#);
+        for (told, reason, expected) in [
+            (
+                r#"{"stop_type":"word","stopping_word":"END"}"#,
+                "stop",
+                FinishReason::StopSequence("END".into()),
+            ),
+            (r#"{"stop_type":"word","stopping_word":"END"}"#, "tool_calls", FinishReason::ToolCalls),
+            (r#"{"stop_type":"eos","stopping_word":""}"#, "stop", FinishReason::Stop),
+            (r#"{"stop_type":"limit","stopping_word":""}"#, "length", FinishReason::Length),
+            ("{}", "stop", FinishReason::Stop),
+        ] {
+            let last = format!(r#"{{"choices":[{{"finish_reason":"{reason}","delta":{{}}}}]}}"#);
+            let (_, done) = parse(&[&end(told), &last]).expect("a reply");
+            assert_eq!(done.expect("an end").reason, expected, "{told} {reason}");
         }
     }
 

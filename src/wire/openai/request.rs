@@ -41,6 +41,27 @@ pub struct ChatBody<'a> {
     pub continue_final_message: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub add_generation_prompt: Option<bool>,
+    #[serde(flatten)]
+    pub end: EndBody,
+}
+
+/// llama.cpp: the reply tells which stop sequence has ended it, where there are some.
+#[derive(Default, Serialize)]
+pub struct EndBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verbose: Option<bool>,
+    /// All that it tells besides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_fields: Option<[&'static str; 2]>,
+}
+
+impl EndBody {
+    fn new(sampling: &Sampling) -> Self {
+        if sampling.stop.is_empty() {
+            return Self::default();
+        }
+        Self { verbose: Some(true), response_fields: Some(["stop_type", "stopping_word"]) }
+    }
 }
 
 impl<'a> ChatBody<'a> {
@@ -67,6 +88,7 @@ impl<'a> ChatBody<'a> {
             thinking: ThinkingBody::new(request.think),
             continue_final_message: continues.then_some(true),
             add_generation_prompt: continues.then_some(false),
+            end: EndBody::new(&request.sampling),
         }
     }
 }
@@ -302,6 +324,10 @@ mod tests {
         assert_eq!((&body["top_k"], &body["max_tokens"]), (&json!(i32::MAX), &json!(i32::MAX)));
         assert_eq!((&body["seed"], &body["stop"]), (&json!(-1), &json!(["\n"])));
         assert_eq!(body["cache_prompt"], false);
+        assert_eq!(
+            (&body["verbose"], &body["response_fields"]),
+            (&json!(true), &json!(["stop_type", "stopping_word"]))
+        );
         let shares = [
             "min_p",
             "typical_p",
