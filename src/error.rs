@@ -60,7 +60,16 @@ pub struct FieldError {
 }
 
 /// Fields that hold JSON of the caller's own: the names within them are the caller's words.
-const FREE_FORM: [&str; 5] = ["/format/", "/parameters/", "/arguments/", "/metadata/", "/filter/"];
+const FREE_FORM: [&str; 8] = [
+    "/format/",
+    "/parameters/",
+    "/arguments/",
+    "/metadata/",
+    "/filter/",
+    "/schema/",
+    "/input_schema/",
+    "/input/",
+];
 
 impl FieldError {
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
@@ -290,11 +299,17 @@ mod tests {
                 Error::fields(vec![
                     FieldError::new("/format/properties/secret", "must be an object"),
                     FieldError::new("/filter/and/0/secret", "must be a list"),
+                    FieldError::new(
+                        "/response_format/json_schema/schema/properties/secret",
+                        "must be a list",
+                    ),
+                    FieldError::new("/tools/0/input_schema/properties/secret", "must be a list"),
+                    FieldError::new("/messages/0/content/0/input/secret", "is given twice"),
                     FieldError::new("/metadata/secret", "is set by the server"),
                     FieldError::unknown("/secret", "is unknown"),
                     FieldError::unknown("/messages/0/secret", "is unknown"),
                 ]),
-                "Refused: /format must be an object; /filter must be a list; /metadata is set by the server; a field is unknown; a field of /messages/0 is unknown.",
+                "Refused: /format must be an object; /filter must be a list; /response_format/json_schema/schema must be a list; /tools/0/input_schema must be a list; /messages/0/content/0/input is given twice; /metadata is set by the server; a field is unknown; a field of /messages/0 is unknown.",
             ),
         ] {
             assert_eq!(error.summary(), summary);

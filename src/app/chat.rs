@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 
 use super::{
     App, Caller,
+    catalog::Route,
     checked::{checked, prepare},
     tool_text::{CallReader, read_calls},
 };
@@ -83,13 +84,8 @@ impl App {
     /// # Errors
     /// Whatever the backend says, in our kinds; see `http/middleware/errors.rs` for what a client makes of them.
     pub async fn chat(&self, caller: &Caller, mut request: ChatRequest) -> Result<ChatReply> {
-        request.check_tools()?;
-        if let Prompt::Messages(messages) = &mut request.prompt {
-            Message::name_tools(messages);
-        }
-        let route = self.catalog.route(&request.model).await;
         // Before the key is made: what a model states is part of what is asked.
-        route.defaults.apply(&mut request);
+        let route = self.complete(&mut request).await?;
         let key = self.cache.chat_key(&request, caller.is_native, route.scope(&caller.principal));
         let (model, backend) = (request.model.clone(), route.backend.name());
         let meter = self.meter(caller, (&route).into(), request.sampling.max_tokens);
@@ -102,5 +98,19 @@ impl App {
             Ok(checked(if is_parallel { events } else { first_call(events) }, checks))
         };
         self.answer(caller, key, model, backend, produce).await
+    }
+
+    /// Adds to a request what its model states, and returns the route to that.
+    ///
+    /// # Errors
+    /// Those of `ChatRequest::check_tools`.
+    pub(super) async fn complete(&self, request: &mut ChatRequest) -> Result<Route> {
+        request.check_tools()?;
+        if let Prompt::Messages(messages) = &mut request.prompt {
+            Message::name_tools(messages);
+        }
+        let route = self.catalog.route(&request.model).await;
+        route.defaults.apply(request);
+        Ok(route)
     }
 }

@@ -7,6 +7,7 @@ mod answer;
 pub mod catalog;
 mod chat;
 mod checked;
+mod count;
 mod documents;
 mod embed;
 pub mod health;

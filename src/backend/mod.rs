@@ -91,6 +91,15 @@ pub trait Backend: Send + Sync + 'static {
         Err(Error::new(Kind::Unsupported, format!("{title} does not count tokens.")))
     }
 
+    /// Counts the tokens of a prompt, with the model's chat template and its tools.
+    ///
+    /// # Errors
+    /// `Unsupported` when the backend cannot count them.
+    async fn count_prompt(&self, _request: ChatRequest) -> Result<u64> {
+        let title = self.profile().title;
+        Err(Error::new(Kind::Unsupported, format!("{title} does not count the tokens of a prompt.")))
+    }
+
     /// Returns the text that token ids of a model stand for.
     ///
     /// # Errors

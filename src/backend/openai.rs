@@ -48,7 +48,20 @@ pub(super) async fn ask<T: DeserializeOwned>(
     body: &impl Serialize,
     place: Place<'_>,
 ) -> Result<T> {
-    let answer = post(client, path, to_json(body)?, place).await?.bytes(SMALL_BODY).await?;
+    ask_json(client, path, to_json(body)?, place).await
+}
+
+/// The same for a body that is JSON already.
+///
+/// # Errors
+/// Those of `ask`.
+pub(super) async fn ask_json<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    body: Vec<u8>,
+    place: Place<'_>,
+) -> Result<T> {
+    let answer = post(client, path, body, place).await?.bytes(SMALL_BODY).await?;
     serde_json::from_slice(&answer).map_err(|source| {
         Error::new(Kind::BadGateway, format!("{} sent an invalid response.", client.peer()))
             .with_source(json_fault(&source))

@@ -66,7 +66,7 @@ pub struct Settings {
     /// Whether API keys share cache entries (shared) or each has its own (key). With shared, response times can reveal what others have asked
     #[arg(long, env = "CACHE_SCOPE", default_value = "shared", value_parser = word(Scope::WORDS))]
     pub cache_scope: Scope,
-    /// Whether sampled answers (a temperature above 0 and no seed) are cached: only those of the native API (native), also those of OpenAI's API (all), or none. Clients of OpenAI's API that repeat a request usually expect another answer
+    /// Whether sampled answers (a temperature above 0 and no seed) are cached: only those of the native API (native), also those of the other APIs (all), or none. Clients of the other APIs that repeat a request usually expect another answer
     #[arg(long, env = "CACHE_SAMPLED", default_value = "native", value_parser = word(CacheSampled::WORDS))]
     pub cache_sampled: CacheSampled,
     /// Megabytes of memory for frequently used cache entries

@@ -24,6 +24,7 @@ use utoipa::{
 use utoipa_swagger_ui::Config;
 
 use super::{
+    anthropic::AnthropicError,
     middleware::errors::{ErrorFormat, Problem, Result, nothing_here},
     ollama::OllamaError,
     openai::OpenAiError,
@@ -89,10 +90,12 @@ fn components() -> Components {
     let mut schemas = vec![
         (Problem::name().into(), Problem::schema()),
         (OpenAiError::name().into(), OpenAiError::schema()),
+        (AnthropicError::name().into(), AnthropicError::schema()),
         (OllamaError::name().into(), OllamaError::schema()),
     ];
     Problem::schemas(&mut schemas);
     OpenAiError::schemas(&mut schemas);
+    AnthropicError::schemas(&mut schemas);
     OllamaError::schemas(&mut schemas);
     components.schemas.extend(schemas);
     components
@@ -104,6 +107,7 @@ fn describe_responses(operation: &mut Operation, errors: ErrorFormat) {
         ErrorFormat::Problem => ("Problem details (RFC 9457)", Problem::name()),
         ErrorFormat::OpenAi => ("OpenAI's error", OpenAiError::name()),
         ErrorFormat::Ollama => ("Ollama's error", OllamaError::name()),
+        ErrorFormat::Anthropic => ("Anthropic's error", AnthropicError::name()),
     };
     let refusal = ResponseBuilder::new()
         .description(description)

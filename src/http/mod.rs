@@ -2,10 +2,12 @@
 //! handlers each. A handler extracts, calls the app, and renders.
 
 mod analytics;
+mod anthropic;
 mod closed_set;
 mod docs;
 mod extract;
 mod health;
+mod ignored;
 mod middleware;
 mod native;
 mod ollama;
@@ -15,6 +17,7 @@ mod reply;
 mod route;
 mod server;
 mod service;
+mod v1_models;
 mod warning;
 
 use std::{sync::Arc, time::Duration};
@@ -71,7 +74,7 @@ pub struct HttpState {
 fn routes() -> Vec<Route> {
     use self::{
         Access::{Key, Public, Statistics},
-        ErrorFormat::{OpenAi, Problem},
+        ErrorFormat::{Anthropic, OpenAi, Problem},
     };
     use Purpose::{Api, Service};
     vec![
@@ -99,8 +102,12 @@ fn routes() -> Vec<Route> {
         Route::new("/v1/chat/completions", Api, Key, OpenAi, routes!(openai::chat::create)),
         Route::new("/v1/completions", Api, Key, OpenAi, routes!(openai::completions::create)),
         Route::new("/v1/embeddings", Api, Key, OpenAi, routes!(openai::embeddings::create)),
-        Route::new("/v1/models", Api, Key, OpenAi, routes!(openai::models::list)),
-        Route::new("/v1/models/{name}", Api, Key, OpenAi, routes!(openai::models::details)),
+        // Anthropic's API
+        Route::new("/v1/messages", Api, Key, Anthropic, routes!(anthropic::messages::create)),
+        Route::new("/v1/messages/count_tokens", Api, Key, Anthropic, routes!(anthropic::count::count)),
+        // Both APIs
+        Route::new("/v1/models", Api, Key, OpenAi, routes!(v1_models::list)),
+        Route::new("/v1/models/{name}", Api, Key, OpenAi, routes!(v1_models::details)),
         // Embeddings
         Route::new("/embeddings/", Api, Key, Problem, routes!(embeddings::embed)),
         Route::new("/embeddings/batch", Api, Key, Problem, routes!(embeddings::batch)),

@@ -4,6 +4,8 @@
 mod alerts;
 mod analytics;
 mod analytics_over_time;
+mod anthropic;
+mod anthropic_bad_input;
 mod backends;
 mod bad_days;
 mod bad_input;

@@ -123,6 +123,8 @@ async fn the_examples_of_the_document_are_answered() {
                     server.client.post(server.url(path)).header("x-api-key", KEY)
                 }
                 ("post", Value::Null) => continue,
+                // Ollama does not count tokens.
+                ("post", _) if template.ends_with("/count_tokens") => continue,
                 ("post", content) => server.post(path, &content["example"]),
                 ("get", _) => server.get(path).header("x-api-key", KEY),
                 ("delete", _) => server.client.delete(server.url(path)).header("x-api-key", KEY),

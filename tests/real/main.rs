@@ -2,6 +2,7 @@
 //! what is compared is what any build of the engine gets right.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise: that is how it fails")]
 
+mod anthropic;
 mod conversations;
 mod documents;
 mod harness;

@@ -108,6 +108,7 @@ fn only_the_pipeline_calls_a_backend() {
         ("backend.load(", "src/app/load.rs"),
         ("backend.text_of(", "src/app/embed.rs"),
         ("backend.count_tokens(", "src/app/rag/tokens.rs"),
+        ("backend.count_prompt(", "src/app/count.rs"),
     ] {
         let callers: Vec<PathBuf> = sources()
             .into_iter()

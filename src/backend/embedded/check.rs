@@ -49,6 +49,21 @@ pub(super) fn chat(request: &ChatRequest, entry: &Entry) -> Result<()> {
     Ok(())
 }
 
+/// Checks a prompt whose tokens are to be counted: how many an image takes is known only when it is encoded.
+pub(super) fn count(request: &ChatRequest) -> Result<()> {
+    let Prompt::Messages(messages) = &request.prompt else { return Ok(()) };
+    match messages.iter().position(|message| message.images().next().is_some()) {
+        Some(n) => {
+            let pointer = format!("/messages/{n}/images");
+            Err(Error::field(
+                pointer,
+                "are not supported here: only the tokens of texts and tools can be counted",
+            ))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Checks a context that a model is to be loaded with.
 pub(super) fn context(context: u32, entry: &Entry) -> Result<()> {
     let trained = entry.architecture.context_length;

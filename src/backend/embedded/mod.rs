@@ -176,6 +176,20 @@ impl Backend for Embedded {
         Ok(counted)
     }
 
+    async fn count_prompt(&self, request: ChatRequest) -> Result<u64> {
+        let entry = self.entry(&request.model).await?;
+        check::chat(&request, &entry)?;
+        check::count(&request)?;
+        let room = Room::new(&entry, self.engine.context(&entry));
+        room.check_chat(&request)?;
+        let lease = self.engine.acquire(Arc::clone(&entry), Role::Chat, request.keep_alive).await?;
+        let child = Child { lease: Arc::new(lease), entry };
+        room.count_chat(&request, &child).await?;
+        let counted = tokens::count_prompt(request, &child).await?;
+        child.lease.finished();
+        Ok(counted)
+    }
+
     async fn text_of(&self, model: &str, tokens: &[u32]) -> Result<String> {
         let entry = self.entry(model).await?;
         let context = self.engine.context(&entry) as usize;

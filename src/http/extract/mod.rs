@@ -10,6 +10,7 @@ pub(super) mod multipart;
 pub(super) mod nearest;
 pub(super) mod object;
 pub(super) mod texts;
+pub(super) mod tools;
 pub(super) mod wrong_field;
 
 use std::sync::Arc;

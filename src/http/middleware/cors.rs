@@ -29,6 +29,9 @@ pub(in crate::http) fn layer(origins: &[String]) -> Option<CorsLayer> {
             named("x-request-id"),
             named("traceparent"),
             named("tracestate"),
+            named("anthropic-version"),
+            named("anthropic-beta"),
+            named("anthropic-dangerous-direct-browser-access"),
         ])
         .expose_headers([
             header::AGE,
@@ -37,6 +40,8 @@ pub(in crate::http) fn layer(origins: &[String]) -> Option<CorsLayer> {
             header::WWW_AUTHENTICATE,
             named("cache-status"),
             named("x-request-id"),
+            named("request-id"),
+            named("x-simpleton-ignored"),
         ])
         .max_age(MAX_AGE);
     Some(layer)

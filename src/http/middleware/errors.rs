@@ -5,7 +5,7 @@ use std::{any::Any, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -16,7 +16,13 @@ use utoipa::{
 
 use crate::{
     error::{Error, Kind},
-    http::{closed_set::words, ollama::OllamaError, openai::OpenAiError, reply::Framing},
+    http::{
+        anthropic::{self, AnthropicError},
+        closed_set::words,
+        ollama::OllamaError,
+        openai::OpenAiError,
+        reply::Framing,
+    },
 };
 
 /// An error on its way to the client.
@@ -74,12 +80,23 @@ pub(in crate::http) enum ErrorFormat {
     /// Problem details (RFC 9457).
     Problem,
     OpenAi,
+    Anthropic,
     Ollama,
 }
 
 impl ErrorFormat {
+    /// Format for a request: that of its route. Paths of `/v1` that are no route, or a route of two APIs, belong to
+    /// Anthropic's if the request has its header.
+    pub(in crate::http) fn of_request(route: Option<Self>, path: &str, headers: &HeaderMap) -> Self {
+        let is_shared = route.is_none() || path.starts_with("/v1/models");
+        match route.unwrap_or_else(|| Self::of_path(path)) {
+            Self::OpenAi if is_shared && headers.contains_key(anthropic::VERSION) => Self::Anthropic,
+            errors => errors,
+        }
+    }
+
     /// Format for a path that is no route, by the API that it would belong to.
-    pub(in crate::http) fn of_path(path: &str) -> Self {
+    fn of_path(path: &str) -> Self {
         match path {
             _ if path.starts_with("/v1/") => Self::OpenAi,
             _ if path.starts_with("/api/") => Self::Ollama,
@@ -90,14 +107,14 @@ impl ErrorFormat {
     pub(in crate::http) fn content_type(self) -> &'static str {
         match self {
             Self::Problem => "application/problem+json",
-            Self::OpenAi | Self::Ollama => "application/json",
+            Self::OpenAi | Self::Anthropic | Self::Ollama => "application/json",
         }
     }
 
     /// Format of streams in the API that has these errors.
     pub(in crate::http) fn framing(self) -> Framing {
         match self {
-            Self::Problem | Self::OpenAi => Framing::Sse,
+            Self::Problem | Self::OpenAi | Self::Anthropic => Framing::Sse,
             Self::Ollama => Framing::Ndjson,
         }
     }
@@ -106,6 +123,7 @@ impl ErrorFormat {
         match (self, status(kind)) {
             // Other vendors use 400 for an invalid field.
             (Self::OpenAi | Self::Ollama, StatusCode::UNPROCESSABLE_ENTITY) => StatusCode::BAD_REQUEST,
+            (Self::Anthropic, status) => AnthropicError::status(kind).unwrap_or(status),
             (_, status) => status,
         }
     }
@@ -114,6 +132,7 @@ impl ErrorFormat {
         match self {
             Self::Problem => serde_json::to_vec(&Problem::new(error, request_id)),
             Self::OpenAi => serde_json::to_vec(&OpenAiError::new(error, self.status(error.kind()))),
+            Self::Anthropic => serde_json::to_vec(&AnthropicError::new(error, request_id)),
             Self::Ollama => serde_json::to_vec(&OllamaError::new(error)),
         }
         .expect("an error has only strings and numbers")
@@ -266,6 +285,52 @@ mod tests {
                 (&json!(r#type), &code, &Value::Null)
             );
             assert_eq!(ErrorFormat::OpenAi.status(kind).as_u16(), status);
+        }
+    }
+
+    #[test]
+    fn errors_of_anthropics_api_have_its_types() {
+        use serde_json::{Value, json};
+
+        for (kind, status, r#type) in [
+            (Kind::Malformed, 400, "invalid_request_error"),
+            (Kind::Invalid, 400, "invalid_request_error"),
+            (Kind::Unsupported, 400, "invalid_request_error"),
+            (Kind::Unauthorized, 401, "authentication_error"),
+            (Kind::Forbidden, 403, "permission_error"),
+            (Kind::NotFound, 404, "not_found_error"),
+            (Kind::TooLarge, 413, "request_too_large"),
+            (Kind::Busy, 429, "rate_limit_error"),
+            (Kind::Internal, 500, "api_error"),
+            (Kind::BadGateway, 502, "api_error"),
+            (Kind::GatewayTimeout, 504, "timeout_error"),
+            (Kind::Unavailable, 529, "overloaded_error"),
+            (Kind::ShuttingDown, 529, "overloaded_error"),
+        ] {
+            let written = ErrorFormat::Anthropic.write(&Error::new(kind, "No."), "id");
+            let error: Value = serde_json::from_slice(&written).expect("JSON");
+            let expected =
+                json!({"type": "error", "error": {"type": r#type, "message": "No."}, "request_id": "id"});
+            assert_eq!(error, expected);
+            assert_eq!(ErrorFormat::Anthropic.status(kind).as_u16(), status);
+        }
+    }
+
+    #[test]
+    fn the_version_decides_about_paths_that_two_apis_share() {
+        let anthropics = HeaderMap::from_iter([(anthropic::VERSION, HeaderValue::from_static("2023-06-01"))]);
+        use ErrorFormat::{Anthropic, OpenAi, Problem};
+        for (route, path, without, with) in [
+            (Some(OpenAi), "/v1/models", OpenAi, Anthropic),
+            (Some(OpenAi), "/v1/models/a", OpenAi, Anthropic),
+            (Some(OpenAi), "/v1/chat/completions", OpenAi, OpenAi),
+            (Some(Anthropic), "/v1/messages", Anthropic, Anthropic),
+            (Some(Problem), "/models", Problem, Problem),
+            (None, "/v1/messages/batches", OpenAi, Anthropic),
+            (None, "/nothing", Problem, Problem),
+        ] {
+            let of = |headers: &HeaderMap| ErrorFormat::of_request(route, path, headers);
+            assert_eq!((of(&HeaderMap::new()), of(&anthropics)), (without, with), "{path}");
         }
     }
 }

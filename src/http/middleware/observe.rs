@@ -36,6 +36,8 @@ use crate::{
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Name of the same header in Anthropic's API.
+const ANTHROPICS_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static(request_context::TRACEPARENT);
 const TRACESTATE: HeaderName = HeaderName::from_static(request_context::TRACESTATE);
 
@@ -54,7 +56,8 @@ pub(in crate::http) async fn observe(
     };
     let recorder = state.app.record(start);
     let head_only = request.method() == Method::HEAD;
-    let of_its_api = ErrorFormat::of_path(request.uri().path());
+    let route = route::find(recorder.endpoint()).map(|(_, errors)| errors);
+    let errors = ErrorFormat::of_request(route, request.uri().path(), request.headers());
     let admitted =
         check_host(&request).and_then(|()| admit(&state, &mut request, &recorder)).and_then(|()| {
             let query = request.uri().query().unwrap_or_default();
@@ -78,10 +81,12 @@ pub(in crate::http) async fn observe(
     let mut response = scope(Arc::clone(&context), answered_in_time).await;
     if let Some(Reported(error)) = response.extensions_mut().remove() {
         recorder.failed(&error);
-        let errors = route::find(recorder.endpoint()).map_or(of_its_api, |(_, errors)| errors);
         write_error(&mut response, errors, &error, recorder.request_id());
     }
     if let Ok(id) = HeaderValue::from_str(recorder.request_id()) {
+        if errors == ErrorFormat::Anthropic {
+            response.headers_mut().insert(ANTHROPICS_REQUEST_ID, id.clone());
+        }
         response.headers_mut().insert(REQUEST_ID, id);
     }
     let status = response.status();

@@ -102,8 +102,6 @@ macro_rules! body {
 
 /// Each costs time at every token. OpenAI takes 4.
 pub(in crate::http) const STOP_LIMITS: TextLimits = TextLimits { count: 16, bytes: 512 };
-/// More than any model can choose from.
-const MAX_TOOLS: usize = 128;
 
 body! {
     struct GenerateBody {
@@ -282,12 +280,7 @@ impl ChatBody {
             message.check(index, fields);
         }
         check_images(self.images(), "/messages", fields);
-        if self.tools() > MAX_TOOLS {
-            fields.refuse("/tools", format!("may have at most {MAX_TOOLS} tools"));
-        }
-        for (index, Object(tool)) in self.tools.iter().flatten().enumerate() {
-            tool.check(index, fields);
-        }
+        ToolBody::check_all(self.tools.as_deref().unwrap_or_default(), fields);
     }
 }
 

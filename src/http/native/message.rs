@@ -11,6 +11,7 @@ use crate::{
         fields::Fields,
         images::{numbered, open, open_parts},
         object::{Object, Word},
+        tools::check_tools,
     },
     images::EncodedImage,
     types::{JsonText, Message, Role, Tool, ToolCall},
@@ -47,9 +48,6 @@ pub(in crate::http) enum RoleBody {
     Assistant,
     Tool,
 }
-
-/// Bytes of a function's name; OpenAI takes 64.
-pub(in crate::http) const MAX_NAME: usize = 128;
 
 /// A function that the model can call.
 #[derive(Deserialize, ToSchema)]
@@ -179,11 +177,9 @@ impl ToolCallBody {
 }
 
 impl ToolBody {
-    pub(in crate::http) fn check(&self, index: usize, fields: &mut Fields) {
-        if !(1..=MAX_NAME).contains(&self.function.0.name.len()) {
-            fields
-                .refuse(format!("/tools/{index}/function/name"), format!("must have 1 to {MAX_NAME} bytes"));
-        }
+    pub(in crate::http) fn check_all(tools: &[Object<Self>], fields: &mut Fields) {
+        let names = tools.iter().map(|Object(tool)| &*tool.function.0.name);
+        check_tools(names, |index| format!("/tools/{index}/function/name"), fields);
     }
 }
 

@@ -8,7 +8,6 @@ use utoipa::ToSchema;
 
 use super::{
     choices,
-    ignored::{Ignored, IgnoredNames},
     message::ChatMessage,
     reply::{ChatCompletion, ChatCompletionChunk, ChatCompletionEncoder, ReplyHead},
     sampling::{body, choices as number_of_choices},
@@ -25,6 +24,7 @@ use crate::{
             images::check_images,
             object::{Object, Word},
         },
+        ignored::{Ignored, IgnoredNames},
         middleware::{auth::Caller, errors::Result},
         native::inference::resolve,
         reply::respond,

@@ -8,7 +8,6 @@ use utoipa::ToSchema;
 
 use super::{
     choices,
-    ignored::IgnoredNames,
     prompts::{OnePrompt, Prompts},
     reply::{OpenAiFinishReason, ReplyHead},
     sampling::{body, choices as number_of_choices},
@@ -20,6 +19,7 @@ use crate::{
     http::{
         HttpState,
         extract::{Json, fields::Fields},
+        ignored::IgnoredNames,
         middleware::{
             auth::Caller,
             errors::{ErrorFormat, Result},

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    ignored::{Ignored, IgnoredNames},
     models::ListObject,
     prompts::{OnePrompt, Prompts},
 };
@@ -19,6 +18,7 @@ use crate::{
     http::{
         HttpState,
         extract::{Json, fields::Fields, object::Word},
+        ignored::{Ignored, IgnoredNames},
         middleware::{auth::Caller, errors::Result},
         native::embeddings::{MAX_TEXTS, NUMBER_BYTES, render},
         reply::mark,

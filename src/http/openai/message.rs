@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::ignored::{Ignored, IgnoredNames};
 use crate::{
     app::App,
     error,
@@ -15,6 +14,7 @@ use crate::{
             images::open_parts,
             object::{Object, Word},
         },
+        ignored::{Ignored, IgnoredNames},
         native::{
             content::Content,
             message::{RoleBody, ToolCallBody},

@@ -6,7 +6,6 @@ mod choices;
 pub(super) mod completions;
 pub(super) mod embeddings;
 mod error;
-mod ignored;
 mod logprobs;
 mod message;
 pub(super) mod models;

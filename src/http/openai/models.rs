@@ -1,20 +1,9 @@
-//! `/v1/models`.
+//! `/v1/models` for OpenAI's clients.
 
-use std::sync::Arc;
-
-use axum::{Json as JsonReply, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{
-    error::{Error, Kind},
-    http::{
-        HttpState,
-        middleware::errors::Result,
-        native::models::{NameParam, Named},
-    },
-    types::Model,
-};
+use crate::types::Model;
 
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct OpenAiModels {
@@ -57,22 +46,8 @@ impl From<&Model> for OpenAiModel {
     }
 }
 
-/// List models (OpenAI)
-#[utoipa::path(get, path = "/v1/models", tag = "OpenAI", responses((status = 200, body = OpenAiModels)))]
-pub(in crate::http) async fn list(State(state): State<Arc<HttpState>>) -> Result<JsonReply<OpenAiModels>> {
-    let data = state.app.models().await?.iter().map(OpenAiModel::from).collect();
-    Ok(JsonReply(OpenAiModels { object: ListObject::List, data }))
-}
-
-/// Get a model (OpenAI)
-#[utoipa::path(get, path = "/v1/models/{name}", tag = "OpenAI", params(NameParam),
-    responses((status = 200, body = OpenAiModel)))]
-pub(in crate::http) async fn details(
-    State(state): State<Arc<HttpState>>,
-    Named(name): Named,
-) -> Result<JsonReply<OpenAiModel>> {
-    let unknown = || Error::new(Kind::NotFound, format!("The model {name:?} does not exist."));
-    let models = state.app.models().await?;
-    let found = models.iter().find(|model| model.name.eq_ignore_ascii_case(&name));
-    Ok(JsonReply(found.ok_or_else(unknown)?.into()))
+impl From<&[Model]> for OpenAiModels {
+    fn from(models: &[Model]) -> Self {
+        Self { object: ListObject::List, data: models.iter().map(OpenAiModel::from).collect() }
+    }
 }

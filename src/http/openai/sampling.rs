@@ -67,7 +67,7 @@ macro_rules! body {
             /// Has no effect.
             #[serde(default)]
             #[schema(value_type = Option<String>)]
-            user: super::ignored::Ignored,
+            user: $crate::http::ignored::Ignored,
         }
 
         impl $name {

@@ -11,14 +11,12 @@ use crate::{
         extract::{
             fields::Fields,
             object::{Object, Word},
+            tools::check_tools,
         },
-        native::{message::MAX_NAME, schemas},
+        native::schemas,
     },
     types::{JsonText, Tool, ToolChoice},
 };
-
-/// More than any model can choose from.
-const MAX_TOOLS: usize = 128;
 
 /// A function that the model can call.
 #[derive(Deserialize, ToSchema)]
@@ -83,18 +81,9 @@ enum ToolChoiceWord {
 }
 
 impl FunctionTool {
-    fn check(&self, index: usize, fields: &mut Fields) {
-        if !(1..=MAX_NAME).contains(&self.function.0.name.len()) {
-            let detail = format!("must have 1 to {MAX_NAME} bytes");
-            fields.refuse(format!("/tools/{index}/function/name"), detail);
-        }
-    }
-
     pub(super) fn check_all(tools: &[Object<Self>], fields: &mut Fields) {
-        if tools.len() > MAX_TOOLS {
-            fields.refuse("/tools", format!("may have at most {MAX_TOOLS} tools"));
-        }
-        tools.iter().enumerate().for_each(|(index, Object(tool))| tool.check(index, fields));
+        let names = tools.iter().map(|Object(tool)| &*tool.function.0.name);
+        check_tools(names, |index| format!("/tools/{index}/function/name"), fields);
     }
 }
 

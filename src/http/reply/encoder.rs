@@ -28,6 +28,11 @@ pub(in crate::http) trait ReplyEncoder: Send + 'static {
 
     fn end(&mut self, done: &Done, out: &mut Frames);
 
+    /// Writes what breaks a silence.
+    fn ping(&mut self, out: &mut Frames) {
+        out.ping();
+    }
+
     fn error(&mut self, error: &Error, request_id: &str, out: &mut Frames);
 
     /// Returns the JSON of a reply that is not streamed.

@@ -62,7 +62,7 @@ where
             body.begin(reply);
             body.write(Some(Ok(first)));
         }
-        None => body.out.ping(),
+        None => body.ping(),
     }
     let mut response = framing.response(body);
     if let Some(cache_status) = cache_status {
@@ -114,6 +114,10 @@ impl StreamBody {
         }
     }
 
+    fn ping(&mut self) {
+        self.encoder.ping(&mut self.out);
+    }
+
     fn fail(&mut self, error: &Error) {
         self.ended = true;
         self.recorder.failed(error);
@@ -144,7 +148,7 @@ impl Stream for StreamBody {
                 Poll::Ready(event) => self.write(event),
                 Poll::Pending if !self.out.is_empty() => break,
                 Poll::Pending => match ready!(self.silence.poll(cx)) {
-                    Interruption::Ping => self.out.ping(),
+                    Interruption::Ping => self.ping(),
                     Interruption::Cutoff => self.fail(&shutting_down()),
                 },
             }

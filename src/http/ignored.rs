@@ -10,7 +10,7 @@ const IGNORED: HeaderName = HeaderName::from_static("x-simpleton-ignored");
 
 /// Whether a parameter that has no effect was sent; null counts as absent.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Ignored(bool);
+pub(in crate::http) struct Ignored(bool);
 
 impl<'de> Deserialize<'de> for Ignored {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -20,17 +20,21 @@ impl<'de> Deserialize<'de> for Ignored {
 
 /// Names of the parameters that have no effect.
 #[derive(Default)]
-pub(super) struct IgnoredNames(Vec<&'static str>);
+pub(in crate::http) struct IgnoredNames(Vec<&'static str>);
 
 impl IgnoredNames {
-    pub(super) fn note(&mut self, name: &'static str, Ignored(is_sent): Ignored) {
+    pub(in crate::http) fn note(&mut self, name: &'static str, Ignored(is_sent): Ignored) {
+        self.note_if(name, is_sent);
+    }
+
+    pub(in crate::http) fn note_if(&mut self, name: &'static str, is_sent: bool) {
         if is_sent && !self.0.contains(&name) {
             self.0.push(name);
         }
     }
 
     /// Adds the header that names them.
-    pub(super) fn mark(&self, mut response: Response) -> Response {
+    pub(in crate::http) fn mark(&self, mut response: Response) -> Response {
         if !self.0.is_empty()
             && let Ok(names) = HeaderValue::try_from(self.0.join(", "))
         {
