@@ -9,6 +9,7 @@ use super::{
     App, Caller,
     catalog::Route,
     checked::{checked, prepare},
+    forced_call::force_call,
     tool_text::{CallReader, read_calls},
 };
 use crate::{
@@ -90,8 +91,9 @@ impl App {
         let (model, backend) = (request.model.clone(), route.backend.name());
         let meter = self.meter(caller, (&route).into(), request.sampling.max_tokens);
         let produce = async move || -> Result<Events> {
-            let (request, checks) = prepare(request).await?;
+            let (mut request, checks) = prepare(request).await?;
             let reader = CallReader::new(&request, &checks);
+            force_call(&mut request);
             let is_parallel = request.parallel_tool_calls;
             let events = meter.run(route.backend.chat(request)).await?;
             let events = read_calls(events, reader);

@@ -10,6 +10,7 @@ mod checked;
 mod count;
 mod documents;
 mod embed;
+mod forced_call;
 pub mod health;
 pub mod images;
 pub mod keys;

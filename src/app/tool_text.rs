@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     cache::Events,
-    error::Result,
+    error::{Error, Kind, Result},
     json_schema::Checks,
     types::{ChatEvent, ChatRequest, Done, FinishReason, Format, JsonText, ToolCall},
 };
@@ -36,6 +36,8 @@ pub(super) struct CallReader {
     held: String,
     /// Whether the answer is known to be a text.
     is_text: bool,
+    /// Whether an answer without a call is an error.
+    is_forced: bool,
 }
 
 /// Meaning of a text so far.
@@ -59,6 +61,8 @@ impl CallReader {
             checks: checks.clone(),
             held: String::new(),
             is_text: false,
+            // A stop sequence may end the answer within the call.
+            is_forced: request.tool_choice.forces_a_call() && request.sampling.stop.is_empty(),
         })
     }
 
@@ -68,11 +72,16 @@ impl CallReader {
                 self.held.push_str(&text);
                 // Only the end of a value can finish a call.
                 let is_end = text.contains(['}', ']', '`']);
-                self.is_text = !may_become_calls(&self.held) || (is_end && self.read() == Reading::Text);
+                self.is_text = !self.is_forced
+                    && (!may_become_calls(&self.held) || (is_end && self.read() == Reading::Text));
                 if self.is_text { self.release().collect() } else { Vec::new() }
             }
             Ok(ChatEvent::Thinking(_) | ChatEvent::Logprobs(_)) => vec![event],
-            Ok(ChatEvent::Done(done)) if !self.held.is_empty() => self.end(*done),
+            Ok(ChatEvent::ToolCall(_)) => {
+                self.is_forced = false;
+                self.release().chain([event]).collect()
+            }
+            Ok(ChatEvent::Done(done)) if self.is_forced || !self.held.is_empty() => self.end(*done),
             event => self.release().chain([event]).collect(),
         }
     }
@@ -93,6 +102,11 @@ impl CallReader {
                 };
                 let calls = calls.into_iter().map(|call| Ok(call.into()));
                 calls.chain([Ok(Done { reason, ..done }.into())]).collect()
+            }
+            _ if self.is_forced && !done.reason.is_cut_off() => {
+                let detail =
+                    "The model did not call a tool, although tool_choice asks for it. Use another model.";
+                vec![Err(Error::new(Kind::BadGateway, detail))]
             }
             Reading::Text | Reading::Unfinished => self.release().chain([Ok(done.into())]).collect(),
         }
@@ -177,7 +191,7 @@ mod tests {
     use super::*;
     use crate::{
         json_schema,
-        types::{Message, Prompt, Role, Tool},
+        types::{Message, Prompt, Role, Tool, ToolChoice},
     };
 
     fn read(pieces: &[&str]) -> (Vec<ChatEvent>, FinishReason) {
@@ -186,6 +200,14 @@ mod tests {
 
     /// Returns the events for an answer that comes in pieces and ends for a reason, with the reason that a caller sees.
     fn read_to(reason: FinishReason, pieces: &[&str]) -> (Vec<ChatEvent>, FinishReason) {
+        read_as(ToolChoice::Auto, reason, pieces).expect("an answer")
+    }
+
+    fn read_as(
+        tool_choice: ToolChoice,
+        reason: FinishReason,
+        pieces: &[&str],
+    ) -> Result<(Vec<ChatEvent>, FinishReason)> {
         let tool = |name: &str, parameters: Value| Tool {
             name: name.to_owned(),
             description: None,
@@ -196,6 +218,7 @@ mod tests {
         let messages = vec![Message::new(Role::User, "What is the weather?")];
         let mut request = ChatRequest {
             tools: vec![tool("get_weather", city), tool("now", json!({"type": "object"}))],
+            tool_choice,
             ..ChatRequest::new("m", Prompt::Messages(messages))
         };
         let checks = json_schema::prepare(&mut request).expect("good schemas");
@@ -204,10 +227,9 @@ mod tests {
         let mut events: Vec<ChatEvent> = texts
             .chain([Done { reason, ..Done::default() }.into()])
             .flat_map(|event| reader.take(Ok(event)))
-            .map(|event| event.expect("an event"))
-            .collect();
+            .collect::<Result<_>>()?;
         let Some(ChatEvent::Done(done)) = events.pop() else { panic!("no end") };
-        (events, done.reason)
+        Ok((events, done.reason))
     }
 
     fn call(name: &str, arguments: Value) -> ChatEvent {
@@ -296,6 +318,21 @@ mod tests {
             let expected = expected.unwrap_or_else(|| (vec![ChatEvent::Text(text.clone())], reason.clone()));
             assert_eq!(read_to(reason, &[&text]), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_forced_call_is_a_call_or_an_error() {
+        let forced = |reason, text: &str| read_as(ToolChoice::Required, reason, &[text]);
+        let plain = r#"{"name":"get_weather","arguments":{"city":"Paris"}}"#;
+        let paris = call("get_weather", json!({"city": "Paris"}));
+        assert_eq!(forced(FinishReason::Stop, plain).ok(), Some((vec![paris], FinishReason::ToolCalls)));
+        for text in ["It is sunny.", "", r#"{"name":"get_weather","arguments":{"city":5}}"#] {
+            let error = forced(FinishReason::Stop, text).expect_err("no call");
+            assert_eq!(error.kind(), Kind::BadGateway, "{text}");
+        }
+        let cut_off = ChatEvent::Text(plain[..30].to_owned());
+        let answer = forced(FinishReason::Length, &plain[..30]);
+        assert_eq!(answer.ok(), Some((vec![cut_off], FinishReason::Length)));
     }
 
     #[test]

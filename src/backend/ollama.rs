@@ -28,7 +28,7 @@ use crate::{
     http_client::{Client, Request, Response, Retry, Target, Timeouts, server_url},
     types::{
         Capability, ChatRequest, Context, ControlTokens, Done, EmbedReply, EmbedRequest, FinishReason,
-        KeepAlive, LoadOptions, Model, ModelName, Prompt, Timings, ToolChoice,
+        KeepAlive, LoadOptions, Model, ModelName, Prompt, Timings,
     },
     wire::{
         foreign::{SCHEMA_REFUSED, is_about_schemas, loggable},
@@ -150,7 +150,7 @@ fn write(request: &ChatRequest) -> Result<Vec<u8>> {
         think,
         keep_alive,
     } = request;
-    if matches!(tool_choice, ToolChoice::Required | ToolChoice::Named(_)) {
+    if tool_choice.forces_a_call() {
         let detail = "must be auto or none: Ollama has no way to make a model call a tool";
         return Err(Error::field("/tool_choice", detail).of_kind(Kind::Unsupported));
     }
@@ -339,7 +339,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::types::{JsonText, Tool};
+    use crate::types::{JsonText, Tool, ToolChoice};
 
     #[test]
     fn a_tool_choice_is_honoured_or_refused() {

@@ -26,6 +26,12 @@ pub enum ToolChoice {
     Named(String),
 }
 
+impl ToolChoice {
+    pub fn forces_a_call(&self) -> bool {
+        matches!(self, Self::Required | Self::Named(_))
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ToolCall {
     pub id: Option<String>,

@@ -1,6 +1,6 @@
 //! OpenAI's API on the real model.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::RealServer;
 
@@ -47,4 +47,27 @@ async fn probabilities_gaps_and_token_ids_are_served() {
         server.post("/v1/embeddings", &json!({"input": "hello world", "encoding_format": "base64"})).await;
     assert_eq!(reply["data"][0]["embedding"], text["data"][0]["embedding"]);
     assert!(reply["data"][0]["embedding"].as_str().is_some_and(|base64| base64.len() == 2048), "{reply}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_is_called_and_its_result_used() {
+    let server = RealServer::start(&[]).await;
+    let parameters =
+        json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});
+    let tool = json!({"type": "function", "function": {"name": "get_weather", "description": "Weather of a city", "parameters": parameters}});
+    let question = json!({"role": "user", "content": "What is the weather in Paris?"});
+    let mut request = json!({"messages": [question], "tools": [tool], "tool_choice": "required", "temperature": 0, "max_tokens": 100});
+    let (status, reply) = server.post("/v1/chat/completions", &request).await;
+    assert_eq!(status, 200, "{reply}");
+    let message = &reply["choices"][0]["message"];
+    let call = &message["tool_calls"][0];
+    let arguments: Value = serde_json::from_str(call["function"]["arguments"].as_str().unwrap()).unwrap();
+    assert!(arguments["city"].as_str().unwrap().contains("Paris"), "{reply}");
+    let result = json!({"role": "tool", "tool_call_id": call["id"], "content": "17 degrees and rain"});
+    let again = json!({"role": "user", "content": "Answer in one sentence."});
+    request["messages"] = json!([question, message, result, again]);
+    request["tool_choice"] = json!("auto");
+    let (status, reply) = server.post("/v1/chat/completions", &request).await;
+    assert_eq!(status, 200, "{reply}");
+    assert!(reply["choices"][0]["message"]["content"].as_str().unwrap().contains("17 degrees"), "{reply}");
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::MessageBody;
-use crate::types::{ChatRequest, Format, JsonText, Message, Role, Sampling, Think, Tool, ToolChoice};
+use crate::types::{ChatRequest, Format, JsonText, Message, Role, Sampling, Think, Tool};
 
 /// Always streamed: a plain reply is a collected stream.
 #[derive(Serialize)]
@@ -75,10 +75,12 @@ impl<'a> ChatBody<'a> {
             stream_options: StreamOptions { include_usage: true },
             // For `None` there are none, since a model that sees tools may write a call as text.
             tools: request.offered_tools().map(ToolBody::from).collect(),
-            tool_choice: match request.tool_choice {
-                ToolChoice::Auto | ToolChoice::None => None,
-                ToolChoice::Required | ToolChoice::Named(_) => Some("required"),
-            },
+            // With a format, the model sees the tools and answers in the format instead of the engine's form of a call.
+            tool_choice: (request.tool_choice.forces_a_call()).then_some(if request.format == Format::Text {
+                "required"
+            } else {
+                "none"
+            }),
             parallel_tool_calls: request.offered_tools().next().map(|_| request.parallel_tool_calls),
             response_format: ResponseFormat::new(&request.format),
             max_tokens: request.sampling.max_tokens.map(sampled),
@@ -264,7 +266,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::types::{Prompt, ToolCall};
+    use crate::types::{Prompt, ToolCall, ToolChoice};
 
     fn request() -> ChatRequest {
         ChatRequest::new("m", Prompt::Messages(Vec::new()))
@@ -365,6 +367,13 @@ mod tests {
             assert_eq!(names.collect::<Vec<_>>(), tools);
             assert_eq!(body["tool_choice"], sent);
         }
+        let format = Format::Schema(json!({"type": "object"}).into());
+        let (tools, tool_choice) = (vec![tool("a")], ToolChoice::Required);
+        let body = body(&ChatRequest { tools, tool_choice, format, ..request() }, &[]);
+        assert_eq!(
+            (&body["tool_choice"], &body["tools"][0]["function"]["name"]),
+            (&json!("none"), &json!("a"))
+        );
     }
 
     #[test]
