@@ -7,8 +7,12 @@ use std::{
 };
 
 use clap::Args;
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+};
 
+use super::image_urls::{HostPattern, ImageUrls};
 use crate::{
     error::{Error, Kind, Result},
     images::{EncodedImage, Image, ImageFile, ImageLimits, Refusal},
@@ -29,6 +33,9 @@ pub struct Settings {
     /// Maximum length of an image's longer side, in pixels; larger images are scaled down before a model gets them
     #[arg(long, env = "VISION_MAX_SIDE", default_value = "2048", value_parser = whole(64..=16_384_u32))]
     pub vision_max_side: u32,
+    /// Hosts whose images may be fetched by URL, separated by commas: images.example.com, *.example.com, or * for all; private addresses are never asked
+    #[arg(long, env = "IMAGE_URL_HOSTS", value_delimiter = ',', value_parser = HostPattern::parse)]
+    pub image_url_hosts: Vec<HostPattern>,
 }
 
 impl From<&Settings> for ImageLimits {
@@ -43,6 +50,7 @@ impl From<&Settings> for ImageLimits {
 
 pub struct ImageDecoder {
     limits: ImageLimits,
+    urls: ImageUrls,
     /// A permit for each thousand pixels that may be decoded at once: what bounds the memory.
     room: Arc<Semaphore>,
     permits: u32,
@@ -62,7 +70,8 @@ impl ImageDecoder {
         let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
         let least = permits / u32::try_from(processors).unwrap_or(u32::MAX);
         let room = Arc::new(Semaphore::new(permits as usize));
-        Self { limits, room, permits, least: least.max(1), metrics }
+        let urls = ImageUrls::new(&settings.image_url_hosts);
+        Self { limits, urls, room, permits, least: least.max(1), metrics }
     }
 
     pub fn limits(&self) -> &ImageLimits {
@@ -76,6 +85,7 @@ impl ImageDecoder {
     /// being decoded.
     pub async fn open(&self, encoded: EncodedImage, pointer: &str) -> Result<Image> {
         let limits = self.limits;
+        let (encoded, _fetched) = self.fetch(encoded, pointer).await?;
         // Reading a header is quick, but a hostile one has been known to take its time.
         let file =
             spawn_blocking(move || encoded.into_bytes().and_then(|bytes| ImageFile::open(bytes, &limits)));
@@ -94,6 +104,18 @@ impl ImageDecoder {
             Ok(image)
         });
         self.outcome(image.await, pointer)
+    }
+
+    /// Fetches the file of an image that is given by its URL. Returns the room that the file takes until it is decoded.
+    async fn fetch(
+        &self,
+        encoded: EncodedImage,
+        pointer: &str,
+    ) -> Result<(EncodedImage, Option<OwnedSemaphorePermit>)> {
+        let Some(url) = encoded.url() else { return Ok((encoded, None)) };
+        let fetched = self.urls.fetch(url, &self.limits).await;
+        let (file, room) = self.outcome(Ok(fetched), pointer)?;
+        Ok((EncodedImage::from_bytes(file), Some(room)))
     }
 
     /// A decoder that gives up in panic has been given something that is no image.

@@ -12,6 +12,7 @@ mod documents;
 mod embed;
 mod forced_call;
 pub mod health;
+mod image_urls;
 pub mod images;
 pub mod keys;
 mod load;

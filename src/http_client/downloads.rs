@@ -1,5 +1,5 @@
 //! Downloads that may be redirected to any server of the internet. Each address is checked before it is asked:
-//! only servers from the settings may have private addresses or do without TLS.
+//! only servers that the operator trusts may have private addresses or do without TLS.
 
 mod addresses;
 
@@ -30,14 +30,23 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Downloads(Arc<Inner>);
 
 struct Inner {
-    /// Origins from the settings.
-    trusted: Vec<String>,
-    /// Setting that a server must be listed in to be trusted, for messages.
-    setting: &'static str,
+    rule: Rule,
     /// Set up by the first download: a server without CA certificates does everything else.
     clients: OnceCell<Clients>,
     /// Time from a request to the response's headers.
     headers_timeout: Duration,
+}
+
+/// Servers that may be asked.
+enum Rule {
+    /// Those with these origins, and all public ones.
+    Trusted {
+        origins: Vec<String>,
+        /// Setting that the origins are listed in, for messages.
+        setting: &'static str,
+    },
+    /// Public ones whose host this accepts.
+    Public(Box<dyn Fn(&str) -> bool + Send + Sync>),
 }
 
 struct Clients {
@@ -79,12 +88,17 @@ impl Credentials {
 impl Downloads {
     /// Creates a client that trusts the origins of these URLs, which stand in the setting named `setting`.
     pub fn new(trusted: &[Url], setting: &'static str, headers_timeout: Duration) -> Self {
-        Self(Arc::new(Inner {
-            trusted: trusted.iter().map(|url| origin(url.as_str())).collect(),
-            setting,
-            clients: OnceCell::new(),
-            headers_timeout,
-        }))
+        let origins = trusted.iter().map(|url| origin(url.as_str())).collect();
+        Self::with(Rule::Trusted { origins, setting }, headers_timeout)
+    }
+
+    /// Creates a client for public servers, and among these only for hosts that `accepts`, also where a redirect leads.
+    pub fn public(accepts: impl Fn(&str) -> bool + Send + Sync + 'static, headers_timeout: Duration) -> Self {
+        Self::with(Rule::Public(Box::new(accepts)), headers_timeout)
+    }
+
+    fn with(rule: Rule, headers_timeout: Duration) -> Self {
+        Self(Arc::new(Inner { rule, clients: OnceCell::new(), headers_timeout }))
     }
 
     /// Sends a GET request and follows redirects until a response is no redirect. Returns `Ok` for every other
@@ -149,8 +163,14 @@ impl Downloads {
         url: &Url,
         is_proxied: bool,
     ) -> Result<&'c reqwest::Client, Refused> {
-        if self.0.trusted.contains(&origin(url.as_str())) {
-            return Ok(if is_proxied { &clients.proxied } else { &clients.anywhere });
+        match &self.0.rule {
+            Rule::Trusted { origins, .. } if origins.contains(&origin(url.as_str())) => {
+                return Ok(if is_proxied { &clients.proxied } else { &clients.anywhere });
+            }
+            Rule::Public(accepts) if !accepts(url.host_str().unwrap_or_default()) => {
+                return Err(Refused("is not allowed"));
+            }
+            Rule::Trusted { .. } | Rule::Public(_) => {}
         }
         if url.scheme() != "https" {
             return Err(Refused("is not an https:// URL"));
@@ -160,14 +180,12 @@ impl Downloads {
     }
 
     fn refusal(&self, peer: &str, url: &Url, why: &Refused) -> Error {
-        let (shown, setting) = (shown(url), self.0.setting);
-        Error::new(
-            Kind::Setup,
-            format!(
-                "{peer} leads to {shown}, which {}, and is refused. If it is a server of yours, add it to {setting}.",
-                why.0
-            ),
-        )
+        let advice = match self.0.rule {
+            Rule::Trusted { setting, .. } => format!(" If it is a server of yours, add it to {setting}."),
+            Rule::Public(_) => String::new(),
+        };
+        let (shown, why) = (shown(url), why.0);
+        Error::new(Kind::Setup, format!("{peer} leads to {shown}, which {why}, and is refused.{advice}"))
     }
 }
 

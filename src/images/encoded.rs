@@ -15,7 +15,17 @@ use super::Refusal;
 
 /// Image as a caller sent it, not decoded yet.
 #[derive(Debug)]
-pub struct EncodedImage(Result<Bytes, Refusal>);
+pub struct EncodedImage(Source);
+
+#[derive(Debug)]
+enum Source {
+    File(Result<Bytes, Refusal>),
+    /// An `https:` or `http:` URL of the file.
+    Url(String),
+}
+
+/// Maximum length of a URL, as most servers accept it.
+const MAX_URL_BYTES: usize = 8192;
 
 const CONFIG: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
@@ -27,12 +37,27 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, CONFIG
 const CHUNK_CHARS: usize = 4096;
 
 impl EncodedImage {
+    /// Reads base64, a data URI or a URL.
     pub fn from_base64(text: &str) -> Self {
-        Self(decode(text).map(Bytes::from))
+        let text = text.trim_ascii();
+        let is_url = scheme(text)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http"));
+        Self(match is_url && text.len() <= MAX_URL_BYTES {
+            true => Source::Url(text.to_owned()),
+            false => Source::File(decode(text).map(Bytes::from)),
+        })
     }
 
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
-        Self(Ok(bytes.into()))
+        Self(Source::File(Ok(bytes.into())))
+    }
+
+    /// URL of the file if it has to be fetched.
+    pub fn url(&self) -> Option<&str> {
+        match &self.0 {
+            Source::Url(url) => Some(url),
+            Source::File(_) => None,
+        }
     }
 
     /// Decodes the bytes of the file.
@@ -40,7 +65,10 @@ impl EncodedImage {
     /// # Errors
     /// Refuses an address in place of an image, and text that is not base64.
     pub fn into_bytes(self) -> Result<Bytes, Refusal> {
-        self.0
+        match self.0 {
+            Source::File(bytes) => bytes,
+            Source::Url(_) => Err(Refusal::url()),
+        }
     }
 }
 
@@ -64,7 +92,6 @@ impl<'de> Deserialize<'de> for EncodedImage {
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, Refusal> {
-    let text = text.trim_ascii();
     let payload = match scheme(text) {
         Some("data") => text.split_once(',').ok_or_else(Refusal::data_uri)?.1,
         Some(_) => return Err(Refusal::url()),

@@ -56,7 +56,11 @@ impl Refusal {
     }
 
     pub(super) fn url() -> Self {
-        let detail = "must be the image itself as base64; URLs are not fetched";
+        Self::not_fetched("must be the image itself as base64; URLs are not fetched")
+    }
+
+    /// Refusal of an image that was not fetched, for this reason.
+    pub fn not_fetched(detail: impl Into<String>) -> Self {
         Self::new(RefusalReason::Url, Kind::Invalid, detail)
     }
 

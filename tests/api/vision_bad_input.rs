@@ -32,6 +32,7 @@ async fn texts_that_are_no_images() {
         (&cut, 400, "its PNG data is damaged or cut off"),
         ("http://example.com/a.png", 422, "URLs are not fetched"),
         ("http://169.254.169.254/latest/meta-data", 422, "URLs are not fetched"),
+        ("https://example.com/a.png", 422, "unless IMAGE_URL_HOSTS allows their host"),
         ("file:///etc/passwd", 422, "URLs are not fetched"),
     ] {
         for (path, request, pointer) in [

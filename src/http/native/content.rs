@@ -38,7 +38,7 @@ pub(in crate::http) struct Part {
     /// For a text.
     text: Option<String>,
     /// For an image: base64 of a PNG, JPEG, GIF, WebP or BMP file, with or without a `data:` URI prefix.
-    /// URLs are not fetched.
+    /// `https:` URLs are only fetched from hosts in `IMAGE_URL_HOSTS`.
     image_url: Option<ImageUrl>,
     /// For an image. Ignored: the size of images that models get is set by `VISION_MAX_SIDE`.
     #[serde(rename = "detail")]
