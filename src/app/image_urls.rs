@@ -32,8 +32,10 @@ impl HostPattern {
             && host.chars().all(|char| char.is_ascii_alphanumeric() || "-._".contains(char));
         match pattern == "*" || is_host {
             true => Ok(Self(pattern)),
-            false => Err("must be host names such as images.example.com or *.example.com, separated by commas, or *"
-                .to_owned()),
+            false => Err(
+                "must be host names such as images.example.com or *.example.com, separated by commas, or *"
+                    .to_owned(),
+            ),
         }
     }
 
@@ -115,7 +117,9 @@ mod tests {
             let pattern = HostPattern::parse(pattern).expect(pattern);
             assert_eq!(pattern.accepts(host), is_accepted, "{pattern:?} {host}");
         }
-        for wrong in ["", "https://example.com", "example.com/images", "a..b", "*example.com", "a.*.b", "a:443"] {
+        for wrong in
+            ["", "https://example.com", "example.com/images", "a..b", "*example.com", "a.*.b", "a:443"]
+        {
             assert!(HostPattern::parse(wrong).is_err(), "{wrong}");
         }
     }
@@ -163,8 +167,13 @@ mod tests {
                 assert!(!request.to_ascii_lowercase().contains("authorization"), "{request}");
                 let answer = match request.split(' ').nth(1) {
                     Some("/a.png") => "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nimage".to_owned(),
-                    Some("/large") => format!("HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n{}", "x".repeat(5000)),
-                    Some("/away") => "HTTP/1.1 302 Found\r\nlocation: https://10.0.0.1/\r\ncontent-length: 0\r\n\r\n".to_owned(),
+                    Some("/large") => {
+                        format!("HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n{}", "x".repeat(5000))
+                    }
+                    Some("/away") => {
+                        "HTTP/1.1 302 Found\r\nlocation: https://10.0.0.1/\r\ncontent-length: 0\r\n\r\n"
+                            .to_owned()
+                    }
                     Some("/cut") => "HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nimage".to_owned(),
                     _ => "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_owned(),
                 };

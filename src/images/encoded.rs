@@ -40,8 +40,9 @@ impl EncodedImage {
     /// Reads base64, a data URI or a URL.
     pub fn from_base64(text: &str) -> Self {
         let text = text.trim_ascii();
-        let is_url = scheme(text)
-            .is_some_and(|scheme| scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http"));
+        let is_url = scheme(text).is_some_and(|scheme| {
+            scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http")
+        });
         Self(match is_url && text.len() <= MAX_URL_BYTES {
             true => Source::Url(text.to_owned()),
             false => Source::File(decode(text).map(Bytes::from)),

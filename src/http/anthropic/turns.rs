@@ -181,7 +181,7 @@ impl Places {
 }
 
 fn image(Object(source): Object<AnthropicImage>, pointer: &str) -> Option<ReadPart> {
-    source.data.map(|data| ReadPart::Image(format!("{pointer}/source/data"), data))
+    source.into_image().map(|(place, image)| ReadPart::Image(format!("{pointer}/source/{place}"), image))
 }
 
 #[cfg(test)]
