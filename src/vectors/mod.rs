@@ -12,6 +12,7 @@ mod qdrant;
 pub mod ranking;
 mod settings;
 pub mod sqlite;
+mod stop_words;
 
 use std::collections::HashMap;
 
@@ -132,8 +133,9 @@ pub struct Query {
 pub enum Search {
     /// Score: the cosine, negative ones counted as 0.
     Vector(QueryVector),
-    /// Any of the words of a text; whatever it holds is text, never a query language. Score: the hit's BM25 as a share
-    /// of the best hit's, so that the best has 1. A store may leave out words that are in very many chunks.
+    /// Any of the words of a text, without English stop words if it has others; whatever it holds is text, never a query
+    /// language. Score: the hit's BM25 as a share of the best hit's, so that the best has 1. A store may leave out words
+    /// that are in very many chunks.
     Keyword(String),
     /// Reciprocal rank fusion of both. Score: as a share of what a chunk gets that is first in both.
     Hybrid(QueryVector, String),

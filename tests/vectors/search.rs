@@ -96,6 +96,31 @@ async fn a_text_is_words_and_no_query_language() {
 }
 
 #[tokio::test]
+async fn stop_words_of_a_question_are_not_searched_for() {
+    with_each_store(async |store| {
+        let chunks: [(&str, &[f32]); 3] = [
+            ("How do I do what I do? The how and the what of it.", &[0.0, 1.0]),
+            ("Close the gate at dusk.", &[1.0, 0.0]),
+            ("An in-memory store.", &[0.7, 0.7]),
+        ];
+        store.put(&collection("docs"), &model(2), document(Some("a"), &chunks)).await.unwrap();
+        for (text, expected) in [
+            ("How do I close the gate?", chunks[1].0),
+            ("What's in-memory, and why isn't it?", chunks[2].0),
+            // A question of nothing else keeps them.
+            ("how to do what", chunks[0].0),
+        ] {
+            assert_eq!(texts(&hits(store, "docs", query(words(text))).await), [expected], "{text}");
+        }
+        let vector = QueryVector { model: "small".to_owned(), values: vec![1.0, 0.0] };
+        let search = Search::Hybrid(vector, "How do I close the gate?".to_owned());
+        let found = hits(store, "docs", query(search)).await;
+        assert_eq!((texts(&found)[0], scores(&found)[0]), (chunks[1].0, 1.0));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn words_that_are_everywhere_leave_the_order_to_the_others() {
     with_each_store(async |store| {
         let mut chunks: Vec<(&str, &[f32])> = vec![("common", &[1.0, 0.0]); 10_100];

@@ -12,6 +12,7 @@ use super::{
     super::{
         CollectionName, Filter, Found, Hit, Query, Search,
         ranking::{MIN_POOL, best_first, diversify, fuse, normalize, pool},
+        stop_words::without_stop_words,
     },
     Qdrant,
     catalog::State,
@@ -136,7 +137,7 @@ fn by_vector(mut values: Vec<f32>, filter: QdrantFilter, wanted: usize) -> Query
 
 /// None when the text has no words.
 fn by_words(text: &str, filter: QdrantFilter, wanted: usize) -> Option<QueryPoints> {
-    let words = words::of_query(text);
+    let words = words::of_query(&without_stop_words(text));
     let has_words = !words.indices.is_empty();
     has_words.then(|| nearest(vector_input::Variant::Sparse(words), WORDS, filter, wanted, None))
 }

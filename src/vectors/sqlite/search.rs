@@ -10,6 +10,7 @@ use super::{
     super::{
         CollectionName, Found, Hit, Query, QueryVector, Search, metadata, no_collection,
         ranking::{best_first, diversify, dot, fuse, normalize, pool},
+        stop_words::without_stop_words,
     },
     Sqlite, facts,
     failure::Outcome,
@@ -129,7 +130,8 @@ impl Searching<'_> {
     }
 
     async fn by_keyword(&mut self, text: &str, wanted: usize) -> sqlx::Result<Ranking> {
-        let words = self.telling(keywords::words(text)).await?;
+        let text = without_stop_words(text);
+        let words = self.telling(keywords::words(&text)).await?;
         if words.is_empty() {
             return Ok(Vec::new());
         }
