@@ -155,6 +155,11 @@ async fn a_watched_folder_is_kept_in_step() {
     let before = hash().await;
     write(folder, "docs/a.md", "The first text, changed.");
     eventually(DEADLINE, "the changed one is new", async || hash().await != before).await;
+    write(folder, "docs/new/c.md", "A third text.");
+    eventually(DEADLINE, "the third one is there", async || names().await.len() == 3).await;
+    // Only its front matter is left.
+    write(folder, "docs/new/c.md", "---\ntitle: C\n---\n");
+    eventually(DEADLINE, "the one without text is gone", async || names().await.len() == 2).await;
     fs::remove_file(folder.join("docs/a.md")).unwrap();
     eventually(DEADLINE, "the deleted one is gone", async || names().await == ["docs/new/b.md"]).await;
     assert!(Command::new("kill").args(["-INT", &watch.id().to_string()]).status().unwrap().success());

@@ -50,7 +50,7 @@ pub(super) fn document_id(collection: &CollectionName, path: &Path) -> DocumentI
     let readable = path.to_str().and_then(|path| DocumentId::new(format!("{collection}:{path}")).ok());
     readable.unwrap_or_else(|| {
         let hash = content_hash(&format!("{path:?}"));
-        DocumentId::new(format!("{collection}:{hash}")).unwrap_or_else(|_| DocumentId::random())
+        DocumentId::new(format!("{collection}:{hash}")).expect("a name and a hash are short enough for an id")
     })
 }
 

@@ -128,10 +128,10 @@ impl Ingestion {
             self.skip(path, reason);
         }
         self.failed.extend(found.failed);
-        self.add(server, found.files.iter()).await
+        self.add(server, found.files.iter()).await.map(drop)
     }
 
-    /// Adds files, one after the other. A failure does not stop the others.
+    /// Adds files, one after the other, and returns those without text. A failure does not stop the others.
     ///
     /// # Errors
     /// A failure that all other files would share: the server does not accept the key, or cannot be reached.
@@ -139,9 +139,9 @@ impl Ingestion {
         &mut self,
         server: &RunningServer,
         files: impl Iterator<Item = (&'a PathBuf, &'a File)> + Clone,
-    ) -> Result<()> {
+    ) -> Result<Vec<PathBuf>> {
         let all = files.clone().map(|(_, file)| file.metadata.len()).sum();
-        let (mut bar, mut done) = (Progress::new(String::new()), 0);
+        let (mut bar, mut done, mut without_text) = (Progress::new(String::new()), 0, Vec::new());
         for (path, file) in files {
             let shown = file.shown.display();
             bar.rename(format!("ingesting {shown}"));
@@ -160,13 +160,18 @@ impl Ingestion {
                     self.counts.changed += 1;
                     say(format_args!("{shown}: {}, {new} new", chunks(new + unchanged)));
                 }
-                Ok(Added::Skipped(reason)) if !file.is_named => self.skip(&file.shown, &reason),
-                Ok(Added::Skipped(reason)) => self.fail(&file.shown, reason),
+                Ok(Added::Skipped(reason)) => {
+                    without_text.push(path.clone());
+                    match file.is_named {
+                        true => self.fail(&file.shown, reason),
+                        false => self.skip(&file.shown, &reason),
+                    }
+                }
                 Err(error) if is_for_all(&error) => return Err(error),
                 Err(error) => self.fail(&file.shown, reason(&error)),
             }
         }
-        Ok(())
+        Ok(without_text)
     }
 
     /// Adds a file; `progress` gets the fraction that is done.

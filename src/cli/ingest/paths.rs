@@ -1,14 +1,15 @@
 //! Files that the paths on the command line mean: files, folders and glob patterns.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     ffi::OsStr,
     fs::{self, Metadata},
     io::{self, Read},
+    iter,
     path::{Component, Path, PathBuf},
 };
 
-use glob::{MatchOptions, glob_with};
+use glob::Pattern;
 
 use crate::text::extract::may_be_document;
 
@@ -22,6 +23,8 @@ pub(super) struct Found {
     pub(super) files: BTreeMap<PathBuf, File>,
     /// Paths left out of folders, with the reason.
     pub(super) skipped: Vec<(PathBuf, &'static str)>,
+    /// Files among these that have no text.
+    pub(super) without_text: HashSet<PathBuf>,
     /// Paths that cannot be read, with the reason.
     pub(super) failed: Vec<(PathBuf, String)>,
     /// Folders that were named, or that match a pattern: everything in them is meant.
@@ -81,41 +84,81 @@ impl Found {
     }
 
     fn expand(&mut self, path: &Path, pattern: &str) {
-        let options = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::new() };
-        let matches = match glob_with(pattern, options) {
-            Ok(matches) => matches,
+        let is_fixed = |part: &Component| !part.as_os_str().to_string_lossy().contains(WILDCARDS);
+        let mut parts = path.components().peekable();
+        let fixed: PathBuf = iter::from_fn(|| parts.next_if(is_fixed)).collect();
+        let parts: Result<Vec<Pattern>, _> =
+            parts.map(|part| Pattern::new(&part.as_os_str().to_string_lossy())).collect();
+        let parts = match Pattern::new(pattern).and(parts) {
+            Ok(parts) => parts,
             Err(error) => {
                 return self.failed.push((path.to_owned(), format!("is not a valid pattern: {error}")));
             }
         };
-        let is_fixed = |part: &Component| !part.as_os_str().to_string_lossy().contains(WILDCARDS);
-        let fixed: PathBuf = path.components().take_while(is_fixed).collect();
         self.roots.extend(folder(&fixed).canonicalize());
-        let mut matched = false;
-        for entry in matches {
-            matched = true;
-            match entry {
-                Ok(path) => match fs::metadata(&path) {
-                    Ok(metadata) => self.add(&path, metadata, false),
-                    Err(error) => self.fail(&path, &error),
-                },
-                Err(error) => self.fail(error.path(), error.error()),
-            }
-        }
-        if !matched {
+        let failures = self.failed.len();
+        let mut matches = Vec::new();
+        self.matches(&fixed, &parts, &mut matches);
+        if matches.is_empty() && self.failed.len() == failures {
             self.failed.push((path.to_owned(), "matches no file".to_owned()));
         }
+        for path in matches {
+            match fs::metadata(&path) {
+                Ok(metadata) => self.add(&path, metadata, false),
+                Err(error) => self.fail(&path, &error),
+            }
+        }
+    }
+
+    /// Finds what these parts of a pattern match in a folder. Hidden names only match a part that begins with a dot.
+    fn matches(&mut self, within: &Path, parts: &[Pattern], matches: &mut Vec<PathBuf>) {
+        let Some((part, rest)) = parts.split_first() else {
+            return matches.push(within.to_owned());
+        };
+        let is_any_depth = part.as_str() == "**";
+        if is_any_depth {
+            self.matches(within, rest, matches);
+            if rest.is_empty() {
+                return;
+            }
+        }
+        if !part.as_str().contains(WILDCARDS) {
+            let path = within.join(part.as_str());
+            if path.symlink_metadata().is_ok() {
+                self.matches(&path, rest, matches);
+            }
+            return;
+        }
+        for entry in self.entries(folder(within), within) {
+            let (name, path) = (entry.file_name(), within.join(entry.file_name()));
+            let shows = !is_hidden(&name) || part.as_str().starts_with('.');
+            // Links to folders are not followed at any depth: they may lead back.
+            let is_folder = || entry.file_type().is_ok_and(|kind| kind.is_dir());
+            match is_any_depth {
+                true if shows && is_folder() => self.matches(&path, parts, matches),
+                false if shows && part.matches(&name.to_string_lossy()) => self.matches(&path, rest, matches),
+                _ => {}
+            }
+        }
+    }
+
+    /// Entries of a folder by name; none if there is no such folder.
+    fn entries(&mut self, real: &Path, shown: &Path) -> Vec<fs::DirEntry> {
+        use io::ErrorKind::{NotADirectory, NotFound};
+        let entries = fs::read_dir(real).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let mut entries = entries.unwrap_or_else(|error| {
+            if !matches!(error.kind(), NotFound | NotADirectory) {
+                self.fail(shown, &error);
+            }
+            Vec::new()
+        });
+        entries.sort_by_key(fs::DirEntry::file_name);
+        entries
     }
 
     /// Everything in a folder. Links to folders are not followed: they may lead back.
     fn walk(&mut self, shown: &Path, real: &Path) {
-        let entries = fs::read_dir(real).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        let mut entries = match entries {
-            Ok(entries) => entries,
-            Err(error) => return self.fail(shown, &error),
-        };
-        entries.sort_by_key(fs::DirEntry::file_name);
-        for entry in entries {
+        for entry in self.entries(real, shown) {
             let (name, real) = (entry.file_name(), entry.path());
             let shown = shown.join(&name);
             if is_hidden(&name) {
@@ -142,7 +185,10 @@ impl Found {
             Ok(None) => {
                 self.files.entry(real).or_insert(File { shown, metadata, is_named: false });
             }
-            Ok(Some(reason)) => self.skipped.push((shown, reason)),
+            Ok(Some(reason)) => {
+                self.skipped.push((shown, reason));
+                self.without_text.insert(real);
+            }
             Err(error) => self.fail(&shown, &error),
         }
     }
@@ -249,6 +295,25 @@ mod tests {
         assert_eq!(names(folder.path(), &["x.md"]).2, ["x.md does not exist"]);
         // What is named is not skipped.
         assert_eq!(names(folder.path(), &["deep/.hidden.md"]).0, ["deep/.hidden.md"]);
+    }
+
+    #[test]
+    fn a_pattern_matches_names_that_are_not_utf8() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tree();
+        let name = OsStr::from_bytes(b"caf\xe9.md");
+        fs::write(folder.path().join(name), "text").expect("a file");
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("deep/again")).expect("a link");
+        assert_eq!(names(folder.path(), &["*.md"]).0, ["a.md", "caf\u{fffd}.md"]);
+        assert_eq!(names(folder.path(), &["**/*.md"]).0, ["a.md", "caf\u{fffd}.md"]);
+        assert_eq!(names(folder.path(), &["caf?.md"]).0, ["caf\u{fffd}.md"]);
+        assert_eq!(names(folder.path(), &["**"]).0, ["a.md", "caf\u{fffd}.md", "deep/er/b.txt"]);
+        assert_eq!(names(folder.path(), &["deep/.h*"]).0, ["deep/.hidden.md"]);
+        for pattern in ["nowhere/*.md", "a.md/*"] {
+            assert_eq!(names(folder.path(), &[pattern]).2, [format!("{pattern} matches no file")]);
+        }
+        let failed = &names(folder.path(), &["a**"]).2;
+        assert!(failed[0].starts_with("a** is not a valid pattern"), "{failed:?}");
     }
 
     #[test]

@@ -115,7 +115,9 @@ async fn step(
         let is_settled = is_first || seen.last.insert(path.clone(), stamp) == Some(stamp);
         if is_settled && seen.done.get(path) != Some(&stamp) {
             ingestion.failed.retain(|(failed, _)| *failed != file.shown);
-            ingestion.add(server, [(path, file)].into_iter()).await?;
+            for path in ingestion.add(server, [(path, file)].into_iter()).await? {
+                remove(ingestion, server, &path).await?;
+            }
             seen.done.insert(path.clone(), stamp);
         }
     }
@@ -138,14 +140,14 @@ impl Seen {
     }
 }
 
-/// Whether a watched file was deleted. A file whose folder cannot be read, for example because a disk is not mounted,
-/// was not.
+/// Whether a watched file was deleted, or has no text any more. A file whose folder cannot be read, for example because
+/// a disk is not mounted, was not deleted.
 fn is_gone(path: &Path, found: &Found) -> bool {
     let is_watched = found.missing.iter().any(|missing| missing == path)
         || found.roots.iter().any(|root| path.starts_with(root) && fs::read_dir(root).is_ok());
     let is_missing =
         || fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-    is_watched && !found.files.contains_key(path) && is_missing()
+    found.without_text.contains(path) || is_watched && !found.files.contains_key(path) && is_missing()
 }
 
 async fn remove(ingestion: &mut Ingestion, server: &RunningServer, path: &Path) -> Result<()> {
@@ -190,6 +192,17 @@ async fn documents(ingestion: &Ingestion, server: &RunningServer) -> Result<Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_without_text_has_no_document() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let watched = [folder.path().to_owned()];
+        let file = folder.path().canonicalize().expect("a folder").join("a.md");
+        for (content, gone) in [(b"Text.".as_slice(), false), (b"", true), (&[0, 1, 2, 255], true)] {
+            fs::write(&file, content).expect("a file");
+            assert_eq!(is_gone(&file, &find(&watched)), gone, "{content:?}");
+        }
+    }
 
     #[test]
     fn a_folder_that_is_not_there_is_no_deletion() {
