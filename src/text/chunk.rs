@@ -22,7 +22,7 @@ pub enum Chunking {
 }
 
 /// Bounds, in characters or another unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChunkSize {
     /// Maximum length of a chunk, at least 1.
     pub size: usize,

@@ -41,7 +41,8 @@ impl fmt::Display for CollectionName {
     }
 }
 
-/// Identifies a document in all collections: 1 to 256 characters without control characters, such as a path.
+/// Identifies a document in all collections: 1 to 256 characters without control characters, such as a path. It is a
+/// part of URLs, from which clients remove `.` and `..`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DocumentId(String);
 
@@ -51,10 +52,11 @@ impl DocumentId {
     pub fn new(id: impl Into<String>) -> Result<Self> {
         let id = id.into();
         let has_length = (1..=MAX_DOCUMENT_CHARS).contains(&id.chars().take(MAX_DOCUMENT_CHARS + 1).count());
-        if has_length && !id.chars().any(char::is_control) {
+        if has_length && !id.chars().any(char::is_control) && !matches!(id.as_str(), "." | "..") {
             return Ok(Self(id));
         }
-        Err(Error::field("/document_id", "must have 1 to 256 characters, and no control characters"))
+        let detail = "must have 1 to 256 characters, no control characters, and not be '.' or '..'";
+        Err(Error::field("/document_id", detail))
     }
 
     /// A new id, different from all others.
@@ -116,7 +118,7 @@ mod tests {
         for id in ["a", "docs/guide/intro.md", "C:\\x y.txt", "#1", "日本"] {
             assert_eq!(DocumentId::new(id).expect(id).as_str(), id);
         }
-        for id in ["", "a\nb", "\0", &"x".repeat(257)] {
+        for id in ["", "a\nb", "\0", ".", "..", &"x".repeat(257)] {
             assert!(DocumentId::new(id).is_err(), "{id:?}");
         }
         assert_ne!(DocumentId::random(), DocumentId::random());

@@ -73,6 +73,21 @@ async fn wrong_fields_are_named() {
 }
 
 #[tokio::test]
+async fn wrong_fields_are_named_together() {
+    let server = start().await;
+    let request = json!({
+        "content": " ", "metadata": 1, "title": "x".repeat(1001), "collection": "a/b", "document_id": "..",
+        "chunk_size": 0,
+    });
+    let (status, problem) = problem(server.post("/rag/ingest", &request)).await;
+    let pointers =
+        problem["errors"].as_array().unwrap().iter().map(|error| error["pointer"].as_str().unwrap());
+    let pointers: Vec<&str> = pointers.collect();
+    let all = ["/content", "/metadata", "/title", "/collection", "/document_id", "/chunk_size"];
+    assert_eq!((status, pointers), (422, all.to_vec()), "{problem}");
+}
+
+#[tokio::test]
 async fn what_is_missing_is_not_found() {
     let server = start().await;
     for (path, request) in

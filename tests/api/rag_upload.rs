@@ -249,8 +249,7 @@ async fn a_failure_is_a_problem_before_the_first_vectors_and_an_event_after_them
 #[tokio::test]
 async fn a_client_that_leaves_ends_the_ingestion_and_the_old_version_stays() {
     let server = start_uncached().await;
-    uploaded(&server, with_file("Old text.", "a.txt").text("document_id", "a").text("collection", "slow"))
-        .await;
+    uploaded(&server, with_file("Old text.", "a.txt").text("document_id", "a")).await;
     server.ollama.on("/api/embed", slow());
     let mut response = server.post("/rag/ingest", &long("a")).send().await.unwrap();
     response.chunk().await.unwrap().unwrap();

@@ -107,9 +107,13 @@ async fn other_vectors_and_taken_ids_are_refused_in_plain_words() {
             "The vectors of the collection \"docs\" were made by the model \"small\" (2 dimensions), not by \"small\" (3 dimensions). Use the same model, or move the collection to the other one with POST /rag/collections/docs/reindex."
         );
         // A collection is not made for what is refused.
-        let error = store.put(&collection("new"), &model(2), document(Some("a"), &[("x", &[1.0, 0.0])])).await;
-        let error = error.unwrap_err();
-        assert_eq!(error.message(), "document_id belongs to a document of another collection: docs.");
+        let new = document(Some("a"), &[("x", &[1.0, 0.0])]);
+        for error in [
+            store.previous(&collection("new"), Some(&id("a")), &new.content).await.unwrap_err(),
+            store.put(&collection("new"), &model(2), new).await.unwrap_err(),
+        ] {
+            assert_eq!(error.message(), "document_id belongs to a document of another collection: docs.");
+        }
         let empty = document(Some("c"), &[]);
         assert_eq!(store.put(&docs, &model(2), empty).await.unwrap_err().field_errors()[0].pointer, "/content");
         for vector in [[f32::NAN, 0.0].as_slice(), &[1.0], &[]] {

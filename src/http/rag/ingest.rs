@@ -199,15 +199,18 @@ impl Options {
         if self.title.as_ref().is_some_and(|title| title.chars().nth(MAX_TITLE).is_some()) {
             fields.refuse("/title", format!("may have at most {MAX_TITLE} characters"));
         }
+        let collection = fields.accept("", collection(app, self.collection));
+        let id = fields.accept("", document_id(self.document_id));
+        let size = fields.accept("", app.chunk_size(self.chunk_size, self.chunk_overlap));
         fields.finish()?;
         Ok(Ingest {
-            collection: collection(app, self.collection)?,
-            id: document_id(self.document_id)?,
+            collection: collection.unwrap_or_else(|| app.default_collection().clone()),
+            id: id.flatten(),
             title: self.title,
             metadata,
             source,
             chunking: self.chunking.map(Chunking::from),
-            size: app.chunk_size(self.chunk_size, self.chunk_overlap)?,
+            size: size.unwrap_or_default(),
             unit: self.chunk_unit.map_or_else(|| app.default_chunk_unit(), ChunkUnit::from),
         })
     }

@@ -135,9 +135,9 @@ pub(super) async fn previous(
     id: Option<&DocumentId>,
     content: &str,
 ) -> Outcome<Option<Previous>> {
-    let Some(state) = catalog::state(&store.client, name).await? else { return Ok(None) };
-    let hash = content_hash(content);
-    let Some(record) = existing(store, Some(&state), id, &hash).await? else { return Ok(None) };
+    let state = catalog::state(&store.client, name).await?;
+    let record = existing(store, state.as_ref(), id, &content_hash(content)).await?;
+    let (Some(state), Some(record)) = (state, record) else { return Ok(None) };
     // Without those that a put has just removed: their texts are embedded again.
     let points = chunks::points_of(&store.client, &state.searched, &record).await?;
     let mut vectors = HashMap::with_capacity(points.len());

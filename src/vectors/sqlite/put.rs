@@ -43,7 +43,8 @@ pub(super) async fn put(
         Some(generation) => return Err(other_embedding(name, &generation.embedding, embedding).into()),
         None => create_collection(&mut transaction, name, embedding).await?,
     };
-    let existing = existing(&mut transaction, &generation, document.id.as_ref(), &hash).await?;
+    let existing =
+        existing(&mut transaction, Some(generation.collection), document.id.as_ref(), &hash).await?;
     let (mut removed, replaced) = (Vec::new(), existing.is_some());
     let existing = match existing {
         Some(existing) => {
@@ -69,9 +70,10 @@ pub(super) async fn previous(
 ) -> Outcome<Option<Previous>> {
     let mut reader = store.reader().await?;
     let mut read = sqlx::Connection::begin(&mut *reader).await?;
-    let Some(generation) = tables::searched(&mut read, name).await? else { return Ok(None) };
-    let hash = content_hash(content);
-    let Some(existing) = existing(&mut read, &generation, id, &hash).await? else { return Ok(None) };
+    let generation = tables::searched(&mut read, name).await?;
+    let collection = generation.as_ref().map(|generation| generation.collection);
+    let existing = existing(&mut read, collection, id, &content_hash(content)).await?;
+    let (Some(generation), Some(existing)) = (generation, existing) else { return Ok(None) };
     let rows = sqlx::query(
         "SELECT c.content, v.value FROM chunk c JOIN vector v ON v.chunk = c.id
          WHERE c.document = ?1 AND c.generation = ?2",
@@ -119,7 +121,7 @@ pub(super) async fn create_generation(
 /// Finds the document that one with this id and content replaces.
 async fn existing(
     connection: &mut SqliteConnection,
-    generation: &Generation,
+    collection: Option<i64>,
     id: Option<&DocumentId>,
     hash: &str,
 ) -> Outcome<Option<Existing>> {
@@ -127,7 +129,7 @@ async fn existing(
         let sql =
             "SELECT id, name FROM document WHERE collection = ?1 AND content_hash = ?2 ORDER BY id LIMIT 1";
         let found: Option<(i64, String)> =
-            sqlx::query_as(sql).bind(generation.collection).bind(hash).fetch_optional(connection).await?;
+            sqlx::query_as(sql).bind(collection).bind(hash).fetch_optional(connection).await?;
         let Some((number, name)) = found else { return Ok(None) };
         return Ok(Some(Existing { number, id: tables::document_id(name)? }));
     };
@@ -137,9 +139,7 @@ async fn existing(
         sqlx::query_as(sql).bind(id.as_str()).fetch_optional(connection).await?;
     match found {
         None => Ok(None),
-        Some((number, collection, _)) if collection == generation.collection => {
-            Ok(Some(Existing { number, id: id.clone() }))
-        }
+        Some((number, of, _)) if collection == Some(of) => Ok(Some(Existing { number, id: id.clone() })),
         Some((_, _, other)) => {
             let detail = format!("belongs to a document of another collection: {other}");
             Err(Error::field("/document_id", detail).into())
