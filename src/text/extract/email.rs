@@ -26,7 +26,9 @@ pub(super) fn extract(
     let mut names = Vec::new();
     for attachment in message.attachments().take(MAX_ATTACHMENTS) {
         let name = attachment.attachment_name().unwrap_or("attachment").to_owned();
-        if with_attachments {
+        let encoding = attachment.content_transfer_encoding().unwrap_or_default();
+        let is_undecoded = attachment.is_encoding_problem && encoding.eq_ignore_ascii_case("base64");
+        if with_attachments && !is_undecoded {
             attached(attachment.contents(), &name, limits, writer)?;
         }
         names.push(name);

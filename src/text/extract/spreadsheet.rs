@@ -3,6 +3,7 @@
 use std::io::Cursor;
 
 use calamine::{Data, DataRef, Reader, Xlsx};
+use csv::StringRecord;
 
 use super::{Refusal, archive::Archive, inline::Inline, writer::Writer, xml};
 
@@ -87,10 +88,8 @@ pub(super) fn core_properties(core: &str, writer: &mut Writer) -> Result<(), Ref
 }
 
 pub(super) fn csv(text: &str, writer: &mut Writer) -> Result<(), Refusal> {
-    let mut reader = csv::ReaderBuilder::new();
-    let reader = reader.has_headers(false).flexible(true).delimiter(delimiter(text));
     let mut rows = Vec::new();
-    for record in reader.from_reader(text.as_bytes()).records() {
+    for record in records(text, delimiter(text)) {
         let record = record.map_err(|_| Refusal::damaged("CSV"))?;
         rows.push(record.iter().map(str::to_owned).collect::<Vec<_>>());
     }
@@ -98,12 +97,17 @@ pub(super) fn csv(text: &str, writer: &mut Writer) -> Result<(), Refusal> {
     writer.table(&rows)
 }
 
-/// The separator that is found most evenly in the first lines.
+fn records(text: &str, delimiter: u8) -> impl Iterator<Item = csv::Result<StringRecord>> {
+    let mut reader = csv::ReaderBuilder::new();
+    reader.has_headers(false).flexible(true).delimiter(delimiter);
+    reader.from_reader(text.as_bytes()).into_records()
+}
+
+/// The separator that divides each of the first records into the most fields.
 fn delimiter(text: &str) -> u8 {
-    let lines: Vec<&str> = text.lines().take(20).filter(|line| !line.is_empty()).collect();
     let fewest = |separator: u8| {
-        let of_line = |line: &&str| line.bytes().filter(|byte| *byte == separator).count();
-        lines.iter().map(of_line).min().unwrap_or(0)
+        let fields = records(text, separator).take(20).map(|record| record.map_or(0, |record| record.len()));
+        fields.min().unwrap_or(0)
     };
     [b',', b';', b'\t', b'|'].into_iter().rev().max_by_key(|separator| fewest(*separator)).unwrap_or(b',')
 }

@@ -104,6 +104,8 @@ fn spreadsheets() {
     assert_eq!(above(&found, "Lamp"), ["Stock"]);
     let csv = named(b"name;count\n\"Rope; long\";12\nLamp;3\n", Some("stock.csv"));
     assert_eq!(csv.text, "| name | count |\n| --- | --- |\n| Rope; long | 12 |\n| Lamp | 3 |");
+    let lines = named(b"name;note\nRope;\"one,\ntwo; three\"\n", Some("notes.csv"));
+    assert_eq!(lines.text, "| name | note |\n| --- | --- |\n| Rope | one, two; three |");
 }
 
 #[test]
@@ -249,6 +251,10 @@ fn messages_with_attachments() {
     assert_eq!(found.metadata["attachments"], serde_json::json!(["tides.docx", "logo.png"]));
     assert_eq!(found.metadata["author"], "Eve <eve@example.com>");
     assert_eq!(found.metadata["created"], "2024-03-01T09:00:00+01:00");
+    // The attachment is cut off, so that its base64 cannot be decoded.
+    let found = extracted(&message.as_bytes()[..message.len() / 2]);
+    assert_eq!(found.text, "Meeting — minutes\n\nDear Bob, the minutes are attached.");
+    assert_eq!(found.metadata["attachments"], serde_json::json!(["tides.docx"]));
 }
 
 #[test]
