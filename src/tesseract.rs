@@ -7,8 +7,8 @@ use clap::Args;
 use tokio::{
     io::AsyncWriteExt,
     process::Command,
-    sync::{OnceCell, Semaphore},
-    time::timeout,
+    sync::{Mutex, OnceCell, Semaphore},
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -59,6 +59,8 @@ fn languages(text: &str) -> Result<String, String> {
 
 /// Timeout for `--version`, which prints a few lines.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time for which `trouble` returns the same: anyone may ask for the server's health, and each check starts processes.
+const CHECK_PACE: Duration = Duration::from_secs(10);
 /// A full page takes a few seconds.
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
 /// Timeout for waiting until other images have been read.
@@ -69,6 +71,8 @@ pub struct Tesseract {
     languages: String,
     /// Asked once: a program that is not there may still be installed.
     version: OnceCell<String>,
+    /// Result of the last check, with its time.
+    checked: Mutex<Option<(Instant, Option<String>)>>,
     /// One child for each processor.
     room: Arc<Semaphore>,
 }
@@ -80,6 +84,7 @@ impl Tesseract {
             program: settings.tesseract.clone().unwrap_or_else(|| "tesseract".into()),
             languages: settings.ocr_languages.clone(),
             version: OnceCell::new(),
+            checked: Mutex::default(),
             room: Arc::new(Semaphore::new(processors)),
         }
     }
@@ -91,6 +96,34 @@ impl Tesseract {
     /// Whether the program runs; a language may still be missing.
     pub async fn is_installed(&self) -> bool {
         self.version.initialized() || self.ask("--version").await.is_ok()
+    }
+
+    /// Its version, if OCR with this setting uses it.
+    ///
+    /// # Errors
+    /// As `version`.
+    pub async fn wanted(&self, engine: OcrEngine) -> Result<Option<&str>> {
+        match engine {
+            OcrEngine::Model => Ok(None),
+            OcrEngine::Auto if !self.is_installed().await => Ok(None),
+            OcrEngine::Auto | OcrEngine::Tesseract => self.version().await.map(Some),
+        }
+    }
+
+    /// Returns why OCR with this setting does not work; `None` if it does.
+    pub async fn trouble(&self, engine: OcrEngine) -> Option<String> {
+        if self.version.initialized() {
+            return None;
+        }
+        let mut checked = self.checked.lock().await;
+        match &*checked {
+            Some((at, trouble)) if at.elapsed() < CHECK_PACE => trouble.clone(),
+            _ => {
+                let trouble = self.wanted(engine).await.err().map(|error| error.message().to_owned());
+                *checked = Some((Instant::now(), trouble.clone()));
+                trouble
+            }
+        }
     }
 
     /// As it names itself: `tesseract 5.3.0`.
@@ -137,12 +170,17 @@ impl Tesseract {
     }
 
     async fn ask(&self, flag: &str) -> Result<String> {
-        timeout(VERSION_TIMEOUT, self.run(&[flag], &[])).await.map_err(|_| {
-            Error::new(
-                Kind::Setup,
-                "The tesseract program does not respond; check TESSERACT, or set OCR_ENGINE=model.",
-            )
-        })?
+        let unusable = |what: &str| {
+            let message = format!("The tesseract program {what}; check TESSERACT, or set OCR_ENGINE=model.");
+            Error::new(Kind::Setup, message)
+        };
+        match timeout(VERSION_TIMEOUT, self.run(&[flag], &[])).await {
+            Ok(Err(error)) if error.kind() == Kind::BadGateway => {
+                Err(unusable("does not work").with_source(error.causes().unwrap_or_default()))
+            }
+            Ok(said) => said,
+            Err(_) => Err(unusable("does not respond")),
+        }
     }
 
     /// Runs it to its end with `input`, and kills it when the request is cancelled.

@@ -62,7 +62,7 @@ pub struct Health {
     /// Why it does not, with its address: for the operator, and not for callers.
     pub cause: Option<String>,
     /// By name, in the order in which they are looked at.
-    pub parts: [(&'static str, Part); 5],
+    pub parts: [(&'static str, Part); 6],
     /// Name of the document store.
     pub document_store: &'static str,
 }
@@ -101,11 +101,12 @@ impl App {
     /// The same with another limit.
     pub async fn health_within(&self, patience: Duration) -> Health {
         let (backend, profile) = (self.catalog.primary(), self.catalog.primary().profile());
-        let (version, listed, stats, documents) = tokio::join!(
+        let (version, listed, stats, documents, ocr) = tokio::join!(
             timeout(patience, backend.version()),
             timeout(patience, self.catalog.list()),
             timeout(patience, self.cache.stats()),
-            self.documents.trouble(patience)
+            self.documents.trouble(patience),
+            timeout(patience, self.tesseract.trouble(self.ocr_engine)),
         );
         let version = version.unwrap_or_else(|_| Err(slow(profile, patience)));
         // A backend that is busy may take its time to list what it has.
@@ -124,7 +125,11 @@ impl App {
         let storage = self.history.standing().trouble.map_or(Part::HEALTHY, |trouble| {
             Part::new(Status::Degraded, format!("Statistics may be lost on restart: {trouble}."))
         });
-        let documents = documents.map_or(Part::HEALTHY, |trouble| Part::new(Status::Degraded, trouble));
+        let of = |trouble: Option<String>| {
+            trouble.map_or(Part::HEALTHY, |trouble| Part::new(Status::Degraded, trouble))
+        };
+        // A program that starts slowly on a busy machine is no fault.
+        let (documents, ocr) = (of(documents), of(ocr.unwrap_or_default()));
         Health {
             backend: profile.name,
             document_store: self.documents.store_name(),
@@ -134,6 +139,7 @@ impl App {
                 ("cache", cache),
                 ("storage", storage),
                 ("documents", documents),
+                ("ocr", ocr),
             ],
             cause: version
                 .as_ref()
@@ -284,6 +290,7 @@ mod tests {
                 ("cache", cache),
                 ("storage", storage),
                 ("documents", Part::HEALTHY),
+                ("ocr", Part::HEALTHY),
             ],
         };
         let all = health(Part::HEALTHY, Part::HEALTHY, Ok("1"));

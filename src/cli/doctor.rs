@@ -162,17 +162,16 @@ fn names(models: &[Model]) -> String {
 }
 
 async fn ocr(config: &Config) -> Result<String> {
-    let tesseract = Tesseract::new(&config.ocr);
-    let auto = match config.ocr.ocr_engine {
-        OcrEngine::Model => return Ok("the default vision model".to_owned()),
-        OcrEngine::Auto if !tesseract.is_installed().await => {
-            return Ok("the default vision model, since Tesseract is not installed".to_owned());
+    let (tesseract, engine) = (Tesseract::new(&config.ocr), config.ocr.ocr_engine);
+    Ok(match (tesseract.wanted(engine).await?, engine) {
+        (None, OcrEngine::Model) => "the default vision model".to_owned(),
+        (None, _) => "the default vision model, since Tesseract is not installed".to_owned(),
+        (Some(version), _) => {
+            let auto = "a vision model if one besides the demo is installed, else ";
+            let before = if engine == OcrEngine::Auto { auto } else { "" };
+            format!("{before}{version}, languages: {}", tesseract.languages())
         }
-        OcrEngine::Auto => "a vision model if one besides the demo is installed, else ",
-        OcrEngine::Tesseract => "",
-    };
-    let version = tesseract.version().await?;
-    Ok(format!("{auto}{version}, languages: {}", tesseract.languages()))
+    })
 }
 
 fn models(config: &Config, report: &mut Report) {

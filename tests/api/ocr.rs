@@ -95,11 +95,18 @@ async fn an_installed_vision_model_reads_before_tesseract() {
 async fn what_is_wrong_with_tesseract_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let works = program(folder.path(), "cat > /dev/null; echo read");
+    let broken = folder.path().join("broken");
+    fs::copy("/bin/false", &broken).unwrap();
     for (program, languages, status, detail) in [
         ("/nowhere/tesseract", "eng", 503, "apt-get install tesseract-ocr"),
         (&works, "eng+fra", 503, "tesseract-ocr-fra"),
+        (broken.to_str().unwrap(), "eng", 503, "The tesseract program does not work"),
     ] {
         let server = start(program, languages).await;
+        let health = body(server.get("/health").send().await.unwrap()).await;
+        let ocr = &health["components"]["ocr"];
+        assert_eq!((&health["status"], &ocr["status"]), (&json!("degraded"), &json!("degraded")));
+        assert!(ocr["detail"].as_str().unwrap().contains(detail), "{ocr}");
         let (got, problem) = problem(server.post("/vision/ocr", &request())).await;
         assert_eq!(got, status, "{problem}");
         assert!(problem["detail"].as_str().unwrap().contains(detail), "{problem}");
