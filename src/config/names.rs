@@ -1,5 +1,6 @@
 //! Names that are no settings. In the environment they are nearly always others' business, in `.env` mostly
-//! ours, and some of them are a setting's name misspelt, which must not be passed over in silence.
+//! ours, and some of them are a setting's name misspelt, which must not be passed over in silence. Nor must a setting
+//! that is in `.env` twice.
 
 use super::dot_env::Line;
 
@@ -14,7 +15,8 @@ pub(super) struct Names<'a> {
 }
 
 impl Names<'_> {
-    /// A sentence for each misspelt name in `.env`, and one for all that are like no setting's.
+    /// A sentence for each misspelt name in `.env`, one for all that are like no setting's, and one for each line that
+    /// a later one overrides.
     pub(super) fn doubts_of_file(&self, lines: &[Line]) -> Vec<String> {
         let (mut doubts, mut unknown) = (Vec::new(), Vec::new());
         for Line { name, number, .. } in lines.iter().filter(|line| !self.is_known(&line.name)) {
@@ -30,7 +32,17 @@ impl Names<'_> {
         if !unknown.is_empty() {
             doubts.push(format!("Unknown names in .env are ignored: {}.", unknown.join(", ")));
         }
+        doubts.extend(self.overridden(lines));
         doubts
+    }
+
+    /// A sentence for each line that a later one overrides.
+    fn overridden(&self, lines: &[Line]) -> impl Iterator<Item = String> {
+        let known = lines.iter().enumerate().filter(|(_, line)| self.is_known(&line.name));
+        known.filter_map(|(at, Line { name, number, .. })| {
+            let later = lines[at + 1..].iter().find(|line| line.name == *name)?.number;
+            Some(format!("{name} (.env, line {number}) is ignored, because line {later} sets it again."))
+        })
     }
 
     /// A sentence for each variable that is very near to a setting, which may have a value all the same: it is not
@@ -141,6 +153,13 @@ mod tests {
             assert_eq!(of_environment(&[name]), expected);
         }
         assert!(of_file(&["OLLAMA_URL"])[0].contains("did you mean OLLAMA_BASE_URL?"));
+    }
+
+    #[test]
+    fn a_setting_that_is_set_twice_is_reported() {
+        let told =
+            |line, later| format!("PORT (.env, line {line}) is ignored, because line {later} sets it again.");
+        assert_eq!(of_file(&["PORT", "HOST", "PORT", "PORT"]), [told(1, 3), told(3, 4)]);
     }
 
     #[test]

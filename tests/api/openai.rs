@@ -149,6 +149,8 @@ async fn what_cannot_be_served_is_refused_by_its_name() {
         json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://a/b.png"}}]}]);
     let answers =
         json!([{"role": "user", "content": "?"}, {"role": "tool", "tool_call_id": "none", "content": "5"}]);
+    let nameless = json!([{"role": "assistant", "tool_calls": [
+        {"id": "a", "type": "function", "function": {"name": "", "arguments": "{}"}}]}]);
     for (request, param) in [
         (chat("temprature", json!(1)), "temprature"),
         (chat("temperature", json!(3)), "temperature"),
@@ -174,6 +176,7 @@ async fn what_cannot_be_served_is_refused_by_its_name() {
         (chat("messages", image), "messages[0].content[0].image_url.url"),
         (chat("messages", answers), "messages[1].tool_call_id"),
         (chat("messages", json!([{"role": "tool", "content": "5"}])), "messages[0].tool_call_id"),
+        (chat("messages", nameless), "messages[0].tool_calls[0].function.name"),
     ] {
         let refused = refusal(&server, "/v1/chat/completions", &request).await;
         assert_eq!(refused, (400, Some(param.to_owned())), "{request}");

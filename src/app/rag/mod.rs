@@ -96,9 +96,7 @@ impl Documents {
     pub fn new(store: Arc<dyn VectorStore>, settings: Settings, metrics: Arc<Metrics>) -> Self {
         Self { store: Store::new(store, metrics), settings, moves: Moves::default() }
     }
-}
 
-impl Documents {
     /// Name of the store.
     pub(super) fn store_name(&self) -> &'static str {
         self.store.name()

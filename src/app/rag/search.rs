@@ -86,7 +86,8 @@ impl App {
     }
 
     async fn query_vector(&self, caller: &Caller, model: String, text: String) -> Result<QueryVector> {
-        let model = self.resolve(Some(&model), Capability::Embedding).await?;
+        let resolved = self.resolve(Some(&model), Capability::Embedding).await;
+        let model = resolved.map_err(|error| error.at(|_| "/collection".to_owned()))?;
         let input = once(text).collect();
         let request = EmbedRequest { model: model.clone(), input, truncate: false, keep_alive: None };
         let embedded =

@@ -166,6 +166,9 @@ impl ToolCallBody {
             fields.refuse(format!("{pointer}/tool_calls"), "are only allowed in assistant messages");
         }
         for (call, Object(Self { function, .. })) in calls.iter().enumerate() {
+            if function.0.name.is_empty() {
+                fields.refuse(format!("{pointer}/tool_calls/{call}/function/name"), "must not be empty");
+            }
             let pointer = format!("{pointer}/tool_calls/{call}/function/arguments");
             match ToolCall::arguments(&function.0.arguments).map(|arguments| arguments.repeated_name()) {
                 None => fields.refuse(pointer, "must be an object, or a string that contains one as JSON"),

@@ -188,7 +188,6 @@ pub(in crate::http) async fn create(
 fn openai_field(pointer: &str) -> String {
     match pointer {
         "/think" => "/reasoning_effort".to_owned(),
-        "/max_tokens" => "/max_completion_tokens".to_owned(),
         _ => match pointer.strip_prefix("/format") {
             Some("") => "/response_format".to_owned(),
             Some(place) => format!("/response_format/json_schema/schema{place}"),

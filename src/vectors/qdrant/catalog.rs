@@ -1,4 +1,4 @@
-//! The catalogue: one collection of Qdrant, without vectors, with a point for each of our collections, each document
+//! The catalog: one collection of Qdrant, without vectors, with a point for each of our collections, each document
 //! and each part of a document's text.
 //!
 //! The point of a collection has its state, above all the version that counts. Points of documents, texts and chunks
@@ -149,7 +149,7 @@ pub(super) fn first_id(document: &DocumentId) -> u128 {
     u128::from(hash(&[b"document", document.as_str().as_bytes()]) | 1) << 64
 }
 
-/// A document as it is in the catalogue.
+/// A document as it is in the catalog.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     /// Id of its collection.
@@ -226,7 +226,7 @@ fn without_vectors(id: u128, payload: Payload) -> PointStruct {
     PointStruct { id: Some(point_id(id)), payload, vectors: Some(none.into()) }
 }
 
-/// Makes the catalogue, if it is missing, and removes the collections that belong to none of ours.
+/// Makes the catalog, if it is missing, and removes the collections that belong to none of ours.
 pub(super) async fn prepare(client: &Client) -> Outcome<()> {
     let names = client.names().await?;
     if !names.iter().any(|name| name == CATALOG)
@@ -267,7 +267,7 @@ pub(super) async fn states(client: &Client) -> Outcome<Vec<State>> {
     Ok(states)
 }
 
-/// Points of the catalogue, of which there are none before anything has been stored.
+/// Points of the catalog, of which there are none before anything has been stored.
 async fn list(client: &Client, filter: &Filter, from: u128, limit: usize) -> Outcome<Vec<RetrievedPoint>> {
     match client.list(CATALOG, filter, from, limit, Part::Payload).await {
         Err(failure) if failure.is_missing() => Ok(Vec::new()),

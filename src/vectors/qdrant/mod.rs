@@ -60,7 +60,7 @@ pub struct Qdrant {
 
 #[derive(Default)]
 struct Writing {
-    /// Whether the catalogue is there, and nothing belongs to no collection. False while that may change, so that a
+    /// Whether the catalog is there, and nothing belongs to no collection. False while that may change, so that a
     /// write that is dropped in the middle is known of.
     is_prepared: bool,
     /// Ids of collections in which all writes were completed.
