@@ -52,6 +52,8 @@ pub struct Config {
     #[command(flatten)]
     pub history: store::Settings,
     #[command(flatten)]
+    pub responses: store::responses::Settings,
+    #[command(flatten)]
     pub telemetry: telemetry::Settings,
     #[command(flatten)]
     pub alerts: app::alerts::Settings,

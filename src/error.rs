@@ -122,6 +122,8 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: Kind,
     message: String,
+    /// Name of the fault for programs, where an API has one.
+    code: Option<&'static str>,
     fields: Vec<FieldError>,
     retry_after: Option<Duration>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
@@ -132,6 +134,7 @@ impl Error {
         Self(Box::new(Inner {
             kind,
             message: message.into(),
+            code: None,
             fields: Vec::new(),
             retry_after: None,
             source: None,
@@ -171,6 +174,13 @@ impl Error {
         self
     }
 
+    /// Names the fault for programs.
+    #[must_use]
+    pub fn with_code(mut self, code: &'static str) -> Self {
+        self.0.code = Some(code);
+        self
+    }
+
     /// Keeps the cause, for the log only.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
@@ -187,6 +197,10 @@ impl Error {
 
     pub fn kind(&self) -> Kind {
         self.0.kind
+    }
+
+    pub fn code(&self) -> Option<&'static str> {
+        self.0.code
     }
 
     pub fn message(&self) -> &str {

@@ -13,6 +13,7 @@ use crate::{
         keys::{Keys, NewKey},
         prompts::Prompts,
         rag::Documents,
+        responses::Responses,
     },
     backend,
     cache::Cache,
@@ -20,7 +21,7 @@ use crate::{
     data_dir::DataDir,
     error::{Error, Kind, Result},
     http::{self, BodyMemory, Bounds, ConnectionLimits, HttpState, StreamTimes},
-    store::History,
+    store::{self, History},
     telemetry::Monitoring,
     value_parser::authority,
     vectors,
@@ -61,8 +62,9 @@ impl Server {
         config.rag.check()?;
         let store = vectors::build(&config.vectors, data_dir.path())?;
         let documents = Documents::new(store, config.rag.clone(), Arc::clone(&monitoring.metrics));
+        let responses = Responses::new(store::Responses::new(&config.responses, data_dir.path()));
         let backends = vec![backend];
-        let parts = Parts { backends, cache, monitoring, history, alerts, prompts, documents };
+        let parts = Parts { backends, cache, monitoring, history, alerts, prompts, documents, responses };
         let app = Arc::new(App::new(parts, config_of_product(config)));
         let background = app.start(exporter);
         let cutoff = CancellationToken::new();

@@ -20,6 +20,7 @@ mod metering;
 mod models;
 pub mod prompts;
 pub mod rag;
+pub mod responses;
 mod tool_text;
 pub mod vision;
 mod webhooks;
@@ -37,14 +38,14 @@ pub use self::{
     analytics::{CacheReport, DocumentsReport, LiveReport, MonitoringReport},
     chat::{ChatReply, Collected, incomplete},
 };
-use self::{images::ImageDecoder, prompts::Prompts, rag::Documents};
+use self::{images::ImageDecoder, prompts::Prompts, rag::Documents, responses::Responses};
 use crate::{
     backend::Backend,
     cache::{Cache, CacheControl},
     error::Result,
     extractor::{self, Extractor},
     images::{EncodedImage, Image, ImageLimits, RefusalReason},
-    store::History,
+    store::{History, responses::StoredResponse},
     telemetry::{Monitoring, recorder::RequestRecorder, traces::Exporter},
     tesseract::{self, OcrEngine, Tesseract},
     types::{Capability, Model, Principal},
@@ -64,6 +65,7 @@ pub struct App {
     ended: CancellationToken,
     prompts: Prompts,
     documents: Documents,
+    responses: Arc<Responses>,
     ocr_engine: OcrEngine,
     tesseract: Arc<Tesseract>,
     extractor: Extractor,
@@ -88,6 +90,7 @@ pub struct Parts {
     pub alerts: Alerts,
     pub prompts: Prompts,
     pub documents: Documents,
+    pub responses: Arc<Responses>,
 }
 
 /// On whose behalf something is done, and by which endpoint it came.
@@ -106,7 +109,7 @@ pub struct Caller {
 
 impl App {
     pub fn new(parts: Parts, settings: Settings<'_>) -> Self {
-        let Parts { backends, cache, monitoring, history, alerts, prompts, documents } = parts;
+        let Parts { backends, cache, monitoring, history, alerts, prompts, documents, responses } = parts;
         Self {
             catalog: Catalog::new(backends, settings.catalog.clone()),
             images: ImageDecoder::new(settings.images, Arc::clone(&monitoring.metrics)),
@@ -119,6 +122,7 @@ impl App {
             ended: CancellationToken::new(),
             prompts,
             documents,
+            responses,
             ocr_engine: settings.ocr.ocr_engine,
             tesseract: Arc::new(Tesseract::new(settings.ocr)),
             extractor: Extractor::new(settings.documents),
@@ -135,12 +139,33 @@ impl App {
         if let Some(exporter) = exporter {
             self.background.spawn(exporter.run(self.ended.clone()));
         }
+        let (responses, ended) = (Arc::clone(&self.responses), self.ended.clone());
+        self.background.spawn(async move { responses.expire(ended).await });
         self.ended.clone().drop_guard()
     }
 
     /// Cancelled when the server is told to stop: replies without an end then end.
     pub fn stopping(&self) -> &CancellationToken {
         &self.stopping
+    }
+
+    /// Responses that callers have stored.
+    pub fn responses(&self) -> &Arc<Responses> {
+        &self.responses
+    }
+
+    /// Stores a response of a caller, and makes it in the background; see `Responses::start`.
+    ///
+    /// # Errors
+    /// Those of `Responses::start`.
+    pub async fn respond_in_background(
+        &self,
+        owner: Principal,
+        response: &StoredResponse,
+        cancelled: String,
+        work: impl Future<Output = String> + Send + 'static,
+    ) -> Result<()> {
+        self.responses.start(&self.background, owner, response, cancelled, work).await
     }
 
     /// Lists the models that can be used now.
@@ -184,6 +209,7 @@ impl App {
 
     /// Ends everything that runs behind the scenes.
     pub async fn stop(&self) {
+        self.responses.stop().await;
         join_all(self.catalog.backends().map(|backend| backend.stop())).await;
         self.cache.stop().await;
         self.documents.stop().await;

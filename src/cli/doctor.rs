@@ -13,7 +13,7 @@ use crate::{
     engine::{GpuLayers, Located, locate},
     error::{Error, Kind, Result},
     model_store::ModelStore,
-    store::History,
+    store::{History, Responses},
     tesseract::{OcrEngine, Tesseract},
     types::Model,
     value_parser::authority,
@@ -27,6 +27,7 @@ pub(super) fn run(config: &Config) -> Result<()> {
     report.note("data directory", data_directory(config));
     runtime()?.block_on(async {
         report.note("statistics", History::describe(&config.history, &config.server.data_dir).await);
+        report.note("responses", Responses::describe(&config.responses, &config.server.data_dir).await);
         report.note("address", address(config).await);
         report.note("OCR", ocr(config).await);
         if let Some(url) = config.cache.redis_url.as_deref().filter(|_| config.cache.cache_enabled) {

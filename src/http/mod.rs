@@ -102,6 +102,22 @@ fn routes() -> Vec<Route> {
         Route::new("/v1/chat/completions", Api, Key, OpenAi, routes!(openai::chat::create)),
         Route::new("/v1/completions", Api, Key, OpenAi, routes!(openai::completions::create)),
         Route::new("/v1/embeddings", Api, Key, OpenAi, routes!(openai::embeddings::create)),
+        Route::new("/v1/responses", Api, Key, OpenAi, routes!(openai::responses::create::create)),
+        Route::new(
+            "/v1/responses/{id}",
+            Api,
+            Key,
+            OpenAi,
+            routes!(openai::responses::stored::retrieve, openai::responses::stored::remove),
+        ),
+        Route::new("/v1/responses/{id}/cancel", Api, Key, OpenAi, routes!(openai::responses::stored::cancel)),
+        Route::new(
+            "/v1/responses/{id}/input_items",
+            Api,
+            Key,
+            OpenAi,
+            routes!(openai::responses::stored::input_items),
+        ),
         // Anthropic's API
         Route::new("/v1/messages", Api, Key, Anthropic, routes!(anthropic::messages::create)),
         Route::new("/v1/messages/count_tokens", Api, Key, Anthropic, routes!(anthropic::count::count)),

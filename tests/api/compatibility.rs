@@ -49,7 +49,7 @@ async fn every_parameter_is_served_ignored_or_refused_as_the_table_says() {
         let mut request = match path.as_str() {
             "/v1/chat/completions" => json!({"messages": [{"role": "user", "content": "Hi"}]}),
             "/v1/completions" => json!({"prompt": "a"}),
-            "/v1/embeddings" => json!({"input": "a"}),
+            "/v1/embeddings" | "/v1/responses" => json!({"input": "a"}),
             "/v1/messages" => json!({"max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}),
             _ => panic!("{path}"),
         };
@@ -61,9 +61,11 @@ async fn every_parameter_is_served_ignored_or_refused_as_the_table_says() {
         let reply = body(response).await;
         let name = parameter.split('`').nth(1).unwrap();
         match support.as_str() {
-            "served" => assert_eq!((status, ignored), (200, None), "{parameter}: {reply}"),
+            "served" | "served, for models that see images" => {
+                assert_eq!((status, ignored), (200, None), "{parameter}: {reply}")
+            }
             "ignored" => assert_eq!((status, ignored.as_deref()), (200, Some(name)), "{parameter}: {reply}"),
-            "refused" | "served, not over Ollama" => {
+            "refused" | "served, not over Ollama" | "served, of stored responses" => {
                 assert_eq!(status, 400, "{parameter}: {reply}");
                 let first = name.split('.').next().unwrap();
                 let param = reply["error"]["param"].as_str().or(reply["error"]["message"].as_str());
@@ -88,6 +90,7 @@ async fn no_parameter_is_missing_from_the_tables() {
         ("/v1/completions", "CompletionBody"),
         ("/v1/embeddings", "EmbeddingsBody"),
         ("/v1/messages", "MessagesBody"),
+        ("/v1/responses", "ResponseBody"),
     ] {
         let properties = document["components"]["schemas"][schema]["properties"].as_object().unwrap();
         for name in properties.keys() {

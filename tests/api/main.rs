@@ -34,6 +34,7 @@ mod rag_reindex;
 mod rag_store;
 mod rag_upload;
 mod raw;
+mod responses;
 mod schemas;
 mod service;
 mod shutdown;

@@ -34,6 +34,9 @@ async fn replies_and_requests_fit_the_document() {
     let call = json!({"function": {"name": "f", "arguments": "{}"}});
     let hello = json!({"role": "user", "content": "hi"});
     let parts = json!({"role": "developer", "content": [{"type": "text", "text": "hi"}]});
+    let said = json!({"role": "user", "content": [{"type": "input_text", "text": "hi"}]});
+    let called = json!({"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"});
+    let result = json!({"type": "function_call_output", "call_id": "1", "output": "5"});
     let asked = [
         ("/inference/generate", json!({"prompt": "hi", "stop": "x", "format": "json", "keep_alive": -1})),
         ("/inference/generate", json!({"prompt": "hi", "stop": ["x"], "format": {}, "keep_alive": "5m"})),
@@ -46,6 +49,12 @@ async fn replies_and_requests_fit_the_document() {
         ("/embeddings/", json!({"input": "hi"})),
         ("/embeddings/", json!({"input": ["ho"]})),
         ("/embeddings/batch", json!(["hi"])),
+        ("/v1/responses", json!({"input": "hi"})),
+        (
+            "/v1/responses",
+            json!({"input": [said, called, result], "text": {"format": {"type": "text"}},
+            "tool_choice": "auto", "reasoning": {}}),
+        ),
     ];
     for (path, request) in &asked {
         let described =
@@ -60,6 +69,7 @@ async fn replies_and_requests_fit_the_document() {
         ("/inference/generate", json!({"prompt": "hi", "stream": true})),
         ("/inference/chat", json!({"messages": [hello], "stream": true})),
         ("/inference/chat", json!({"messages": [hello], "documents": {}, "stream": true})),
+        ("/v1/responses", json!({"input": "hi", "stream": true})),
     ] {
         let text = server.post(path, &request).send().await.unwrap().text().await.unwrap();
         let told = events(&text);
@@ -116,7 +126,13 @@ async fn the_examples_of_the_document_are_answered() {
             let what = format!("{method} {template}");
             // Others may just have deleted it.
             server.post("/rag/ingest", &ingest["example"]).send().await.unwrap();
-            let path = &with_examples(template, operation);
+            let mut path = with_examples(template, operation);
+            if template.starts_with("/v1/responses/") {
+                let request = json!({"input": "hi", "background": true});
+                let response = body(server.post("/v1/responses", &request).send().await.unwrap()).await;
+                path = template.replace("{id}", response["id"].as_str().unwrap());
+            }
+            let path = &path;
             let content = &operation["requestBody"]["content"];
             let request = match (method.as_str(), &content["application/json"]) {
                 ("post", Value::Null) if content.is_null() => {

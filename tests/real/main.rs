@@ -8,6 +8,7 @@ mod documents;
 mod harness;
 mod limits;
 mod openai;
+mod responses;
 
 #[path = "../../testing/llama_server.rs"]
 mod llama_server;

@@ -95,7 +95,7 @@ const LAYERS: &[Layer] = &[
             ),
             module(
                 "store",
-                "statistics in SQLite: minutes for a day, hours for the retention period, failed requests",
+                "SQLite files that must not be lost: `history` has the statistics (minutes for a day, hours for the retention period, failed requests), `responses` callers' stored responses",
                 &["telemetry"],
             ),
             module(
@@ -117,7 +117,7 @@ const LAYERS: &[Layer] = &[
         modules: &[
             module(
                 "app",
-                "`App`: the pipeline, models by name, images (how many are decoded at once), vision (what is asked about them), documents (`rag/`), prompts, keys, health, alerts, webhooks",
+                "`App`: the pipeline, models by name, images (how many are decoded at once), vision (what is asked about them), documents (`rag/`), stored responses and those made in the background, prompts, keys, health, alerts, webhooks",
                 &[],
             ),
             module("config", "combines the `Settings` of all modules", &["app"]),

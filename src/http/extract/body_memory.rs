@@ -46,6 +46,14 @@ impl BodyMemory {
         Room(of_key.ok().zip(of_all.ok()).map(|(of_key, of_all)| Permits { of_all, of_key }))
     }
 
+    /// Makes room for so many more bytes. What the body had is given back before, so that two that wait for each
+    /// other's room do not wait forever; more than the key's share is not waited for.
+    pub(in crate::http) async fn enlarge(&self, key: Principal, room: Room, bytes: usize) -> Room {
+        let kilobytes = room.kilobytes() + bytes.div_ceil(1024);
+        drop(room);
+        self.room(key, kilobytes.min(self.share) * 1024).await
+    }
+
     fn share_of(&self, key: Principal) -> Arc<Semaphore> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(keys.entry(key).or_insert_with(|| Arc::new(Semaphore::new(self.share))))
@@ -61,6 +69,10 @@ impl Room {
             }
         }
         self
+    }
+
+    fn kilobytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |permits| permits.of_all.num_permits())
     }
 
     pub(in crate::http) fn is_none(&self) -> bool {
@@ -88,6 +100,16 @@ mod tests {
         assert_eq!((free(), memory.share_of(ME).available_permits()), (924, 924));
         drop(room);
         assert_eq!((free(), memory.share_of(ME).available_permits()), (1024, 1024));
+    }
+
+    #[test]
+    fn room_is_enlarged_up_to_the_share_of_a_key() {
+        let memory = BodyMemory::new(4, 1);
+        let room = memory.room(ME, MB).now_or_never().expect("room");
+        let room = memory.enlarge(ME, room, MB / 2).now_or_never().expect("more room");
+        assert_eq!(room.kilobytes(), 1536);
+        let room = memory.enlarge(ME, room, 5 * MB).now_or_never().expect("its share");
+        assert_eq!((room.kilobytes(), memory.all.available_permits()), (2048, 2048));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! of the fields' declaration, and serde_json an object for a word, and calls a number no JSON there.
 
 use serde::{
-    Deserialize,
+    Deserialize, Serialize, Serializer,
     de::{Deserializer, IntoDeserializer, Visitor},
     forward_to_deserialize_any,
 };
@@ -19,6 +19,12 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 /// One of a closed set of words, an enum without values.
 #[derive(Clone, Copy)]
 pub(in crate::http) struct Word<T>(pub(in crate::http) T);
+
+impl<T: Serialize> Serialize for Word<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Word<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

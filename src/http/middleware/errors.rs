@@ -197,7 +197,8 @@ pub(in crate::http) async fn not_found() -> Failure {
 }
 
 pub(in crate::http) fn nothing_here() -> Failure {
-    Error::new(Kind::NotFound, "There is no such route; see /docs for the list of routes.").into()
+    let message = "There is no such route; see /docs for the list of routes.";
+    Error::new(Kind::NotFound, message).with_code("unknown_url").into()
 }
 
 pub(in crate::http) async fn method_not_allowed() -> Failure {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Maximum of `top_logprobs`, as in OpenAI's API.
-const MAX_TOP_LOGPROBS: i64 = 20;
+pub(super) const MAX_TOP_LOGPROBS: i64 = 20;
 
 body! {
     struct ChatCompletionBody {
@@ -140,7 +140,7 @@ pub(super) struct NamedJsonSchema {
     _strict: Option<bool>,
 }
 
-#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum ReasoningEffort {
     None,
@@ -149,6 +149,7 @@ pub(super) enum ReasoningEffort {
     Medium,
     High,
     Xhigh,
+    Max,
 }
 
 #[derive(Clone, Copy, Deserialize, ToSchema)]
@@ -298,7 +299,7 @@ impl From<ReasoningEffort> for Think {
             ReasoningEffort::None => Self::Off,
             ReasoningEffort::Minimal | ReasoningEffort::Low => Self::Low,
             ReasoningEffort::Medium => Self::Medium,
-            ReasoningEffort::High | ReasoningEffort::Xhigh => Self::High,
+            ReasoningEffort::High | ReasoningEffort::Xhigh | ReasoningEffort::Max => Self::High,
         }
     }
 }

@@ -42,13 +42,19 @@ impl OpenAiError {
         };
         let code = match error.kind() {
             Kind::Unauthorized => Some("invalid_api_key"),
-            Kind::NotFound => Some("model_not_found"),
+            Kind::NotFound => error.code().or(Some("model_not_found")),
             Kind::Busy => Some("rate_limit_exceeded"),
-            _ => None,
+            _ => error.code(),
         };
         let param = error.field_errors().first().map(|field| param(&field.pointer));
         let param = param.filter(|param| !param.is_empty());
         Self { error: OpenAiErrorBody { message: error.message().to_owned(), r#type, param, code } }
+    }
+
+    /// Message, code and parameter.
+    pub(super) fn into_parts(self) -> (String, Option<&'static str>, Option<String>) {
+        let OpenAiErrorBody { message, param, code, .. } = self.error;
+        (message, code, param)
     }
 }
 

@@ -11,7 +11,7 @@ pub(super) struct LogprobsBody<'a> {
 }
 
 #[derive(Serialize, ToSchema)]
-struct TokenBody<'a> {
+pub(super) struct TokenBody<'a> {
     #[serde(flatten)]
     #[schema(inline)]
     token: LogprobBody<'a>,
@@ -32,12 +32,17 @@ impl<'a> From<&'a Logprob> for LogprobBody<'a> {
 }
 
 impl<'a> LogprobsBody<'a> {
-    /// `None` where they were not asked for. Tells at most `top` tokens at each position: a backend may tell more.
+    /// `None` where they were not asked for.
     pub(super) fn new(tokens: &'a [TokenLogprob], top: usize) -> Option<Self> {
+        (!tokens.is_empty()).then(|| Self { content: Self::tokens(tokens, top) })
+    }
+
+    /// Tells at most `top` tokens at each position: a backend may tell more.
+    pub(super) fn tokens(tokens: &'a [TokenLogprob], top: usize) -> Vec<TokenBody<'a>> {
         let token = |told: &'a TokenLogprob| TokenBody {
             token: (&told.token).into(),
             top_logprobs: told.top.iter().take(top).map(LogprobBody::from).collect(),
         };
-        (!tokens.is_empty()).then(|| Self { content: tokens.iter().map(token).collect() })
+        tokens.iter().map(token).collect()
     }
 }

@@ -11,6 +11,7 @@ mod message;
 pub(super) mod models;
 mod prompts;
 mod reply;
+pub(super) mod responses;
 mod sampling;
 mod tools;
 mod usage;

@@ -1,6 +1,6 @@
 //! Tools, and which of them the model must call.
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{ObjectBuilder, Ref, RefOr, Schema, schema::Type},
@@ -30,7 +30,7 @@ pub(super) struct FunctionTool {
 }
 
 /// Always `function`.
-#[derive(Deserialize, ToSchema)]
+#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum FunctionType {
     Function,

@@ -4,7 +4,7 @@ pub(super) mod answer;
 pub(super) mod collections;
 pub(super) mod documents;
 pub(super) mod ingest;
-mod named;
+pub(super) mod named;
 pub(super) mod query;
 pub(super) mod reindex;
 pub(super) mod search;

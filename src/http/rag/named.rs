@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The name in a path.
-pub(in crate::http) struct Named<T>(pub(super) T);
+pub(in crate::http) struct Named<T>(pub(in crate::http) T);
 
 /// A name that can be in a path.
 pub(in crate::http) trait Name: Sized {
@@ -22,6 +22,11 @@ pub(in crate::http) trait Name: Sized {
     const UNKNOWN: &'static str;
 
     fn parse(name: String) -> Result<Self>;
+
+    /// Error for an unknown name.
+    fn unknown() -> Error {
+        Error::new(Kind::NotFound, Self::UNKNOWN)
+    }
 }
 
 impl Name for CollectionName {
@@ -49,6 +54,6 @@ impl<T: Name> FromRequestParts<Arc<HttpState>> for Named<T> {
     ) -> std::result::Result<Self, Failure> {
         let name = Path::<String>::from_request_parts(parts, state).await;
         let name = name.ok().and_then(|Path(name)| T::parse(name).ok());
-        Ok(Self(name.ok_or_else(|| Error::new(Kind::NotFound, T::UNKNOWN))?))
+        Ok(Self(name.ok_or_else(T::unknown)?))
     }
 }
