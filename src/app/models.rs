@@ -7,9 +7,9 @@ use futures_util::{StreamExt, future::join_all};
 
 use super::{App, catalog::Route};
 use crate::{
-    backend::{Backend, ModelManager, PullStream},
+    backend::{Backend, FileStream, ModelManager, PullStream},
     error::{Error, Kind, Result},
-    types::{LoadedModel, ModelDetails, ModelName},
+    types::{CreateModel, LoadedModel, ModelDetails, ModelName},
 };
 
 impl App {
@@ -46,6 +46,48 @@ impl App {
             }
             app.catalog.refresh().await;
         }))
+    }
+
+    /// Tokens that its backend makes room for with a model, where that is known.
+    pub async fn context_of(&self, model: &str) -> Option<u64> {
+        self.catalog.route(model).await.context
+    }
+
+    /// Gives a model another name, too.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not installed.
+    pub async fn copy_model(&self, model: &str, name: &ModelName) -> Result<()> {
+        let route = self.catalog.route(model).await;
+        let copied = manager(&route)?.copy(&route.model, name).await;
+        self.catalog.refresh().await;
+        copied
+    }
+
+    /// Makes a model with the preferred backend.
+    ///
+    /// # Errors
+    /// Those of `ModelManager::create`.
+    pub async fn create_model(&self, create: CreateModel) -> Result<()> {
+        let created = managed_by(self.catalog.primary())?.create(create).await;
+        self.catalog.refresh().await;
+        created
+    }
+
+    /// Whether the preferred backend has a file of which a model can be made.
+    ///
+    /// # Errors
+    /// Those of `ModelManager::has_blob`.
+    pub async fn has_blob(&self, digest: &str) -> Result<bool> {
+        managed_by(self.catalog.primary())?.has_blob(digest).await
+    }
+
+    /// Gives the preferred backend a file to make models of.
+    ///
+    /// # Errors
+    /// Those of `ModelManager::add_blob`.
+    pub async fn add_blob(&self, digest: &str, file: FileStream) -> Result<()> {
+        managed_by(self.catalog.primary())?.add_blob(digest, file).await
     }
 
     /// Removes a model and returns its own name; requests that use it are finished first.

@@ -14,6 +14,7 @@ pub use crate::model_store::pull::{FileProgress, Progress};
 use std::{path::Path, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::Stream;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
@@ -27,8 +28,8 @@ use crate::{
         pull::{self, Pace, Puller},
     },
     types::{
-        Capability, ChatEvent, ChatRequest, Done, EmbedReply, EmbedRequest, LoadOptions, LoadedModel, Model,
-        ModelDetails, ModelName,
+        Capability, ChatEvent, ChatRequest, CreateModel, Done, EmbedReply, EmbedRequest, LoadOptions,
+        LoadedModel, Model, ModelDetails, ModelName,
     },
 };
 
@@ -42,6 +43,9 @@ pub type ChatStream = Pin<Box<dyn Stream<Item = Result<ChatEvent>> + Send>>;
 /// Steps of a download; it has succeeded when the stream ends without an error. Dropping it stops the download, unless
 /// another caller waits for it.
 pub type PullStream = Pin<Box<dyn Stream<Item = Result<Progress>> + Send>>;
+
+/// A file as it is uploaded.
+pub type FileStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 
 /// Facts about a kind of backend.
 pub struct Profile {
@@ -153,6 +157,24 @@ pub trait ModelManager: Send + Sync {
     /// # Errors
     /// `NotFound` when it is not installed.
     async fn copy(&self, model: &str, name: &ModelName) -> Result<()>;
+
+    /// Makes a model. One that has the name is replaced.
+    ///
+    /// # Errors
+    /// `NotFound` when what it is made from is not there, `Invalid` when no model can be made from it.
+    async fn create(&self, create: CreateModel) -> Result<()>;
+
+    /// Whether a file is there of which a model can be made.
+    ///
+    /// # Errors
+    /// `Invalid` for what is no digest, `Unsupported` when the backend takes no files.
+    async fn has_blob(&self, digest: &str) -> Result<bool>;
+
+    /// Takes a file to make models of.
+    ///
+    /// # Errors
+    /// As `has_blob`, those of the stream, and `Invalid` when the file has another digest.
+    async fn add_blob(&self, digest: &str, file: FileStream) -> Result<()>;
 
     /// Removes a model and returns its own name; requests that use it are finished first.
     ///

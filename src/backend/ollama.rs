@@ -148,6 +148,7 @@ fn write(request: &ChatRequest) -> Result<Vec<u8>> {
         sampling,
         logprobs,
         think,
+        context_size,
         keep_alive,
     } = request;
     if tool_choice.forces_a_call() {
@@ -166,7 +167,7 @@ fn write(request: &ChatRequest) -> Result<Vec<u8>> {
         let detail = "is not supported with Ollama as the backend";
         return Err(Error::field(pointer, detail).of_kind(Kind::Unsupported));
     }
-    let common = CommonBody::new(format, sampling, *think, *keep_alive);
+    let common = CommonBody::new(format, sampling, *think, *keep_alive).with_context_size(*context_size);
     match prompt {
         Prompt::Messages(messages) => {
             let messages = messages.iter().map(MessageBody::from).collect();

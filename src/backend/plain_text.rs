@@ -18,12 +18,21 @@ pub(super) fn chat(request: &mut ChatRequest, tokens: &ControlTokens) {
         sampling: _,
         logprobs: _,
         think: _,
+        context_size: _,
         keep_alive: _,
     } = request;
     match prompt {
         Prompt::Messages(messages) => messages.iter_mut().for_each(|turn| message(turn, tokens)),
         Prompt::Completion(completion) if completion.is_raw() => {}
-        Prompt::Completion(Completion { text, suffix: _, system, images: _, context: _, raw: _ }) => {
+        Prompt::Completion(Completion {
+            text,
+            suffix: _,
+            system,
+            template: _,
+            images: _,
+            context: _,
+            raw: _,
+        }) => {
             tokens.break_up_in(text);
             system.iter_mut().for_each(|system| tokens.break_up_in(system));
         }

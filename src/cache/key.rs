@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Changed when the canonical form or the meaning of an entry changes: old entries are then not found.
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 
 /// Scope of a cache key: everything an answer depends on besides the request.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +42,7 @@ pub(super) fn chat(request: &ChatRequest, origin: KeyScope<'_>) -> CacheKey {
         sampling,
         logprobs,
         think,
+        context_size,
         keep_alive: _,
     } = request;
     let mut hash = Canonical::new(origin, model);
@@ -54,10 +55,10 @@ pub(super) fn chat(request: &ChatRequest, origin: KeyScope<'_>) -> CacheKey {
                 hash.message(message);
             }
         }
-        Prompt::Completion(Completion { text, suffix, system, images, context, raw }) => {
+        Prompt::Completion(Completion { text, suffix, system, template, images, context, raw }) => {
             has_images = !images.is_empty();
             hash.byte(1).text(text).maybe(suffix.as_deref(), Canonical::text);
-            hash.maybe(system.as_deref(), Canonical::text);
+            hash.maybe(system.as_deref(), Canonical::text).maybe(template.as_deref(), Canonical::text);
             images.iter().fold(hash.count(images.len()), Canonical::image);
             hash.maybe(context.as_deref(), |hash, context| {
                 context.iter().fold(hash.count(context.len()), |hash, id| hash.bytes(&id.to_le_bytes()))
@@ -86,6 +87,7 @@ pub(super) fn chat(request: &ChatRequest, origin: KeyScope<'_>) -> CacheKey {
     hash.maybe(*think, |hash, think| {
         hash.byte(u8::from(think.is_on())).text(think.effort().unwrap_or_default())
     });
+    hash.maybe(*context_size, |hash, tokens| hash.bytes(&tokens.to_le_bytes()));
     let entry_type = match prompt {
         _ if has_images => EntryType::Vision,
         Prompt::Messages(_) => EntryType::Chat,
@@ -187,6 +189,9 @@ impl Canonical {
             repeat_last_n,
             presence_penalty,
             frequency_penalty,
+            mirostat,
+            mirostat_tau,
+            mirostat_eta,
             logit_bias,
             seed,
             stop,
@@ -198,6 +203,9 @@ impl Canonical {
             self.maybe(*share, |hash, x| hash.bytes(&x.to_le_bytes()));
         }
         self.maybe(*top_k, |hash, x| hash.bytes(&x.to_le_bytes()))
+            .maybe(*mirostat, |hash, x| hash.bytes(&x.to_le_bytes()))
+            .maybe(*mirostat_tau, |hash, x| hash.bytes(&x.to_le_bytes()))
+            .maybe(*mirostat_eta, |hash, x| hash.bytes(&x.to_le_bytes()))
             .maybe(*repeat_last_n, |hash, x| hash.bytes(&x.to_le_bytes()))
             .maybe(*seed, |hash, x| hash.bytes(&x.to_le_bytes()))
             .maybe(*max_tokens, |hash, x| hash.bytes(&x.to_le_bytes()))
@@ -275,6 +283,7 @@ mod tests {
             message(parts(Vec::new())),
             completion(Completion { system: Some(String::new()), ..text() }),
             completion(Completion { suffix: Some(String::new()), ..text() }),
+            completion(Completion { template: Some(String::new()), ..text() }),
             completion(Completion { context: Some(Vec::new()), ..text() }),
             completion(Completion { context: Some(vec![1]), ..text() }),
             changed(|r| r.format = Format::Json),
@@ -287,6 +296,10 @@ mod tests {
             changed(|r| r.sampling.top_k = Some(1)),
             changed(|r| r.sampling.min_p = Some(0.5)),
             changed(|r| r.sampling.typical_p = Some(0.5)),
+            changed(|r| r.sampling.mirostat = Some(2)),
+            changed(|r| r.sampling.mirostat_tau = Some(5.0)),
+            changed(|r| r.sampling.mirostat_eta = Some(0.5)),
+            changed(|r| r.context_size = Some(4096)),
             changed(|r| r.sampling.repeat_penalty = Some(0.5)),
             changed(|r| r.sampling.repeat_last_n = Some(1)),
             changed(|r| r.sampling.presence_penalty = Some(0.5)),

@@ -59,7 +59,12 @@ fn document() -> OpenApi {
 }
 
 fn operations_of(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
-    let methods = [("get", &mut item.get), ("post", &mut item.post), ("delete", &mut item.delete)];
+    let methods = [
+        ("get", &mut item.get),
+        ("head", &mut item.head),
+        ("post", &mut item.post),
+        ("delete", &mut item.delete),
+    ];
     methods.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
@@ -136,7 +141,8 @@ pub fn openapi() -> String {
 pub(super) fn query_parameters(template: &str, method: &Method) -> Option<Vec<&'static str>> {
     let item = API.paths.paths.get(template)?;
     let operation = match *method {
-        Method::GET | Method::HEAD => item.get.as_ref(),
+        Method::GET => item.get.as_ref(),
+        Method::HEAD => item.head.as_ref().or(item.get.as_ref()),
         Method::POST => item.post.as_ref(),
         Method::DELETE => item.delete.as_ref(),
         _ => None,

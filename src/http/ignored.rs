@@ -1,5 +1,7 @@
 //! Parameters that are accepted although they have no effect, and that a header of the reply names.
 
+use std::borrow::Cow;
+
 use axum::{
     http::{HeaderName, HeaderValue},
     response::Response,
@@ -20,7 +22,7 @@ impl<'de> Deserialize<'de> for Ignored {
 
 /// Names of the parameters that have no effect.
 #[derive(Default)]
-pub(in crate::http) struct IgnoredNames(Vec<&'static str>);
+pub(in crate::http) struct IgnoredNames(Vec<Cow<'static, str>>);
 
 impl IgnoredNames {
     pub(in crate::http) fn note(&mut self, name: &'static str, Ignored(is_sent): Ignored) {
@@ -28,7 +30,14 @@ impl IgnoredNames {
     }
 
     pub(in crate::http) fn note_if(&mut self, name: &'static str, is_sent: bool) {
-        if is_sent && !self.0.contains(&name) {
+        if is_sent {
+            self.add(name);
+        }
+    }
+
+    pub(in crate::http) fn add(&mut self, name: impl Into<Cow<'static, str>>) {
+        let name = name.into();
+        if !self.0.contains(&name) {
             self.0.push(name);
         }
     }

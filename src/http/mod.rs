@@ -74,7 +74,7 @@ pub struct HttpState {
 fn routes() -> Vec<Route> {
     use self::{
         Access::{Key, Public, Statistics},
-        ErrorFormat::{Anthropic, OpenAi, Problem},
+        ErrorFormat::{Anthropic, Ollama, OpenAi, Problem},
     };
     use Purpose::{Api, Service};
     vec![
@@ -124,6 +124,26 @@ fn routes() -> Vec<Route> {
         // Both APIs
         Route::new("/v1/models", Api, Key, OpenAi, routes!(v1_models::list)),
         Route::new("/v1/models/{name}", Api, Key, OpenAi, routes!(v1_models::details)),
+        // Ollama's API
+        Route::new("/api/generate", Api, Key, Ollama, routes!(ollama::generate::generate)),
+        Route::new("/api/chat", Api, Key, Ollama, routes!(ollama::chat::chat)),
+        Route::new("/api/embed", Api, Key, Ollama, routes!(ollama::embed::embed)),
+        Route::new("/api/embeddings", Api, Key, Ollama, routes!(ollama::embed::embeddings)),
+        Route::new("/api/tags", Api, Key, Ollama, routes!(ollama::models::tags)),
+        Route::new("/api/show", Api, Key, Ollama, routes!(ollama::show::show)),
+        Route::new("/api/ps", Service, Key, Ollama, routes!(ollama::models::ps)),
+        Route::new("/api/pull", Service, Key, Ollama, routes!(ollama::pull::pull)),
+        Route::new("/api/copy", Service, Key, Ollama, routes!(ollama::manage::copy)),
+        Route::new("/api/delete", Service, Key, Ollama, routes!(ollama::manage::delete)),
+        Route::new("/api/create", Service, Key, Ollama, routes!(ollama::create::create)),
+        Route::new(
+            "/api/blobs/{digest}",
+            Service,
+            Key,
+            Ollama,
+            routes!(ollama::blobs::exists, ollama::blobs::upload),
+        ),
+        Route::new("/api/version", Service, Key, Ollama, routes!(ollama::version::version)),
         // Embeddings
         Route::new("/embeddings/", Api, Key, Problem, routes!(embeddings::embed)),
         Route::new("/embeddings/batch", Api, Key, Problem, routes!(embeddings::batch)),

@@ -11,7 +11,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::HttpState;
+use super::{HttpState, ollama::asks_whether_it_runs};
 use crate::telemetry::metrics::TextFormat;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -26,15 +26,22 @@ pub(super) struct RootReply {
 }
 
 /// Get information about the service
-#[utoipa::path(get, path = "/", tag = "Service", responses((status = 200, body = RootReply)))]
-pub(super) async fn root() -> Json<RootReply> {
-    Json(RootReply {
+///
+/// Ollama's clients, and requests whose `Accept` begins with `text/plain`, get `Ollama is running`.
+#[utoipa::path(get, path = "/", tag = "Service",
+    responses((status = 200, content((RootReply = "application/json"), (String = "text/plain")))))]
+pub(super) async fn root(headers: HeaderMap) -> Response {
+    if asks_whether_it_runs(&headers) {
+        return "Ollama is running".into_response();
+    }
+    let reply = RootReply {
         service: "Simpleton LLM Service",
         version: VERSION,
         description: env!("CARGO_PKG_DESCRIPTION"),
         docs: "/docs",
         health: "/health",
-    })
+    };
+    Json(reply).into_response()
 }
 
 /// Get Prometheus metrics, as OpenMetrics if the `Accept` header asks for it

@@ -25,7 +25,9 @@ const UNFINISHED: &str = ".unfinished-";
 const LINKED: &str = ".linked-";
 /// Downloads, which can be continued; the rest of the name is the digest.
 pub(super) const PARTIAL: &str = ".partial-";
-/// No import takes that long between two writes.
+/// Files that callers have uploaded; the rest of the name is the digest.
+pub(super) const UPLOADED: &str = ".uploaded-";
+/// No import takes that long between two writes, and no model is made of a file that long after it was uploaded.
 const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// Downloads are continued after days.
 const PARTIAL_ABANDONED_AFTER: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -154,7 +156,7 @@ fn remove_abandoned(folder: &Path) -> io::Result<()> {
         let name = name.to_string_lossy();
         // Not the linked ones: they have the age of their source, and take no space of their own.
         let limit = match () {
-            () if name.starts_with(UNFINISHED) => ABANDONED_AFTER,
+            () if name.starts_with(UNFINISHED) || name.starts_with(UPLOADED) => ABANDONED_AFTER,
             () if name.starts_with(PARTIAL) => PARTIAL_ABANDONED_AFTER,
             () => continue,
         };
@@ -168,7 +170,7 @@ fn remove_abandoned(folder: &Path) -> io::Result<()> {
 
 /// Unlike tempfile's own files, which only their owner may read, this is open to readers: Ollama, often
 /// another user, has to read it too.
-fn unfinished_file(folder: &Path) -> io::Result<(File, TempPath)> {
+pub(super) fn unfinished_file(folder: &Path) -> io::Result<(File, TempPath)> {
     let create = |path: &Path| File::options().write(true).create_new(true).mode(0o644).open(path);
     Ok(Builder::new().prefix(UNFINISHED).make_in(folder, create)?.into_parts())
 }

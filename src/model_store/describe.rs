@@ -54,6 +54,7 @@ pub(super) fn architecture(header: &Header) -> Result<Architecture, Fault> {
         name: name.to_owned(),
         context_length,
         block_count,
+        embedding_length: number("embedding_length"),
         kv_bytes_per_token: kv_bytes_per_token(header, name, block_count),
         longest_token: longest_token(header),
         embedding_only: name.contains("bert")

@@ -39,7 +39,7 @@ impl Digest {
         }
     }
 
-    fn from_hash(hash: Sha256) -> Self {
+    pub(super) fn from_hash(hash: Sha256) -> Self {
         use fmt::Write;
         let hex = hash.finalize().iter().fold(String::with_capacity(HEX_LEN), |mut hex, byte| {
             // Writing to a String cannot fail.

@@ -45,6 +45,8 @@ pub struct Architecture {
     /// Tokens the model was trained for.
     pub context_length: u64,
     pub block_count: u64,
+    /// Length of a token's vector.
+    pub embedding_length: Option<u64>,
     /// Bytes in the KV cache for one token, in all layers, at 16 bits per value.
     pub kv_bytes_per_token: u64,
     /// Maximum number of bytes that one token represents; `None` if there is none, because the tokenizer

@@ -7,6 +7,7 @@
 mod blobs;
 mod chat_template;
 mod copy;
+mod create;
 mod demo;
 mod describe;
 mod digest;
@@ -21,6 +22,7 @@ mod remove;
 mod split;
 #[cfg(test)]
 mod tests;
+mod upload;
 mod verify;
 
 use std::{

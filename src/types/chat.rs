@@ -30,6 +30,8 @@ pub struct ChatRequest {
     pub logprobs: Option<u8>,
     /// Whether, and how long, the model thinks before it answers; the model's default when absent.
     pub think: Option<Think>,
+    /// Tokens of prompt and answer together that the backend is asked to make room for; its own choice when absent.
+    pub context_size: Option<u32>,
     /// How long the model stays loaded after this request; the backend's default when absent.
     pub keep_alive: Option<KeepAlive>,
 }
@@ -47,6 +49,7 @@ impl ChatRequest {
             sampling: Sampling::default(),
             logprobs: None,
             think: None,
+            context_size: None,
             keep_alive: None,
         }
     }
@@ -113,14 +116,15 @@ impl ChatRequest {
             sampling,
             logprobs: _,
             think: _,
+            context_size: _,
             keep_alive: _,
         } = self;
         let prompt = match prompt {
             Prompt::Messages(messages) => messages.iter().map(message).sum(),
-            Prompt::Completion(Completion { text, suffix, system, images, context, raw: _ }) => {
+            Prompt::Completion(Completion { text, suffix, system, template, images, context, raw: _ }) => {
                 let context = context.as_ref().map_or(0, |ids| size_of_val(&**ids));
                 let images = images.iter().map(|image| image.file().len()).sum::<usize>();
-                text.len() + maybe(suffix) + maybe(system) + images + context
+                text.len() + maybe(suffix) + maybe(system) + maybe(template) + images + context
             }
         };
         let format = if let Format::Schema(schema) = format { schema.get().len() } else { 0 };
@@ -157,10 +161,20 @@ impl Think {
 
 #[derive(Clone, Debug)]
 pub enum Prompt {
-    /// A conversation; at least one message.
+    /// A conversation.
     Messages(Vec<Message>),
     /// A single prompt, as `/inference/generate` takes it.
     Completion(Completion),
+}
+
+impl Prompt {
+    /// Whether nothing is asked: the model is then only loaded.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Messages(messages) => messages.is_empty(),
+            Self::Completion(completion) => completion.text.is_empty(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -169,6 +183,8 @@ pub struct Completion {
     /// Text after the gap that the answer fills; `text` is the one before it.
     pub suffix: Option<String>,
     pub system: Option<String>,
+    /// Template in the language of Go's, in place of the model's.
+    pub template: Option<String>,
     pub images: Vec<Image>,
     /// Token ids from an earlier response that this prompt continues.
     pub context: Option<Vec<u32>>,

@@ -28,6 +28,9 @@ impl ModelDefaults {
             repeat_last_n,
             presence_penalty,
             frequency_penalty,
+            mirostat,
+            mirostat_tau,
+            mirostat_eta,
             logit_bias: _,
             seed,
             stop,
@@ -43,6 +46,9 @@ impl ModelDefaults {
         asked.repeat_last_n = asked.repeat_last_n.or(*repeat_last_n);
         asked.presence_penalty = asked.presence_penalty.or(*presence_penalty);
         asked.frequency_penalty = asked.frequency_penalty.or(*frequency_penalty);
+        asked.mirostat = asked.mirostat.or(*mirostat);
+        asked.mirostat_tau = asked.mirostat_tau.or(*mirostat_tau);
+        asked.mirostat_eta = asked.mirostat_eta.or(*mirostat_eta);
         asked.seed = asked.seed.or(*seed);
         asked.max_tokens = asked.max_tokens.or(*max_tokens);
         if asked.stop.is_empty() {

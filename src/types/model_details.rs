@@ -15,6 +15,8 @@ pub struct ModelDetails {
     /// System prompt.
     pub system: Option<String>,
     pub license: Option<String>,
+    /// Facts from the header of its GGUF file, by their names there.
+    pub info: Map<String, Value>,
     /// `None` where the backend does not say.
     pub memory: Option<MemoryEstimate>,
 }

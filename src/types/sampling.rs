@@ -22,6 +22,12 @@ pub struct Sampling {
     pub presence_penalty: Option<f32>,
     /// -2 to 2, 0 is none.
     pub frequency_penalty: Option<f32>,
+    /// Sampler that keeps the perplexity of the answer constant: 0 is off, 1 and 2 are its versions.
+    pub mirostat: Option<u32>,
+    /// Target entropy of `mirostat`.
+    pub mirostat_tau: Option<f32>,
+    /// Learning rate of `mirostat`.
+    pub mirostat_eta: Option<f32>,
     /// By token id, in ascending order: added to the token's logit; -100 bans it, 100 forces it.
     pub logit_bias: Vec<(u32, f32)>,
     pub seed: Option<i64>,

@@ -23,6 +23,7 @@ mod kill;
 mod logs;
 mod models;
 mod ocr;
+mod ollama_api;
 mod openai;
 mod openapi;
 mod prometheus;

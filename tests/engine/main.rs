@@ -10,6 +10,7 @@ mod hostile;
 mod images;
 mod limits;
 mod models;
+mod ollama;
 mod orphans;
 mod plain_text;
 mod service;

@@ -57,6 +57,10 @@ impl Service {
         self.client.delete(format!("{}{path}", self.url)).header("x-api-key", KEY)
     }
 
+    pub(crate) fn head(&self, path: &str) -> reqwest::RequestBuilder {
+        self.client.head(format!("{}{path}", self.url)).header("x-api-key", KEY)
+    }
+
     /// The folder with its models.
     pub(crate) fn models(&self) -> PathBuf {
         self.folder.path().join("models")

@@ -7,6 +7,7 @@ mod conversations;
 mod documents;
 mod harness;
 mod limits;
+mod ollama;
 mod openai;
 mod responses;
 

@@ -3,7 +3,7 @@
 use crate::{
     error::{Error, Result},
     model_store::Entry,
-    types::{Capability, ChatRequest, EmbedRequest, Format, Prompt, Think},
+    types::{Capability, ChatRequest, EmbedRequest, Format, Prompt, PromptTemplate, Think},
 };
 
 pub(super) fn chat(request: &ChatRequest, entry: &Entry) -> Result<()> {
@@ -39,6 +39,13 @@ pub(super) fn chat(request: &ChatRequest, entry: &Entry) -> Result<()> {
                     "/system",
                     "cannot be combined with raw or suffix, which send the prompt as it is",
                 ));
+            }
+            if let Some(template) = &completion.template {
+                PromptTemplate::parse(template).map_err(|detail| Error::field("/template", detail))?;
+                if !completion.images.is_empty() || request.think.is_some() {
+                    return Err(Error::field("/template", "cannot be combined with images or think"));
+                }
+                return Ok(());
             }
             let alone = completion.context.is_none() && request.format == Format::Text;
             if completion.suffix.is_some() && !alone {

@@ -9,8 +9,10 @@ use futures_util::{Stream, StreamExt};
 use super::Child;
 use crate::{
     backend::{ChatStream, LARGE_BYTES, openai, plain_text, to_json, work},
-    error::Result,
-    types::{ChatEvent, ChatRequest, Completion, Done, Message, Prompt, Role},
+    error::{Error, Result},
+    types::{
+        ChatEvent, ChatRequest, Completion, Done, Message, Prompt, PromptTemplate, Role, TemplateValues,
+    },
     wire::{
         llama::{
             CompletionBody, CompletionParser, InfillBody, TemplateBody, TemplateReply, TokenizeBody,
@@ -47,6 +49,20 @@ async fn ask(mut request: ChatRequest, child: &Child, since: Instant) -> Result<
     let prompt = std::mem::replace(&mut request.prompt, Prompt::Messages(Vec::new()));
     let (messages, pointer, past) = match prompt {
         Prompt::Messages(messages) => (messages, "/messages", Past::Unknown),
+        Prompt::Completion(Completion {
+            template: Some(template), text, suffix, system, context, ..
+        }) => {
+            let template =
+                PromptTemplate::parse(&template).map_err(|detail| Error::field("/template", detail))?;
+            let values = TemplateValues {
+                system: system.as_deref().unwrap_or_default(),
+                prompt: &text,
+                suffix: suffix.as_deref().unwrap_or_default(),
+            };
+            let (text, context) = (template.render(values), context.unwrap_or_default());
+            let events = complete(child, &request, &context, &text, since).await?;
+            return Ok((events, Past::Raw(context, text)));
+        }
         Prompt::Completion(Completion { text, suffix: Some(suffix), .. }) => {
             let body = to_json(&InfillBody::new(&request, &text, &suffix))?;
             let response = openai::post(child.client(), "/infill", body, child.place("/suffix")).await?;

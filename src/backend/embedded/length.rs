@@ -60,10 +60,11 @@ impl Room {
                 }
                 let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
                 let (system, suffix) = (length(&completion.system), length(&completion.suffix));
+                let template = length(&completion.template);
                 match () {
                     () if !self.holds(system) => ("/system".to_owned(), system),
                     () if !self.holds(suffix) => ("/suffix".to_owned(), suffix),
-                    () => ("/prompt".to_owned(), system + suffix + completion.text.len()),
+                    () => ("/prompt".to_owned(), system + suffix + template + completion.text.len()),
                 }
             }
         };
@@ -108,8 +109,8 @@ impl Room {
                 let kept = messages.iter().filter(|message| message.role != Role::Assistant);
                 (kept.flat_map(Message::texts).collect(), "/messages")
             }
-            Prompt::Completion(Completion { text, suffix, system, .. }) => {
-                let texts = system.iter().chain(suffix).chain([text]);
+            Prompt::Completion(Completion { text, suffix, system, template, .. }) => {
+                let texts = system.iter().chain(suffix).chain(template).chain([text]);
                 (texts.map(String::as_str).collect(), "/prompt")
             }
         };

@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::{MAX_ANSWER, Ollama, read, read_refusal, refusal};
 use crate::{
-    backend::{Backend, FileProgress, ModelManager, Progress, PullStream, frames, to_json},
+    backend::{Backend, FileProgress, FileStream, ModelManager, Progress, PullStream, frames, to_json},
     error::{Error, Kind, Result},
     http_client::{Method, Request, Retry},
-    types::{LoadedModel, ModelDetails, ModelName},
+    types::{BaseModel, CreateModel, LoadedModel, ModelDetails, ModelName, Role},
     wire::{
         ndjson::Lines,
         ollama::{PullLine, Running, RunningModel, ShowDetails, parameters},
@@ -23,6 +23,12 @@ impl Ollama {
         let response = self.client.send(request).await?;
         if response.is_success() { Ok(()) } else { Err(refusal(read_refusal(response).await, model)) }
     }
+}
+
+fn no_files() -> Error {
+    let message =
+        "With Ollama as the backend, upload files to Ollama itself, and create models from them there.";
+    Error::new(Kind::Unsupported, message)
 }
 
 /// Reads a line of a download's progress, which may be an error.
@@ -58,6 +64,7 @@ impl ModelManager for Ollama {
             template: show.template,
             system: show.system,
             license: show.license,
+            info: show.model_info,
             memory: None,
         })
     }
@@ -87,6 +94,38 @@ impl ModelManager for Ollama {
     async fn copy(&self, model: &str, name: &ModelName) -> Result<()> {
         let body = json!({ "source": model, "destination": name.to_string() });
         self.change(Method::POST, "/api/copy", model, body).await
+    }
+
+    async fn create(&self, create: CreateModel) -> Result<()> {
+        let CreateModel { name, base, system, license, parameters, messages } = create;
+        let BaseModel::Model(from) = base else { return Err(no_files()) };
+        let turn = |(role, content): &(Role, String)| json!({ "role": role.as_str(), "content": content });
+        let mut body = json!({ "model": name.to_string(), "from": from.to_string() });
+        for (field, text) in [("system", system), ("license", license)] {
+            text.into_iter().for_each(|text| body[field] = text.into());
+        }
+        if !parameters.is_empty() {
+            body["parameters"] = parameters.into();
+        }
+        if !messages.is_empty() {
+            body["messages"] = messages.iter().map(turn).collect();
+        }
+        let response = self.post("/api/create", &from.to_string(), to_json(&body)?).await?;
+        let mut lines = Box::pin(frames::<Lines>(response));
+        while let Some(line) = lines.next().await {
+            if let Some(error) = read::<PullLine>(&line?)?.error {
+                return Err(Error::new(Kind::Invalid, format!("Ollama could not create {name}: {error}")));
+            }
+        }
+        Ok(())
+    }
+
+    async fn has_blob(&self, _digest: &str) -> Result<bool> {
+        Err(no_files())
+    }
+
+    async fn add_blob(&self, _digest: &str, _file: FileStream) -> Result<()> {
+        Err(no_files())
     }
 
     async fn remove(&self, model: &str) -> Result<String> {

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use async_stream::try_stream;
 use axum::{
     body::{Body, Bytes},
     extract::Request,
@@ -18,6 +19,7 @@ use tokio::time::timeout;
 
 use super::Room;
 use crate::{
+    backend::FileStream,
     error::{Error, Kind, Result},
     http::{HttpState, middleware::auth::principal_of},
     types::Principal,
@@ -35,6 +37,8 @@ pub(in crate::http) struct Incoming {
     key: Principal,
     body: Body,
     announced: Option<usize>,
+    /// Maximum number of bytes; of a body that is kept in memory.
+    limit: Option<usize>,
     received: usize,
     /// When there was room for it.
     started: Instant,
@@ -45,15 +49,7 @@ impl Incoming {
     /// Refuses a body that announces itself as too long without reading it, and waits for room for a
     /// large one.
     pub(in crate::http) async fn begin(request: Request, state: &Arc<HttpState>) -> Result<Self> {
-        let headers = request.headers();
-        let as_it_is = has_only(headers, header::CONTENT_ENCODING, b"identity")
-            && has_only(headers, header::TRANSFER_ENCODING, b"chunked");
-        if !as_it_is {
-            let message = "Send the body uncompressed: Content-Encoding is not supported, and the only supported Transfer-Encoding is chunked.";
-            return Err(Error::new(Kind::UnsupportedMediaType, message));
-        }
-        let length = headers.get(header::CONTENT_LENGTH);
-        let announced: Option<usize> = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let announced = announced(&request)?;
         if announced.is_some_and(|length| length > state.max_body) {
             return Err(too_large(state));
         }
@@ -62,8 +58,28 @@ impl Incoming {
             Some(length) if length > LARGE_BYTES => room(state, key, length).await?,
             _ => Room::default(),
         };
+        Ok(Self::new(request, state, announced, Some(state.max_body), room))
+    }
+
+    /// A body that is not kept in memory, and may have any size.
+    ///
+    /// # Errors
+    /// `UnsupportedMediaType` when it is encoded.
+    pub(in crate::http) fn begin_large(request: Request, state: &Arc<HttpState>) -> Result<Self> {
+        let announced = announced(&request)?;
+        Ok(Self::new(request, state, announced, None, Room::default()))
+    }
+
+    fn new(
+        request: Request,
+        state: &Arc<HttpState>,
+        announced: Option<usize>,
+        limit: Option<usize>,
+        room: Room,
+    ) -> Self {
+        let key = principal_of(&request);
         let (state, body, started) = (Arc::clone(state), request.into_body(), Instant::now());
-        Ok(Self { state, key, body, announced, received: 0, started, room })
+        Self { state, key, body, announced, limit, received: 0, started, room }
     }
 
     /// How many bytes it says it has; 0 when it does not say.
@@ -75,7 +91,8 @@ impl Incoming {
     pub(in crate::http) async fn next(&mut self) -> Result<Option<Bytes>> {
         let Some(data) = self.next_data().await? else { return Ok(None) };
         self.received += data.len();
-        if self.received > self.state.max_body {
+        let Some(limit) = self.limit else { return Ok(Some(data)) };
+        if self.received > limit {
             return Err(too_large(&self.state));
         }
         if self.received > LARGE_BYTES && self.room.is_none() {
@@ -136,6 +153,31 @@ impl Incoming {
     pub(in crate::http) fn into_room(self) -> Room {
         self.room
     }
+
+    /// The pieces as they come.
+    pub(in crate::http) fn into_stream(mut self) -> FileStream {
+        Box::pin(try_stream! {
+            while let Some(piece) = self.next().await? {
+                yield piece;
+            }
+        })
+    }
+}
+
+/// How long the body says it is.
+///
+/// # Errors
+/// `UnsupportedMediaType` when it is encoded.
+fn announced(request: &Request) -> Result<Option<usize>> {
+    let headers = request.headers();
+    let as_it_is = has_only(headers, header::CONTENT_ENCODING, b"identity")
+        && has_only(headers, header::TRANSFER_ENCODING, b"chunked");
+    if !as_it_is {
+        let message = "Send the body uncompressed: Content-Encoding is not supported, and the only supported Transfer-Encoding is chunked.";
+        return Err(Error::new(Kind::UnsupportedMediaType, message));
+    }
+    let length = headers.get(header::CONTENT_LENGTH);
+    Ok(length.and_then(|length| length.to_str().ok()?.parse().ok()))
 }
 
 /// Whether no other coding is in the header's list, which may be empty or spread over several lines.

@@ -180,7 +180,7 @@ fn ask(
     async move {
         let reply = match (documents, &request.prompt) {
             (Some((sources, search)), _) => sources.answer(&app, &caller, request, search).await,
-            (None, Prompt::Completion(prompt)) if prompt.text.is_empty() => {
+            (None, prompt) if prompt.is_empty() => {
                 let options = LoadOptions { keep_alive: request.keep_alive, context: None };
                 app.load(&caller, request.model, options).await
             }
@@ -212,6 +212,7 @@ impl GenerateBody {
             text: self.prompt,
             suffix: None,
             system: self.system,
+            template: None,
             images: open(numbered("/images", self.images), app).await?,
             context: self.context,
             raw: self.raw.unwrap_or(false),
@@ -301,7 +302,7 @@ pub(in crate::http) async fn resolve(
     if images > 0 && tools > 0 { app.resolve(Some(&model), Capability::Tools).await } else { Ok(model) }
 }
 
-fn format(given: Option<JsonText>, fields: &mut Fields) -> Format {
+pub(in crate::http) fn format(given: Option<JsonText>, fields: &mut Fields) -> Format {
     match given {
         None => Format::Text,
         Some(given) if given.get() == r#""""# => Format::Text,
@@ -325,12 +326,18 @@ pub(in crate::http) fn keep_alive<'de, D: Deserializer<'de>>(
 
 fn think<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Think>, D::Error> {
     let Some(given) = Option::<JsonText>::deserialize(deserializer)? else { return Ok(None) };
-    match given.get() {
-        "false" => Ok(Some(Think::Off)),
-        "true" => Ok(Some(Think::On)),
-        r#""low""# => Ok(Some(Think::Low)),
-        r#""medium""# => Ok(Some(Think::Medium)),
-        r#""high""# => Ok(Some(Think::High)),
-        _ => Err(serde::de::Error::custom("must be true, false, low, medium or high")),
-    }
+    let wrong = || serde::de::Error::custom("must be true, false, low, medium or high");
+    read_think(&given).map(Some).ok_or_else(wrong)
+}
+
+/// How long to think; `None` for what does not say it.
+pub(in crate::http) fn read_think(given: &JsonText) -> Option<Think> {
+    Some(match given.get() {
+        "false" => Think::Off,
+        "true" => Think::On,
+        r#""low""# => Think::Low,
+        r#""medium""# => Think::Medium,
+        r#""high""# => Think::High,
+        _ => return None,
+    })
 }

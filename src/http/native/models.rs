@@ -193,7 +193,7 @@ pub(in crate::http) async fn details(
 
 impl From<ModelDetails> for DetailedModelReply {
     fn from(details: ModelDetails) -> Self {
-        let ModelDetails { model, parameters, template, system, license, memory } = details;
+        let ModelDetails { model, parameters, template, system, license, info: _, memory } = details;
         let (model, memory) = (ModelReply::from(&model), memory.map(MemoryReply::from));
         Self { model, parameters, template, system, license, memory }
     }

@@ -79,15 +79,24 @@ pub(in crate::http) async fn pull(
     Body(body, _): Body<PullBody>,
 ) -> Result<Response> {
     let name: ModelName = body.model.parse().map_err(|accepted: String| Error::field("/model", accepted))?;
-    let steps = state.app.pull_model(&name).await?.map_ok(PullEvent::from);
-    if body.stream.unwrap_or(true) {
+    answer(state, caller, &name, body.stream.unwrap_or(true)).await
+}
+
+/// Downloads a model, and streams the progress or returns the last of it.
+pub(in crate::http) async fn answer(
+    state: Arc<HttpState>,
+    caller: Caller,
+    name: &ModelName,
+    stream: bool,
+) -> Result<Response> {
+    let steps = state.app.pull_model(name).await?.map_ok(PullEvent::from);
+    if stream {
         // A model that does not exist is an error with a status of its own.
         let has_begun = |event: &PullEvent| event.status != BEGINNING;
         let again = "pull the model again to continue";
         return progress::respond(state, caller, Box::pin(paced(steps)), has_begun, again).await;
     }
-    let last = steps.try_fold(None, async |_, step| Ok(Some(step))).await?;
-    Ok(Json(last).into_response())
+    Ok(Json(progress::last(Box::pin(steps)).await?).into_response())
 }
 
 /// Steps at a pace that a client can follow.

@@ -1,9 +1,9 @@
-//! Errors in Ollama's envelope.
+//! Errors in Ollama's envelope, and in its words where clients look for them.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::error::Error;
+use crate::error::{Error, Kind};
 
 /// An error as Ollama's API writes it.
 #[derive(Serialize, ToSchema)]
@@ -14,5 +14,25 @@ pub(in crate::http) struct OllamaError<'a> {
 impl<'a> OllamaError<'a> {
     pub(in crate::http) fn new(error: &'a Error) -> Self {
         Self { error: error.message() }
+    }
+}
+
+/// Puts the failure of a request to a model into the words that Ollama's clients recognize.
+pub(super) fn in_ollamas_words(error: Error, model: &str) -> Error {
+    let is_about_thinking = |error: &Error| match error.field_errors() {
+        [field] => field.pointer == "/think" && field.detail.starts_with("is not supported"),
+        _ => false,
+    };
+    match error.kind() {
+        Kind::NotFound => Error::new(Kind::NotFound, format!("model '{model}' not found")).with_source(error),
+        Kind::Invalid if is_about_thinking(&error) => {
+            let message = format!("\"{model}\" does not support thinking");
+            Error::new(Kind::Invalid, message).with_source(error)
+        }
+        _ => error.at(|pointer| match pointer {
+            "/max_tokens" => "/options/num_predict".to_owned(),
+            "/logit_bias" => "/options".to_owned(),
+            _ => pointer.to_owned(),
+        }),
     }
 }

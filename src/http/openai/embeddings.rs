@@ -166,7 +166,7 @@ async fn texts(input: Vec<OnePrompt>, model: &str, app: &App) -> error::Result<V
 ///
 /// # Errors
 /// `Invalid` when the model has none of this length.
-async fn length(
+pub(in crate::http) async fn length(
     asked: Option<i64>,
     embedded: &Embedded,
     model: &str,
@@ -195,7 +195,7 @@ async fn length(
 }
 
 /// The beginning of a vector, brought to length 1.
-fn shortened(vector: Arc<[f32]>, dimensions: Option<usize>) -> Arc<[f32]> {
+pub(in crate::http) fn shortened(vector: Arc<[f32]>, dimensions: Option<usize>) -> Arc<[f32]> {
     let Some(dimensions) = dimensions else { return vector };
     let beginning = &vector[..dimensions];
     let length = beginning.iter().map(|number| number * number).sum::<f32>().sqrt();

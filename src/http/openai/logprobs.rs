@@ -1,4 +1,4 @@
-//! Log probabilities of tokens in a chat's reply.
+//! Log probabilities of the tokens of a reply.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -11,7 +11,7 @@ pub(super) struct LogprobsBody<'a> {
 }
 
 #[derive(Serialize, ToSchema)]
-pub(super) struct TokenBody<'a> {
+pub(in crate::http) struct TokenBody<'a> {
     #[serde(flatten)]
     #[schema(inline)]
     token: LogprobBody<'a>,
@@ -34,12 +34,14 @@ impl<'a> From<&'a Logprob> for LogprobBody<'a> {
 impl<'a> LogprobsBody<'a> {
     /// `None` where they were not asked for.
     pub(super) fn new(tokens: &'a [TokenLogprob], top: usize) -> Option<Self> {
-        (!tokens.is_empty()).then(|| Self { content: Self::tokens(tokens, top) })
+        (!tokens.is_empty()).then(|| Self { content: TokenBody::list(tokens, top) })
     }
+}
 
+impl<'a> TokenBody<'a> {
     /// Tells at most `top` tokens at each position: a backend may tell more.
-    pub(super) fn tokens(tokens: &'a [TokenLogprob], top: usize) -> Vec<TokenBody<'a>> {
-        let token = |told: &'a TokenLogprob| TokenBody {
+    pub(in crate::http) fn list(tokens: &'a [TokenLogprob], top: usize) -> Vec<Self> {
+        let token = |told: &'a TokenLogprob| Self {
             token: (&told.token).into(),
             top_logprobs: told.top.iter().take(top).map(LogprobBody::from).collect(),
         };

@@ -6,7 +6,7 @@ mod choices;
 pub(super) mod completions;
 pub(super) mod embeddings;
 mod error;
-mod logprobs;
+pub(super) mod logprobs;
 mod message;
 pub(super) mod models;
 mod prompts;

@@ -14,8 +14,22 @@ use serde::Serialize;
 
 use crate::wire::sse;
 
+const SSE: &str = "text/event-stream";
+const NDJSON: &str = "application/x-ndjson";
+
 /// A comment, which clients skip.
-pub(in crate::http) const PING: &[u8] = b": ping\n\n";
+const PING: &[u8] = b": ping\n\n";
+/// JSON may begin with spaces, and each line of a stream is followed by another one until the last.
+const SPACE: &[u8] = b" ";
+
+/// Bytes that a stream of this type can send between its frames to see whether its client is still there.
+pub(in crate::http) fn probe(content_type: &str) -> Option<&'static [u8]> {
+    match content_type {
+        SSE => Some(PING),
+        NDJSON => Some(SPACE),
+        _ => None,
+    }
+}
 
 /// Format of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,8 +48,8 @@ impl Framing {
         frames: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
     ) -> Response {
         let content_type = match self {
-            Self::Sse => "text/event-stream",
-            Self::Ndjson => "application/x-ndjson",
+            Self::Sse => SSE,
+            Self::Ndjson => NDJSON,
         };
         let headers = [
             (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),

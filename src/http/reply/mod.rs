@@ -18,7 +18,7 @@ pub use self::silence::StreamTimes;
 pub(in crate::http) use self::{
     cached::mark,
     encoder::ReplyEncoder,
-    frames::{Frames, Framing, PING},
+    frames::{Frames, Framing, probe},
 };
 use crate::{
     app::ChatReply,

@@ -5,7 +5,7 @@ use std::{convert::Infallible, pin::Pin, sync::Arc};
 use async_stream::stream;
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use serde::Serialize;
 use tokio::{sync::mpsc, time::timeout};
 
@@ -55,6 +55,14 @@ where
         }
         yield done;
     })
+}
+
+/// Returns the last step, which is the result.
+///
+/// # Errors
+/// That of the work.
+pub(in crate::http) async fn last<E>(steps: Steps<E>) -> error::Result<Option<E>> {
+    steps.try_fold(None, async |_, step| Ok(Some(step))).await
 }
 
 /// Sends each step as an event. A failure before the first step for which `has_begun` is true is an ordinary error,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::connection::Connection;
-use crate::http::reply::PING;
+use crate::http::reply::probe;
 
 /// Notes that a request has come, and gives it with a body that is noted as it is read.
 pub(in crate::http) fn begin<B: Body>(
@@ -76,7 +76,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for RequestBody<B> {
 /// The reply's body, which has ended when it is dropped.
 pub(in crate::http) struct ReplyBody<B> {
     body: B,
-    is_stream: bool,
+    /// Bytes that a stream can send at any time, for its client to skip.
+    probe: Option<&'static [u8]>,
     connection: Arc<Connection>,
 }
 
@@ -86,9 +87,8 @@ pub(in crate::http) fn reply<B>(
     connection: Arc<Connection>,
 ) -> Response<ReplyBody<B>> {
     connection.reply_began();
-    let is_stream =
-        response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == "text/event-stream");
-    response.map(|body| ReplyBody { body, is_stream, connection })
+    let probe = response.headers().get(header::CONTENT_TYPE).and_then(|value| probe(value.to_str().ok()?));
+    response.map(|body| ReplyBody { body, probe, connection })
 }
 
 impl<B> Drop for ReplyBody<B> {
@@ -106,8 +106,11 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ReplyBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if frame.is_pending() && self.is_stream && self.connection.was_asked() {
-            return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(PING)))));
+        if frame.is_pending()
+            && let Some(probe) = self.probe
+            && self.connection.was_asked()
+        {
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(probe)))));
         }
         frame
     }

@@ -1,5 +1,6 @@
 //! The library as its callers see it, on real folders.
 
+mod create;
 mod folders;
 mod import;
 

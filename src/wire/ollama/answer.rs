@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::{
     error::{Error, Kind},
     types::JsonText,
-    wire::{foreign::json_fault, maybe_printable, printable, tokens},
+    wire::{foreign::json_fault, maybe_printable, or_default, printable, tokens},
 };
 
 /// Body of an error response.
@@ -75,6 +75,8 @@ pub struct ShowDetails {
     pub template: Option<String>,
     pub system: Option<String>,
     pub license: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub model_info: Map<String, Value>,
 }
 
 /// Reads the parameters of `/api/show`, where a name that is repeated has a list of values.

@@ -28,6 +28,8 @@ pub struct GenerateBody<'a> {
     pub suffix: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,6 +118,14 @@ struct OptionsBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     frequency_penalty: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    mirostat: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mirostat_tau: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mirostat_eta: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    num_ctx: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<i64>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     stop: &'a [String],
@@ -147,6 +157,10 @@ impl<'a> CommonBody<'a> {
                 repeat_last_n: sampling.repeat_last_n,
                 presence_penalty: sampling.presence_penalty,
                 frequency_penalty: sampling.frequency_penalty,
+                mirostat: sampling.mirostat,
+                mirostat_tau: sampling.mirostat_tau,
+                mirostat_eta: sampling.mirostat_eta,
+                num_ctx: None,
                 seed: sampling.seed,
                 stop: &sampling.stop,
                 num_predict: sampling.max_tokens,
@@ -157,6 +171,15 @@ impl<'a> CommonBody<'a> {
     }
 }
 
+impl CommonBody<'_> {
+    /// Sets the context size in tokens.
+    #[must_use]
+    pub fn with_context_size(mut self, tokens: Option<u32>) -> Self {
+        self.options.num_ctx = tokens;
+        self
+    }
+}
+
 impl<'a> GenerateBody<'a> {
     pub fn new(model: &'a str, completion: &'a Completion, common: CommonBody<'a>) -> Self {
         Self {
@@ -164,6 +187,7 @@ impl<'a> GenerateBody<'a> {
             prompt: &completion.text,
             suffix: completion.suffix.as_deref(),
             system: completion.system.as_deref(),
+            template: completion.template.as_deref(),
             images: completion.images.iter().map(|image| image.to_base64()).collect(),
             context: completion.context.as_deref(),
             // Its template for the gap is not used in a raw prompt.

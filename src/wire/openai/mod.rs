@@ -7,6 +7,7 @@ mod logprobs;
 mod message;
 mod reply;
 mod request;
+mod sampling;
 
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ pub use embeddings::{EmbedInput, EmbeddingsBody, parse_embeddings};
 pub use logprobs::{TokenObject, push_logprobs};
 pub use message::MessageBody;
 pub use reply::ReplyParser;
-pub use request::{ChatBody, SamplingBody, Schema, ThinkingBody, ToolBody, sampled, told};
+pub use request::{ChatBody, Schema, ThinkingBody, ToolBody};
+pub use sampling::{SamplingBody, sampled, told};
 
 use crate::{
     error::{Error, Kind},

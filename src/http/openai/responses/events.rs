@@ -16,10 +16,7 @@ use crate::{
     error::Error,
     http::{
         middleware::errors::ErrorFormat,
-        openai::{
-            OpenAiError,
-            logprobs::{LogprobsBody, TokenBody},
-        },
+        openai::{OpenAiError, logprobs::TokenBody},
         reply::{Frames, ReplyEncoder},
     },
     types::{ChatEvent, Done, TokenLogprob},
@@ -164,7 +161,7 @@ impl ResponseEncoder {
 impl Draft {
     /// Log probabilities of tokens, as far as they were asked for.
     fn tokens<'a>(&self, tokens: &'a [TokenLogprob]) -> Vec<TokenBody<'a>> {
-        self.top_logprobs.map_or_else(Vec::new, |top| LogprobsBody::tokens(tokens, top.into()))
+        self.top_logprobs.map_or_else(Vec::new, |top| TokenBody::list(tokens, top.into()))
     }
 }
 

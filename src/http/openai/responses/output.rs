@@ -2,7 +2,7 @@
 
 use super::item::{ItemBody, ItemRole, ItemStatus, PartBody};
 use crate::{
-    http::openai::logprobs::LogprobsBody,
+    http::openai::logprobs::TokenBody,
     types::{ChatEvent, TokenLogprob, ToolCall},
 };
 
@@ -114,7 +114,7 @@ impl Output {
         match &self.items[index] {
             OutputItem::Reasoning(text) => Some(PartBody::ReasoningText { text }),
             OutputItem::Message { text, logprobs } => {
-                let logprobs = self.top_logprobs.map(|top| LogprobsBody::tokens(logprobs, top));
+                let logprobs = self.top_logprobs.map(|top| TokenBody::list(logprobs, top));
                 Some(PartBody::OutputText { text, annotations: Vec::new(), logprobs })
             }
             OutputItem::Call(_) => None,
