@@ -14,6 +14,12 @@ const IGNORED: HeaderName = HeaderName::from_static("x-simpleton-ignored");
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::http) struct Ignored(bool);
 
+impl Ignored {
+    pub(in crate::http) fn is_sent(self) -> bool {
+        self.0
+    }
+}
+
 impl<'de> Deserialize<'de> for Ignored {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Self(Option::<IgnoredAny>::deserialize(deserializer)?.is_some()))

@@ -29,6 +29,7 @@ async fn what_cannot_be_served_is_refused_by_its_name() {
         (json!({"temperature": 1.5}), "temperature must be between 0 and 1"),
         (json!({"stop_sequences": [""]}), "stop_sequences/0 must not be empty"),
         (json!({"messages": []}), "messages must have at least one message"),
+        (json!({"messages": vec![hello()[0].clone(); 100_001]}), "messages may have at most 100000 messages"),
         (
             json!({"messages": [{"role": "system", "content": "a"}], "system": "b"}),
             "messages/0/role must be user or assistant",

@@ -39,6 +39,7 @@ pub(super) enum InputRole {
     Assistant,
 }
 
+// A body may have a million of them, so that what most do not have is boxed.
 /// A part of a message.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -49,26 +50,35 @@ pub(super) struct ContentBlock {
     pub(super) text: Option<String>,
     /// For `image`.
     #[schema(value_type = Option<AnthropicImage>)]
-    pub(super) source: Option<Object<AnthropicImage>>,
+    pub(super) source: Option<Box<Object<AnthropicImage>>>,
     /// For `tool_use`.
-    pub(super) id: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub(super) id: Option<Box<str>>,
     /// For `tool_use`: name of the tool.
-    pub(super) name: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub(super) name: Option<Box<str>>,
     /// For `tool_use`: arguments of the call.
     #[schema(value_type = Option<Object>)]
     pub(super) input: Option<JsonText>,
     /// For `tool_result`: id of the call that it answers.
-    pub(super) tool_use_id: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub(super) tool_use_id: Option<Box<str>>,
     /// For `tool_result`: a text, or a list of texts and images.
-    pub(super) content: Option<ResultContent>,
+    pub(super) content: Option<Box<ResultContent>>,
     /// For `tool_result`. Has no effect: chat templates have no place for it.
     is_error: Option<bool>,
     /// For `thinking`. Has no effect: models do not see earlier reasoning again.
-    thinking: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    thinking: Ignored,
     /// For `thinking`. Has no effect.
-    signature: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    signature: Ignored,
     /// For `redacted_thinking`. Has no effect.
-    data: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    data: Ignored,
     /// Has no effect: prompts are cached in any case.
     #[serde(default)]
     #[schema(value_type = Option<serde_json::Value>)]
@@ -112,7 +122,7 @@ pub(super) struct ResultBlock {
     pub(super) text: Option<String>,
     /// For `image`.
     #[schema(value_type = Option<AnthropicImage>)]
-    pub(super) source: Option<Object<AnthropicImage>>,
+    pub(super) source: Option<Box<Object<AnthropicImage>>>,
     /// Has no effect.
     #[serde(default)]
     #[schema(value_type = Option<serde_json::Value>)]
@@ -182,6 +192,9 @@ enum ImageSourceType {
     Url,
 }
 
+/// As in Anthropic's API.
+const MAX_MESSAGES: usize = 100_000;
+
 const REQUIRED: &str = "is required in a block of this type";
 const NOT_ALLOWED: &str = "is not allowed in a block of this type";
 
@@ -189,7 +202,7 @@ impl InputMessage {
     pub(super) fn images(&self) -> usize {
         let in_result = |Object(block): &Object<ResultBlock>| block.source.is_some();
         let of_block = |Object(block): &Object<ContentBlock>| {
-            let results = block.content.as_ref().map_or(&[][..], Blocks::list);
+            let results = block.results();
             usize::from(block.source.is_some()) + results.iter().filter(|block| in_result(block)).count()
         };
         self.content.list().iter().map(of_block).sum()
@@ -205,7 +218,7 @@ impl InputMessage {
             names.note("messages.content.caller", block.caller);
             names.note("messages.content.toolset_name", block.toolset_name);
             names.note("messages.content.transformations", block.transformations);
-            for Object(block) in block.content.as_ref().map_or(&[][..], Blocks::list) {
+            for Object(block) in block.results() {
                 names.note("messages.content.cache_control", block.cache_control);
                 names.note("messages.content.citations", block.citations);
                 names.note("messages.content.transformations", block.transformations);
@@ -217,6 +230,9 @@ impl InputMessage {
     pub(super) fn check_all(messages: &[Object<Self>], fields: &mut Fields) {
         if messages.is_empty() {
             fields.refuse("/messages", "must have at least one message");
+        }
+        if messages.len() > MAX_MESSAGES {
+            fields.refuse("/messages", format!("may have at most {MAX_MESSAGES} messages"));
         }
         let mut calls: HashSet<&str> = HashSet::new();
         for (index, Object(message)) in messages.iter().enumerate() {
@@ -239,6 +255,11 @@ impl InputMessage {
 }
 
 impl ContentBlock {
+    /// Parts of a result that is a list.
+    fn results(&self) -> &[Object<ResultBlock>] {
+        self.content.as_ref().map_or(&[], |content| content.list())
+    }
+
     fn check(&self, role: InputRole, pointer: &str, fields: &mut Fields) {
         let (required, optional): (&[&str], &[&str]) = match self.r#type.0 {
             BlockType::Text => (&["text"], &[]),
@@ -257,9 +278,9 @@ impl ContentBlock {
             ("tool_use_id", self.tool_use_id.is_some()),
             ("content", self.content.is_some()),
             ("is_error", self.is_error.is_some()),
-            ("thinking", self.thinking.is_some()),
-            ("signature", self.signature.is_some()),
-            ("data", self.data.is_some()),
+            ("thinking", self.thinking.is_sent()),
+            ("signature", self.signature.is_sent()),
+            ("data", self.data.is_sent()),
         ] {
             if required.contains(&name) && !is_given {
                 fields.refuse(format!("{pointer}/{name}"), REQUIRED);
@@ -269,11 +290,11 @@ impl ContentBlock {
         }
         self.check_role(role, pointer, fields);
         check_text(self.text.as_deref(), pointer, fields);
-        if let Some(Object(source)) = &self.source {
-            source.check(&format!("{pointer}/source"), fields);
+        if let Some(source) = &self.source {
+            source.0.check(&format!("{pointer}/source"), fields);
         }
         self.check_input(&format!("{pointer}/input"), fields);
-        for (index, Object(block)) in self.content.as_ref().map_or(&[][..], Blocks::list).iter().enumerate() {
+        for (index, Object(block)) in self.results().iter().enumerate() {
             block.check(&format!("{pointer}/content/{index}"), fields);
         }
     }
@@ -314,8 +335,8 @@ impl ResultBlock {
         if other.1 {
             fields.refuse(format!("{pointer}/{}", other.0), NOT_ALLOWED);
         }
-        if let Some(Object(source)) = &self.source {
-            source.check(&format!("{pointer}/source"), fields);
+        if let Some(source) = &self.source {
+            source.0.check(&format!("{pointer}/source"), fields);
         }
     }
 }
@@ -365,5 +386,17 @@ impl AnthropicImage {
 fn check_text(text: Option<&str>, pointer: &str, fields: &mut Fields) {
     if text.is_some_and(str::is_empty) {
         fields.refuse(format!("{pointer}/text"), "must not be empty");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A body of 32 MB has up to two million blocks.
+    #[test]
+    fn blocks_take_little_memory() {
+        assert!(size_of::<ContentBlock>() <= 128, "{}", size_of::<ContentBlock>());
+        assert!(size_of::<ResultBlock>() <= 64, "{}", size_of::<ResultBlock>());
     }
 }

@@ -24,12 +24,14 @@ struct Turn {
     tool_calls: Vec<ToolCall>,
     /// For the result of a tool: the call that it answers.
     answers: Option<String>,
-    /// Its place in the request.
-    place: String,
+    place: Place,
 }
 
+/// Place of one of our messages in the request: a message by its number, or the system prompt.
+type Place = Option<usize>;
+
 /// Places of our messages in the request.
-pub(super) struct Places(Vec<String>);
+pub(super) struct Places(Vec<Place>);
 
 impl Turns {
     pub(super) fn new(system: Option<SystemContent>, messages: Vec<Object<InputMessage>>) -> Self {
@@ -37,18 +39,19 @@ impl Turns {
         match system {
             None => {}
             Some(Blocks::Text(text)) if text.is_empty() => {}
-            Some(Blocks::Text(text)) => turns.text(Role::System, text, "/system"),
+            Some(Blocks::Text(text)) => turns.text(Role::System, text, None),
             Some(Blocks::List(blocks)) => {
-                blocks.into_iter().for_each(|Object(block)| turns.text(Role::System, block.text, "/system"));
+                blocks.into_iter().for_each(|Object(block)| turns.text(Role::System, block.text, None));
             }
         }
         for (index, Object(message)) in messages.into_iter().enumerate() {
-            turns.message(message, &format!("/messages/{index}/content"));
+            turns.message(message, index);
         }
         turns
     }
 
-    fn message(&mut self, message: InputMessage, place: &str) {
+    fn message(&mut self, message: InputMessage, number: usize) {
+        let place = Some(number);
         let role = match message.role.0 {
             InputRole::User => Role::User,
             InputRole::Assistant => Role::Assistant,
@@ -60,7 +63,7 @@ impl Turns {
         // Of results: chat templates have no place for images there, so that they follow in the user's turn.
         let mut images = Vec::new();
         for (index, Object(block)) in blocks.into_iter().enumerate() {
-            let pointer = format!("{place}/{index}");
+            let pointer = format!("/messages/{number}/content/{index}");
             if block.r#type.0 != BlockType::ToolResult {
                 images.drain(..).for_each(|image| self.turn(role, place).parts.push(image));
             }
@@ -73,19 +76,20 @@ impl Turns {
         &mut self,
         role: Role,
         block: ContentBlock,
-        place: &str,
+        place: Place,
         pointer: &str,
         images: &mut Vec<ReadPart>,
     ) {
         match block.r#type.0 {
             BlockType::Text => self.text(role, block.text.unwrap_or_default(), place),
             BlockType::Image => {
-                let image = block.source.and_then(|source| image(source, pointer));
+                let image = block.source.and_then(|source| image(*source, pointer));
                 self.turn(role, place).parts.extend(image);
             }
             BlockType::ToolUse => {
                 let ContentBlock { id, name, input, .. } = block;
-                let (name, arguments) = (name.unwrap_or_default(), input.unwrap_or_default());
+                let (id, name) = (id.map(String::from), name.map(String::from).unwrap_or_default());
+                let arguments = input.unwrap_or_default();
                 self.turn(role, place).tool_calls.push(ToolCall { id, name, arguments });
             }
             BlockType::ToolResult => images.extend(self.result(block, place, pointer)),
@@ -95,9 +99,9 @@ impl Turns {
     }
 
     /// Adds a result and returns the images in it.
-    fn result(&mut self, block: ContentBlock, place: &str, pointer: &str) -> Vec<ReadPart> {
-        self.0.push(Turn { answers: block.tool_use_id, ..Turn::new(Role::Tool, place) });
-        let blocks = match block.content {
+    fn result(&mut self, block: ContentBlock, place: Place, pointer: &str) -> Vec<ReadPart> {
+        self.0.push(Turn { answers: block.tool_use_id.map(String::from), ..Turn::new(Role::Tool, place) });
+        let blocks = match block.content.map(|content| *content) {
             None => Vec::new(),
             Some(Blocks::Text(text)) => {
                 self.text(Role::Tool, text, place);
@@ -109,13 +113,13 @@ impl Turns {
         for (index, Object(ResultBlock { text, source, .. })) in blocks.into_iter().enumerate() {
             text.into_iter().for_each(|text| self.text(Role::Tool, text, place));
             let pointer = format!("{pointer}/content/{index}");
-            images.extend(source.and_then(|source| image(source, &pointer)));
+            images.extend(source.and_then(|source| image(*source, &pointer)));
         }
         images
     }
 
     /// Adds a text, on lines of its own, to the turn of this role.
-    fn text(&mut self, role: Role, text: String, place: &str) {
+    fn text(&mut self, role: Role, text: String, place: Place) {
         let parts = &mut self.turn(role, place).parts;
         match parts.last_mut() {
             Some(ReadPart::Text(last)) => {
@@ -127,7 +131,7 @@ impl Turns {
     }
 
     /// The last turn, or a new one when that is of another role: turns of one role that follow each other are one.
-    fn turn(&mut self, role: Role, place: &str) -> &mut Turn {
+    fn turn(&mut self, role: Role, place: Place) -> &mut Turn {
         if self.0.last().is_none_or(|last| last.role != role) {
             self.0.push(Turn::new(role, place));
         }
@@ -150,8 +154,9 @@ impl Turns {
 }
 
 impl Turn {
-    fn new(role: Role, place: &str) -> Self {
-        Self { role, parts: Vec::new(), tool_calls: Vec::new(), answers: None, place: place.to_owned() }
+    fn new(role: Role, place: Place) -> Self {
+        // Nearly every turn has one part.
+        Self { role, parts: Vec::with_capacity(1), tool_calls: Vec::new(), answers: None, place }
     }
 }
 
@@ -171,7 +176,11 @@ impl Places {
             ["think"] => "/thinking".to_owned(),
             ["messages", index, ..] => {
                 let place = index.parse().ok().and_then(|index: usize| self.0.get(index));
-                place.cloned().unwrap_or_else(|| pointer.to_owned())
+                match place {
+                    None => pointer.to_owned(),
+                    Some(None) => "/system".to_owned(),
+                    Some(Some(number)) => format!("/messages/{number}/content"),
+                }
             }
             ["tools", index, "function", "name"] => format!("/tools/{index}/name"),
             ["tools", _, "function", ..] => pointer.replacen("/function/parameters", "/input_schema", 1),
@@ -190,7 +199,7 @@ mod tests {
 
     #[test]
     fn fields_have_anthropics_names() {
-        let places = Places(vec!["/system".to_owned(), "/messages/0/content".to_owned()]);
+        let places = Places(vec![None, Some(0)]);
         for (ours, theirs) in [
             ("/messages", "/messages"),
             ("/messages/0/content", "/system"),
