@@ -46,6 +46,9 @@ look() {
       ;;
     test)
       look run
+      look embedding
+      need nodejs "Node.js 18 or newer, for tests with clients in JavaScript" node --version
+      need npm "npm" npm --version
       need redis-server "Redis, for tests of the cache" redis-server --version
       need redis-tools "redis-cli" redis-cli --version
       need openssl "openssl, for Redis over TLS" openssl version

@@ -15,3 +15,5 @@ mod responses;
 mod llama_server;
 #[path = "../../testing/real_models.rs"]
 mod real_models;
+#[path = "../../testing/real_server.rs"]
+mod real_server;
