@@ -7,6 +7,7 @@ mod body;
 mod content;
 pub(super) mod count;
 mod error;
+mod image;
 pub(super) mod messages;
 pub(super) mod models;
 mod reply;

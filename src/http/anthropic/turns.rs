@@ -2,7 +2,8 @@
 
 use super::{
     blocks::Blocks,
-    content::{AnthropicImage, BlockType, ContentBlock, InputMessage, InputRole, ResultBlock, SystemContent},
+    content::{BlockType, ContentBlock, InputMessage, InputRole, ResultBlock, SystemContent},
+    image::AnthropicImage,
 };
 use crate::{
     app::App,
