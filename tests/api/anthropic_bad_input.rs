@@ -51,7 +51,7 @@ async fn what_cannot_be_served_is_refused_by_its_name() {
         ),
         (
             source(json!({"type": "url", "url": "http://a/b.png"})),
-            "messages/0/content/0/source/type must be base64",
+            "messages/0/content/0/source/url must be the image itself as base64; URLs are not fetched",
         ),
         (source(json!({"type": "base64", "data": ""})), "messages/0/content/0/source/media_type is required"),
         (

@@ -13,9 +13,6 @@ use crate::{
 /// Files are never changed once they have been released: old files have had them as they were.
 const MIGRATIONS: &[&str] = &[include_str!("migrations/0001-responses.sql")];
 
-/// Conversations removed at a time to make room.
-const BATCH: i64 = 16;
-
 /// Pages given back to the disk at a time.
 const SHRINK_PAGES: i64 = 2000;
 
@@ -76,7 +73,8 @@ async fn conversation(
 }
 
 /// Removes conversations, those first that have been unused the longest, until what is in use is a little below the
-/// limit: not every response has to remove another one.
+/// limit: not every response has to remove another one. A hundredth of them goes at a time, which is neither slow for
+/// many small ones nor too much for a few large ones.
 async fn make_room(connection: &mut SqliteConnection, kept: i64, max_bytes: u64) -> sqlx::Result<()> {
     if used_bytes(connection).await? <= max_bytes {
         return Ok(());
@@ -84,9 +82,10 @@ async fn make_room(connection: &mut SqliteConnection, kept: i64, max_bytes: u64)
     while used_bytes(connection).await? > max_bytes / 20 * 19 {
         let removed = sqlx::query(
             "DELETE FROM conversation WHERE id IN
-             (SELECT id FROM conversation WHERE id <> ?1 ORDER BY used_at, id LIMIT ?2)",
+             (SELECT id FROM conversation WHERE id <> ?1 ORDER BY used_at, id
+              LIMIT max(1, (SELECT count(*) FROM conversation) / 100))",
         );
-        if removed.bind(kept).bind(BATCH).execute(&mut *connection).await?.rows_affected() == 0 {
+        if removed.bind(kept).execute(&mut *connection).await?.rows_affected() == 0 {
             break;
         }
     }

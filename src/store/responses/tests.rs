@@ -125,7 +125,9 @@ async fn the_conversation_that_is_unused_the_longest_makes_room() {
     }
     // The first one is used again.
     let mut connection = store.connection().await.expect("open");
-    tables::put(&mut connection, &ME, &response(5, Some(1), "b"), now() + 5, u64::MAX).await.expect("stored");
+    tables::put(&mut connection, &ME, &response(5, Some(1), "b"), now() + 3600, u64::MAX)
+        .await
+        .expect("stored");
     drop(connection);
     for number in 6..=20 {
         store.put(&ME, &response(number, None, &text)).await.expect("stored");
