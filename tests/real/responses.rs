@@ -34,16 +34,17 @@ async fn a_conversation_is_continued_and_a_tool_is_called() {
     assert!(answer["city"].is_string(), "{answer}");
 
     let tool = json!({"type": "function", "name": "get_weather", "description": "Weather in a city", "parameters": schema});
-    let question = "What is the weather in Paris? Use the tool.";
-    let called = respond(json!({"input": question, "tools": [tool], "temperature": 0})).await;
+    let question = "What is the weather in Paris?";
+    let called =
+        respond(json!({"input": question, "tools": [tool], "temperature": 0, "max_output_tokens": 60})).await;
     let call =
         &called["output"].as_array().unwrap().iter().find(|item| item["type"] == "function_call").unwrap();
     assert!(call["arguments"].as_str().unwrap().contains("Paris"), "{called}");
     let output =
         json!({"type": "function_call_output", "call_id": call["call_id"], "output": "18 degrees, rain"});
-    let told = respond(
-        json!({"input": [output], "tools": [tool], "previous_response_id": called["id"], "temperature": 0}),
-    )
+    let ask = json!({"role": "user", "content": "Answer in one sentence."});
+    let told = respond(json!({"input": [output, ask], "tools": [tool], "previous_response_id": called["id"],
+        "temperature": 0, "max_output_tokens": 60}))
     .await;
     assert!(text(&told).contains("18"), "{told}");
 }
