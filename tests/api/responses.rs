@@ -6,32 +6,29 @@ use reqwest::Response;
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{KEY, TestServer, events, eventually, json as body, start, start_with},
-    kill::serve,
+    harness::{KEY, TestServer, events, json as body, start, start_with},
     ollama::{
         lines::{chat_line, last_line},
-        scripted::{FakeOllama, Script, Step},
+        scripted::{Script, Step},
     },
 };
 
-const OTHER_KEY: &str = "other-key-0123456789";
-
-async fn respond(server: &TestServer, request: &Value) -> Response {
+pub async fn respond(server: &TestServer, request: &Value) -> Response {
     server.post("/v1/responses", request).send().await.unwrap()
 }
 
-async fn created(server: &TestServer, request: &Value) -> Value {
+pub async fn created(server: &TestServer, request: &Value) -> Value {
     let response = respond(server, request).await;
     assert_eq!(response.status(), 200, "{request}");
     body(response).await
 }
 
-fn id_of(response: &Value) -> &str {
+pub fn id_of(response: &Value) -> &str {
     response["id"].as_str().unwrap()
 }
 
 /// The status and the JSON of a request for a stored response.
-async fn stored(server: &TestServer, method: &str, path: &str, key: &str) -> (u16, Value) {
+pub async fn stored(server: &TestServer, method: &str, path: &str, key: &str) -> (u16, Value) {
     let url = server.url(&format!("/v1/responses/{path}"));
     let request = server.client.request(method.parse().unwrap(), url).bearer_auth(key);
     let response = request.send().await.unwrap();
@@ -39,7 +36,7 @@ async fn stored(server: &TestServer, method: &str, path: &str, key: &str) -> (u1
 }
 
 /// The status of a refusal, its parameter and its code.
-async fn refusal(server: &TestServer, request: &Value) -> (u16, String, Value) {
+pub async fn refusal(server: &TestServer, request: &Value) -> (u16, String, Value) {
     let response = respond(server, request).await;
     let status = response.status().as_u16();
     let error = body(response).await["error"].take();
@@ -48,7 +45,7 @@ async fn refusal(server: &TestServer, request: &Value) -> (u16, String, Value) {
 }
 
 /// Checks names and numbers of all events, and returns them.
-async fn streamed(response: Response) -> Vec<Value> {
+pub async fn streamed(response: Response) -> Vec<Value> {
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let text = response.text().await.unwrap();
     let events: Vec<(String, Value)> = events(&text);
@@ -65,7 +62,7 @@ fn names(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["type"].as_str().unwrap().trim_start_matches("response.")).collect()
 }
 
-fn tool() -> Value {
+pub fn tool() -> Value {
     json!({"type": "function", "name": "weather", "strict": true, "parameters":
         {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": false}})
 }
@@ -187,266 +184,6 @@ async fn a_tool_is_called_and_its_output_taken() {
 }
 
 #[tokio::test]
-async fn a_conversation_goes_on_from_what_is_stored() {
-    let server = start().await;
-    let first = created(&server, &json!({"input": "one", "instructions": "Be brief."})).await;
-    let request = json!({"input": "two", "previous_response_id": first["id"], "stream": true});
-    let events = streamed(respond(&server, &request).await).await;
-    let second = &events.last().unwrap()["response"];
-    assert_eq!(second["previous_response_id"], first["id"]);
-    created(&server, &json!({"input": "three", "previous_response_id": second["id"]})).await;
-    let said = |at: usize| -> Vec<String> {
-        let messages = server.ollama.requests("/api/chat")[at]["messages"].take();
-        let text = |message: &Value| message["content"].as_str().unwrap().to_owned();
-        messages.as_array().unwrap().iter().map(text).collect()
-    };
-    assert_eq!(said(0), ["Be brief.", "one"]);
-    assert_eq!(said(2), ["one", "Hello wörld", "two", "Hello wörld", "three"], "without the instructions");
-    // An item alone, by its id.
-    let reference = json!({"type": "item_reference", "id": second["output"][0]["id"]});
-    created(&server, &json!({"input": [reference, {"role": "user", "content": "four"}]})).await;
-    assert_eq!(said(3), ["Hello wörld", "four"]);
-
-    let (status, items) = stored(&server, "GET", &format!("{}/input_items", id_of(second)), KEY).await;
-    assert_eq!((status, items["data"].as_array().unwrap().len()), (200, 1));
-    assert_eq!(items["data"][0]["content"], json!([{"type": "input_text", "text": "two"}]));
-    let (status, deleted) = stored(&server, "DELETE", id_of(&first), KEY).await;
-    assert_eq!((status, deleted), (200, json!({"id": first["id"], "object": "response", "deleted": true})));
-    let gone = json!({"input": "x", "previous_response_id": second["id"]});
-    let code = json!("previous_response_not_found");
-    assert_eq!(refusal(&server, &gone).await, (400, "previous_response_id".to_owned(), code));
-    assert_eq!(stored(&server, "GET", id_of(&first), KEY).await.0, 404);
-    assert_eq!(stored(&server, "GET", id_of(second), KEY).await.0, 200);
-}
-
-#[tokio::test]
-async fn input_items_come_in_pages() {
-    let server = start().await;
-    let message = |text: &str| json!({"role": "user", "content": text});
-    let input: Vec<Value> = ["a", "b", "c"].map(message).into();
-    let response = created(&server, &json!({"input": input})).await;
-    let page = async |query: &str| {
-        let (status, page) =
-            stored(&server, "GET", &format!("{}/input_items?{query}", id_of(&response)), KEY).await;
-        assert_eq!(status, 200, "{page}");
-        let texts: Vec<String> = page["data"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|item| item["content"][0]["text"].as_str().unwrap().to_owned())
-            .collect();
-        (
-            texts.concat(),
-            page["has_more"].as_bool().unwrap(),
-            page["last_id"].as_str().unwrap_or_default().to_owned(),
-        )
-    };
-    let (texts, has_more, _) = page("").await;
-    assert_eq!((texts.as_str(), has_more), ("cba", false));
-    let (texts, has_more, last) = page("order=asc&limit=2").await;
-    assert_eq!((texts.as_str(), has_more), ("ab", true));
-    let (texts, has_more, _) = page(&format!("order=asc&after={last}")).await;
-    assert_eq!((texts.as_str(), has_more), ("c", false));
-    for query in ["limit=0", "limit=101", "order=up", "after=none", "page=2"] {
-        let (status, error) =
-            stored(&server, "GET", &format!("{}/input_items?{query}", id_of(&response)), KEY).await;
-        assert_eq!((status, &error["error"]["param"]), (400, &json!(query.split('=').next())), "{error}");
-    }
-}
-
-#[tokio::test]
-async fn a_response_is_for_its_own_key_only() {
-    let server = start_with(&[("API_KEYS", &format!("{KEY},{OTHER_KEY}"))]).await;
-    let response = created(&server, &json!({"input": "secret"})).await;
-    let id = id_of(&response);
-    let none = "resp_0123456789abcdef0123456789abcdef";
-    for (method, path) in [
-        ("GET", String::new()),
-        ("DELETE", String::new()),
-        ("POST", "/cancel".to_owned()),
-        ("GET", "/input_items".to_owned()),
-    ] {
-        let (status, others) = stored(&server, method, &format!("{id}{path}"), OTHER_KEY).await;
-        assert_eq!(
-            (status, &others["error"]["code"]),
-            (404, &json!("response_not_found")),
-            "{method} {path}"
-        );
-        for unknown in [none, "resp_1", "nothing"] {
-            let missing = stored(&server, method, &format!("{unknown}{path}"), KEY).await;
-            assert_eq!((missing.0, &missing.1["error"]["code"]), (404, &json!("response_not_found")));
-        }
-    }
-    let item = json!({"type": "item_reference", "id": response["output"][0]["id"]});
-    for (request, param) in [
-        (json!({"input": "x", "previous_response_id": id}), "previous_response_id"),
-        (json!({"input": [item]}), "input[0].id"),
-    ] {
-        let send = server
-            .client
-            .post(server.url("/v1/responses"))
-            .bearer_auth(OTHER_KEY)
-            .body(request.to_string())
-            .send();
-        let refused = send.await.unwrap();
-        assert_eq!(refused.status(), 400);
-        assert_eq!(body(refused).await["error"]["param"], param);
-    }
-    assert_eq!(stored(&server, "GET", id, KEY).await.0, 200);
-}
-
-#[tokio::test]
-async fn what_is_not_to_be_stored_is_not() {
-    let server = start().await;
-    let response = created(&server, &json!({"input": "hi", "store": false})).await;
-    assert_eq!(response["store"], false);
-    assert_eq!(stored(&server, "GET", id_of(&response), KEY).await.0, 404);
-    // A client that has left has no response.
-    server.ollama.on("/api/chat", Script::ok(vec![Step::Send(chat_line("a")), Step::Hang]));
-    let mut stream = respond(&server, &json!({"input": "hi", "stream": true})).await;
-    let first = String::from_utf8(stream.chunk().await.unwrap().unwrap().to_vec()).unwrap();
-    let id = events(&first)[0].1["response"]["id"].as_str().unwrap().to_owned();
-    drop(stream);
-    eventually("the backend is stopped", async || server.ollama.aborted() == 1).await;
-    assert_eq!(stored(&server, "GET", &id, KEY).await.0, 404);
-}
-
-#[tokio::test]
-async fn a_server_that_stores_nothing_says_so() {
-    let server = start_with(&[("RESPONSES_MAX_MB", "0")]).await;
-    let response = respond(&server, &json!({"input": "hi"})).await;
-    assert_eq!(response.headers()["x-simpleton-ignored"], "store");
-    let response = body(response).await;
-    assert_eq!(response["store"], false);
-    assert_eq!(stored(&server, "GET", id_of(&response), KEY).await.0, 404);
-    let plain = respond(&server, &json!({"input": "hi", "store": false})).await;
-    assert_eq!(plain.headers().get("x-simpleton-ignored"), None);
-    for (request, param) in [
-        (json!({"input": "hi", "store": true}), "store"),
-        (json!({"input": "hi", "background": true}), "background"),
-        (json!({"input": "hi", "previous_response_id": response["id"]}), "previous_response_id"),
-    ] {
-        assert_eq!(refusal(&server, &request).await.1, param);
-    }
-}
-
-#[tokio::test]
-async fn a_response_that_cannot_be_stored_is_answered_and_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("state")).unwrap();
-    let file = folder.path().join("state/responses.db");
-    std::fs::write(&file, "This is not a database.".repeat(100)).unwrap();
-    let server = start_with(&[("DATA_DIR", folder.path().to_str().unwrap())]).await;
-    let response = respond(&server, &json!({"input": "hi", "store": true})).await;
-    assert_eq!(
-        (response.status().as_u16(), &response.headers()["x-simpleton-ignored"]),
-        (200, &"store".parse().unwrap())
-    );
-    let response = body(response).await;
-    assert_eq!((&response["store"], &response["status"]), (&json!(false), &json!("completed")));
-    let events = streamed(respond(&server, &json!({"input": "hi", "stream": true})).await).await;
-    assert_eq!(events.last().unwrap()["response"]["store"], false);
-    assert_eq!(stored(&server, "GET", id_of(&response), KEY).await.0, 503);
-    let background = respond(&server, &json!({"input": "hi", "background": true})).await;
-    assert_eq!(background.status(), 503);
-    assert!(std::fs::read_to_string(&file).unwrap().starts_with("This is not a database."));
-}
-
-#[tokio::test]
-async fn stored_responses_outlive_a_kill() {
-    let folder = tempfile::tempdir().unwrap();
-    let ollama = FakeOllama::start().await;
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let (mut server, url) = serve(folder.path(), &ollama.url()).await;
-    let ask = async |url: &str, request: Value| {
-        body(
-            client
-                .post(format!("{url}/v1/responses"))
-                .bearer_auth(KEY)
-                .body(request.to_string())
-                .send()
-                .await
-                .unwrap(),
-        )
-        .await
-    };
-    let response = ask(&url, json!({"input": "hi"})).await;
-    ollama.on("/api/chat", Script { delay: None, ..Script::ok(Vec::new()) });
-    let background = ask(&url, json!({"input": "hi", "background": true})).await;
-    server.kill().await.unwrap();
-    let (_server, url) = serve(folder.path(), &ollama.url()).await;
-    let get = async |id: &str| {
-        body(client.get(format!("{url}/v1/responses/{id}")).bearer_auth(KEY).send().await.unwrap()).await
-    };
-    assert_eq!(get(id_of(&response)).await, response);
-    let lost = get(id_of(&background)).await;
-    assert_eq!((&lost["status"], &lost["error"]["code"]), (&json!("failed"), &json!("server_error")));
-}
-
-#[tokio::test]
-async fn a_response_in_the_background_goes_on_without_its_client() {
-    let server = start().await;
-    let script = Script::chat(&["Hello", " you"], Duration::from_millis(300));
-    server.ollama.on("/api/chat", script);
-    let queued = created(&server, &json!({"input": "hi", "background": true})).await;
-    assert!(queued["status"] == "queued" && queued["background"] == true && queued["output"] == json!([]));
-    let id = id_of(&queued);
-    eventually("it is begun", async || stored(&server, "GET", id, KEY).await.1["status"] != "queued").await;
-    let unfinished = json!({"input": "more", "previous_response_id": id});
-    assert_eq!(refusal(&server, &unfinished).await.1, "previous_response_id");
-    eventually("it is completed", async || stored(&server, "GET", id, KEY).await.1["status"] == "completed")
-        .await;
-    let (_, completed) = stored(&server, "GET", id, KEY).await;
-    assert_eq!(completed["output"][0]["content"][0]["text"], "Hello you");
-    assert_eq!(completed["usage"]["output_tokens"], 2);
-    let (status, same) = stored(&server, "POST", &format!("{id}/cancel"), KEY).await;
-    assert_eq!((status, same), (200, completed));
-    eventually("its tokens are counted", async || {
-        let usage = server.get("/analytics/usage?by=endpoint").header("x-api-key", KEY).send().await.unwrap();
-        body(usage).await["usage"][0]["completion_tokens"] == 2
-    })
-    .await;
-    created(&server, &unfinished).await;
-}
-
-#[tokio::test]
-async fn a_response_in_the_background_can_be_cancelled_and_deleted() {
-    let server = start().await;
-    server.ollama.on("/api/chat", Script::ok(vec![Step::Send(chat_line("a")), Step::Hang]));
-    let request = json!({"input": "hi", "background": true});
-    let cancelled = created(&server, &request).await;
-    eventually("it is asked", async || server.ollama.requests("/api/chat").len() == 1).await;
-    let (status, response) = stored(&server, "POST", &format!("{}/cancel", id_of(&cancelled)), KEY).await;
-    assert_eq!((status, &response["status"]), (200, &json!("cancelled")));
-    eventually("the backend is stopped", async || server.ollama.aborted() == 1).await;
-    let deleted = created(&server, &request).await;
-    eventually("it is asked", async || server.ollama.requests("/api/chat").len() == 2).await;
-    assert_eq!(stored(&server, "DELETE", id_of(&deleted), KEY).await.0, 200);
-    assert_eq!(stored(&server, "GET", id_of(&deleted), KEY).await.0, 404);
-    eventually("the backend is stopped", async || server.ollama.aborted() == 2).await;
-
-    server.ollama.on("/api/chat", Script::error(500, "no memory"));
-    let failed = created(&server, &request).await;
-    let get = async || stored(&server, "GET", id_of(&failed), KEY).await.1;
-    eventually("it has failed", async || get().await["status"] == "failed").await;
-    assert_eq!(get().await["error"]["code"], "server_error");
-}
-
-#[tokio::test]
-async fn only_so_many_responses_are_in_the_background() {
-    let server = start().await;
-    server.ollama.on("/api/chat", Script::ok(vec![Step::Send(chat_line("a")), Step::Hang]));
-    for number in 0..16 {
-        created(&server, &json!({"input": number.to_string(), "background": true})).await;
-    }
-    let refused = respond(&server, &json!({"input": "one more", "background": true})).await;
-    assert_eq!(refused.status(), 429);
-    assert!(refused.headers().contains_key("retry-after"));
-    assert_eq!(body(refused).await["error"]["code"], "rate_limit_exceeded");
-}
-
-#[tokio::test]
 async fn a_failure_in_a_stream_is_a_failed_response() {
     let server = start().await;
     let steps = vec![Step::Send(chat_line("a")), Step::Send("{\"error\":\"no memory\"}\n".to_owned())];
@@ -541,107 +278,4 @@ async fn images_are_sent_and_stored() {
     let sent = server.ollama.requests("/api/chat");
     assert_eq!(sent[0]["messages"][0]["images"], sent[1]["messages"][0]["images"]);
     assert_eq!(sent[1]["messages"].as_array().unwrap().len(), 3);
-}
-
-#[tokio::test]
-async fn what_cannot_be_served_is_refused_by_its_name() {
-    let server = start().await;
-    let with = |field: &str, value: Value| {
-        let mut request = json!({"input": "hi"});
-        request[field] = value;
-        request
-    };
-    let item = |item: Value| json!({"input": [{"role": "user", "content": "?"}, item]});
-    let part = |part: Value| json!({"input": [{"role": "user", "content": [part]}]});
-    let call = |arguments: &str| json!({"type": "function_call", "call_id": "1", "name": "f", "arguments": arguments});
-    let schema = |schema: Value| {
-        with("text", json!({"format": {"type": "json_schema", "name": "a", "schema": schema}}))
-    };
-    let cycle = json!({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}});
-    let many: serde_json::Map<String, Value> =
-        (0..10_000).map(|n| (format!("p{n}"), json!({"type": "string"}))).collect();
-    let long = json!({"a": "b".repeat(513)});
-    for (request, param) in [
-        (json!({}), "input"),
-        (with("input", json!("")), "input"),
-        (with("input", json!([])), "input"),
-        (with("input", json!(5)), "input"),
-        (with("input", json!([{"role": "user"}])), "input[0].content"),
-        (with("input", json!([{"content": "x"}])), "input[0].role"),
-        (with("input", json!([{"role": "tool", "content": "x"}])), "input[0].role"),
-        (with("input", json!([{"role": "user", "content": []}])), "input[0].content"),
-        (item(json!({"type": "web_search_call"})), "input[1].type"),
-        (item(json!({"type": "function_call_output", "call_id": "1", "output": "5"})), "input[1].call_id"),
-        (item(json!({"type": "function_call_output", "output": "5"})), "input[1].call_id"),
-        (item(json!({"type": "function_call", "call_id": "1", "arguments": "{}"})), "input[1].name"),
-        (item(call("[]")), "input[1].arguments"),
-        (item(json!({"type": "message", "role": "user", "content": "x", "output": "y"})), "input[1].output"),
-        (item(json!({"type": "item_reference", "id": "msg_1"})), "input[1].id"),
-        (item(json!({"type": "item_reference", "id": "msg_1", "role": "user"})), "input[1].role"),
-        (part(json!({"type": "input_audio"})), "input[0].content[0].type"),
-        (part(json!({"type": "input_file"})), "input[0].content[0].type"),
-        (part(json!({"type": "input_text"})), "input[0].content[0].text"),
-        (
-            part(json!({"type": "input_image", "image_url": "https://a/b.png"})),
-            "input[0].content[0].image_url",
-        ),
-        (part(json!({"type": "input_image", "file_id": "a"})), "input[0].content[0].file_id"),
-        (with("tools", json!([{"type": "web_search"}])), "tools[0].type"),
-        (with("tools", json!([tool(), tool()])), "tools[1].name"),
-        (with("tool_choice", json!("required")), "tool_choice"),
-        (with("tool_choice", json!({"type": "file_search"})), "tool_choice"),
-        (
-            json!({"input": "x", "tools": [tool()], "tool_choice": {"type": "allowed_tools", "mode": "auto",
-            "tools": [{"type": "function", "name": "g"}]}}),
-            "tool_choice.tools[0].name",
-        ),
-        (
-            json!({"input": "x", "tools": [tool()], "text": {"format": {"type": "json_object"}}}),
-            "text.format",
-        ),
-        (with("text", json!({"format": {"type": "json_schema", "name": "a"}})), "text.format.schema"),
-        (schema(json!([])), "text.format.schema"),
-        (schema(cycle), "text.format"),
-        (schema(json!({"type": "object", "properties": many})), "text.format"),
-        (with("previous_response_id", json!("resp_0")), "previous_response_id"),
-        (with("conversation", json!("conv_1")), "conversation"),
-        (with("prompt", json!({"id": "a"})), "prompt"),
-        (with("truncation", json!("auto")), "truncation"),
-        (with("include", json!(["file_search_call.results"])), "include[0]"),
-        (with("top_logprobs", json!(2)), "top_logprobs"),
-        (with("include", json!(["message.output_text.logprobs"])), "include"),
-        (with("temperature", json!(3)), "temperature"),
-        (with("max_output_tokens", json!(0)), "max_output_tokens"),
-        (with("metadata", long), "metadata"),
-        (with("metadata", json!({"a": 5})), "metadata.a"),
-        (with("stop", json!("x")), "stop"),
-        (with("n", json!(2)), "n"),
-        (json!({"input": "x", "background": true, "stream": true}), "background"),
-        (json!({"input": "x", "background": true, "store": false}), "background"),
-    ] {
-        let (status, refused, _) = refusal(&server, &request).await;
-        let request = request.to_string();
-        let request = request.get(..200).unwrap_or(&request);
-        assert!(status == 400 && refused.starts_with(param), "{status} {refused}: {request}");
-    }
-    assert_eq!(server.ollama.requests("/api/chat").len(), 0);
-    let response = created(&server, &json!({"input": "hi"})).await;
-    for (method, path) in [("POST", "/cancel"), ("GET", "?stream=true"), ("GET", "?include[]=a")] {
-        let (status, error) = stored(&server, method, &format!("{}{path}", id_of(&response)), KEY).await;
-        assert_eq!(
-            (status, &error["error"]["type"]),
-            (400, &json!("invalid_request_error")),
-            "{path} {error}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn what_has_no_effect_is_named() {
-    let server = start().await;
-    let request = json!({"input": "hi", "user": "u", "service_tier": "auto", "reasoning": {"summary": "auto"},
-        "text": {"verbosity": "low"}, "include": ["reasoning.encrypted_content"], "prompt_cache_key": null});
-    let response = respond(&server, &request).await;
-    let ignored = "user, service_tier, reasoning.summary, text.verbosity, include";
-    assert_eq!(response.headers()["x-simpleton-ignored"], ignored);
 }
