@@ -21,8 +21,18 @@ async fn python_openai() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn python_openai_responses() {
+    run("python/with_openai_responses.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn python_langchain_openai() {
     run("python/with_langchain_openai.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_langchain_ollama() {
+    run("python/with_langchain_ollama.py").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,6 +46,16 @@ async fn python_litellm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn python_litellm_ollama() {
+    run("python/with_litellm_ollama.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_litellm_anthropic() {
+    run("python/with_litellm_anthropic.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn python_llm() {
     run("python/with_llm.py").await;
 }
@@ -46,11 +66,26 @@ async fn node_openai() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn node_ai_sdk_openai() {
+    run("node/with_ai_sdk_openai.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn node_ai_sdk_compatible() {
     run("node/with_ai_sdk_compatible.mjs").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn node_ollama() {
+    run("node/with_ollama.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn python_anthropic() {
     run("python/with_anthropic.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_ollama() {
+    run("python/with_ollama.py").await;
 }

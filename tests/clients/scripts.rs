@@ -28,6 +28,8 @@ pub(crate) async fn run(script: &str) {
     command.env("OPENAI_BASE_URL", format!("{address}/v1")).env("OPENAI_API_KEY", KEY);
     command.env("ANTHROPIC_BASE_URL", &address).env("ANTHROPIC_API_KEY", KEY);
     command.env("OLLAMA_HOST", &address).env("OLLAMA_API_KEY", KEY);
+    // LiteLLM's name for OLLAMA_HOST.
+    command.env("OLLAMA_API_BASE", &address);
     // LiteLLM would try for seconds to download a newer list of prices.
     command.env("LITELLM_LOCAL_MODEL_COST_MAP", "true");
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap();
