@@ -85,6 +85,11 @@ impl App {
         }
     }
 
+    /// Why responses cannot be stored or read now, if they cannot.
+    pub async fn responses_trouble(&self) -> Option<String> {
+        self.responses.trouble(STORE_TIMEOUT).await
+    }
+
     /// Name of the cache's store.
     pub fn cache_store(&self) -> &'static str {
         self.cache.store_name()

@@ -62,7 +62,7 @@ pub struct Health {
     /// Why it does not, with its address: for the operator, and not for callers.
     pub cause: Option<String>,
     /// By name, in the order in which they are looked at.
-    pub parts: [(&'static str, Part); 6],
+    pub parts: [(&'static str, Part); 7],
     /// Name of the document store.
     pub document_store: &'static str,
 }
@@ -101,11 +101,12 @@ impl App {
     /// The same with another limit.
     pub async fn health_within(&self, patience: Duration) -> Health {
         let (backend, profile) = (self.catalog.primary(), self.catalog.primary().profile());
-        let (version, listed, stats, documents, ocr) = tokio::join!(
+        let (version, listed, stats, documents, responses, ocr) = tokio::join!(
             timeout(patience, backend.version()),
             timeout(patience, self.catalog.list()),
             timeout(patience, self.cache.stats()),
             self.documents.trouble(patience),
+            self.responses.trouble(patience),
             timeout(patience, self.tesseract.trouble(self.ocr_engine)),
         );
         let version = version.unwrap_or_else(|_| Err(slow(profile, patience)));
@@ -129,7 +130,7 @@ impl App {
             trouble.map_or(Part::HEALTHY, |trouble| Part::new(Status::Degraded, trouble))
         };
         // A program that starts slowly on a busy machine is no fault.
-        let (documents, ocr) = (of(documents), of(ocr.unwrap_or_default()));
+        let (documents, responses, ocr) = (of(documents), of(responses), of(ocr.unwrap_or_default()));
         Health {
             backend: profile.name,
             document_store: self.documents.store_name(),
@@ -139,6 +140,7 @@ impl App {
                 ("cache", cache),
                 ("storage", storage),
                 ("documents", documents),
+                ("responses", responses),
                 ("ocr", ocr),
             ],
             cause: version
@@ -163,6 +165,15 @@ impl App {
             _ => return None,
         };
         Some(Part::new(Status::Degraded, detail))
+    }
+}
+
+/// Logs that a store can no longer be used, or that it can be used again.
+pub(super) fn log_change(store: &str, was_down: bool, error: Option<&Error>) {
+    match error {
+        Some(error) if !was_down => tracing::warn!(error = error.chain(), "{store} cannot be used"),
+        None if was_down => tracing::info!("{store} can be used again"),
+        _ => {}
     }
 }
 
@@ -290,6 +301,7 @@ mod tests {
                 ("cache", cache),
                 ("storage", storage),
                 ("documents", Part::HEALTHY),
+                ("responses", Part::HEALTHY),
                 ("ocr", Part::HEALTHY),
             ],
         };

@@ -2,16 +2,20 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::{
     sync::Semaphore,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::health::log_change;
 use crate::{
     error::{Error, Kind, Result},
     store::{
@@ -34,6 +38,7 @@ pub struct Responses {
     store: Option<store::Responses>,
     runs: Mutex<HashMap<ResponseId, Run>>,
     slots: Semaphore,
+    is_down: AtomicBool,
     stopping: CancellationToken,
 }
 
@@ -62,6 +67,7 @@ impl Responses {
             store,
             runs: Mutex::default(),
             slots: Semaphore::new(MAX_AT_A_TIME),
+            is_down: AtomicBool::new(false),
             stopping: CancellationToken::new(),
         })
     }
@@ -69,6 +75,16 @@ impl Responses {
     /// Whether responses can be stored.
     pub fn is_enabled(&self) -> bool {
         self.store.is_some()
+    }
+
+    /// Returns why responses cannot be stored or read now; `None` if they can, or if none are to be stored.
+    pub(super) async fn trouble(&self, patience: Duration) -> Option<String> {
+        let store = self.store.as_ref()?;
+        // A store that is busy is not down.
+        let error = timeout(patience, store.check()).await.unwrap_or(Ok(())).err();
+        let was_down = self.is_down.swap(error.is_some(), Ordering::Relaxed);
+        log_change("stored responses", was_down, error.as_ref());
+        error.map(|error| error.message().to_owned())
     }
 
     /// # Errors

@@ -46,6 +46,8 @@ struct ComponentsReply {
     /// The file with statistics.
     storage: PartReply,
     documents: DocumentStoreReply,
+    /// The file with stored responses.
+    responses: PartReply,
     /// Whether Tesseract works, if `OCR_ENGINE` uses it.
     ocr: PartReply,
 }
@@ -132,7 +134,7 @@ impl IntoResponse for Readiness {
 impl From<Health> for HealthReply {
     fn from(health: Health) -> Self {
         let status = health.status();
-        let [(_, backend), (_, models), (_, cache), (_, storage), (_, documents), (_, ocr)] = health.parts;
+        let [backend, models, cache, storage, documents, responses, ocr] = health.parts.map(|(_, part)| part);
         let ollama_status = match (health.backend, backend.status) {
             ("ollama", Status::Healthy) => OllamaStatus::Connected,
             ("ollama", _) => OllamaStatus::Disconnected,
@@ -140,9 +142,10 @@ impl From<Health> for HealthReply {
         };
         let backend =
             BackendReply { name: health.backend, version: health.version, part: PartReply::from(backend) };
-        let (models, cache, storage, ocr) = (models.into(), cache.into(), storage.into(), ocr.into());
+        let (models, cache, storage) = (models.into(), cache.into(), storage.into());
+        let (responses, ocr) = (responses.into(), ocr.into());
         let documents = DocumentStoreReply { name: health.document_store, part: documents.into() };
-        let components = ComponentsReply { backend, models, cache, storage, documents, ocr };
+        let components = ComponentsReply { backend, models, cache, storage, documents, responses, ocr };
         Self { status, ollama_status, version: env!("CARGO_PKG_VERSION"), components }
     }
 }

@@ -15,7 +15,10 @@ use std::{
 use clap::Args;
 use jiff::Timestamp;
 use sqlx::{Connection, SqliteConnection};
-use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
+use tokio::{
+    fs,
+    sync::{MappedMutexGuard, Mutex, MutexGuard},
+};
 
 use crate::{
     error::{Error, Kind, Result},
@@ -205,6 +208,20 @@ impl Responses {
         self.told(deleted.await).await
     }
 
+    /// Checks that the file can be read, if there is one.
+    ///
+    /// # Errors
+    /// `Unavailable` when it cannot.
+    pub async fn check(&self) -> Result<()> {
+        let checked = async {
+            if fs::try_exists(&self.database.file.path).await? {
+                tables::check(&mut *self.connection().await?).await?;
+            }
+            Ok(())
+        };
+        self.told(checked.await).await
+    }
+
     /// Removes the conversations that have expired.
     ///
     /// # Errors
@@ -212,7 +229,7 @@ impl Responses {
     pub async fn expire(&self) -> Result<()> {
         let expired = async {
             // No file is made for nothing.
-            if !tokio::fs::try_exists(&self.database.file.path).await? {
+            if !fs::try_exists(&self.database.file.path).await? {
                 return Ok(());
             }
             let mut connection = self.connection().await?;

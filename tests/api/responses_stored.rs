@@ -165,6 +165,14 @@ async fn a_response_that_cannot_be_stored_is_answered_and_says_so() {
     let file = folder.path().join("state/responses.db");
     std::fs::write(&file, "This is not a database.".repeat(100)).unwrap();
     let server = start_with(&[("DATA_DIR", folder.path().to_str().unwrap())]).await;
+    for (path, good) in [("/health", "healthy"), ("/analytics/health", "available")] {
+        let health = body(server.get(path).send().await.unwrap()).await;
+        let component = &health["components"]["responses"];
+        assert_eq!((&health["status"], &component["status"]), (&json!("degraded"), &json!("degraded")));
+        assert!(component["detail"].as_str().unwrap().contains("their file is damaged"), "{health}");
+        let sound = body(start().await.get(path).send().await.unwrap()).await;
+        assert_eq!(sound["components"]["responses"], json!({"status": good}));
+    }
     let response = respond(&server, &json!({"input": "hi", "store": true})).await;
     assert_eq!(
         (response.status().as_u16(), &response.headers()["x-simpleton-ignored"]),

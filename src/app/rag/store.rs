@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use tokio::{sync::Mutex, time::timeout};
 
 use crate::{
+    app::health::log_change,
     error::{Error, Kind, Result},
     telemetry::metrics::{Metrics, StoreOperation},
     vectors::{
@@ -71,11 +72,7 @@ impl Store {
             Err(_) => Some(Error::new(Kind::Unavailable, "The document store does not respond.")),
         };
         let was_down = std::mem::replace(&mut self.state().is_down, error.is_some());
-        match &error {
-            Some(error) if !was_down => tracing::warn!(error = error.chain(), "documents cannot be used"),
-            None if was_down => tracing::info!("documents can be used again"),
-            _ => {}
-        }
+        log_change("documents", was_down, error.as_ref());
         error.map(|error| error.message().to_owned())
     }
 

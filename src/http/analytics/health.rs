@@ -21,7 +21,8 @@ pub(in crate::http) struct AnalyticsHealthReply {
     components: AnalyticsComponents,
 }
 
-/// `degraded` if statistics may be lost on restart, or the cache or the document store has a problem.
+/// `degraded` if statistics may be lost on restart, or the cache, the document store or the file with stored responses
+/// has a problem.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum AnalyticsStatus {
@@ -35,6 +36,7 @@ struct AnalyticsComponents {
     cache: CacheComponent,
     storage: StorageBody,
     documents: DocumentStoreComponent,
+    responses: ResponsesComponent,
 }
 
 /// The document store.
@@ -60,7 +62,7 @@ struct DocumentStoreComponent {
 impl From<DocumentsReport> for DocumentStoreComponent {
     fn from(DocumentsReport { backend, trouble, errors, stats }: DocumentsReport) -> Self {
         Self {
-            status: if trouble.is_none() { StorageStatus::Available } else { StorageStatus::Degraded },
+            status: StorageStatus::of(trouble.as_ref()),
             backend,
             detail: trouble,
             errors,
@@ -69,6 +71,15 @@ impl From<DocumentsReport> for DocumentStoreComponent {
             bytes: stats.map(|stats| stats.bytes),
         }
     }
+}
+
+/// The file with stored responses.
+#[derive(Serialize, ToSchema)]
+struct ResponsesComponent {
+    status: StorageStatus,
+    /// Reason for the problem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -116,13 +127,21 @@ enum StorageStatus {
     Degraded,
 }
 
+impl StorageStatus {
+    fn of(trouble: Option<&String>) -> Self {
+        if trouble.is_none() { Self::Available } else { Self::Degraded }
+    }
+}
+
 /// Get the health of monitoring
 #[utoipa::path(get, path = "/analytics/health", tag = "Analytics",
     responses((status = 200, body = AnalyticsHealthReply)))]
 pub(in crate::http) async fn health(State(state): State<Arc<HttpState>>) -> Json<AnalyticsHealthReply> {
     let MonitoringReport { enabled, requests_in_progress, storage } = state.app.monitoring_report();
-    let (cache, documents) = tokio::join!(state.app.cache_report(), state.app.documents_report());
-    let are_stored = storage.trouble.is_none() && documents.trouble.is_none();
+    let app = &state.app;
+    let (cache, documents, responses) =
+        tokio::join!(app.cache_report(), app.documents_report(), app.responses_trouble());
+    let are_stored = storage.trouble.is_none() && documents.trouble.is_none() && responses.is_none();
     let whole = are_stored && (cache.stats.status == "available" || !cache.enabled);
     Json(AnalyticsHealthReply {
         status: if whole { AnalyticsStatus::Healthy } else { AnalyticsStatus::Degraded },
@@ -133,11 +152,7 @@ pub(in crate::http) async fn health(State(state): State<Arc<HttpState>>) -> Json
             },
             cache: CacheComponent { status: cache.stats.status, backend: cache.backend },
             storage: StorageBody {
-                status: if storage.trouble.is_none() {
-                    StorageStatus::Available
-                } else {
-                    StorageStatus::Degraded
-                },
+                status: StorageStatus::of(storage.trouble.as_ref()),
                 detail: storage.trouble,
                 errors: storage.errors,
                 bytes: storage.bytes,
@@ -145,6 +160,10 @@ pub(in crate::http) async fn health(State(state): State<Arc<HttpState>>) -> Json
                 retention_hours: state.app.retention_hours(),
             },
             documents: documents.into(),
+            responses: ResponsesComponent {
+                status: StorageStatus::of(responses.as_ref()),
+                detail: responses,
+            },
         },
     })
 }

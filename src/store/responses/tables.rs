@@ -46,6 +46,11 @@ pub(super) async fn put(
     transaction.commit().await
 }
 
+pub(super) async fn check(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    sqlx::query("SELECT 1 FROM response LIMIT 1").fetch_optional(connection).await?;
+    Ok(())
+}
+
 /// The conversation of the response that is continued, or a new one.
 async fn conversation(
     connection: &mut SqliteConnection,
