@@ -107,6 +107,29 @@ async fn what_is_missing_is_not_found() {
 }
 
 #[tokio::test]
+async fn an_unknown_model_is_a_404_whether_or_not_something_is_found() {
+    let server = start().await;
+    let ingest = json!({"content": "The lighthouse was built in 1854.", "document_id": "a"});
+    assert_eq!(server.post("/rag/ingest", &ingest).send().await.unwrap().status(), 200);
+    server.ollama.on("/api/chat", Script::error(404, "model 'nosuch' not found"));
+    server.ollama.on("/api/show", Script::error(404, "model 'nosuch' not found"));
+    for question in ["lighthouse", "zebra"] {
+        for (path, request) in [
+            ("/rag/query", json!({"query": question, "mode": "keyword", "model": "nosuch"})),
+            (
+                "/inference/chat",
+                json!({"messages": [{"role": "user", "content": question}], "model": "nosuch",
+                    "documents": {"mode": "keyword"}}),
+            ),
+        ] {
+            let (status, problem) = problem(server.post(path, &request)).await;
+            assert_eq!(status, 404, "{request}: {problem}");
+            assert!(problem["detail"].as_str().unwrap().contains("ollama pull nosuch"), "{problem}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_failing_model_leaves_the_old_version() {
     let server = start().await;
     let request = json!({"content": "Old text.", "document_id": "a"});

@@ -36,7 +36,7 @@ impl App {
     /// Answers the last message of a chat from documents. The query of `search` is made from the conversation.
     ///
     /// # Errors
-    /// `Invalid` when the last message is not a question from the user; those of `search` and `chat`, at the messages
+    /// `Invalid` when the last message is not a question from the user; `NotFound` when there is no such model; those of `search` and `chat`, at the messages
     /// of the request.
     pub async fn answer_from(
         &self,
@@ -61,10 +61,26 @@ impl App {
                 Err(error) => return Err(error.at(|pointer| without(before, pointer))),
             }
         }
+        self.check_installed(&request.model).await?;
         let events = [Ok(ChatEvent::Text(NOT_IN_THE_DOCUMENTS.to_owned())), Ok(Done::default().into())];
         let events = Box::pin(stream::iter(events));
         let reply = ChatReply { model: request.model, events, cache_status: CacheStatus::Bypass };
         Ok(Answer { reply, sources })
+    }
+
+    /// Refuses a model that no backend has, as the backend would if it were asked.
+    ///
+    /// # Errors
+    /// `NotFound`
+    async fn check_installed(&self, model: &str) -> Result<()> {
+        if self.catalog.route(model).await.listed.is_some() {
+            return Ok(());
+        }
+        match self.model_details(model).await {
+            Err(error) if error.kind() == Kind::NotFound => Err(error),
+            // A backend that cannot say is not needed for this answer.
+            _ => Ok(()),
+        }
     }
 
     /// Returns the question of the last message, rewritten so that it makes sense without the earlier messages.
