@@ -1,6 +1,8 @@
 //! `/openapi.json`, made from the list of routes, and `/docs`, Swagger UI out of the binary: no network is
 //! needed to read it.
 
+mod errors;
+
 use std::{
     borrow::Cow,
     sync::{Arc, LazyLock},
@@ -9,45 +11,41 @@ use std::{
 use axum::{
     body::Bytes,
     extract::Path,
-    http::{Method, header},
+    http::{Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use utoipa::{
-    PartialSchema, ToSchema,
-    openapi::{
-        Components, Content, Info, License, OpenApi, PathItem, Paths, Ref, RefOr, ResponseBuilder, Schema,
-        path::{Operation, Parameter, ParameterIn},
-        schema::{SchemaType, Type},
-        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
-    },
+use utoipa::openapi::{
+    Components, Info, License, OpenApi, PathItem, Paths, RefOr, Schema,
+    path::{Operation, Parameter, ParameterIn},
+    schema::{SchemaType, Type},
+    security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
 };
 use utoipa_swagger_ui::Config;
 
 use super::{
-    anthropic::AnthropicError,
-    middleware::errors::{ErrorFormat, Problem, Result, nothing_here},
-    ollama::OllamaError,
-    openai::OpenAiError,
-    route::{Access, Documentation},
+    middleware::errors::{Result, nothing_here},
+    route::{Access, Documentation, Route},
     routes,
 };
 use crate::error::{Error, Kind};
 
 fn document() -> OpenApi {
     let (mut paths, mut components) = (Paths::new(), components());
-    for route in routes() {
-        let Some(Documentation { mut operations, schemas }) = route.documentation else { continue };
+    for Route { template, access, errors, failures, documentation, .. } in routes() {
+        let Some(Documentation { mut operations, schemas }) = documentation else { continue };
         for (method, operation) in operations_of(&mut operations) {
-            operation.operation_id = Some(operation_id(method, route.template));
-            if route.access == Access::Key {
+            operation.operation_id = Some(operation_id(method, template));
+            if access == Access::Key {
                 // Sent in one of two ways.
                 operation.security =
                     Some(["key", "bearer"].map(|name| SecurityRequirement::new(name, [""; 0])).to_vec());
             }
             operation.parameters.iter_mut().flatten().for_each(forbid_null);
-            describe_responses(operation, route.errors);
+            describe_successes(operation);
+            let kinds = errors::kinds(operation, template, access, failures);
+            errors::describe(operation, &kinds, errors.of_both_apis(template), &mut components);
         }
-        paths.paths.insert(route.template.to_owned(), operations);
+        paths.paths.insert(template.to_owned(), operations);
         components.schemas.extend(schemas);
     }
     let mut info = Info::new("Simpleton", env!("CARGO_PKG_VERSION"));
@@ -92,34 +90,13 @@ fn components() -> Components {
     let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
     components.add_security_scheme("key", header);
     components.add_security_scheme("bearer", bearer);
-    let mut schemas = vec![
-        (Problem::name().into(), Problem::schema()),
-        (OpenAiError::name().into(), OpenAiError::schema()),
-        (AnthropicError::name().into(), AnthropicError::schema()),
-        (OllamaError::name().into(), OllamaError::schema()),
-    ];
-    Problem::schemas(&mut schemas);
-    OpenAiError::schemas(&mut schemas);
-    AnthropicError::schemas(&mut schemas);
-    OllamaError::schemas(&mut schemas);
-    components.schemas.extend(schemas);
+    components.schemas.extend(errors::schemas());
     components
 }
 
-/// Any request may be refused, in the format of its route. Every response must have a description.
-fn describe_responses(operation: &mut Operation, errors: ErrorFormat) {
-    let (description, schema) = match errors {
-        ErrorFormat::Problem => ("Problem details (RFC 9457)", Problem::name()),
-        ErrorFormat::OpenAi => ("OpenAI's error", OpenAiError::name()),
-        ErrorFormat::Ollama => ("Ollama's error", OllamaError::name()),
-        ErrorFormat::Anthropic => ("Anthropic's error", AnthropicError::name()),
-    };
-    let refusal = ResponseBuilder::new()
-        .description(description)
-        .content(errors.content_type(), Content::new(Some(Ref::from_schema_name(schema))));
-    let responses = &mut operation.responses.responses;
-    responses.insert("default".to_owned(), refusal.build().into());
-    for response in responses.values_mut() {
+/// Every response must have a description.
+fn describe_successes(operation: &mut Operation) {
+    for response in operation.responses.responses.values_mut() {
         if let RefOr::T(response) = response
             && response.description.is_empty()
         {
@@ -136,22 +113,32 @@ pub fn openapi() -> String {
     json + "\n"
 }
 
-/// The parameters that may stand in the query of a documented route; none for a page, whose query is the
-/// browser's business.
-pub(super) fn query_parameters(template: &str, method: &Method) -> Option<Vec<&'static str>> {
+/// The documentation of a route's method; none for a page.
+fn operation(template: &str, method: &Method) -> Option<&'static Operation> {
     let item = API.paths.paths.get(template)?;
-    let operation = match *method {
+    match *method {
         Method::GET => item.get.as_ref(),
         Method::HEAD => item.head.as_ref().or(item.get.as_ref()),
         Method::POST => item.post.as_ref(),
         Method::DELETE => item.delete.as_ref(),
         _ => None,
-    };
+    }
+}
+
+/// The parameters that may stand in the query of a documented route; none for a page, whose query is the
+/// browser's business.
+pub(super) fn query_parameters(template: &str, method: &Method) -> Option<Vec<&'static str>> {
     let in_query = |parameter: &'static RefOr<Parameter>| match parameter {
         RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query => Some(parameter.name.as_str()),
         _ => None,
     };
-    Some(operation?.parameters.iter().flatten().filter_map(in_query).collect())
+    Some(operation(template, method)?.parameters.iter().flatten().filter_map(in_query).collect())
+}
+
+/// Whether a documented operation may answer with this status. What is not documented may answer with any.
+pub(super) fn allows(template: &str, method: &Method, status: StatusCode) -> bool {
+    operation(template, method)
+        .is_none_or(|operation| operation.responses.responses.contains_key(status.as_str()))
 }
 
 static OPENAPI: LazyLock<String> = LazyLock::new(openapi);

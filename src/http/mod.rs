@@ -42,10 +42,11 @@ use self::{
         observe,
     },
     native::{documents, embeddings, inference, models, pull, vision},
-    route::{Access, Route},
+    route::{Access, BACKEND, MODEL, REGISTRY, Route},
 };
 use crate::{
     app::{App, keys::Keys},
+    error::Kind,
     telemetry::labels::{Purpose, RouteLabel},
 };
 
@@ -69,8 +70,8 @@ pub struct HttpState {
 }
 
 /// All routes, a line each: the template, which is also what metrics and logs call the route; whether its
-/// requests count among those to the API or apart; who may use it; how it writes errors; and its handlers,
-/// whose documentation `/openapi.json` is made of.
+/// requests count among those to the API or apart; who may use it; how it writes errors; its handlers,
+/// whose documentation `/openapi.json` is made of; and errors that do not follow from these.
 fn routes() -> Vec<Route> {
     use self::{
         Access::{Key, Public, Statistics},
@@ -89,20 +90,26 @@ fn routes() -> Vec<Route> {
         Route::page("/docs", get(docs::page)),
         Route::page("/docs/{file}", get(docs::file)),
         // Models
-        Route::new("/models", Api, Key, Problem, routes!(models::models)),
-        Route::new("/models/loaded", Service, Key, Problem, routes!(models::loaded)),
-        Route::new("/models/pull", Service, Key, Problem, routes!(pull::pull)),
-        Route::new("/models/{name}", Service, Key, Problem, routes!(models::details, models::remove)),
-        Route::new("/models/{name}/load", Service, Key, Problem, routes!(models::load)),
-        Route::new("/models/{name}/unload", Service, Key, Problem, routes!(models::unload)),
+        Route::new("/models", Api, Key, Problem, routes!(models::models)).with_errors(BACKEND),
+        Route::new("/models/loaded", Service, Key, Problem, routes!(models::loaded)).with_errors(BACKEND),
+        Route::new("/models/pull", Service, Key, Problem, routes!(pull::pull)).with_errors(REGISTRY),
+        Route::new("/models/{name}", Service, Key, Problem, routes!(models::details, models::remove))
+            .with_errors(BACKEND),
+        Route::new("/models/{name}/load", Service, Key, Problem, routes!(models::load)).with_errors(MODEL),
+        Route::new("/models/{name}/unload", Service, Key, Problem, routes!(models::unload))
+            .with_errors(MODEL),
         // Inference
-        Route::new("/inference/generate", Api, Key, Problem, routes!(inference::generate)),
-        Route::new("/inference/chat", Api, Key, Problem, routes!(inference::chat)),
+        Route::new("/inference/generate", Api, Key, Problem, routes!(inference::generate)).with_errors(MODEL),
+        Route::new("/inference/chat", Api, Key, Problem, routes!(inference::chat)).with_errors(MODEL),
         // OpenAI's API
-        Route::new("/v1/chat/completions", Api, Key, OpenAi, routes!(openai::chat::create)),
-        Route::new("/v1/completions", Api, Key, OpenAi, routes!(openai::completions::create)),
-        Route::new("/v1/embeddings", Api, Key, OpenAi, routes!(openai::embeddings::create)),
-        Route::new("/v1/responses", Api, Key, OpenAi, routes!(openai::responses::create::create)),
+        Route::new("/v1/chat/completions", Api, Key, OpenAi, routes!(openai::chat::create))
+            .with_errors(MODEL),
+        Route::new("/v1/completions", Api, Key, OpenAi, routes!(openai::completions::create))
+            .with_errors(MODEL),
+        Route::new("/v1/embeddings", Api, Key, OpenAi, routes!(openai::embeddings::create))
+            .with_errors(MODEL),
+        Route::new("/v1/responses", Api, Key, OpenAi, routes!(openai::responses::create::create))
+            .with_errors(MODEL),
         Route::new(
             "/v1/responses/{id}",
             Api,
@@ -119,23 +126,26 @@ fn routes() -> Vec<Route> {
             routes!(openai::responses::stored::input_items),
         ),
         // Anthropic's API
-        Route::new("/v1/messages", Api, Key, Anthropic, routes!(anthropic::messages::create)),
-        Route::new("/v1/messages/count_tokens", Api, Key, Anthropic, routes!(anthropic::count::count)),
+        Route::new("/v1/messages", Api, Key, Anthropic, routes!(anthropic::messages::create))
+            .with_errors(MODEL),
+        Route::new("/v1/messages/count_tokens", Api, Key, Anthropic, routes!(anthropic::count::count))
+            .with_errors(MODEL),
         // Both APIs
-        Route::new("/v1/models", Api, Key, OpenAi, routes!(v1_models::list)),
-        Route::new("/v1/models/{name}", Api, Key, OpenAi, routes!(v1_models::details)),
+        Route::new("/v1/models", Api, Key, OpenAi, routes!(v1_models::list)).with_errors(BACKEND),
+        Route::new("/v1/models/{name}", Api, Key, OpenAi, routes!(v1_models::details)).with_errors(BACKEND),
         // Ollama's API
-        Route::new("/api/generate", Api, Key, Ollama, routes!(ollama::generate::generate)),
-        Route::new("/api/chat", Api, Key, Ollama, routes!(ollama::chat::chat)),
-        Route::new("/api/embed", Api, Key, Ollama, routes!(ollama::embed::embed)),
-        Route::new("/api/embeddings", Api, Key, Ollama, routes!(ollama::embed::embeddings)),
-        Route::new("/api/tags", Api, Key, Ollama, routes!(ollama::models::tags)),
-        Route::new("/api/show", Api, Key, Ollama, routes!(ollama::show::show)),
-        Route::new("/api/ps", Service, Key, Ollama, routes!(ollama::models::ps)),
-        Route::new("/api/pull", Service, Key, Ollama, routes!(ollama::pull::pull)),
-        Route::new("/api/copy", Service, Key, Ollama, routes!(ollama::manage::copy)),
-        Route::new("/api/delete", Service, Key, Ollama, routes!(ollama::manage::delete)),
-        Route::new("/api/create", Service, Key, Ollama, routes!(ollama::create::create)),
+        Route::new("/api/generate", Api, Key, Ollama, routes!(ollama::generate::generate)).with_errors(MODEL),
+        Route::new("/api/chat", Api, Key, Ollama, routes!(ollama::chat::chat)).with_errors(MODEL),
+        Route::new("/api/embed", Api, Key, Ollama, routes!(ollama::embed::embed)).with_errors(MODEL),
+        Route::new("/api/embeddings", Api, Key, Ollama, routes!(ollama::embed::embeddings))
+            .with_errors(MODEL),
+        Route::new("/api/tags", Api, Key, Ollama, routes!(ollama::models::tags)).with_errors(BACKEND),
+        Route::new("/api/show", Api, Key, Ollama, routes!(ollama::show::show)).with_errors(MODEL),
+        Route::new("/api/ps", Service, Key, Ollama, routes!(ollama::models::ps)).with_errors(BACKEND),
+        Route::new("/api/pull", Service, Key, Ollama, routes!(ollama::pull::pull)).with_errors(REGISTRY),
+        Route::new("/api/copy", Service, Key, Ollama, routes!(ollama::manage::copy)).with_errors(MODEL),
+        Route::new("/api/delete", Service, Key, Ollama, routes!(ollama::manage::delete)).with_errors(MODEL),
+        Route::new("/api/create", Service, Key, Ollama, routes!(ollama::create::create)).with_errors(MODEL),
         Route::new(
             "/api/blobs/{digest}",
             Service,
@@ -145,19 +155,19 @@ fn routes() -> Vec<Route> {
         ),
         Route::new("/api/version", Service, Key, Ollama, routes!(ollama::version::version)),
         // Embeddings
-        Route::new("/embeddings/", Api, Key, Problem, routes!(embeddings::embed)),
-        Route::new("/embeddings/batch", Api, Key, Problem, routes!(embeddings::batch)),
+        Route::new("/embeddings/", Api, Key, Problem, routes!(embeddings::embed)).with_errors(MODEL),
+        Route::new("/embeddings/batch", Api, Key, Problem, routes!(embeddings::batch)).with_errors(MODEL),
         // Vision
-        Route::new("/vision/analyze", Api, Key, Problem, routes!(vision::analyze)),
-        Route::new("/vision/caption", Api, Key, Problem, routes!(vision::caption)),
-        Route::new("/vision/ocr", Api, Key, Problem, routes!(vision::ocr)),
-        Route::new("/vision/upload", Api, Key, Problem, routes!(vision::upload)),
+        Route::new("/vision/analyze", Api, Key, Problem, routes!(vision::analyze)).with_errors(MODEL),
+        Route::new("/vision/caption", Api, Key, Problem, routes!(vision::caption)).with_errors(MODEL),
+        Route::new("/vision/ocr", Api, Key, Problem, routes!(vision::ocr)).with_errors(MODEL),
+        Route::new("/vision/upload", Api, Key, Problem, routes!(vision::upload)).with_errors(MODEL),
         // Documents
         Route::new("/documents/parse", Api, Key, Problem, routes!(documents::parse)),
-        Route::new("/rag/ingest", Api, Key, Problem, routes!(rag::ingest::ingest)),
-        Route::new("/rag/upload", Api, Key, Problem, routes!(rag::upload::upload)),
-        Route::new("/rag/search", Api, Key, Problem, routes!(rag::search::search)),
-        Route::new("/rag/query", Api, Key, Problem, routes!(rag::query::query)),
+        Route::new("/rag/ingest", Api, Key, Problem, routes!(rag::ingest::ingest)).with_errors(MODEL),
+        Route::new("/rag/upload", Api, Key, Problem, routes!(rag::upload::upload)).with_errors(MODEL),
+        Route::new("/rag/search", Api, Key, Problem, routes!(rag::search::search)).with_errors(MODEL),
+        Route::new("/rag/query", Api, Key, Problem, routes!(rag::query::query)).with_errors(MODEL),
         Route::new("/rag/collections", Api, Key, Problem, routes!(rag::collections::list)),
         Route::new(
             "/rag/collections/{name}",
@@ -166,8 +176,10 @@ fn routes() -> Vec<Route> {
             Problem,
             routes!(rag::collections::details, rag::collections::remove),
         ),
-        Route::new("/rag/collections/{name}/reindex", Service, Key, Problem, routes!(rag::reindex::reindex)),
-        Route::new("/rag/documents", Api, Key, Problem, routes!(rag::documents::list)),
+        Route::new("/rag/collections/{name}/reindex", Service, Key, Problem, routes!(rag::reindex::reindex))
+            .with_errors(MODEL),
+        Route::new("/rag/documents", Api, Key, Problem, routes!(rag::documents::list))
+            .with_errors(&[Kind::NotFound]),
         Route::new(
             "/rag/documents/{id}",
             Api,
@@ -182,7 +194,8 @@ fn routes() -> Vec<Route> {
         Route::new("/analytics/alerts", Service, Statistics, Problem, routes!(analytics::alerts::alerts)),
         Route::new("/analytics/usage", Service, Key, Problem, routes!(analytics::usage::usage)),
         Route::new("/analytics/series", Service, Key, Problem, routes!(analytics::series::series)),
-        Route::new("/analytics/live", Service, Key, Problem, routes!(analytics::live::live)),
+        Route::new("/analytics/live", Service, Key, Problem, routes!(analytics::live::live))
+            .with_errors(&[Kind::Busy]),
         Route::new("/analytics/health", Service, Public, Problem, routes!(analytics::health::health)),
         Route::new(
             "/analytics/cache",

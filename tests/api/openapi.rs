@@ -1,27 +1,42 @@
 //! `/openapi.json` tells the truth: real replies, and real requests, fit what it says.
 
+use std::collections::{BTreeSet, HashMap};
+
+use jsonschema::Validator;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{KEY, events, json as body, problem, start},
+    harness::{KEY, events, json as body, start},
     ollama::{
         lines,
         scripted::{Script, Step},
     },
 };
 
-fn assert_fits(document: &Value, schema: &Value, value: &Value, what: &str) {
+fn validator(document: &Value, schema: &Value, what: &str) -> Validator {
     assert!(schema.is_object(), "{what} is not described");
     // What it refers to stands in the document.
     let mut whole = schema.clone();
     whole["components"] = document["components"].clone();
-    let validator = jsonschema::validator_for(&whole).unwrap();
+    jsonschema::validator_for(&whole).unwrap()
+}
+
+fn assert_fits(document: &Value, schema: &Value, value: &Value, what: &str) {
+    assert_valid(&validator(document, schema, what), value, what);
+}
+
+fn assert_valid(validator: &Validator, value: &Value, what: &str) {
     let errors: Vec<String> = validator.iter_errors(value).map(|error| error.to_string()).collect();
     assert_eq!(errors, [""; 0], "{what}: {value}");
 }
 
 fn reply_schema<'a>(document: &'a Value, method: &str, path: &str, status: &str, media: &str) -> &'a Value {
-    &document["paths"][path][method]["responses"][status]["content"][media]["schema"]
+    let mut response = &document["paths"][path][method]["responses"][status];
+    if let Some(reference) = response["$ref"].as_str() {
+        response = document.pointer(reference.trim_start_matches('#')).unwrap();
+    }
+    &response["content"][media]["schema"]
 }
 
 #[tokio::test]
@@ -97,10 +112,79 @@ async fn replies_and_requests_fit_the_document() {
         let schema = reply_schema(&document, "get", path, "200", "application/json");
         assert_fits(&document, schema, &body(response).await, path);
     }
-    let (status, refusal) = problem(server.post("/inference/chat", &json!({"messages": []}))).await;
-    assert_eq!(status, 422);
-    let schema = reply_schema(&document, "post", "/inference/chat", "default", "application/problem+json");
-    assert_fits(&document, schema, &refusal, "a refusal");
+}
+
+/// Refuses each operation's requests in every way that does not depend on the operation.
+#[tokio::test]
+async fn each_operation_has_its_errors_in_the_document() {
+    let server = start().await;
+    let document: Value = body(server.get("/openapi.json").send().await.unwrap()).await;
+    let (mut statuses, mut validators) = (BTreeSet::new(), HashMap::new());
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (name, operation) in item.as_object().unwrap() {
+            assert!(operation["responses"].get("default").is_none(), "{name} {path}");
+            let method = Method::from_bytes(name.to_uppercase().as_bytes()).unwrap();
+            let url = server.url(&with_examples(path, operation));
+            let keyless = |query: &str| server.client.request(method.clone(), format!("{url}{query}"));
+            let request = || keyless("").header("x-api-key", KEY);
+            let mut refused = vec![
+                keyless("?no_such_parameter=1").header("x-api-key", KEY),
+                request().header("authorization", "Bearer another-key-0123456789"),
+            ];
+            if operation.get("security").is_some() {
+                refused.push(keyless(""));
+            }
+            if operation.get("requestBody").is_some() {
+                refused.push(request().header("content-type", "application/json").body("{"));
+                refused.push(request().header("content-encoding", "gzip").body("{}"));
+                refused.push(request().header("content-type", "image/png").body("{}"));
+            }
+            for version in [None, Some("2023-06-01")] {
+                for request in &refused {
+                    let mut request = request.try_clone().unwrap();
+                    if let Some(version) = version {
+                        request = request.header("anthropic-version", version);
+                    }
+                    let response = request.send().await.unwrap();
+                    let status = response.status();
+                    if status.is_success() || method == Method::HEAD {
+                        continue;
+                    }
+                    let what = format!("{name} {path} {status}");
+                    let media = response.headers()["content-type"].to_str().unwrap().to_owned();
+                    let schema = reply_schema(&document, name, path, status.as_str(), &media);
+                    // Making one takes longer than the request.
+                    let validator = validators.entry(schema.to_string());
+                    let validator = validator.or_insert_with(|| self::validator(&document, schema, &what));
+                    assert_valid(validator, &body(response).await, &what);
+                    statuses.insert(status.as_u16());
+                }
+            }
+        }
+    }
+    assert!([400, 401, 415, 422].into_iter().all(|status| statuses.contains(&status)), "{statuses:?}");
+}
+
+/// Statuses follow from what an operation does.
+#[tokio::test]
+async fn errors_that_an_operation_cannot_have_are_not_in_the_document() {
+    let server = start().await;
+    let document: Value = body(server.get("/openapi.json").send().await.unwrap()).await;
+    for (method, path, statuses) in [
+        ("get", "/health/live", "200 400 422 500 503"),
+        ("get", "/analytics/stats", "200 400 401 422 500 503"),
+        ("get", "/models", "200 400 401 422 500 502 503 504"),
+        ("get", "/rag/documents/{id}", "200 400 401 404 422 500 503"),
+        ("post", "/inference/chat", "200 400 401 404 408 413 415 422 429 500 502 503 504"),
+        ("post", "/models/pull", "200 400 401 403 404 408 413 415 422 429 500 502 503 504"),
+        ("post", "/v1/chat/completions", "200 400 401 404 408 413 415 429 500 502 503 504"),
+        ("post", "/api/chat", "200 400 401 404 408 413 415 429 500 502 503 504"),
+        ("post", "/v1/messages", "200 400 401 404 408 413 415 429 500 502 503 504 529"),
+        ("get", "/v1/models", "200 400 401 500 502 503 504 529"),
+    ] {
+        let responses = document["paths"][path][method]["responses"].as_object().unwrap();
+        assert_eq!(responses.keys().map(String::as_str).collect::<Vec<_>>().join(" "), statuses, "{path}");
+    }
 }
 
 /// Puts the examples of a path's parameters into it.

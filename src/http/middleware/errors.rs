@@ -88,10 +88,21 @@ impl ErrorFormat {
     /// Format for a request: that of its route. Paths of `/v1` that are no route, or a route of two APIs, belong to
     /// Anthropic's if the request has its header.
     pub(in crate::http) fn of_request(route: Option<Self>, path: &str, headers: &HeaderMap) -> Self {
-        let is_shared = route.is_none() || path.starts_with("/v1/models");
+        let is_shared = route.is_none() || is_of_both_apis(path);
         match route.unwrap_or_else(|| Self::of_path(path)) {
             Self::OpenAi if is_shared && headers.contains_key(anthropic::VERSION) => Self::Anthropic,
             errors => errors,
+        }
+    }
+
+    /// Formats of a route: with this one that of the other API that it belongs to.
+    pub(in crate::http) fn of_both_apis(self, template: &str) -> &'static [Self] {
+        match self {
+            Self::OpenAi if is_of_both_apis(template) => &[Self::OpenAi, Self::Anthropic],
+            Self::OpenAi => &[Self::OpenAi],
+            Self::Problem => &[Self::Problem],
+            Self::Anthropic => &[Self::Anthropic],
+            Self::Ollama => &[Self::Ollama],
         }
     }
 
@@ -137,6 +148,11 @@ impl ErrorFormat {
         }
         .expect("an error has only strings and numbers")
     }
+}
+
+/// Whether a path belongs to both OpenAI's API and Anthropic's.
+fn is_of_both_apis(path: &str) -> bool {
+    path.starts_with("/v1/models")
 }
 
 const ABOUT_BLANK: &str = "about:blank";

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     error::{self, Error, Kind},
-    http::{HttpState, extract::check_query, route},
+    http::{HttpState, docs, extract::check_query, route},
     request_context::{self, scope, scope_sync},
     telemetry::{
         labels,
@@ -55,7 +55,7 @@ pub(in crate::http) async fn observe(
         path: request.uri().path().to_owned(),
     };
     let recorder = state.app.record(start);
-    let head_only = request.method() == Method::HEAD;
+    let method = request.method().clone();
     let route = route::find(recorder.endpoint()).map(|(_, errors)| errors);
     let errors = ErrorFormat::of_request(route, request.uri().path(), request.headers());
     let admitted =
@@ -90,10 +90,15 @@ pub(in crate::http) async fn observe(
         response.headers_mut().insert(REQUEST_ID, id);
     }
     let status = response.status();
+    debug_assert!(
+        docs::allows(recorder.endpoint(), &method, status),
+        "{method} {} answered with {status}, which its documentation does not have",
+        recorder.endpoint()
+    );
     let cutoff = state.cutoff.clone();
     response.map(|body| {
         let sent = SentBody { body, recorder, context, status, cutoff, complete: false };
-        Body::new(sent.begin(head_only))
+        Body::new(sent.begin(method == Method::HEAD))
     })
 }
 

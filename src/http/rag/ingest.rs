@@ -89,6 +89,7 @@ pub(in crate::http) struct IngestReply {
     embedding_model: String,
 }
 
+/// A server-sent event. The last one also has the fields of a reply that is not streamed.
 #[derive(Default, Serialize, ToSchema)]
 pub(in crate::http) struct IngestEvent {
     /// `extracting` (files only), `embedding`, `storing`, and at the end `success`.
@@ -100,6 +101,7 @@ pub(in crate::http) struct IngestEvent {
     #[serde(skip_serializing_if = "Option::is_none")]
     embedded: Option<usize>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
     reply: Option<IngestReply>,
 }
 
