@@ -36,7 +36,9 @@ impl RealServer {
         ];
         let variables =
             fixed.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let config = load(&Sources::from_environment(variables)).1.expect("valid settings");
+        let mut config = load(&Sources::from_environment(variables)).1.expect("valid settings");
+        // This program is the test.
+        config.documents.program = Some(env!("CARGO_BIN_EXE_simpleton").into());
         let server = Server::prepare(&config).await.expect("a server");
         let address = server.address().expect("an address");
         let task = tokio::spawn(server.run(std::future::pending()));

@@ -13,7 +13,7 @@ mod real_models;
 #[path = "../../testing/real_server.rs"]
 mod real_server;
 
-use scripts::run;
+use scripts::{run, run_with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn python_openai() {
@@ -88,4 +88,15 @@ async fn python_anthropic() {
 #[tokio::test(flavor = "multi_thread")]
 async fn python_ollama() {
     run("python/with_ollama.py").await;
+}
+
+/// The demo model answers, and briefly: hundreds of requests are for a model.
+#[tokio::test(flavor = "multi_thread")]
+async fn python_schemathesis() {
+    let settings = [
+        ("DEFAULT_INFERENCE_MODEL", "simpleton-demo"),
+        ("DEFAULT_VISION_MODEL", "simpleton-demo"),
+        ("ENGINE_CONTEXT", "512"),
+    ];
+    run_with("python/with_schemathesis.py", &settings).await;
 }

@@ -19,7 +19,12 @@ use crate::{
 /// # Panics
 /// When the script fails, or leaves a model at work.
 pub(crate) async fn run(script: &str) {
-    let server = RealServer::start(&[]).await;
+    run_with(script, &[]).await;
+}
+
+/// The same with settings of the server.
+pub(crate) async fn run_with(script: &str, settings: &[(&str, &str)]) {
+    let server = RealServer::start(settings).await;
     let home = tempfile::tempdir().unwrap();
     let path = Path::new("tests/clients").join(script);
     let mut command = Command::new(interpreter(path.parent().unwrap()));
