@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -95,9 +96,8 @@ struct OllamaRunningModel {
     size: u64,
     digest: String,
     details: OllamaModelDetails,
-    /// RFC 3339; absent while the model is in use, or if it stays loaded.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<String>,
+    /// RFC 3339; a century ahead while the model is in use, or if it stays loaded.
+    expires_at: String,
     /// Context size in tokens, for prompt and answer together.
     #[serde(skip_serializing_if = "Option::is_none")]
     context_length: Option<u64>,
@@ -114,6 +114,10 @@ pub(in crate::http) async fn ps(State(state): State<Arc<HttpState>>) -> Result<J
     Ok(Json(OllamaRunningModels { models: running.collect() }))
 }
 
+fn in_a_century() -> Timestamp {
+    Timestamp::now() + SignedDuration::from_hours(100 * 365 * 24)
+}
+
 impl OllamaRunningModel {
     fn new(loaded: LoadedModel, listed: Option<&Model>) -> Self {
         let name = tagged(&loaded.name);
@@ -123,7 +127,8 @@ impl OllamaRunningModel {
             size: loaded.memory,
             digest: listed.map(|listed| listed.digest.clone()).unwrap_or_default(),
             details: listed.map(OllamaModelDetails::from).unwrap_or_default(),
-            expires_at: loaded.expires_at.map(|at| at.to_string()),
+            // Clients take a model without it for one that is not loaded.
+            expires_at: loaded.expires_at.unwrap_or_else(in_a_century).to_string(),
             context_length: loaded.context,
         }
     }
