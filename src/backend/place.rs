@@ -7,6 +7,8 @@ use crate::types::Context;
 pub(super) struct Place<'a> {
     pub(super) pointer: &'a str,
     pub(super) context: Context,
+    /// Whether its tokens include those of tools.
+    pub(super) with_tools: bool,
 }
 
 impl Place<'_> {
@@ -14,11 +16,33 @@ impl Place<'_> {
     /// backend says that there is room for.
     pub(super) fn too_long(&self, tokens: &str, most: u64) -> String {
         let Context { chosen: _, trained } = self.context;
+        let tools = if self.with_tools { " together with the tools" } else { "" };
         match trained.filter(|trained| *trained > most) {
             Some(trained) => format!(
-                "is {tokens} tokens long, but ENGINE_CONTEXT limits it to {most}; the model supports up to {trained}"
+                "is {tokens} tokens long{tools}, but ENGINE_CONTEXT limits it to {most}; the model supports up to {trained}"
             ),
-            None => format!("is {tokens} tokens long, but the model accepts at most {most}"),
+            None => format!("is {tokens} tokens long{tools}, but the model accepts at most {most}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_says_whose_it_is_and_what_counts() {
+        let of_engine = Place {
+            pointer: "/messages",
+            context: Context { chosen: None, trained: Some(32_768) },
+            with_tools: true,
+        };
+        assert_eq!(
+            of_engine.too_long("6658", 4096),
+            "is 6658 tokens long together with the tools, but ENGINE_CONTEXT limits it to 4096; \
+             the model supports up to 32768"
+        );
+        let of_model = Place { context: Context::default(), with_tools: false, ..of_engine };
+        assert_eq!(of_model.too_long("600", 512), "is 600 tokens long, but the model accepts at most 512");
     }
 }

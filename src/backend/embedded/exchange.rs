@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt};
 
 use super::Child;
 use crate::{
-    backend::{ChatStream, LARGE_BYTES, openai, plain_text, to_json, work},
+    backend::{ChatStream, LARGE_BYTES, openai, place::Place, plain_text, to_json, work},
     error::{Error, Result},
     types::{
         ChatEvent, ChatRequest, Completion, Done, Message, Prompt, PromptTemplate, Role, TemplateValues,
@@ -93,8 +93,9 @@ async fn ask(mut request: ChatRequest, child: &Child, since: Instant) -> Result<
             (messages, "/prompt", past)
         }
     };
+    let place = Place { with_tools: request.offered_tools().next().is_some(), ..child.place(pointer) };
     let body = work(is_large, move || to_json(&ChatBody::new(&request, &messages, None))).await?;
-    let response = openai::post(child.client(), "/v1/chat/completions", body, child.place(pointer)).await?;
+    let response = openai::post(child.client(), "/v1/chat/completions", body, place).await?;
     Ok((Box::pin(openai::events::<ReplyParser>(response, since)), past))
 }
 

@@ -55,7 +55,8 @@ impl Child {
 
     fn place<'a>(&self, pointer: &'a str) -> Place<'a> {
         let chosen = Some(self.lease.context().into());
-        Place { pointer, context: Context { chosen, trained: Some(self.entry.architecture.context_length) } }
+        let context = Context { chosen, trained: Some(self.entry.architecture.context_length) };
+        Place { pointer, context, with_tools: false }
     }
 }
 
