@@ -9,10 +9,11 @@ mod pool;
 mod request;
 mod url;
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use clap::Args;
+use reqwest::header::AUTHORIZATION;
 pub use reqwest::{
     Method, Url,
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
@@ -21,7 +22,7 @@ pub use reqwest::{
 pub use self::{
     downloads::{Credentials, Download, Downloads},
     request::{Request, Retry},
-    url::{origin, parse_endpoint, server_url},
+    url::{has_password, origin, parse_endpoint, server_url},
 };
 use self::{
     full::proxy_for,
@@ -90,6 +91,8 @@ pub struct Client {
     timeouts: Timeouts,
     /// Name of the server in messages: `Ollama`, `the engine`.
     peer: &'static str,
+    /// Header of each request.
+    authorization: Option<Arc<HeaderValue>>,
 }
 
 /// Transport to a server.
@@ -111,7 +114,8 @@ impl Client {
             Target::Unix(path) => {
                 let (place, host) = (path.display().to_string(), HeaderValue::from_static("localhost"));
                 let way = Way::Direct(Pool::new(Address::Unix(path), host, timeouts.connect));
-                return Ok(Self { way, base: String::new(), place, is_proxied: false, timeouts, peer });
+                let base = String::new();
+                return Ok(Self { way, base, place, is_proxied: false, timeouts, peer, authorization: None });
             }
         };
         let url = parse_endpoint(&url)
@@ -127,7 +131,21 @@ impl Client {
         }
         let is_proxied = proxy.is_some();
         let through = proxy.map_or(String::new(), |proxy| format!(" through the proxy {proxy}"));
-        Ok(Self { way, base, place: origin(&url) + &through, is_proxied, timeouts, peer })
+        let place = origin(&url) + &through;
+        Ok(Self { way, base, place, is_proxied, timeouts, peer, authorization: None })
+    }
+
+    /// Sends a key with each request, as a bearer token.
+    ///
+    /// # Errors
+    /// `Kind::Setup` when it has characters that a header cannot have.
+    pub fn with_key(mut self, key: &str) -> Result<Self> {
+        let mut value = HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| {
+            Error::new(Kind::Setup, format!("The API key of {} has invalid characters.", self.peer))
+        })?;
+        value.set_sensitive(true);
+        self.authorization = Some(Arc::new(value));
+        Ok(self)
     }
 
     /// Sends a request and waits for the response's headers. Returns `Ok` for every status. Dropping the
@@ -137,6 +155,9 @@ impl Client {
     /// `Unavailable` when no connection can be made, `GatewayTimeout` when the headers do not come
     /// in time, `BadGateway` when the connection breaks.
     pub async fn send(&self, mut request: Request<'_>) -> Result<Response> {
+        if let Some(value) = &self.authorization {
+            request.headers.insert(AUTHORIZATION, value.as_ref().clone());
+        }
         // The server continues the trace of the request that it works for.
         with_current(|context| {
             for (name, value) in context.trace_headers() {
@@ -331,7 +352,7 @@ impl Response {
 /// Returns the pool, and the path with its query, for a URL that needs only a TCP connection.
 fn direct(base: &str, connect_timeout: Duration) -> Option<(Pool, String)> {
     let url = reqwest::Url::parse(base).ok()?;
-    let plain = url.scheme() == "http" && url.username().is_empty() && url.password().is_none();
+    let plain = url.scheme() == "http" && !has_password(base);
     if !plain {
         return None;
     }

@@ -200,7 +200,8 @@ pub struct Settings<'a> {
 /// `Kind::Setup` with what to do.
 pub fn build(settings: Settings<'_>, data_dir: &Path) -> Result<Arc<dyn Backend>> {
     if let Some(url) = &settings.ollama.ollama_base_url {
-        return Ok(Arc::new(ollama::Ollama::new(url, settings.client.into())?));
+        let key = settings.ollama.ollama_api_key.as_ref();
+        return Ok(Arc::new(ollama::Ollama::new(url, key, settings.client.into())?));
     }
     let model_store = ModelStore::configured(settings.model_store, data_dir)?;
     if let Err(error) = model_store.install_demo() {

@@ -25,10 +25,10 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Result},
-    http_client::{Client, Request, Response, Retry, Target, Timeouts, server_url},
+    http_client::{Client, Request, Response, Retry, Target, Timeouts, has_password, server_url},
     types::{
         Capability, ChatRequest, Context, ControlTokens, Done, EmbedReply, EmbedRequest, FinishReason,
-        KeepAlive, LoadOptions, Model, ModelName, Prompt, Timings,
+        KeepAlive, LoadOptions, Model, ModelName, Prompt, Secret, Timings,
     },
     wire::{
         foreign::{SCHEMA_REFUSED, is_about_schemas, loggable},
@@ -48,6 +48,9 @@ pub struct Settings {
     /// URL of an Ollama server to use instead of the embedded engine, such as http://localhost:11434
     #[arg(long, env = "OLLAMA_BASE_URL", value_name = "URL", value_parser = server_url("http://localhost:11434", &["/v1", "/api"]))]
     pub ollama_base_url: Option<String>,
+    /// API key to send to the Ollama server, as a bearer token, such as that of a proxy in front of it or of ollama.com
+    #[arg(long, env = "OLLAMA_API_KEY", value_name = "KEY", hide_env_values = true, value_parser = Secret::parse)]
+    pub ollama_api_key: Option<Secret>,
 }
 
 /// 2048 embeddings of 4096 numbers as JSON text, with room to spare.
@@ -93,10 +96,18 @@ struct Shown {
 
 impl Ollama {
     /// # Errors
-    /// `Kind::Setup` when the URL cannot be used.
-    pub fn new(url: &str, timeouts: Timeouts) -> Result<Self> {
+    /// `Kind::Setup` when the URL cannot be used, or when a password in it takes the place of the key.
+    pub fn new(url: &str, key: Option<&Secret>, timeouts: Timeouts) -> Result<Self> {
+        let mut client = Client::new("Ollama", Target::Url(url.to_owned()), timeouts)?;
+        if let Some(key) = key {
+            if has_password(url) {
+                let message = "OLLAMA_BASE_URL has a user name or password, and OLLAMA_API_KEY is set, but a request can have only one of them; remove the other.";
+                return Err(Error::new(Kind::Setup, message));
+            }
+            client = client.with_key(key.expose())?;
+        }
         Ok(Self {
-            client: Client::new("Ollama", Target::Url(url.to_owned()), timeouts)?,
+            client,
             shown: Mutex::default(),
             vocabularies: Vocabularies::default(),
             has_complained: AtomicBool::new(false),
@@ -288,6 +299,12 @@ async fn read_refusal(response: Response) -> Refused {
 
 fn refusal(Refused { status, text, is_ollamas, through_proxy }: Refused, model: &str) -> Error {
     let error = match status {
+        401 | 403 => Error::new(
+            Kind::BadGateway,
+            format!(
+                "Ollama, or a proxy in front of it, requires a valid API key (status {status}); set OLLAMA_API_KEY."
+            ),
+        ),
         404 if is_ollamas && !model.is_empty() => Error::new(
             Kind::NotFound,
             format!("The model {model} is not on the Ollama server; get it with: ollama pull {model}"),

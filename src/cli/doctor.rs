@@ -107,7 +107,7 @@ async fn address(config: &Config) -> Result<String> {
 }
 
 async fn ollama(url: &str, config: &Config, report: &mut Report) {
-    let ollama = match Ollama::new(url, (&config.client).into()) {
+    let ollama = match Ollama::new(url, config.ollama.ollama_api_key.as_ref(), (&config.client).into()) {
         Ok(ollama) => ollama,
         Err(error) => return report.note("Ollama", Err(error)),
     };

@@ -103,7 +103,8 @@ impl WithoutServer {
     /// Must be called within a tokio runtime.
     pub(super) fn open(config: &Config) -> Result<Self> {
         if let Some(url) = &config.ollama.ollama_base_url {
-            let backend = Arc::new(Ollama::new(url, (&config.client).into())?);
+            let backend =
+                Arc::new(Ollama::new(url, config.ollama.ollama_api_key.as_ref(), (&config.client).into())?);
             return Ok(Self { backend, place: Place::Ollama(without_password(url)) });
         }
         let store = ModelStore::configured(&config.model_store, &config.server.data_dir)?;

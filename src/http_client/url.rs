@@ -63,6 +63,11 @@ pub fn origin(url: &str) -> String {
     Url::parse(url).ok().and_then(shown).unwrap_or_default()
 }
 
+/// Whether there is a user name or a password in it.
+pub fn has_password(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| !url.username().is_empty() || url.password().is_some())
+}
+
 /// Whether the host is this machine, which needs no proxy and which a proxy cannot reach: also for the
 /// unspecified address, which people copy from a server's settings.
 pub(super) fn is_loopback(url: &str) -> bool {

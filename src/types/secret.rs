@@ -11,6 +11,18 @@ impl Secret {
         Self(text.into())
     }
 
+    /// A key or token as it can stand in a header.
+    ///
+    /// # Errors
+    /// Parses a value; the error says what is accepted.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            true => Ok(Self::new(text)),
+            false => Err("must be visible ASCII characters without spaces".to_owned()),
+        }
+    }
+
     /// The text itself; call this only where it goes onto the wire or is compared.
     pub fn expose(&self) -> &str {
         &self.0

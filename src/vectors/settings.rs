@@ -18,16 +18,8 @@ pub struct Settings {
     #[arg(long, env = "QDRANT_URL", value_name = "URL", value_parser = qdrant_url)]
     pub qdrant_url: Option<String>,
     /// API key of the Qdrant server
-    #[arg(long, env = "QDRANT_API_KEY", value_name = "KEY", hide_env_values = true, value_parser = key)]
+    #[arg(long, env = "QDRANT_API_KEY", value_name = "KEY", hide_env_values = true, value_parser = Secret::parse)]
     pub qdrant_api_key: Option<Secret>,
-}
-
-fn key(text: &str) -> Result<Secret, String> {
-    let text = text.trim();
-    match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true => Ok(Secret::new(text)),
-        false => Err("must be visible ASCII characters without spaces".to_owned()),
-    }
 }
 
 /// The store that the settings ask for: Qdrant, or a file in the data folder. It is opened when it is first needed.

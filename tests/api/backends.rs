@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{TestServer, json as body, pointers_of, problem, start, start_uncached},
+    harness::{TestServer, json as body, pointers_of, problem, start, start_uncached, start_with},
     ollama::{
         lines::{chat_line, last_line},
         scripted::{Script, Step},
@@ -38,6 +38,24 @@ async fn answers_of_tools_say_which_call_they_answer() {
         sent[3],
         json!({"role": "tool", "content": "sunny", "tool_call_id": "c1", "tool_name": "weather"})
     );
+}
+
+#[tokio::test]
+async fn an_ollama_that_requires_a_key_gets_it() {
+    let server = start_with(&[("OLLAMA_API_KEY", "key-of-ollama")]).await;
+    let request = json!({"messages": [user("hi")]});
+    assert_eq!(server.post("/inference/chat", &request).send().await.unwrap().status(), 200);
+    for path in ["/api/version", "/api/tags", "/api/show", "/api/chat"] {
+        let sent = server.ollama.header(path, "authorization");
+        assert_eq!(sent.as_deref(), Some("Bearer key-of-ollama"), "{path}");
+    }
+    for status in [401, 403] {
+        server.ollama.on("/api/chat", Script::error(status, "unauthorized"));
+        let request = json!({"messages": [user("hi again")]});
+        let (status, problem) = problem(server.post("/inference/chat", &request)).await;
+        assert_eq!(status, 502, "{problem}");
+        assert!(problem["detail"].as_str().unwrap().ends_with("set OLLAMA_API_KEY."), "{problem}");
+    }
 }
 
 #[tokio::test]

@@ -176,6 +176,16 @@ fn an_ollama_that_is_not_there_is_told_with_its_address_and_the_reason() {
 }
 
 #[test]
+fn a_password_and_a_key_for_ollama_are_refused_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut doctor = simpleton(&folder);
+    doctor.arg("doctor").env("OLLAMA_BASE_URL", "http://user:secret@127.0.0.1:1");
+    let (ok, found, _) = run(doctor.env("OLLAMA_API_KEY", "another-secret"));
+    assert!(!ok && found.contains("a request can have only one of them"), "{found}");
+    assert!(!found.contains("secret@") && !found.contains("another"), "{found}");
+}
+
+#[test]
 fn with_an_engine_everybody_is_content() {
     let server = Running::start();
     let port = server.url.rsplit_once(':').unwrap().1;

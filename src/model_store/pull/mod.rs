@@ -53,16 +53,8 @@ pub struct Settings {
     #[arg(long, env = "HF_ENDPOINT", default_value = "https://huggingface.co", value_parser = server_url("https://huggingface.co", &["/api"]))]
     pub hf_endpoint: String,
     /// Token for private and gated models on Hugging Face
-    #[arg(long, env = "HF_TOKEN", hide_env_values = true, value_parser = token)]
+    #[arg(long, env = "HF_TOKEN", hide_env_values = true, value_parser = Secret::parse)]
     pub hf_token: Option<Secret>,
-}
-
-fn token(text: &str) -> Result<Secret, String> {
-    let text = text.trim();
-    match !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true => Ok(Secret::new(text)),
-        false => Err("must be a token like hf_…, without spaces".to_owned()),
-    }
 }
 
 /// Time limits and retries of downloads.
