@@ -53,7 +53,8 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     pub connect: Duration,
-    /// Time from the request to the response's headers.
+    /// Time from the request to the response's headers, and from these to the first byte of its body: servers may
+    /// send headers before they begin to work.
     pub first_byte: Duration,
     /// Time between two parts of the body.
     pub idle: Duration,
@@ -173,7 +174,8 @@ impl Client {
                 format!("{} did not respond within {} s.", self.peer, self.timeouts.first_byte.as_secs_f32()),
             )
         })??;
-        Ok(Response { inner, is_proxied: self.is_proxied, idle: self.timeouts.idle, peer: self.peer })
+        let Self { is_proxied, timeouts, peer, .. } = *self;
+        Ok(Response { inner, is_proxied, timeouts, has_begun: false, peer })
     }
 
     async fn attempt(&self, request: Request<'_>) -> Result<Inner> {
@@ -249,7 +251,9 @@ impl<E: std::error::Error + 'static> std::error::Error for At<E> {
 pub struct Response {
     inner: Inner,
     is_proxied: bool,
-    idle: Duration,
+    timeouts: Timeouts,
+    /// Whether a byte of the body has arrived.
+    has_begun: bool,
     peer: &'static str,
 }
 
@@ -279,8 +283,9 @@ impl Response {
         if self.is_proxied { THROUGH_PROXY } else { "" }
     }
 
-    pub fn idle_timeout(&self) -> Duration {
-        self.idle
+    /// Returns the time to wait for the next part of the body.
+    pub fn timeout(&self) -> Duration {
+        if self.has_begun { self.timeouts.idle } else { self.timeouts.first_byte }
     }
 
     /// Returns the next part of the body, `None` at its proper end. Has no timeout of its own.
@@ -288,12 +293,14 @@ impl Response {
     /// # Errors
     /// `BadGateway` when the connection breaks before the end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        match &mut self.inner {
+        let chunk = match &mut self.inner {
             Inner::Direct(answer) => answer.chunk().await.map_err(|source| self.cut_off(source)),
             Inner::Full(response) => {
                 response.chunk().await.map_err(|source| self.cut_off(source.without_url()))
             }
-        }
+        };
+        self.has_begun |= matches!(chunk, Ok(Some(_)));
+        chunk
     }
 
     /// Returns the connection to the pool once the caller has read all that it needs of the body.
@@ -316,7 +323,8 @@ impl Response {
     pub async fn bytes(mut self, limit: usize) -> Result<Bytes> {
         let mut whole = BytesMut::new();
         loop {
-            let chunk = tokio::time::timeout(self.idle, self.chunk()).await.map_err(|_| self.paused())??;
+            let chunk =
+                tokio::time::timeout(self.timeout(), self.chunk()).await.map_err(|_| self.paused())??;
             let Some(chunk) = chunk else { return Ok(whole.freeze()) };
             if whole.len() + chunk.len() > limit {
                 return Err(Error::new(
@@ -332,7 +340,7 @@ impl Response {
     pub async fn beginning(mut self, limit: usize) -> Bytes {
         let mut beginning = BytesMut::new();
         while beginning.len() < limit
-            && let Ok(Ok(Some(chunk))) = tokio::time::timeout(self.idle, self.chunk()).await
+            && let Ok(Ok(Some(chunk))) = tokio::time::timeout(self.timeouts.idle, self.chunk()).await
         {
             beginning.extend_from_slice(&chunk);
         }
@@ -342,10 +350,13 @@ impl Response {
 
     /// Error for a body that stalled.
     pub fn paused(&self) -> Error {
-        Error::new(
-            Kind::GatewayTimeout,
-            format!("{} paused for more than {} s mid-response.", self.peer, self.idle.as_secs_f32()),
-        )
+        let Self { peer, timeouts: Timeouts { first_byte, idle, .. }, .. } = self;
+        let message = if self.has_begun {
+            format!("{peer} paused for more than {} s mid-response.", idle.as_secs_f32())
+        } else {
+            format!("{peer} did not respond within {} s.", first_byte.as_secs_f32())
+        };
+        Error::new(Kind::GatewayTimeout, message)
     }
 }
 

@@ -65,10 +65,10 @@ impl<F: Framing> Frames<F> {
         Ok(is_more)
     }
 
-    /// Waits for a frame; false when there is no more. The idle timeout is on frames and not on bytes: a backend
+    /// Waits for a frame; false when there is no more. The timeout is on frames and not on bytes: a backend
     /// that drips one byte a minute is as stuck as one that sends nothing.
     async fn arrive(&mut self) -> Result<bool> {
-        match timeout(self.response.idle_timeout(), self.wait()).await {
+        match timeout(self.response.timeout(), self.wait()).await {
             Ok(there) => there,
             Err(_) => Err(self.response.paused()),
         }

@@ -36,7 +36,7 @@ async fn every_way_a_backend_can_fail_has_its_status() {
     let send = |text: &str| Step::Send(text.to_owned());
     let hanging = Script { status: 200, steps: Vec::new(), delay: None };
     check_error(&server, hanging, 504, "did not respond within 1 s").await;
-    check_error(&server, Script::ok(vec![Step::Hang]), 504, "paused for more than 1 s").await;
+    check_error(&server, Script::ok(vec![Step::Hang]), 504, "did not respond within 1 s").await;
     check_error(&server, Script::ok(vec![Step::Cut]), 502, "closed the connection mid-response").await;
     check_error(&server, Script::ok(vec![send("{\"mess")]), 502, "invalid response").await;
     check_error(&server, Script::ok(vec![send("<html>oops</html>\n")]), 502, "invalid response").await;
@@ -60,6 +60,16 @@ async fn every_way_a_backend_can_fail_has_its_status() {
     check_error(&server, Script::ok(drip), 504, "paused for more than 1 s").await;
     // After all this it still works.
     server.ollama.on("/api/chat", Script::ok(vec![send(&line), send(&last_line(1))]));
+    assert_eq!(server.post("/inference/chat", &hello(false)).send().await.unwrap().status(), 200);
+}
+
+/// Headers may come before the model is loaded and has read the prompt.
+#[tokio::test]
+async fn the_first_byte_of_a_body_has_the_time_of_a_first_byte() {
+    let server = start_with(&[("BACKEND_FIRST_BYTE_TIMEOUT_S", "60"), ("BACKEND_IDLE_TIMEOUT_S", "1")]).await;
+    let late =
+        vec![Step::Pause(Duration::from_secs(2)), Step::Send(chat_line("Hel")), Step::Send(last_line(1))];
+    server.ollama.on("/api/chat", Script::ok(late));
     assert_eq!(server.post("/inference/chat", &hello(false)).send().await.unwrap().status(), 200);
 }
 
