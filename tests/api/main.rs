@@ -14,6 +14,7 @@ mod compatibility;
 mod connections;
 mod control_tokens;
 mod cors;
+mod dialect_bad_input;
 mod documents;
 mod embeddings;
 mod harness;
