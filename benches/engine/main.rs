@@ -3,15 +3,16 @@
 //! chat (`/v1/chat/completions`). Same file, flags, threads, prompt and slots by construction. Once with
 //! the demo, whose tokens take a fraction of a millisecond each, so that what is added for each weighs
 //! more than with any model of use, once with a model whose tokens take as long as a small real one's
-//! (slow.rs), and once with the real model of 0.5B parameters.
-//! usage: cargo bench --bench engine -- [demo] [slow] [text]
-//! environment: LLAMA_SERVER, the engine, and SIMPLETON_TEST_TEXT, the real model; else those in the
-//! default data folder.
+//! (slow.rs), and once with the real model of 0.5B parameters. Embeddings likewise, through OpenAI's API.
+//! usage: cargo bench --bench engine -- [demo] [slow] [text] [embeddings]
+//! environment: LLAMA_SERVER, the engine, SIMPLETON_TEST_TEXT and SIMPLETON_TEST_EMBEDDING, the real models; else those
+//! in the default data folder.
 
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the other benchmark uses the rest")]
 mod support;
 
+mod embeddings;
 #[path = "../../testing/llama_server.rs"]
 mod llama_server;
 #[path = "../../testing/real_models.rs"]
@@ -74,6 +75,9 @@ fn main() -> Result<()> {
     if wanted("text") {
         import(folder.path(), TEXT.name, &real_model("qwen2.5-coder:0.5b"))?;
     }
+    if wanted("embeddings") {
+        import(folder.path(), embeddings::MODEL, &real_model(embeddings::MODEL))?;
+    }
     let simpleton = Simpleton::start(folder.path(), &variables)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut verdicts = Verdicts::default();
@@ -83,6 +87,9 @@ fn main() -> Result<()> {
                 compare(&simpleton, &model, true, &mut verdicts).await?;
                 compare(&simpleton, &model, false, &mut verdicts).await?;
             }
+        }
+        if wanted("embeddings") {
+            embeddings::compare(&simpleton, &mut verdicts).await?;
         }
         Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
     })?;

@@ -1,12 +1,13 @@
 //! Benchmarks of the overhead in front of a server, beside nginx as a plain reverse proxy in front of the
 //! same one: latency, throughput, streaming, memory and start. All take turns within one run, so
 //! that the ratios hold on any machine, whatever else it does.
-//! usage: cargo bench --bench overhead -- [latency] [throughput] [streaming] [start]
+//! usage: cargo bench --bench overhead -- [latency] [throughput] [streaming] [dialects] [start]
 
 #[expect(dead_code, reason = "shared by all benchmarks, each of which uses its part")]
 #[path = "../support/mod.rs"]
 mod support;
 
+mod dialects;
 mod nginx;
 mod plain;
 mod start;
@@ -37,7 +38,7 @@ fn main() -> Result<()> {
     if wanted("start") {
         start::measure(folder.path(), upstream, &mut verdicts)?;
     }
-    if ["latency", "throughput", "streaming"].into_iter().any(wanted) {
+    if ["latency", "throughput", "streaming", "dialects"].into_iter().any(wanted) {
         let stage = Stage::set(folder.path(), upstream)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
@@ -49,6 +50,9 @@ fn main() -> Result<()> {
             }
             if wanted("streaming") {
                 streaming::measure(&stage, &mut verdicts).await?;
+            }
+            if wanted("dialects") {
+                dialects::measure(&stage, &mut verdicts).await?;
             }
             Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
         })?;
@@ -64,8 +68,8 @@ impl Stage {
         Ok(Self { nginx: nginx::Nginx::start(folder, upstream)?, simpleton, upstream })
     }
 
-    /// The same question asked directly, through nginx and through Simpleton, in this order.
-    fn targets(&self, prompt: &str, stream: bool) -> [Target; 3] {
+    /// The same question asked directly, through nginx, through Simpleton and through its OpenAI API, in this order.
+    fn targets(&self, prompt: &str, stream: bool) -> [Target; 4] {
         let model = upstream::MODEL;
         let body = format!(
             "{{\"model\":\"{model}\",\"messages\":[{{\"role\":\"user\",\"content\":\"{prompt}\"}}],\"stream\":{stream}}}"
@@ -76,12 +80,14 @@ impl Stage {
             Target::post("direct", self.upstream, "/api/chat", "", &body),
             Target::post("nginx", self.nginx.address, unbuffered, "", &body),
             Target::post("simpleton", self.simpleton.address, "/inference/chat", &key, &body),
+            Target::post("openai", self.simpleton.address, "/v1/chat/completions", &key, &body),
         ]
     }
 
     /// The process that serves each target; the direct one is ours and not measured.
-    fn pids(&self) -> [Option<u32>; 3] {
-        [None, Some(self.nginx.program.pid()), Some(self.simpleton.program.pid())]
+    fn pids(&self) -> [Option<u32>; 4] {
+        let simpleton = Some(self.simpleton.program.pid());
+        [None, Some(self.nginx.program.pid()), simpleton, simpleton]
     }
 }
 

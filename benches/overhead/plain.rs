@@ -31,8 +31,8 @@ pub async fn latency(stage: &Stage, verdicts: &mut Verdicts) -> Result<()> {
         }
         connections.push(connection);
     }
-    let mut took: [Values; 3] = Default::default();
-    let mut processor = [Duration::ZERO; 3];
+    let mut took: [Values; 4] = Default::default();
+    let mut processor = [Duration::ZERO; 4];
     for round in 0..=LATENCY_ROUNDS {
         for (at, target) in targets.iter().enumerate() {
             let before = used(stage, at)?;
@@ -78,8 +78,8 @@ const THROUGHPUT_TIME: Duration = Duration::from_millis(1500);
 pub async fn throughput(stage: &Stage, verdicts: &mut Verdicts) -> Result<()> {
     heading(&format!("Whole reply of 16 tokens, upstream without delay, {CONNECTIONS} connections"));
     let targets = stage.targets(QUESTION, false);
-    let mut rates: [Values; 3] = Default::default();
-    let mut costs: [Values; 3] = Default::default();
+    let mut rates: [Values; 4] = Default::default();
+    let mut costs: [Values; 4] = Default::default();
     for round in 0..=THROUGHPUT_ROUNDS {
         for (at, target) in targets.iter().enumerate() {
             let before = used(stage, at)?;

@@ -35,7 +35,7 @@ pub async fn measure(stage: &Stage, verdicts: &mut Verdicts) -> Result<()> {
     for (streams, rounds) in [(1, 8), (256, 4)] {
         heading(&format!("{TOKENS} tokens, one every {} ms, {streams} stream(s)", PACE.as_millis()));
         let targets = stage.targets(PACED, true);
-        let mut seen: [Seen; 3] = Default::default();
+        let mut seen: [Seen; 4] = Default::default();
         for round in 0..=rounds {
             for (at, target) in targets.iter().enumerate() {
                 let read = try_join_all((0..streams).map(|stream| read(target, stream, streams))).await?;
@@ -112,8 +112,8 @@ fn print(targets: &[Target], seen: &mut [Seen]) {
 
 /// A stall is a gap that the upstream did not make. On a busy machine even a direct reader sees some;
 /// what counts is what is added.
-fn judge(streams: u32, seen: &mut [Seen; 3], verdicts: &mut Verdicts) {
-    let [direct, nginx, simpleton] = seen;
+fn judge(streams: u32, seen: &mut [Seen; 4], verdicts: &mut Verdicts) {
+    let [direct, nginx, simpleton, openai] = seen;
     if streams == 1 {
         let added = simpleton.first.median() - direct.first.median();
         verdicts.add(
@@ -140,5 +140,12 @@ fn judge(streams: u32, seen: &mut [Seen; 3], verdicts: &mut Verdicts) {
         let told = format!("{added:.3} ms, {:.2} x nginx's", added / fair);
         let target = "less than one token (5 ms), or <= 1.50 x";
         verdicts.add(&what, told, target, added < pace || added <= 1.5 * fair);
+        let base = direct.first.median();
+        let added = |seen: &mut Seen| seen.first.median() - base;
+        let (fair, added) = (added(nginx), added(openai));
+        println!("  added to the first token: nginx {fair:.3} ms, openai {added:.3} ms");
+        let ratio = added / fair;
+        let what = format!("added time to first token, {streams} OpenAI streams, of nginx's");
+        verdicts.add(&what, format!("{ratio:.2} x"), "< 1.20 x", ratio < 1.2);
     }
 }

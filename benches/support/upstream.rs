@@ -25,6 +25,10 @@ pub const PACED: &str = "slowly";
 pub const TOKENS: u32 = 100;
 pub const PACE: Duration = Duration::from_millis(5);
 
+/// In a prompt, asks for `LONG_TOKENS` tokens without delay.
+pub const LONG: &str = "at length";
+pub const LONG_TOKENS: usize = 64 * WORDS.len();
+
 /// Tokens of an answer without delay.
 const WORDS: [&str; 16] = [
     "The",
@@ -68,6 +72,7 @@ pub fn start_with(answers: impl Answers) -> Result<SocketAddr> {
 /// Whole replies, head included.
 struct Canned {
     streamed: Vec<u8>,
+    long: Vec<u8>,
     whole: Vec<u8>,
     tags: Vec<u8>,
     show: Vec<u8>,
@@ -76,11 +81,9 @@ struct Canned {
 
 impl Canned {
     fn new() -> Self {
-        let mut streamed = STREAM_HEAD.to_owned();
-        streamed.extend(WORDS.map(|word| chunk(&chat_line(word))));
-        end(&mut streamed);
         Self {
-            streamed: streamed.into_bytes(),
+            streamed: streamed(1),
+            long: streamed(LONG_TOKENS / WORDS.len()),
             whole: json(&done_line(&WORDS.concat(), WORDS.len())),
             tags: json(&lines::tags(&[(MODEL, "aa")]).to_string()),
             show: json(&lines::show(&["completion", "tools"]).to_string()),
@@ -92,6 +95,7 @@ impl Canned {
         let has = |text: &str| memmem::find(request.body, text.as_bytes()).is_some();
         match request.path() {
             "/api/chat" if has(PACED) => pace(stream, nanos()).await,
+            "/api/chat" if has(LONG) => stream.write_all(&self.long).await,
             "/api/chat" if has("\"stream\":true") => stream.write_all(&self.streamed).await,
             "/api/chat" => stream.write_all(&self.whole).await,
             "/api/tags" => stream.write_all(&self.tags).await,
@@ -117,7 +121,7 @@ async fn pace(stream: &mut TcpStream, received: u64) -> std::io::Result<()> {
         stream.write_all(out.as_bytes()).await?;
         out.clear();
     }
-    end(&mut out);
+    end(&mut out, TOKENS as usize);
     stream.write_all(out.as_bytes()).await
 }
 
@@ -145,8 +149,18 @@ pub fn stamps(bytes: &[u8], mut found: impl FnMut(u64, u64)) -> usize {
 const STREAM_HEAD: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n";
 
-fn end(out: &mut String) {
-    *out += &chunk(&last_line(WORDS.len()));
+/// A streamed answer of all words, so many times.
+fn streamed(times: usize) -> Vec<u8> {
+    let mut out = STREAM_HEAD.to_owned();
+    for _ in 0..times {
+        out.extend(WORDS.map(|word| chunk(&chat_line(word))));
+    }
+    end(&mut out, times * WORDS.len());
+    out.into_bytes()
+}
+
+fn end(out: &mut String, tokens: usize) {
+    *out += &chunk(&last_line(tokens));
     *out += LAST_CHUNK;
 }
 
