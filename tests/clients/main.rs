@@ -16,6 +16,11 @@ mod real_server;
 use scripts::{run, run_with};
 
 #[tokio::test(flavor = "multi_thread")]
+async fn python_readme() {
+    run("python/with_readme.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn python_openai() {
     run("python/with_openai.py").await;
 }

@@ -1,7 +1,7 @@
 //! Runs a client's script with a server of its own.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -33,6 +33,10 @@ pub(crate) async fn run_with(script: &str, settings: &[(&str, &str)]) {
     command.env("OPENAI_BASE_URL", format!("{address}/v1")).env("OPENAI_API_KEY", KEY);
     command.env("ANTHROPIC_BASE_URL", &address).env("ANTHROPIC_API_KEY", KEY);
     command.env("OLLAMA_HOST", &address).env("OLLAMA_API_KEY", KEY);
+    // Where the README's example reads it.
+    let data_dir = home.path().join(".local/share/simpleton");
+    fs::create_dir_all(&data_dir).unwrap();
+    fs::write(data_dir.join("api-key"), KEY).unwrap();
     // LiteLLM's name for OLLAMA_HOST.
     command.env("OLLAMA_API_BASE", &address);
     // LiteLLM would try for seconds to download a newer list of prices.
