@@ -13,7 +13,7 @@ use crate::{
     store::{Covered, Standing},
     telemetry::{
         Monitoring,
-        aggregates::{Aggregates, FailureRecord, Minute, Recent},
+        aggregates::{Aggregates, FailureRecord, Latencies, Minute, Recent},
         labels::RouteLabel,
         metrics::{DocumentCounts, Gauges, ModelGauge, TextFormat},
         recorder::{RequestRecorder, RequestStart},
@@ -56,6 +56,8 @@ pub struct MonitoringReport {
 pub struct LiveReport {
     pub at: SystemTime,
     pub recent: Recent,
+    /// Of the last 60 seconds.
+    pub latencies: Latencies,
     pub requests_in_progress: u64,
     /// Requests waiting for a slot of the embedded engine.
     pub requests_waiting: usize,
@@ -145,6 +147,7 @@ impl App {
         LiveReport {
             at: aggregator.now(),
             recent: aggregator.last_seconds(seconds),
+            latencies: aggregator.latencies(),
             requests_in_progress: metrics.in_progress(),
             requests_waiting: self.engine().map_or(0, |engine| engine.waiting),
             alerts: self.alerts.firing(),

@@ -40,10 +40,17 @@ async fn the_live_view_tells_each_second_and_is_no_slow_request() {
         let event: Value = serde_json::from_str(text.strip_prefix("data: ").unwrap().trim()).unwrap();
         events += 1;
         let rate = |name: &str| event[name].as_f64().unwrap();
+        if rate("requests_per_second") == 0.0 {
+            assert!(event["p99_response_time"].is_null() && event["p50_time_to_first_token"].is_null());
+        }
         if rate("requests_per_second") == 0.8 {
             assert_eq!((rate("prompt_tokens_per_second"), rate("error_rate")), (4.2, 0.25));
             assert_eq!(event["requests_in_progress"], 0, "the view itself is none");
             assert!(rate("avg_response_time") > 0.0);
+            assert_eq!(rate("errors_per_second"), 0.2);
+            let ordered = ["p50_response_time", "p95_response_time", "p99_response_time"].map(rate);
+            assert!(ordered.is_sorted() && ordered[0] > 0.0, "{event}");
+            assert!(rate("p95_time_to_first_token") >= rate("p50_time_to_first_token"), "{event}");
             break;
         }
         assert!(events < 20, "{event}");

@@ -19,6 +19,7 @@ use crate::{
         middleware::{auth::Caller, errors::Result},
         reply::{Frames, Framing},
     },
+    telemetry::aggregates::{Durations, Latencies},
 };
 
 /// Rates are those of so many seconds, the one that is not over left out.
@@ -32,15 +33,30 @@ pub(in crate::http) struct LiveEvent {
     requests_in_progress: u64,
     /// Requests waiting for a slot of the embedded engine.
     requests_waiting: usize,
-    // The rest is of the last 10 seconds.
+    /// Rate over the last 10 seconds.
     requests_per_second: f64,
-    /// Fraction (0 to 1) of requests with a status of 400 or above, or a stream that broke off.
+    /// Rate over the last 10 seconds of requests with a status of 400 or above, or a stream that broke off.
+    errors_per_second: f64,
+    /// Fraction (0 to 1) of the requests of the last 10 seconds that are such errors.
     error_rate: f64,
-    /// Seconds, for the requests that ended.
+    /// Seconds, for the requests that ended in the last 10 seconds.
     avg_response_time: f64,
+    /// Median response time in seconds, over the last 60 seconds; null if no request ended.
+    p50_response_time: Option<f64>,
+    /// Seconds, over the last 60 seconds; null if no request ended.
+    p95_response_time: Option<f64>,
+    /// Seconds, over the last 60 seconds; null if no request ended.
+    p99_response_time: Option<f64>,
+    /// Median time in seconds from a call of a model to its first token, over the last 60 seconds; null if none
+    /// answered. Cached replies do not count.
+    p50_time_to_first_token: Option<f64>,
+    /// Seconds, over the last 60 seconds; null if no model answered.
+    p95_time_to_first_token: Option<f64>,
+    /// Rate over the last 10 seconds.
     prompt_tokens_per_second: f64,
+    /// Rate over the last 10 seconds.
     completion_tokens_per_second: f64,
-    /// Fraction (0 to 1); null if there were no lookups.
+    /// Fraction (0 to 1) over the last 10 seconds; null if there were no lookups.
     cache_hit_rate: Option<f64>,
     /// Active alerts, as in `/analytics/alerts`.
     alerts: Vec<AlertReply>,
@@ -96,8 +112,9 @@ pub(in crate::http) async fn live(State(state): State<Arc<HttpState>>, caller: C
 
 impl LiveEvent {
     fn now(state: &HttpState) -> Self {
-        let LiveReport { at, recent, requests_in_progress, requests_waiting, alerts } =
+        let LiveReport { at, recent, latencies, requests_in_progress, requests_waiting, alerts } =
             state.app.live_report(SECONDS);
+        let Latencies { response, first_token } = latencies;
         let each_second = |count: u64| count as f64 / SECONDS as f64;
         let lookups = recent.cache_hits + recent.cache_misses;
         Self {
@@ -105,12 +122,22 @@ impl LiveEvent {
             requests_in_progress,
             requests_waiting,
             requests_per_second: each_second(recent.requests),
+            errors_per_second: each_second(recent.errors),
             error_rate: recent.error_rate(),
             avg_response_time: recent.mean().as_secs_f64(),
+            p50_response_time: quantile(&response, 0.5),
+            p95_response_time: quantile(&response, 0.95),
+            p99_response_time: quantile(&response, 0.99),
+            p50_time_to_first_token: quantile(&first_token, 0.5),
+            p95_time_to_first_token: quantile(&first_token, 0.95),
             prompt_tokens_per_second: each_second(recent.tokens.prompt_tokens),
             completion_tokens_per_second: each_second(recent.tokens.completion_tokens),
             cache_hit_rate: (lookups > 0).then(|| recent.cache_hits as f64 / lookups as f64),
             alerts: alerts.into_iter().map(AlertReply::from).collect(),
         }
     }
+}
+
+fn quantile(durations: &Durations, share: f64) -> Option<f64> {
+    (durations.count > 0).then(|| durations.quantile(share))
 }

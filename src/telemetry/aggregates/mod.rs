@@ -4,6 +4,7 @@
 
 mod durations;
 mod failures;
+mod latencies;
 mod pending;
 mod stored;
 mod totals;
@@ -17,11 +18,13 @@ use std::{
 pub use self::{
     durations::Durations,
     failures::FailureRecord,
+    latencies::Latencies,
     pending::{Minute, MinuteRow, Unwritten},
     totals::{Aggregates, EndpointAggregates, Endpoints, KeyAggregates, ModelAggregates, Tokens, percent},
     window::Recent,
 };
 use self::{
+    latencies::LastMinute,
     pending::{Pending, minute},
     window::{SLOTS, Second, SlidingWindow},
 };
@@ -46,6 +49,7 @@ pub struct Aggregator {
 
 struct State {
     window: SlidingWindow,
+    last_minute: LastMinute,
     /// Totals left by an earlier process, by the second at which they count as over.
     before: Vec<(Second, Recent)>,
     pending: Pending,
@@ -63,6 +67,7 @@ impl Aggregator {
     pub fn with_clock(http: Arc<HttpMetrics>, cache: Arc<CacheMetrics>, clock: Clock) -> Self {
         let state = State {
             window: SlidingWindow::new(),
+            last_minute: LastMinute::default(),
             before: Vec::new(),
             pending: Pending::default(),
             hits: PerType::default(),
@@ -106,6 +111,12 @@ impl Aggregator {
     pub fn last_seconds(&self, seconds: u64) -> Recent {
         let now = self.second(Instant::now());
         self.current().window.recent(now.saturating_sub(1), seconds)
+    }
+
+    /// Latencies of the last 60 whole seconds, without the current one.
+    pub fn latencies(&self) -> Latencies {
+        let now = self.second(Instant::now());
+        self.state().last_minute.sum(now.saturating_sub(1))
     }
 
     pub fn now(&self) -> SystemTime {
@@ -166,6 +177,7 @@ impl Sink for Aggregator {
         let mut state = self.state();
         if let Some(happened) = Recent::of_request(request) {
             state.window.add(second, &happened);
+            state.last_minute.slot(second).response.add(request.duration);
         }
         state.pending.request(request);
     }
@@ -174,6 +186,9 @@ impl Sink for Aggregator {
         let second = self.second(call.ended);
         let mut state = self.state();
         state.window.add(second, &Recent::of_call(call));
+        if let Some(took) = call.first_token {
+            state.last_minute.slot(second).first_token.add(took);
+        }
         state.pending.call(call);
     }
 }
