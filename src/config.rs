@@ -6,6 +6,7 @@ mod dot_env;
 mod layers;
 mod names;
 mod render;
+mod setting;
 
 use std::path::PathBuf;
 
@@ -13,8 +14,9 @@ use clap::Args;
 
 pub(crate) use self::layers::add_flags;
 pub use self::{
-    layers::{Origin, Problem, Setting, Sources, load},
+    layers::{Sources, load},
     render::{env_example, markdown, table},
+    setting::{Origin, Problem, Setting, ShownSetting},
 };
 use crate::{
     app, backend::ollama, cache, data_dir::DataDir, engine, extractor, http_client, model_store, store,
@@ -57,6 +59,9 @@ pub struct Config {
     pub telemetry: telemetry::Settings,
     #[command(flatten)]
     pub alerts: app::alerts::Settings,
+    /// All settings as people see them.
+    #[arg(skip)]
+    pub shown: Vec<ShownSetting>,
 }
 
 /// Settings of the HTTP server: address, keys and limits.

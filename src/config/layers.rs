@@ -1,6 +1,6 @@
 //! Where each setting's value comes from, and the checking of all of them.
 
-use std::{collections::HashMap, fmt, path::Path};
+use std::{collections::HashMap, path::Path};
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, error::ErrorKind, parser::ValueSource};
 
@@ -8,82 +8,8 @@ use super::{
     Config,
     dot_env::{self, Line},
     names::Names,
+    setting::{Origin, Problem, Setting, ShownSetting},
 };
-use crate::value_parser::without_password;
-
-/// One setting with its effective value.
-#[derive(Clone, Debug)]
-pub struct Setting {
-    /// The environment variable.
-    pub name: String,
-    /// None for secrets, which other users of the machine could see on a command line.
-    pub flag: Option<String>,
-    pub heading: String,
-    pub help: String,
-    /// As text; none when the setting is unset.
-    pub value: Option<String>,
-    pub default: Option<String>,
-    pub origin: Origin,
-    pub secret: bool,
-    /// Whether the value is a URL, which may hold a password.
-    pub url: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    Flag,
-    Environment,
-    /// The number of its line.
-    DotEnv(usize),
-    Default,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Flag => "flag",
-            Self::Environment => "environment",
-            Self::DotEnv(_) => ".env",
-            Self::Default => "default",
-        })
-    }
-}
-
-/// A value that is not accepted.
-#[derive(Clone, Debug)]
-pub struct Problem {
-    pub setting: Setting,
-    pub accepted: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Setting { name, origin, .. } = &self.setting;
-        write!(f, "{name}={} (from {origin}", self.setting.shown())?;
-        if let Origin::DotEnv(line) = origin {
-            write!(f, ", line {line}")?;
-        }
-        write!(f, "): {}", self.accepted)
-    }
-}
-
-impl Setting {
-    /// The value for people: secrets and what may be a password in a URL are left out.
-    pub fn shown(&self) -> String {
-        match &self.value {
-            None => String::new(),
-            Some(_) if self.secret => "[redacted]".to_owned(),
-            Some(value) if self.url || value.contains("://") => without_password(value),
-            Some(value) => value.clone(),
-        }
-    }
-
-    /// Whether its value stands in the process's command line and may be a secret.
-    fn is_exposed(&self) -> bool {
-        let may_be_secret = || self.secret || self.value.as_ref().is_some_and(|value| *value != self.shown());
-        self.origin == Origin::Flag && may_be_secret()
-    }
-}
 
 /// Values set outside the defaults, by the setting's environment variable.
 #[derive(Debug, Default)]
@@ -184,10 +110,11 @@ pub fn load(sources: &Sources) -> (Vec<Setting>, Result<Config, Vec<Problem>>) {
         return (settings, Err(problems));
     }
     let command = strip_env(Config::augment_args(bare()));
-    let config = command
+    let mut config = command
         .try_get_matches_from(accepted)
         .and_then(|matches| Config::from_arg_matches(&matches))
         .expect("each value was accepted on its own, and no setting depends on another");
+    config.shown = settings.iter().map(ShownSetting::from).collect();
     (settings, Ok(config))
 }
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::layers::Setting;
+use super::setting::Setting;
 use crate::data_dir::DataDir;
 
 /// One line for each setting: name, value, origin.

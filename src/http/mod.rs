@@ -17,6 +17,7 @@ mod reply;
 mod route;
 mod server;
 mod service;
+mod settings;
 mod v1_models;
 mod warning;
 
@@ -46,6 +47,7 @@ use self::{
 };
 use crate::{
     app::{App, keys::Keys},
+    config::ShownSetting,
     error::Kind,
     telemetry::labels::{Purpose, RouteLabel},
 };
@@ -54,6 +56,7 @@ use crate::{
 pub struct HttpState {
     pub app: Arc<App>,
     pub keys: Keys,
+    pub settings: Vec<ShownSetting>,
     /// Bytes that a request's body may have.
     pub max_body: usize,
     pub body_memory: BodyMemory,
@@ -85,6 +88,7 @@ fn routes() -> Vec<Route> {
         Route::new("/health/live", Service, Public, Problem, routes!(health::live)),
         Route::new("/health/ready", Service, Public, Problem, routes!(health::ready)),
         Route::new("/metrics", Service, Statistics, Problem, routes!(service::metrics)),
+        Route::new("/settings", Service, Key, Problem, routes!(settings::settings)),
         // Documentation
         Route::page("/openapi.json", get(docs::openapi_json)),
         Route::page("/docs", get(docs::page)),

@@ -15,6 +15,7 @@ mod connections;
 mod control_tokens;
 mod cors;
 mod dialect_bad_input;
+mod dashboard;
 mod documents;
 mod embeddings;
 mod harness;
