@@ -21,6 +21,7 @@ mod models;
 pub mod prompts;
 pub mod rag;
 pub mod responses;
+pub mod suggestions;
 mod tool_text;
 pub mod vision;
 mod webhooks;

@@ -20,7 +20,7 @@ use serde::Serialize;
 use tokio::task::spawn_blocking;
 
 use crate::{
-    engine::{self, Engine},
+    engine::{self, Engine, MemoryBudget},
     error::{Error, Kind, Result},
     http_client,
     model_store::{
@@ -129,6 +129,11 @@ pub trait Backend: Send + Sync + 'static {
 
     /// How the engine stands, for a backend that has one.
     fn engine(&self) -> Option<engine::Snapshot> {
+        None
+    }
+
+    /// Memory for its models, for a backend that has an engine.
+    fn memory_budget(&self) -> Option<MemoryBudget> {
         None
     }
 

@@ -35,15 +35,20 @@ impl Fit {
         if let Some(requested) = requested {
             return with(at_most(requested));
         }
-        let mut context = at_most(entry.modelfile.context.unwrap_or(settings.engine_context));
-        while with(context).memory.total() > budget && context / 2 >= MIN_CONTEXT {
-            context /= 2;
-        }
-        with(context)
+        let context = at_most(entry.modelfile.context.unwrap_or(settings.engine_context));
+        with(halved_to_fit(context, |context| with(context).memory.total() <= budget))
     }
 
     /// Tokens of all slots.
     pub(super) fn tokens(&self) -> u64 {
         u64::from(self.context) * u64::from(self.slots)
     }
+}
+
+/// The context, halved until it fits or would be of little use.
+pub(super) fn halved_to_fit(mut context: u32, fits: impl Fn(u32) -> bool) -> u32 {
+    while !fits(context) && context / 2 >= MIN_CONTEXT {
+        context /= 2;
+    }
+    context
 }

@@ -26,6 +26,11 @@ pub(super) fn estimate(entry: &Entry, role: Role, tokens: u64) -> MemoryEstimate
         (Role::Embed, true) => 0,
         _ => entry.architecture.kv_bytes_per_token.saturating_mul(tokens),
     };
+    estimate_of(weights, kv_cache)
+}
+
+/// Estimate for a child with so many bytes of weights and in its KV cache.
+pub(super) fn estimate_of(weights: u64, kv_cache: u64) -> MemoryEstimate {
     // Compute buffers grow with the model: a twentieth covers all measurements.
     MemoryEstimate { weights, kv_cache, compute: weights / 20 + FIXED_BYTES }
 }
@@ -58,7 +63,7 @@ pub(super) fn budget(settings: &Settings) -> u64 {
 }
 
 /// Memory of the machine, or of the container where that is less.
-fn available() -> u64 {
+pub(super) fn available() -> u64 {
     control_groups().filter_map(|group| group.limit()).fold(machine(), u64::min)
 }
 

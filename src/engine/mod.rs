@@ -6,6 +6,7 @@
 //! child's own requests, and unloading returns all of its memory.
 
 mod admission;
+mod budget;
 mod child;
 mod fit;
 mod lease;
@@ -28,6 +29,7 @@ mod watch;
 
 use std::fmt;
 
+pub use budget::{MemoryBudget, ModelSize};
 pub use lease::{Death, Lease};
 pub use locate::{Located, locate};
 pub use pool::{Engine, Loaded, Snapshot};

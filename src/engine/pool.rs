@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Fingerprint, Lease, Located, Role, Settings,
+    Fingerprint, Lease, Located, MemoryBudget, Role, Settings,
     fit::Fit,
     lease::Hold,
     locate, memory,
@@ -85,6 +85,11 @@ impl Engine {
     pub fn memory(&self, entry: &Entry) -> MemoryEstimate {
         let role = if entry.architecture.embedding_only { Role::Embed } else { Role::Chat };
         self.fit(entry, role).memory
+    }
+
+    /// Memory of the machine, and the part of it that models may use.
+    pub fn memory_budget(&self) -> MemoryBudget {
+        MemoryBudget::new(&self.shared.settings, self.shared.budget)
     }
 
     /// The running child's, unless the model gets a larger context with the next request.

@@ -42,7 +42,7 @@ use self::{
         errors::{self, ErrorFormat},
         observe,
     },
-    native::{documents, embeddings, inference, models, pull, vision},
+    native::{documents, embeddings, inference, models, pull, suggested, vision},
     route::{Access, BACKEND, MODEL, REGISTRY, Route},
 };
 use crate::{
@@ -96,6 +96,8 @@ fn routes() -> Vec<Route> {
         // Models
         Route::new("/models", Api, Key, Problem, routes!(models::models)).with_errors(BACKEND),
         Route::new("/models/loaded", Service, Key, Problem, routes!(models::loaded)).with_errors(BACKEND),
+        Route::new("/models/suggested", Service, Key, Problem, routes!(suggested::suggested))
+            .with_errors(BACKEND),
         Route::new("/models/pull", Service, Key, Problem, routes!(pull::pull)).with_errors(REGISTRY),
         Route::new("/models/{name}", Service, Key, Problem, routes!(models::details, models::remove))
             .with_errors(BACKEND),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{KEY, problem, start_with};
+use crate::harness::{KEY, TestServer, json as body, problem, start, start_with};
 
 #[tokio::test]
 async fn settings_are_shown_without_their_secrets() {
@@ -32,4 +32,44 @@ async fn settings_are_shown_without_their_secrets() {
         (&Value::Null, &Value::Null, &json!("default"))
     );
     assert_eq!(settings.len(), simpleton::config::load(&simpleton::config::Sources::default()).0.len());
+}
+
+async fn suggested(server: &TestServer) -> Value {
+    body(server.get("/models/suggested").header("x-api-key", KEY).send().await.unwrap()).await
+}
+
+#[tokio::test]
+async fn models_are_suggested_that_the_memory_has_room_for() {
+    let engine = [("OLLAMA_BASE_URL", ""), ("ENGINE_MEMORY_MB", "4000")];
+    let reply = suggested(&start_with(&engine).await).await;
+    assert_eq!(reply["memory"]["for_models"], 4_000_000_000_u64, "{reply}");
+    assert!(reply["memory"]["total"].as_u64().unwrap() > 100_000_000, "{reply}");
+    let models = reply["models"].as_array().unwrap();
+    let model = |name: &str| models.iter().find(|model| model["name"] == name).unwrap();
+    for (name, fits) in
+        [("llama3.2:1b", true), ("all-minilm", true), ("moondream", true), ("qwen3:8b", false)]
+    {
+        let model = model(name);
+        assert_eq!((&model["fits"], &model["installed"]), (&json!(fits), &json!(false)), "{model}");
+        assert!(model["memory"].as_u64().unwrap() > model["size"].as_u64().unwrap(), "{model}");
+    }
+    assert_eq!(model("all-minilm")["capabilities"], json!(["embedding"]));
+}
+
+#[tokio::test]
+async fn over_ollama_models_are_suggested_without_a_promise() {
+    use crate::ollama::{
+        lines,
+        scripted::{Script, Step},
+    };
+    let server = start().await;
+    let models = lines::tags(&[("llava:7b", "aa"), ("phi4:latest", "bb")]);
+    server.ollama.on("/api/tags", Script::ok(vec![Step::Send(models.to_string())]));
+    let reply = suggested(&server).await;
+    assert_eq!(reply["memory"], Value::Null);
+    for model in reply["models"].as_array().unwrap() {
+        let installed = ["llava:7b", "phi4"].contains(&model["name"].as_str().unwrap());
+        let told = (&model["memory"], &model["fits"], &model["installed"]);
+        assert_eq!(told, (&Value::Null, &Value::Null, &json!(installed)), "{model}");
+    }
 }

@@ -100,6 +100,7 @@ async fn replies_and_requests_fit_the_document() {
         "/health/live",
         "/health/ready",
         "/models",
+        "/models/suggested",
         "/settings",
         "/analytics/stats",
         "/analytics/errors",

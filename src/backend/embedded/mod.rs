@@ -18,7 +18,7 @@ use self::length::Room;
 use super::{Backend, ChatStream, ModelManager, Profile, TokenCounts, openai, place::Place};
 use crate::{
     cache,
-    engine::{Engine, Lease, Role, Snapshot},
+    engine::{Engine, Lease, MemoryBudget, Role, Snapshot},
     error::{Error, Kind, Result},
     http_client::Client,
     model_store::{Entry, ModelStore, pull::Puller},
@@ -243,6 +243,10 @@ impl Backend for Embedded {
 
     fn engine(&self) -> Option<Snapshot> {
         Some(self.engine.snapshot())
+    }
+
+    fn memory_budget(&self) -> Option<MemoryBudget> {
+        Some(self.engine.memory_budget())
     }
 
     async fn stop(&self) {

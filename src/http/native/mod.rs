@@ -9,4 +9,5 @@ pub(super) mod models;
 pub(super) mod pull;
 mod reply;
 pub(super) mod schemas;
+pub(super) mod suggested;
 pub(super) mod vision;
