@@ -78,6 +78,9 @@ pub struct ServerSettings {
     /// API keys that clients may use, separated by commas; each has 8 to 256 visible ASCII characters. If unset, a key is generated on first start and saved in the data directory
     #[arg(long, env = "API_KEYS", value_delimiter = ',', hide_env_values = true, value_parser = app::keys::api_key)]
     pub api_keys: Vec<Secret>,
+    /// Folder with the dashboard's files, in place of those in the program; for tests.
+    #[arg(skip)]
+    pub dashboard: Option<PathBuf>,
     /// Directory for everything the server stores: API key, models, caches and databases
     #[arg(long, env = "DATA_DIR", default_value_os_t = DataDir::default_path(), value_parser = value_parser::path)]
     pub data_dir: PathBuf,

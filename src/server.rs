@@ -72,6 +72,7 @@ impl Server {
             app: Arc::clone(&app),
             keys,
             settings: config.shown.clone(),
+            dashboard: http::Files::new(config.server.dashboard.clone()),
             max_body: usize::try_from(config.server.max_body_mb).unwrap_or(usize::MAX) * 1024 * 1024,
             body_memory: BodyMemory::new(config.server.max_bodies_mb, config.server.max_body_mb),
             request_timeout: Duration::from_secs(config.server.request_timeout_s),

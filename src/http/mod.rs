@@ -1,9 +1,11 @@
 //! The HTTP edge. This page has all routes and all layers; the files beside it have one group of
 //! handlers each. A handler extracts, calls the app, and renders.
 
+mod accept;
 mod analytics;
 mod anthropic;
 mod closed_set;
+mod dashboard;
 mod docs;
 mod extract;
 mod health;
@@ -31,6 +33,7 @@ use utoipa_axum::routes;
 pub(crate) use self::native::models::{DetailedModelReply, ModelsReply};
 pub use self::{
     analytics::live::LiveStreams,
+    dashboard::Files,
     docs::openapi,
     extract::BodyMemory,
     reply::StreamTimes,
@@ -57,6 +60,7 @@ pub struct HttpState {
     pub app: Arc<App>,
     pub keys: Keys,
     pub settings: Vec<ShownSetting>,
+    pub dashboard: Files,
     /// Bytes that a request's body may have.
     pub max_body: usize,
     pub body_memory: BodyMemory,
@@ -89,6 +93,9 @@ fn routes() -> Vec<Route> {
         Route::new("/health/ready", Service, Public, Problem, routes!(health::ready)),
         Route::new("/metrics", Service, Statistics, Problem, routes!(service::metrics)),
         Route::new("/settings", Service, Key, Problem, routes!(settings::settings)),
+        // Dashboard
+        Route::page("/dashboard", get(dashboard::index)),
+        Route::page("/dashboard/{*path}", get(dashboard::file)),
         // Documentation
         Route::page("/openapi.json", get(docs::openapi_json)),
         Route::page("/docs", get(docs::page)),
@@ -227,6 +234,7 @@ pub fn router(state: Arc<HttpState>) -> Router {
         // A path answers with and without its trailing slash, and never by a redirect.
         match template.strip_suffix('/') {
             Some("") => {}
+            None if template.ends_with("{*path}") => {}
             Some(without) => router = router.route(without, methods),
             None => router = router.route(&format!("{template}/"), methods),
         }

@@ -6,12 +6,12 @@ use axum::{
     Json,
     extract::State,
     http::{HeaderMap, header},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{HttpState, ollama::asks_whether_it_runs};
+use super::{HttpState, accept::weight, ollama::asks_whether_it_runs};
 use crate::telemetry::metrics::TextFormat;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -27,29 +27,40 @@ pub(super) struct RootReply {
 
 /// Get information about the service
 ///
-/// Ollama's clients, and requests whose `Accept` begins with `text/plain`, get `Ollama is running`.
+/// Browsers are redirected to `/dashboard`. Ollama's clients, and requests whose `Accept` begins with `text/plain`, get
+/// `Ollama is running`.
 #[utoipa::path(get, path = "/", tag = "Service",
-    responses((status = 200, content((RootReply = "application/json"), (String = "text/plain")))))]
+    responses(
+        (status = 200, content((RootReply = "application/json"), (String = "text/plain"))),
+        (status = 303, description = "Redirect of a browser to the dashboard")))]
 pub(super) async fn root(headers: HeaderMap) -> Response {
-    if asks_whether_it_runs(&headers) {
-        return "Ollama is running".into_response();
-    }
-    let reply = RootReply {
+    let reply = match () {
+        () if asks_whether_it_runs(&headers) => "Ollama is running".into_response(),
+        () if prefers_html(accept(&headers)) => Redirect::to("/dashboard").into_response(),
+        () => Json(RootReply::THIS).into_response(),
+    };
+    ([(header::VARY, "accept, user-agent")], reply).into_response()
+}
+
+impl RootReply {
+    const THIS: Self = Self {
         service: "Simpleton LLM Service",
         version: VERSION,
         description: env!("CARGO_PKG_DESCRIPTION"),
         docs: "/docs",
         health: "/health",
     };
-    Json(reply).into_response()
+}
+
+fn accept(headers: &HeaderMap) -> &str {
+    headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default()
 }
 
 /// Get Prometheus metrics, as OpenMetrics if the `Accept` header asks for it
 #[utoipa::path(get, path = "/metrics", tag = "Service",
     responses((status = 200, content((String = "text/plain"), (String = "application/openmetrics-text")))))]
 pub(super) async fn metrics(State(state): State<Arc<HttpState>>, headers: HeaderMap) -> Response {
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let format = text_format(accept);
+    let format = text_format(accept(&headers));
     ([(header::CONTENT_TYPE, format.content_type())], state.app.render_metrics(format).await).into_response()
 }
 
@@ -60,21 +71,33 @@ fn text_format(accept: &str) -> TextFormat {
     if open > 0.0 && open >= plain.unwrap_or(0.0) { TextFormat::OpenMetrics } else { TextFormat::Prometheus }
 }
 
-/// How much the client likes what it names so, from 0 (not at all) to 1; none when it does not name it.
-fn weight(accept: &str, range: &str) -> Option<f32> {
-    let weights = accept.split(',').filter_map(|named| {
-        let mut parts = named.split(';').map(str::trim);
-        let is_meant = parts.next()?.eq_ignore_ascii_case(range);
-        let weight = parts.find_map(|part| part.strip_prefix(['q', 'Q'])?.strip_prefix('=')?.parse().ok());
-        is_meant.then(|| weight.unwrap_or(1.0))
-    });
-    // The same type may be named in several versions.
-    weights.reduce(f32::max)
+/// Whether this is a browser: it names HTML, and likes JSON less.
+fn prefers_html(accept: &str) -> bool {
+    let html = weight(accept, "text/html").unwrap_or(0.0);
+    html > weight(accept, "application/json").unwrap_or(0.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_browsers_prefer_html() {
+        for (accept, html) in [
+            ("", false),
+            ("*/*", false),
+            ("application/json", false),
+            ("application/json, text/html", false),
+            ("application/json, text/plain, */*", false),
+            ("text/html;q=0", false),
+            ("text/html", true),
+            ("text/html, */*", true),
+            ("text/html,application/json;q=0.9", true),
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8", true),
+        ] {
+            assert_eq!(prefers_html(accept), html, "{accept}");
+        }
+    }
 
     #[test]
     fn metrics_come_in_the_format_that_the_client_likes_better() {

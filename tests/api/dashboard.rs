@@ -1,8 +1,163 @@
 //! The dashboard as the server sees it: its files, signing in and out, and what it shows of the settings and models.
 
-use serde_json::{Value, json};
+use std::{fs, io::Write};
 
-use crate::harness::{KEY, TestServer, json as body, problem, start, start_with};
+use flate2::{Compression, write::GzEncoder};
+use reqwest::{
+    Response,
+    header::{ACCEPT, ACCEPT_ENCODING, ETAG, HeaderMap, IF_NONE_MATCH},
+    redirect::Policy,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::{KEY, TestServer, json as body, problem, start, start_changed, start_with};
+
+const INDEX: &str =
+    "<!doctype html><script type=\"module\" src=\"/dashboard/assets/index-1a2b.js\"></script>";
+const SCRIPT: &str = "console.log('hello')";
+
+const STRICT: [(&str, &str); 4] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("x-frame-options", "DENY"),
+];
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A dashboard as `scripts/dashboard.sh` builds it.
+fn built() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
+    fs::create_dir(folder.path().join("assets")).unwrap();
+    write("index.html.gz", &gzip(INDEX));
+    write("assets/index-1a2b.js.gz", &gzip(SCRIPT));
+    write("assets/inter-3c4d.woff2", b"wOF2");
+    write(".stamp", b"stamp");
+    folder
+}
+
+async fn start_built(folder: &TempDir) -> TestServer {
+    start_changed(&[], |config| config.server.dashboard = Some(folder.path().to_owned())).await
+}
+
+fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+    Some(response.headers().get(name)?.to_str().unwrap())
+}
+
+fn assert_strict(response: &Response) {
+    for (name, value) in STRICT {
+        assert_eq!(header(response, name), Some(value), "{name} of {}", response.url());
+    }
+}
+
+#[tokio::test]
+async fn the_page_is_checked_each_time_and_hashed_files_are_kept_for_good() {
+    let folder = built();
+    let server = start_built(&folder).await;
+    for path in ["/dashboard", "/dashboard/", "/dashboard/models", "/dashboard/models/llama3.2"] {
+        let page = server.get(path).send().await.unwrap();
+        assert_strict(&page);
+        assert_eq!(header(&page, "content-type"), Some("text/html; charset=utf-8"), "{path}");
+        assert_eq!(header(&page, "cache-control"), Some("no-cache"), "{path}");
+        assert_eq!(header(&page, "content-encoding"), None, "{path}");
+        let etag = page.headers()[ETAG].clone();
+        assert_eq!(page.text().await.unwrap(), INDEX, "{path}");
+        let known = server.get(path).header(IF_NONE_MATCH, &etag).send().await.unwrap();
+        assert_strict(&known);
+        assert_eq!((known.status().as_u16(), &known.headers()[ETAG]), (304, &etag), "{path}");
+        assert_eq!(known.text().await.unwrap(), "");
+    }
+    fs::write(folder.path().join("index.html.gz"), gzip("another")).unwrap();
+    let changed =
+        server.get("/dashboard").header(IF_NONE_MATCH, "W/\"0123456789abcdef\"").send().await.unwrap();
+    assert_eq!(changed.text().await.unwrap(), "another");
+    let font = server.get("/dashboard/assets/inter-3c4d.woff2").send().await.unwrap();
+    assert_strict(&font);
+    assert_eq!(header(&font, "content-type"), Some("font/woff2"));
+    assert_eq!(header(&font, "cache-control"), Some("public, max-age=31536000, immutable"));
+    assert_eq!(font.bytes().await.unwrap().as_ref(), b"wOF2");
+}
+
+#[tokio::test]
+async fn texts_are_sent_compressed_to_clients_that_accept_it() {
+    let folder = built();
+    let server = start_built(&folder).await;
+    let ask = async |encodings: &str| {
+        let request = server.get("/dashboard/assets/index-1a2b.js").header(ACCEPT_ENCODING, encodings);
+        let script = request.send().await.unwrap();
+        assert_strict(&script);
+        assert_eq!(header(&script, "content-type"), Some("text/javascript; charset=utf-8"));
+        assert_eq!(header(&script, "vary"), Some("accept-encoding"));
+        let encoding = header(&script, "content-encoding").map(str::to_owned);
+        (encoding, script.bytes().await.unwrap().to_vec())
+    };
+    assert_eq!(ask("gzip, deflate, br").await, (Some("gzip".to_owned()), gzip(SCRIPT)));
+    for encodings in ["br", "gzip;q=0", "identity"] {
+        assert_eq!(ask(encodings).await, (None, SCRIPT.as_bytes().to_vec()), "{encodings}");
+    }
+    let head = server.client.head(server.url("/dashboard")).send().await.unwrap();
+    assert_eq!((head.status().as_u16(), head.text().await.unwrap().as_str()), (200, ""));
+}
+
+#[tokio::test]
+async fn unknown_and_hidden_files_are_not_found() {
+    let folder = built();
+    let server = start_built(&folder).await;
+    for path in
+        ["assets/index-0000.js", "assets/", "favicon.ico", ".stamp", "..%2F..%2Fetc%2Fpasswd.txt", "x.php"]
+    {
+        let (status, told) = problem(server.get(&format!("/dashboard/{path}"))).await;
+        assert_eq!(status, 404, "{path}: {told}");
+    }
+    let refused = server.client.post(server.url("/dashboard")).send().await.unwrap();
+    assert_eq!((refused.status().as_u16(), header(&refused, "allow")), (405, Some("GET,HEAD")));
+}
+
+#[tokio::test]
+async fn a_program_without_the_dashboard_says_how_to_build_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start_built(&folder).await;
+    for path in ["/dashboard", "/dashboard/models"] {
+        let page = server.get(path).send().await.unwrap();
+        assert_strict(&page);
+        assert_eq!((page.status().as_u16(), header(&page, "cache-control")), (200, Some("no-store")));
+        let text = page.text().await.unwrap();
+        assert!(text.contains("scripts/dashboard.sh") && text.contains("href=\"/docs\""), "{text}");
+        // Its own policy would forbid them.
+        assert!(!text.contains("<style") && !text.contains("<script") && !text.contains("style="), "{text}");
+    }
+    assert_eq!(problem(server.get("/dashboard/assets/a.js")).await.0, 404);
+}
+
+#[tokio::test]
+async fn browsers_are_sent_to_the_dashboard_and_programs_are_not() {
+    let server = start().await;
+    let client = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build().unwrap();
+    let ask = async |accept: &str| client.get(server.url("/")).header(ACCEPT, accept).send().await.unwrap();
+    let browser = ask("text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8").await;
+    assert_eq!((browser.status().as_u16(), header(&browser, "location")), (303, Some("/dashboard")));
+    assert_eq!(header(&browser, "vary"), Some("accept, user-agent"));
+    for accept in ["*/*", "application/json", "application/json, text/plain, */*"] {
+        let reply = ask(accept).await;
+        assert_eq!(
+            (reply.status().as_u16(), header(&reply, "vary")),
+            (200, Some("accept, user-agent")),
+            "{accept}"
+        );
+        assert_eq!(body(reply).await["service"], "Simpleton LLM Service", "{accept}");
+    }
+    let ollama = client.get(server.url("/")).header("user-agent", "ollama/0.9").header(ACCEPT, "text/html");
+    assert_eq!(ollama.send().await.unwrap().text().await.unwrap(), "Ollama is running");
+}
 
 #[tokio::test]
 async fn settings_are_shown_without_their_secrets() {
@@ -72,4 +227,19 @@ async fn over_ollama_models_are_suggested_without_a_promise() {
         let told = (&model["memory"], &model["fits"], &model["installed"]);
         assert_eq!(told, (&Value::Null, &Value::Null, &json!(installed)), "{model}");
     }
+}
+
+/// Pages have the headers of every reply, too.
+#[tokio::test]
+async fn pages_are_counted_as_the_services_own() {
+    let folder = built();
+    let server = start_built(&folder).await;
+    for path in ["/dashboard", "/dashboard/models", "/dashboard/models"] {
+        let headers: HeaderMap = server.get(path).send().await.unwrap().headers().clone();
+        assert!(headers.contains_key("x-request-id"));
+    }
+    let series = "simpleton_requests_total{method=\"GET\",endpoint=\"/dashboard/{*path}\",status=\"200\"}";
+    assert_eq!(server.metric(series).await, 2.0);
+    let stats = body(server.get("/analytics/stats").send().await.unwrap()).await;
+    assert_eq!(stats["metrics"]["total_requests"], 0);
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 use simpleton::{
-    config::{Sources, load},
+    config::{Config, Sources, load},
     server::Server,
 };
 use tempfile::TempDir;
@@ -39,6 +39,11 @@ pub async fn start_uncached() -> TestServer {
 
 /// The same with other settings.
 pub async fn start_with(settings: &[(&str, &str)]) -> TestServer {
+    start_changed(settings, |_| {}).await
+}
+
+/// The same with a configuration that is changed where no setting reaches.
+pub async fn start_changed(settings: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> TestServer {
     let ollama = FakeOllama::start().await;
     let data_dir = tempfile::tempdir().unwrap();
     let url = ollama.url();
@@ -50,7 +55,8 @@ pub async fn start_with(settings: &[(&str, &str)]) -> TestServer {
     ];
     variables.retain(|(name, _)| !settings.iter().any(|(other, _)| other == name));
     variables.extend_from_slice(settings);
-    let config = config(&variables);
+    let mut config = config(&variables);
+    change(&mut config);
     let server = Server::prepare(&config).await.unwrap();
     let address = server.address().unwrap();
     let (stop, stopped) = oneshot::channel();
@@ -63,7 +69,7 @@ pub async fn start_with(settings: &[(&str, &str)]) -> TestServer {
     TestServer { address, ollama, client, stop: Some(stop), task, _data_dir: data_dir }
 }
 
-pub fn config(variables: &[(&str, &str)]) -> simpleton::config::Config {
+pub fn config(variables: &[(&str, &str)]) -> Config {
     let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let mut config = load(&Sources::from_environment(owned)).1.unwrap();
     // This program is the test.
