@@ -23,6 +23,7 @@ use crate::{
     http::{self, BodyMemory, Bounds, ConnectionLimits, HttpState, StreamTimes},
     store::{self, History},
     telemetry::Monitoring,
+    types::Secret,
     value_parser::authority,
     vectors,
 };
@@ -36,6 +37,7 @@ pub struct Server {
     /// A key made for this first start, to be shown once.
     pub new_key: Option<NewKey>,
     own_key: bool,
+    keys: Arc<Keys>,
     /// These two are held until the server has ended.
     data_dir: DataDir,
     _background: DropGuard,
@@ -51,6 +53,7 @@ impl Server {
             tracing::warn!("{exposure}");
         }
         let (keys, new_key) = Keys::open(&config.server.api_keys, data_dir.path())?;
+        let keys = Arc::new(keys);
         let backend = backend::build(config_of_backends(config), data_dir.path())?;
         let (monitoring, exporter) = Monitoring::new(&config.telemetry, &http::route_labels())?;
         let metrics = Arc::clone(&monitoring.metrics);
@@ -70,7 +73,7 @@ impl Server {
         let cutoff = CancellationToken::new();
         let state = Arc::new(HttpState {
             app: Arc::clone(&app),
-            keys,
+            keys: Arc::clone(&keys),
             settings: config.shown.clone(),
             dashboard: http::Files::new(config.server.dashboard.clone()),
             max_body: usize::try_from(config.server.max_body_mb).unwrap_or(usize::MAX) * 1024 * 1024,
@@ -98,6 +101,7 @@ impl Server {
             bounds,
             new_key,
             own_key: config.server.api_keys.is_empty(),
+            keys,
             data_dir,
             _background: background,
         })
@@ -120,6 +124,14 @@ impl Server {
     /// Whether the key is the server's own and not one of the settings.
     pub fn has_own_key(&self) -> bool {
         self.own_key
+    }
+
+    /// Makes a token that signs in to the dashboard once, within 15 minutes.
+    ///
+    /// # Errors
+    /// `Kind::Setup` when the system has no random numbers.
+    pub fn sign_in_token(&self) -> Result<Secret> {
+        self.keys.sign_in_token()
     }
 
     /// Where the key is kept that was made at the first start.

@@ -1,10 +1,15 @@
-//! API keys: those of `API_KEYS`, or one that the server generates for itself.
+//! API keys: those of `API_KEYS`, or one that the server generates for itself; and the keys of sessions in the
+//! dashboard, which open the API like them for a while.
 
-use std::{io::ErrorKind, path::Path};
+mod sessions;
+
+use std::{io::ErrorKind, path::Path, time::Instant};
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+pub use self::sessions::Session;
+use self::sessions::Sessions;
 use crate::{
     data_dir::advice,
     error::{Error, Kind, Result},
@@ -33,7 +38,10 @@ pub fn api_key(text: &str) -> Result<Secret, String> {
 
 /// All keys that open the API, kept as hashes so that comparing them takes the same time whatever is
 /// presented.
-pub struct Keys(Vec<[u8; 32]>);
+pub struct Keys {
+    keys: Vec<[u8; 32]>,
+    sessions: Sessions,
+}
 
 /// A key that has just been made and is shown once.
 pub struct NewKey(pub Secret);
@@ -55,19 +63,46 @@ impl Keys {
     }
 
     pub fn new(keys: &[Secret]) -> Self {
-        Self(keys.iter().map(|key| hash(key.expose().as_bytes())).collect())
+        let keys = keys.iter().map(|key| hash(key.expose().as_bytes())).collect();
+        Self { keys, sessions: Sessions::default() }
     }
 
-    /// Whose key this is. Looks at every key, so that the time taken tells nothing.
+    /// Whose key this is. Looks at every key, so that the time taken tells nothing. Sessions act for the first API
+    /// key, whose stored responses and statistics they share.
     pub fn find(&self, presented: &[u8]) -> Option<Principal> {
         let presented = hash(presented);
         let mut found = None;
-        for key in &self.0 {
+        for key in &self.keys {
             if bool::from(key.ct_eq(&presented)) {
                 found = Some(Principal::new(*key));
             }
         }
-        found
+        let of_session = || {
+            let is_open = self.sessions.contains(&presented, Instant::now());
+            self.keys.first().filter(|_| is_open).map(|key| Principal::new(*key))
+        };
+        found.or_else(of_session)
+    }
+
+    /// Makes a token that signs in once, within 15 minutes.
+    ///
+    /// # Errors
+    /// `Kind::Setup` when the system has no random numbers.
+    pub fn sign_in_token(&self) -> Result<Secret> {
+        self.sessions.new_token(Instant::now())
+    }
+
+    /// Opens a session for a sign-in token; none if the token is wrong, used or expired.
+    ///
+    /// # Errors
+    /// `Kind::Setup` when the system has no random numbers.
+    pub fn sign_in(&self, token: &[u8]) -> Result<Option<Session>> {
+        self.sessions.exchange(token, Instant::now())
+    }
+
+    /// Ends the session that has this key, and returns whether there was one.
+    pub fn sign_out(&self, key: &[u8]) -> bool {
+        self.sessions.end(key, Instant::now())
     }
 }
 
@@ -92,16 +127,18 @@ fn hash(key: &[u8]) -> [u8; 32] {
     Sha256::digest(key).into()
 }
 
-/// 256 bits from the operating system, written for the owner's eyes only.
-fn make(path: &Path) -> Result<Secret> {
+/// 256 bits from the operating system, in hexadecimal.
+fn random_hex() -> Result<String> {
     let mut bytes = [0u8; 32];
     getrandom::fill(&mut bytes).map_err(|source| {
         Error::new(Kind::Setup, "The system's random number generator does not work.").with_source(source)
     })?;
-    let key = bytes.iter().fold(String::from("sk-"), |mut key, byte| {
-        key.push_str(&format!("{byte:02x}"));
-        key
-    });
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A new key, written for the owner's eyes only.
+fn make(path: &Path) -> Result<Secret> {
+    let key = format!("sk-{}", random_hex()?);
     files::replace(path, format!("{key}\n").as_bytes()).map_err(|source| {
         let advice = advice(&source);
         Error::new(Kind::Setup, format!("The API key cannot be saved in {}; {advice}.", path.display()))
@@ -140,6 +177,18 @@ mod tests {
         for wrong in ["", "first", "first-key ", "FIRST-KEY", "first-key,second-key"] {
             assert!(keys.find(wrong.as_bytes()).is_none(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_session_acts_for_the_first_key_until_it_is_signed_out() {
+        let keys = Keys::new(&[Secret::new("first-key"), Secret::new("second-key")]);
+        let token = keys.sign_in_token().expect("a token");
+        assert!(keys.find(token.expose().as_bytes()).is_none(), "a token is no key");
+        let session = keys.sign_in(token.expose().as_bytes()).expect("random numbers").expect("a session");
+        let key = session.key.expose().as_bytes();
+        assert_eq!(keys.find(key), keys.find(b"first-key"));
+        assert!(!keys.sign_out(b"first-key") && keys.sign_out(key));
+        assert!(keys.find(key).is_none() && keys.find(b"first-key").is_some());
     }
 
     #[cfg(unix)]

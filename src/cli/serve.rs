@@ -2,6 +2,7 @@
 
 use std::{
     io::{IsTerminal, Write},
+    net::{Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
 
@@ -196,6 +197,7 @@ fn announce(server: &Server, health: &Health) -> Result<()> {
         (_, Some(detail)) => format!("Simpleton {version} is ready on {url}\n  warning  {detail}\n"),
         (_, None) => format!("Simpleton {version} is ready on {url}\n"),
     };
+    text.push_str(&format!("  open     {}\n", dashboard(server)?));
     text.push_str(&format!("  docs     {url}/docs\n  API key  {known}\n"));
     // What is printed to be pasted works.
     if [Health::BACKEND, Health::MODELS].into_iter().all(|at| health.part(at).status == Status::Healthy) {
@@ -207,6 +209,21 @@ fn announce(server: &Server, health: &Health) -> Result<()> {
     // The parent process may have closed the pipe; the server runs all the same.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(())
+}
+
+/// Address of the dashboard; in a terminal it signs in, once. What follows the `#` is never sent to a server, so that no
+/// log of a proxy has it.
+fn dashboard(server: &Server) -> Result<String> {
+    let mut address = server.address()?;
+    if address.ip().is_unspecified() {
+        let local = if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+        address.set_ip(local);
+    }
+    let url = format!("http://{address}/dashboard");
+    if !std::io::stdout().is_terminal() {
+        return Ok(url);
+    }
+    Ok(format!("{url}#token={}  (signs you in once, within 15 minutes)", server.sign_in_token()?.expose()))
 }
 
 /// A file at the limit of `ulimit -f` or `LimitFSIZE` is then as a full disk, which costs only the

@@ -58,7 +58,7 @@ use crate::{
 /// Everything a handler may need, built once.
 pub struct HttpState {
     pub app: Arc<App>,
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
     pub settings: Vec<ShownSetting>,
     pub dashboard: Files,
     /// Bytes that a request's body may have.
@@ -96,6 +96,13 @@ fn routes() -> Vec<Route> {
         // Dashboard
         Route::page("/dashboard", get(dashboard::index)),
         Route::page("/dashboard/{*path}", get(dashboard::file)),
+        Route::new(
+            "/dashboard/session",
+            Service,
+            Public,
+            Problem,
+            routes!(dashboard::session::create, dashboard::session::remove),
+        ),
         // Documentation
         Route::page("/openapi.json", get(docs::openapi_json)),
         Route::page("/docs", get(docs::page)),

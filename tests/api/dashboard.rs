@@ -1,10 +1,10 @@
 //! The dashboard as the server sees it: its files, signing in and out, and what it shows of the settings and models.
 
-use std::{fs, io::Write};
+use std::{fs, io::Write, time::Duration};
 
 use flate2::{Compression, write::GzEncoder};
 use reqwest::{
-    Response,
+    Method, RequestBuilder, Response,
     header::{ACCEPT, ACCEPT_ENCODING, ETAG, HeaderMap, IF_NONE_MATCH},
     redirect::Policy,
 };
@@ -157,6 +157,82 @@ async fn browsers_are_sent_to_the_dashboard_and_programs_are_not() {
     }
     let ollama = client.get(server.url("/")).header("user-agent", "ollama/0.9").header(ACCEPT, "text/html");
     assert_eq!(ollama.send().await.unwrap().text().await.unwrap(), "Ollama is running");
+}
+
+fn sign_in(server: &TestServer, token: &str) -> RequestBuilder {
+    server.client.post(server.url("/dashboard/session")).body(json!({"token": token}).to_string())
+}
+
+fn with_key(server: &TestServer, method: Method, path: &str, key: &str) -> RequestBuilder {
+    server.client.request(method, server.url(path)).bearer_auth(key)
+}
+
+#[tokio::test]
+async fn a_sign_in_address_opens_one_session_that_is_worth_a_key_until_it_is_signed_out() {
+    let server = start().await;
+    let reply = sign_in(&server, &server.sign_in_token).send().await.unwrap();
+    assert_eq!(reply.status(), 200);
+    let session = body(reply).await;
+    let expires: jiff::Timestamp = session["expires_at"].as_str().unwrap().parse().unwrap();
+    let left = expires.duration_since(jiff::Timestamp::now());
+    assert!(left.as_secs() > 11 * 3600 && left.as_secs() <= 12 * 3600, "{session}");
+    let key = session["key"].as_str().unwrap();
+
+    let (status, told) = problem(sign_in(&server, &server.sign_in_token)).await;
+    assert_eq!(status, 401, "it works once");
+    assert!(told["detail"].as_str().unwrap().contains("Sign in with an API key"), "{told}");
+
+    assert_eq!(with_key(&server, Method::GET, "/models", key).send().await.unwrap().status(), 200);
+    let chat = json!({"messages": [{"role": "user", "content": "hi"}]});
+    let chat = with_key(&server, Method::POST, "/inference/chat", key).body(chat.to_string());
+    assert_eq!(chat.send().await.unwrap().status(), 200);
+    let header = server.get("/settings").header("x-api-key", key);
+    assert_eq!(header.send().await.unwrap().status(), 200, "in either header");
+    // What it does is the first API key's.
+    let usage = body(with_key(&server, Method::GET, "/analytics/usage", key).send().await.unwrap()).await;
+    assert_eq!(usage["usage"].as_array().map(Vec::len), Some(1), "{usage}");
+
+    let ended = with_key(&server, Method::DELETE, "/dashboard/session", key).send().await.unwrap();
+    assert_eq!((ended.status().as_u16(), body(ended).await), (200, json!({"signed_out": true})));
+    for (method, path) in [(Method::GET, "/models"), (Method::DELETE, "/dashboard/session")] {
+        assert_eq!(problem(with_key(&server, method, path, key)).await.0, 401, "{path}");
+    }
+    assert_eq!(with_key(&server, Method::GET, "/models", KEY).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn wrong_tokens_are_refused() {
+    let server = start().await;
+    for token in ["", "wrong", KEY, &server.sign_in_token.to_uppercase(), &server.sign_in_token[1..]] {
+        assert_eq!(problem(sign_in(&server, token)).await.0, 401, "{token}");
+    }
+    let post = |text: String| server.client.post(server.url("/dashboard/session")).body(text);
+    for (text, status) in [
+        (String::new(), 400),
+        ("{".to_owned(), 400),
+        (json!({}).to_string(), 422),
+        (json!({"token": 1}).to_string(), 422),
+        (json!({"token": "a", "more": 1}).to_string(), 422),
+        (json!({"token": "a".repeat(2000)}).to_string(), 413),
+    ] {
+        assert_eq!(problem(post(text.clone())).await.0, status, "{text}");
+    }
+    // A token is no key, and a key is no session.
+    assert_eq!(problem(with_key(&server, Method::GET, "/models", &server.sign_in_token)).await.0, 401);
+    assert_eq!(problem(with_key(&server, Method::DELETE, "/dashboard/session", KEY)).await.0, 401);
+    assert_eq!(sign_in(&server, &server.sign_in_token).send().await.unwrap().status(), 200, "not used up");
+}
+
+/// A body that never ends costs its own connection only, and not for long.
+#[tokio::test]
+async fn a_sign_in_that_is_not_sent_to_its_end_is_given_up() {
+    let server = start_with(&[("REQUEST_TIMEOUT_S", "1")]).await;
+    let endless = futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>();
+    let body = reqwest::Body::wrap_stream(endless);
+    let request = server.client.post(server.url("/dashboard/session")).body(body);
+    let (status, _) =
+        tokio::time::timeout(Duration::from_secs(20), problem(request)).await.expect("an answer");
+    assert_eq!(status, 408);
 }
 
 #[tokio::test]

@@ -22,6 +22,8 @@ pub struct TestServer {
     pub address: SocketAddr,
     pub ollama: FakeOllama,
     pub client: Client,
+    /// Token of the address that a person would open.
+    pub sign_in_token: String,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<simpleton::error::Result<()>>,
     _data_dir: TempDir,
@@ -58,6 +60,7 @@ pub async fn start_changed(settings: &[(&str, &str)], change: impl FnOnce(&mut C
     let mut config = config(&variables);
     change(&mut config);
     let server = Server::prepare(&config).await.unwrap();
+    let sign_in_token = server.sign_in_token().unwrap().expose().to_owned();
     let address = server.address().unwrap();
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(server.run(async {
@@ -66,7 +69,7 @@ pub async fn start_changed(settings: &[(&str, &str)], change: impl FnOnce(&mut C
     // An error only says that it is there already: all tests may run in one process.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder().no_proxy().build().unwrap();
-    TestServer { address, ollama, client, stop: Some(stop), task, _data_dir: data_dir }
+    TestServer { address, ollama, client, sign_in_token, stop: Some(stop), task, _data_dir: data_dir }
 }
 
 pub fn config(variables: &[(&str, &str)]) -> Config {

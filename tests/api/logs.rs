@@ -100,6 +100,8 @@ async fn neither_prompts_nor_secrets_are_logged_at_any_level() {
     assert_eq!(program.chat("another canary-prompt", false).await, 502);
     let wrong = program.client.get(format!("{}/models?key=canary-query", program.url));
     assert_eq!(wrong.header("x-api-key", "canary-wrong-key").send().await.unwrap().status(), 401);
+    let token = program.client.post(format!("{}/dashboard/session", program.url));
+    assert_eq!(token.body(r#"{"token": "canary-sign-in"}"#).send().await.unwrap().status(), 401);
     let seen = |text: &str| log.lock().unwrap().contains(text);
     eventually("the webhook has failed", async || seen("an alert message is not delivered yet")).await;
     eventually("the collector has failed", async || seen("does not accept traces")).await;

@@ -1,10 +1,18 @@
 //! From the first start to the last signal.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs::{self, File},
+    os::unix::fs::PermissionsExt,
+    process::Stdio,
+};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Running, after, answer, eventually, run};
+use crate::{
+    harness::{Running, after, answer, eventually, run, simpleton},
+    llama_server::llama_server,
+    terminal::Terminal,
+};
 
 #[tokio::test]
 async fn a_fresh_start_answers_real_prompts() {
@@ -31,6 +39,30 @@ async fn a_fresh_start_answers_real_prompts() {
     // With nothing else installed, the demo model embeds as well as it can.
     let embedded = answer(server.post("/embeddings/", &json!({"input": ["Hello world", "Hi"]}))).await;
     assert_eq!(embedded["embeddings"].as_array().unwrap().len(), 2, "{embedded}");
+}
+
+#[tokio::test]
+async fn the_address_that_signs_in_is_printed_to_a_terminal_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let serve = || {
+        let mut command = simpleton(&folder);
+        command.arg("serve").env("PORT", "0").env("LOG_LEVEL", "trace").env("LLAMA_SERVER", llama_server());
+        command
+    };
+    let path = folder.path().join("printed");
+    let (out, err) = (File::create(&path).unwrap(), File::create(folder.path().join("logged")).unwrap());
+    let mut child = serve().stdin(Stdio::null()).stdout(out).stderr(err).spawn().unwrap();
+    let printed = || fs::read_to_string(&path).unwrap();
+    eventually("it has started", || printed().contains("  API key  ")).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(printed().contains("/dashboard\n") && !printed().contains("token"), "{}", printed());
+
+    let mut terminal = Terminal::open(serve());
+    terminal.wait_for("/dashboard#token=").await;
+    terminal.wait_for("  (signs you in once, within 15 minutes)").await;
+    terminal.press("\u{3}");
+    assert_eq!(terminal.ends().await, Some(0));
 }
 
 /// Whatever the umask, and whoever made the folder. Models are no secret, but nobody else may change them.

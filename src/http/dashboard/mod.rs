@@ -2,6 +2,7 @@
 //! does not come from this server.
 
 mod files;
+pub(super) mod session;
 
 use std::{fmt::Write, io::Read, sync::Arc};
 

@@ -9,6 +9,7 @@ pub(super) mod images;
 pub(super) mod multipart;
 pub(super) mod nearest;
 pub(super) mod object;
+mod small;
 pub(super) mod texts;
 pub(super) mod tools;
 pub(super) mod wrong_field;
@@ -23,13 +24,13 @@ use http_body::Body as _;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 pub use self::body_memory::BodyMemory;
-pub(super) use self::body_memory::Room;
 use self::{
     body::{Incoming, LARGE_BYTES},
     fields::Fields,
     object::Object,
     wrong_field::wrong_field,
 };
+pub(super) use self::{body_memory::Room, small::SmallJson};
 use crate::{
     error::{Error, Kind, Result},
     http::{HttpState, docs, middleware::errors::Failure},

@@ -94,7 +94,7 @@ pub(in crate::http) fn admit(
 ///
 /// # Errors
 /// `Malformed` when there are two: a proxy in front may have checked the other.
-fn presented(headers: &HeaderMap) -> error::Result<Option<&[u8]>> {
+pub(in crate::http) fn presented(headers: &HeaderMap) -> error::Result<Option<&[u8]>> {
     let plain = headers.get_all(&API_KEY).iter().map(HeaderValue::as_bytes);
     let bearer = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| {
         let (scheme, key) = value.as_bytes().split_at_checked(7)?;
