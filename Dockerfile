@@ -4,7 +4,7 @@
 #   docker run --name simpleton -p 127.0.0.1:8000:8000 -v simpleton:/data simpleton
 #   docker exec simpleton cat /data/api-key              prints the generated API key
 #
-# The first three stages build with the same scripts as "make run"; only the last one is published.
+# The first four stages build with the same scripts as "make run"; only the last one is published.
 
 FROM debian:bookworm-slim AS engine
 WORKDIR /src
@@ -14,12 +14,20 @@ COPY scripts/requirements scripts/requirements
 # PORTABLE: build for any machine (on x86-64, any with AVX2), not only this one.
 RUN PORTABLE=1 DATA_DIR=/built XDG_CACHE_HOME=/cache scripts/engine.sh
 
+FROM debian:bookworm-slim AS dashboard
+WORKDIR /src
+COPY scripts/common.sh scripts/packages.sh scripts/dashboard.sh scripts/
+RUN scripts/packages.sh dashboard && rm -rf /var/lib/apt/lists/*
+COPY dashboard dashboard
+RUN XDG_CACHE_HOME=/cache scripts/dashboard.sh
+
 FROM rust:1.95-slim-bookworm AS program
 WORKDIR /src
 RUN apt-get update \
     && apt-get install -y --no-install-recommends g++ \
     && rm -rf /var/lib/apt/lists/*
 COPY . .
+COPY --from=dashboard /src/dashboard/dist dashboard/dist
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     scripts/release.sh build && cp target/release/simpleton /usr/local/bin/simpleton

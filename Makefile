@@ -1,7 +1,7 @@
 # The commands of this project. Each one runs a script in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fuzz bench profile dist dist-test
+.PHONY: help run dashboard test check fuzz bench profile dist dist-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -10,6 +10,9 @@ help: ## Show this list
 
 run: ## Install dependencies, build, and start Simpleton on http://127.0.0.1:8000
 	@scripts/run.sh $(ARGS)
+
+dashboard: ## Build the dashboard, which the next release build contains
+	@scripts/dashboard.sh
 
 test: ## Install test dependencies and run all tests
 	@scripts/test.sh $(ARGS)

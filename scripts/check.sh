@@ -2,7 +2,7 @@
 # make check: all static checks. Stops at the first failure.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-steps 10
+steps 11
 
 has() { command -v "$1" >/dev/null; }
 
@@ -67,6 +67,15 @@ fi
 "$venv/bin/python" -m openapi_spec_validator docs/openapi.json >&2 ||
   fail "docs/openapi.json is not valid OpenAPI; see above."
 step_done
+
+step "dashboard/: svelte-check"
+if has node && has npm; then
+  inner scripts/dashboard.sh --packages
+  npm run check --prefix dashboard --silent >&2 || fail "svelte-check reported problems; see above."
+  step_done
+else
+  step_done "skipped: Node.js is not installed"
+fi
 
 step "docker-compose.yml: docker compose config"
 if compose version >/dev/null 2>&1; then

@@ -29,6 +29,20 @@ licenses() {
     done
 }
 
+# dashboard_licenses: prints the licenses of the packages that are part of the dashboard; nothing if they are not
+# installed, and so not built in.
+dashboard_licenses() {
+  local folder text
+  [[ -d dashboard/node_modules ]] || return 0
+  npm ls --prefix dashboard --omit=dev --all --parseable 2>/dev/null | sed 1d | sort -u |
+    while read -r folder; do
+      printf '\n==== %s ====\n' "$(node -p 'const p = require(process.argv[1] + "/package.json"); p.name + " " + p.version + ": " + p.license' "$folder")"
+      for text in "$folder"/{LICENSE,LICENCE,license}*; do
+        [[ ! -f "$text" ]] || cat "$text"
+      done
+    done
+}
+
 # lay_out FOLDER: installs everything below FOLDER, as below /usr or /usr/local.
 lay_out() {
   local folder="$1"
@@ -42,6 +56,7 @@ lay_out() {
   "$program" completions fish >"$folder/share/fish/vendor_completions.d/simpleton.fish"
   install -D -m 644 -t "$folder/share/doc/simpleton" README.md CHANGELOG.md LICENSE .env.example "$engine/LICENSE.llama.cpp"
   licenses >"$folder/share/doc/simpleton/LICENSES.crates"
+  dashboard_licenses >"$folder/share/doc/simpleton/LICENSES.dashboard"
   chmod -R u=rwX,go=rX "$folder"
 }
 
@@ -74,8 +89,9 @@ make_deb() {
   sed -i -e '1,/^$/d' -e '/^DynamicUser=/d' -e 's|/usr/local/bin|/usr/bin|' "$root/usr/lib/systemd/system/simpleton.service"
   gzip -9n "$root"/usr/share/man/man1/*.1
   { printf 'Simpleton: Apache-2.0, see /usr/share/common-licenses/Apache-2.0\n\nllama.cpp:\n\n' &&
-    cat "$doc/LICENSE.llama.cpp" && printf '\nCrates:\n' && cat "$doc/LICENSES.crates"; } >"$doc/copyright"
-  rm "$doc/LICENSE" "$doc/LICENSE.llama.cpp" "$doc/LICENSES.crates"
+    cat "$doc/LICENSE.llama.cpp" && printf '\nCrates:\n' && cat "$doc/LICENSES.crates" &&
+    printf '\nPackages of the dashboard:\n' && cat "$doc/LICENSES.dashboard"; } >"$doc/copyright"
+  rm "$doc/LICENSE" "$doc/LICENSE.llama.cpp" "$doc/LICENSES.crates" "$doc/LICENSES.dashboard"
   gzip -9n "$doc/CHANGELOG.md"
   # Read by root before it starts the server, and may contain secrets.
   install -D -m 600 "$doc/.env.example" "$root/etc/simpleton/env" && rm "$doc/.env.example"
@@ -88,7 +104,7 @@ make_deb() {
   dpkg-deb --root-owner-group --build "$root" "$DIST" >/dev/null
 }
 
-steps 4
+steps 5
 
 step "Prerequisites"
 need_rust
@@ -97,6 +113,15 @@ rm -f "$DIST"/simpleton[-_]*
 stage="$(mktemp -d "$DIST/stage.XXXXXX")"
 trap 'rm -rf "$stage"' EXIT
 step_done
+
+step "The dashboard: npm run build"
+if [[ -n "${PROGRAM:-}" ]]; then
+  step_done "not needed: PROGRAM is set"
+else
+  scripts/packages.sh dashboard
+  inner scripts/dashboard.sh
+  step_done
+fi
 
 step "Simpleton: cargo build --release (about 14 minutes on 2 cores, the first time)"
 if [[ -n "${PROGRAM:-}" ]]; then

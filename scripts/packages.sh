@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the missing system packages of one or more sets with apt-get, as root or with passwordless sudo. If it
 # cannot, it lists the missing packages and stops.
-# usage: scripts/packages.sh SET …     sets: rust engine embedding text run test check bench profile dist-test
+# usage: scripts/packages.sh SET …     sets: rust engine embedding text dashboard run test check bench profile dist-test
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 required=() reasons=() wished=()
@@ -39,6 +39,10 @@ look() {
       need make "make" make --version
       wish ninja-build "ninja" ninja --version
       ;;
+    dashboard)
+      wish nodejs "Node.js" node --version
+      wish npm "npm" npm --version
+      ;;
     run)
       look rust
       need curl "curl" curl --version
@@ -47,7 +51,7 @@ look() {
     test)
       look run
       look embedding
-      need nodejs "Node.js 18 or newer, for tests with clients in JavaScript" node --version
+      need nodejs "Node.js 18 or newer, for the dashboard and clients in JavaScript" node --version
       need npm "npm" npm --version
       need redis-server "Redis, for tests of the cache" redis-server --version
       need redis-tools "redis-cli" redis-cli --version
@@ -62,6 +66,7 @@ look() {
     check)
       look rust
       look embedding
+      look dashboard
       wish shellcheck "shellcheck" shellcheck --version
       wish docker-compose "docker compose" compose version
       wish systemd "systemd-analyze" systemd-analyze --version
@@ -80,7 +85,7 @@ look() {
       need curl "curl" curl --version
       ;;
     *)
-      fail "there is no package set \"$1\"." "Sets: rust engine embedding text run test check bench profile dist-test."
+      fail "there is no package set \"$1\"." "Sets: rust engine embedding text dashboard run test check bench profile dist-test."
       ;;
   esac
 }

@@ -4,7 +4,7 @@
 # usage: scripts/run.sh [arguments of "simpleton serve"]
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-steps 5
+steps 6
 
 # An Ollama server replaces the engine and its models; the user's own llama-server replaces the engine.
 ollama="$(setting OLLAMA_BASE_URL)"
@@ -16,6 +16,7 @@ sets=(run)
 if [[ -z "$ollama$llama_server" ]] && ! scripts/engine.sh --check; then sets+=(engine); fi
 if [[ -z "$ollama" ]] && ! scripts/embedding-model.sh --check; then sets+=(embedding); fi
 if [[ -z "$ollama" && "$text_model" != none ]] && ! scripts/text-model.sh --check; then sets+=(text); fi
+if ! scripts/dashboard.sh --check; then sets+=(dashboard); fi
 scripts/packages.sh "${sets[@]}"
 need_rust
 step_done
@@ -30,6 +31,13 @@ trap end_download EXIT
 if [[ -z "$ollama" && "${text_model:-qwen2.5-coder:0.5b}" == qwen2.5-coder:0.5b ]]; then
   setsid scripts/text-model.sh --download-only >/dev/null 2>&1 </dev/null &
   download=$!
+fi
+
+step "The dashboard: npm run build"
+if inner scripts/dashboard.sh; then
+  step_done
+else
+  say "      Building without it: everything but /dashboard works. The next make run tries again."
 fi
 
 step "Simpleton: cargo build --release (about 14 minutes on 2 cores, the first time)"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# make test: installs what the tests need (nextest, the engine, the models, other projects' clients) and runs the tests.
+# make test: installs what the tests need (nextest, the engine, the models, other projects' clients, the dashboard) and runs the tests.
 # usage: scripts/test.sh [arguments of "cargo nextest run", such as part of a test's name]
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-steps 8
+steps 9
 
 step "Prerequisites"
 mapfile -t sets < <(to_build)
@@ -28,6 +28,10 @@ step "Clients: the packages of tests/clients"
 scripts/clients.sh
 step_done
 
+step "The dashboard: npm run build"
+inner scripts/dashboard.sh
+step_done
+
 # Tests use their own data directories; these are the paths of the real engine and model.
 SIMPLETON_TEST_ENGINE="$(data_dir)/engine/llama-server"
 SIMPLETON_TEST_EMBEDDING="$(data_dir)/downloads/all-minilm-l6-v2-f16.gguf"
@@ -40,8 +44,8 @@ cargo nextest run --locked "$@" || fail "tests failed; the summary above lists t
 step_done
 
 if [[ -z "${CI:-}" ]]; then
-  say "[7/8] Fuzzing the parsers: skipped, runs only in CI; use make fuzz"
-  STEP=7
+  say "[8/9] Fuzzing the parsers: skipped, runs only in CI; use make fuzz"
+  STEP=8
 else
   step "Fuzzing the parsers"
   inner scripts/fuzz.sh 60
@@ -49,7 +53,7 @@ else
 fi
 
 if (($# > 0)); then
-  say "[8/8] Documentation tests: skipped, because tests were selected by name"
+  say "[9/9] Documentation tests: skipped, because tests were selected by name"
 else
   step "Documentation tests: cargo test --doc"
   cargo test --doc --locked --quiet || fail "an example in the documentation failed; see above."
