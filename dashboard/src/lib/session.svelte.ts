@@ -1,0 +1,39 @@
+// The API key of this browser tab. It is kept in the session storage only, never in a URL.
+
+const STORED = 'simpleton.key';
+
+function stored(): string | null {
+  try {
+    return sessionStorage.getItem(STORED);
+  } catch {
+    return null;
+  }
+}
+
+class Session {
+  key = $state<string | null>(stored());
+  /** Why the last session ended. */
+  notice = $state<string | null>(null);
+
+  begin(key: string) {
+    try {
+      sessionStorage.setItem(STORED, key);
+    } catch {
+      // Without storage the session lasts until the page is reloaded.
+    }
+    this.notice = null;
+    this.key = key;
+  }
+
+  end(notice: string | null = null) {
+    try {
+      sessionStorage.removeItem(STORED);
+    } catch {
+      // Nothing was stored.
+    }
+    this.notice = notice;
+    this.key = null;
+  }
+}
+
+export const session = new Session();

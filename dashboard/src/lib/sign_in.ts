@@ -1,0 +1,26 @@
+// Ways into a session: an API key, or the address that the server prints when it starts.
+
+import { api } from './api';
+
+/** The one-time token in the address, which is removed from it. */
+export function tokenOfAddress(): string | null {
+  const token = new URLSearchParams(location.hash.slice(1)).get('token');
+  if (token !== null) history.replaceState(null, '', location.pathname);
+  return token;
+}
+
+/** A session key for a one-time token. */
+export async function exchange(token: string): Promise<string> {
+  const reply = await api<{ key: string }>('/dashboard/session', { body: { token }, key: '' });
+  return reply.key;
+}
+
+/** Asks the server whether it accepts the key. Throws if it does not. */
+export async function check(key: string): Promise<void> {
+  await api('/models/loaded', { key });
+}
+
+/** Ends a session on the server; an API key stays valid. */
+export async function signOut(): Promise<void> {
+  await api('/dashboard/session', { method: 'DELETE' }).catch(() => {});
+}
