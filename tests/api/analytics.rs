@@ -117,6 +117,9 @@ async fn what_is_asked_for_is_held_within_bounds() {
         ("/analytics/usage?by=phone", "must be one of key, model, endpoint"),
         ("/analytics/usage?since_minutes=0", minutes),
         ("/analytics/series?metric=x", "must be one of requests, errors"),
+        ("/analytics/series?endpoint=POST", "must be the method and route"),
+        ("/analytics/series?endpoint=POST%20/inference", "must be the method and route"),
+        ("/analytics/series?metric=cache_hits&endpoint=POST%20/inference/chat", "is not possible with"),
         ("/analytics/series?since_minutes=0", minutes),
         ("/analytics/series?step=0", "must be a whole number from 1 to 60"),
         ("/analytics/series?step=61", "must be a whole number from 1 to 60"),
@@ -266,6 +269,13 @@ async fn the_services_own_routes_are_counted_apart() {
     let series = ask(&server, "/analytics/series?metric=requests&since_minutes=120&step=120").await;
     let points = series["points"].as_array().unwrap().iter().filter_map(|point| point["value"].as_f64());
     assert_eq!(points.sum::<f64>(), 8.0, "{series}");
+    // Each endpoint has as many as the totals say.
+    for (endpoint, figures) in after["endpoint_breakdown"].as_object().unwrap() {
+        let path = format!("/analytics/series?since_minutes=120&step=120&endpoint={}", endpoint.replace(' ', "%20"));
+        let series = ask(&server, &path).await;
+        let points = series["points"].as_array().unwrap().iter().filter_map(|point| point["value"].as_f64());
+        assert_eq!(Some(points.sum::<f64>()), figures["requests"].as_f64(), "{series}");
+    }
     // Prometheus has them by endpoint, as any other.
     let scraped = "simpleton_requests_total{method=\"GET\",endpoint=\"/metrics\",status=\"200\"}";
     assert_eq!(server.metric(scraped).await, 5.0);

@@ -18,6 +18,7 @@ use crate::{
         closed_set::words,
         extract::{Query, filled},
         middleware::errors::Result,
+        route,
     },
     telemetry::aggregates::{Aggregates, Durations},
 };
@@ -54,12 +55,27 @@ const METRICS: [(&str, Read); 15] = [
     ("unauthenticated", |aggregates| Some(aggregates.unauthenticated.values().sum::<u64>() as f64)),
 ];
 
+/// Metrics that are also counted by endpoint.
+const BY_ENDPOINT: [&str; 7] = [
+    "requests",
+    "errors",
+    "error_rate",
+    "avg_response_time",
+    "p50_response_time",
+    "p95_response_time",
+    "p99_response_time",
+];
+
 #[derive(Deserialize, IntoParams)]
 pub(in crate::http) struct SeriesQuery {
     /// Statistic to return. Defaults to `requests`.
     #[param(schema_with = metrics)]
     #[serde(default, deserialize_with = "filled")]
     metric: Option<String>,
+    /// Method and route, such as `POST /inference/chat`, of the only requests to count. For the metrics of requests,
+    /// errors and response times.
+    #[serde(default, deserialize_with = "filled")]
+    endpoint: Option<String>,
     /// Length of the period in minutes, up to now; limited by the retention time. Defaults to 60.
     #[param(value_type = Option<u64>, minimum = 1)]
     since_minutes: Option<String>,
@@ -100,14 +116,30 @@ pub(in crate::http) async fn series(
     let metric = one_of("metric", asked, METRICS.map(|(name, _)| name))?;
     let since = since_minutes(app, query.since_minutes.as_deref(), 60)?;
     let step = step(query.step.as_deref(), since)?;
+    let endpoint = query.endpoint.as_deref().map(|endpoint| of_endpoint(metric, endpoint)).transpose()?;
     let covered = app.series(since, step).await;
     let period = PeriodBody::new(since, &covered);
     let read = METRICS.into_iter().find(|(name, _)| *name == metric).map(|(_, read)| read);
     let points = covered.aggregates.iter().map(|(start, aggregates)| PointBody {
         timestamp: Timestamp::from_second(start * 60).unwrap_or(Timestamp::UNIX_EPOCH).to_string(),
-        value: read.and_then(|read| read(aggregates)),
+        value: read.and_then(|read| match endpoint {
+            Some((method, route)) => read(&aggregates.only(method, route)),
+            None => read(aggregates),
+        }),
     });
     Ok(Json(SeriesReply { status: Succeeded::Success, metric, period, step, points: points.collect() }))
+}
+
+/// Method and route of an endpoint, if the metric is counted by endpoint.
+fn of_endpoint<'a>(metric: &str, endpoint: &'a str) -> error::Result<(&'a str, &'a str)> {
+    if !BY_ENDPOINT.contains(&metric) {
+        let message = format!("is not possible with the metric {metric}, which is not counted by endpoint");
+        return Err(Error::field("/endpoint", message));
+    }
+    let named = endpoint.split_once(' ').filter(|(_, template)| route::find(template).is_some());
+    named.ok_or_else(|| {
+        Error::field("/endpoint", "must be the method and route of an endpoint, such as POST /inference/chat")
+    })
 }
 
 fn metrics() -> RefOr<Schema> {

@@ -128,6 +128,13 @@ impl Aggregates {
         self.endpoint(call.method, call.endpoint).tokens += tokens;
     }
 
+    /// Returns what was counted for one endpoint; everything that is not counted by endpoint is empty.
+    pub fn only(&self, method: &str, route: &str) -> Self {
+        let name = (Cow::Owned(method.to_owned()), Cow::Owned(route.to_owned()));
+        let endpoint = self.endpoints.get(&name).cloned();
+        Self { endpoints: endpoint.map(|endpoint| (name, endpoint)).into_iter().collect(), ..Self::default() }
+    }
+
     fn endpoint(&mut self, method: &'static str, endpoint: &'static str) -> &mut EndpointAggregates {
         self.endpoints.entry((method.into(), endpoint.into())).or_default()
     }
