@@ -37,7 +37,8 @@ export async function send(path: string, request: Request = {}): Promise<Respons
       headers,
       body: form ?? (body === undefined ? undefined : JSON.stringify(body)),
       signal,
-      cache: 'no-store',
+      // With a body the browser keeps nothing anyway, and `no-store` would have the server pass over its own cache.
+      cache: body === undefined && !form ? 'no-store' : 'default',
       redirect: 'error',
     });
   } catch (error) {

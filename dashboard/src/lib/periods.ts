@@ -14,3 +14,7 @@ export const PERIODS: readonly Period[] = [
   { label: '24h', name: 'Last 24 hours', minutes: 1440, refresh: 60 },
   { label: '7d', name: 'Last 7 days', minutes: 10_080, refresh: 300 },
 ];
+
+export function periodOf(minutes: number): Period {
+  return PERIODS.find((period) => period.minutes === minutes) ?? PERIODS[1]!;
+}

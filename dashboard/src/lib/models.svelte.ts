@@ -1,0 +1,15 @@
+// Installed models, by what they can do.
+
+import { api } from './api';
+import { resource, type Resource } from './resource.svelte';
+import type { Model } from './types';
+
+/** Those with a capability, the ones in memory first. Belongs in a component's initialization. */
+export function modelsWith(capability: Model['capabilities'][number]): Resource<Model[]> {
+  return resource(async (signal) => {
+    const { models } = await api<{ models: Model[] }>('/models', { signal });
+    return models
+      .filter((model) => model.capabilities.includes(capability))
+      .sort((one, other) => Number(other.loaded) - Number(one.loaded));
+  });
+}

@@ -1,0 +1,11 @@
+// What models can do, in words.
+
+import type { Model } from '../lib/types';
+
+export const CAPABILITIES: Record<Model['capabilities'][number], string> = {
+  completion: 'Text',
+  vision: 'Vision',
+  embedding: 'Embeddings',
+  tools: 'Tools',
+  thinking: 'Thinking',
+};
