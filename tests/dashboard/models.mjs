@@ -1,0 +1,72 @@
+// A model that is pulled from a registry on this machine, loaded, unloaded and deleted.
+
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import http from 'node:http';
+import { api, open, withBrowser } from './browser.mjs';
+
+const weights = readFileSync('models/demo/simpleton-demo.gguf');
+const config = Buffer.from('{"model_format":"gguf"}');
+const digest = (bytes) => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+const blobs = new Map([weights, config].map((bytes) => [digest(bytes), bytes]));
+const layer = (bytes, mediaType) => ({ mediaType, digest: digest(bytes), size: bytes.length });
+const manifest = {
+  schemaVersion: 2,
+  mediaType: 'application/vnd.docker.distribution.manifest.v2+json',
+  config: layer(config, 'application/vnd.docker.container.image.v1+json'),
+  layers: [layer(weights, 'application/vnd.ollama.image.model')],
+};
+
+// The second half of the weights waits until the page has shown the first.
+let release;
+const shown = new Promise((resolve) => (release = resolve));
+
+const registry = http.createServer(async (request, response) => {
+  if (request.url.endsWith('/manifests/latest')) {
+    response.writeHead(200, { 'content-type': manifest.mediaType }).end(JSON.stringify(manifest));
+    return;
+  }
+  const bytes = blobs.get(request.url.split('/blobs/')[1]);
+  if (!bytes) return response.writeHead(404).end();
+  const [, from, to] = /bytes=(\d+)-(\d*)/.exec(request.headers.range ?? '') ?? [];
+  const [start, end] = [Number(from ?? 0), to ? Number(to) + 1 : bytes.length];
+  const headers = { 'content-length': end - start, 'content-range': `bytes ${start}-${end - 1}/${bytes.length}` };
+  response.writeHead(from === undefined ? 200 : 206, headers);
+  if (request.method === 'HEAD') return response.end();
+  const middle = Math.floor((start + end) / 2);
+  response.write(bytes.subarray(start, middle));
+  if (bytes === weights) await shown;
+  response.end(bytes.subarray(middle, end));
+});
+await new Promise((resolve) => registry.listen(Number(process.env.REGISTRY_PORT), '127.0.0.1', resolve));
+
+await withBrowser(async (browser) => {
+  const page = await open(browser, 'models');
+  await page.getByLabel('Model', { exact: true }).fill('small');
+  await page.keyboard.press('Enter');
+  const progress = page.getByRole('progressbar', { name: 'Download of small' });
+  await page.waitForFunction(
+    (bar) => Number(bar.getAttribute('aria-valuenow')) > 10,
+    await progress.elementHandle(),
+  );
+  release();
+  await page.getByText('small is installed.').waitFor();
+  const row = page.getByRole('row').filter({ hasText: 'small' });
+  await row.getByText('Not loaded').waitFor();
+  await row.getByRole('button', { name: 'Load small' }).click();
+  await row.getByRole('button', { name: 'Unload small' }).click();
+  await row.getByText('Not loaded').waitFor();
+  await row.getByRole('button', { name: /^small/ }).click();
+  await page.getByRole('dialog').getByText('Digest').waitFor();
+  await page.getByRole('button', { name: 'Close', exact: true }).click();
+  await row.getByRole('button', { name: 'Delete small' }).click();
+  await page.getByRole('dialog').getByText('Its files are removed').waitFor();
+  await page.getByRole('button', { name: 'Delete', exact: true }).click();
+  await row.waitFor({ state: 'detached' });
+  const names = (await (await api('/models')).json()).models.map((model) => model.name);
+  assert.ok(!names.some((name) => name.startsWith('small')));
+  page.check();
+});
+registry.closeAllConnections();
+registry.close();

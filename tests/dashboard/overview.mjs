@@ -1,0 +1,59 @@
+// Figures that equal the load that was sent.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { api, eventually, open, withBrowser } from './browser.mjs';
+
+const REQUESTS = 7;
+const REFUSED = 2;
+
+await withBrowser(async (browser) => {
+  for (let at = 0; at < REQUESTS; at++)
+    assert.equal((await api('/embeddings/', { body: { input: `text ${at % 3}` } })).status, 200);
+  for (let at = 0; at < REFUSED; at++)
+    assert.equal((await api('/embeddings/', { body: { input: 5 } })).status, 422);
+  const all = REQUESTS + REFUSED;
+
+  const page = await open(browser, 'endpoints');
+  const row = page.getByRole('row').filter({ hasText: '/embeddings' });
+  await row.waitFor();
+  const cells = await row.getByRole('cell').allInnerTexts();
+  assert.equal(cells[2], String(all));
+  assert.match(cells[3], new RegExp(`^${REFUSED}\\b`));
+
+  await page.getByRole('link', { name: 'Usage' }).click();
+  await page.getByText('Endpoint', { exact: true }).click();
+  const used = page.getByRole('row').filter({ hasText: '/embeddings' });
+  assert.equal((await used.getByRole('cell').allInnerTexts())[2], String(all));
+  const download = page.waitForEvent('download');
+  await page.getByRole('button', { name: 'CSV' }).click();
+  const csv = readFileSync(await (await download).path(), 'utf8');
+  assert.match(csv, new RegExp(`POST /embeddings/,${all},${REFUSED},`));
+
+  await page.getByRole('link', { name: 'Errors' }).click();
+  assert.equal(await page.getByRole('row').filter({ hasText: '422' }).count(), REFUSED);
+  await page.getByLabel('Filter errors').fill('nothing like this');
+  await page.getByText('Nothing matches').waitFor();
+
+  await page.getByRole('link', { name: 'Cache' }).click();
+  const entries = page.getByRole('row').filter({ hasText: 'Embeddings' });
+  assert.equal((await entries.getByRole('cell').allInnerTexts())[1], '3');
+  await page.getByRole('button', { name: 'Clear Embeddings' }).click();
+  await page.getByRole('dialog').getByText('3 entries will be removed').waitFor();
+  await page.keyboard.press('Escape');
+  assert.equal((await (await api('/analytics/cache')).json()).cache.total_keys, 3);
+  await page.getByRole('button', { name: 'Clear Embeddings' }).click();
+  await page.getByRole('button', { name: 'Clear', exact: true }).click();
+  await page.getByText('3 entries removed.').waitFor();
+  assert.equal((await (await api('/analytics/cache')).json()).cache.total_keys, 0);
+
+  await page.getByRole('link', { name: 'Overview' }).click();
+  await page.getByText('Everything works').waitFor();
+  // The live figures follow the load.
+  const rate = page.locator('dt', { hasText: 'Requests per second' }).locator('xpath=following-sibling::dd[1]');
+  await eventually('the rate shows the load', async () => {
+    await api('/embeddings/', { body: { input: 'again' } });
+    return Number(await rate.innerText()) > 0;
+  });
+  page.check();
+});

@@ -1,0 +1,30 @@
+// Signing in: with a wrong key, with the right one, and out again.
+
+import assert from 'node:assert/strict';
+import { KEY, open, SERVER, withBrowser } from './browser.mjs';
+
+await withBrowser(async (browser) => {
+  // Browsers are sent to the dashboard, other clients get the JSON.
+  const page = await open(browser, '', { key: null, expected: ['401'] });
+  await page.goto(SERVER);
+  assert.equal(new URL(page.url()).pathname.replace(/\/$/, ''), '/dashboard');
+  const plain = await fetch(SERVER);
+  assert.equal((await plain.json()).docs, '/docs');
+
+  await page.getByLabel('API key').fill('not-the-key-0123456789');
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('alert').getByText('This API key is not valid.').waitFor();
+
+  await page.getByLabel('API key').fill(KEY);
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: 'Overview' }).waitFor();
+  await page.getByText('Live', { exact: true }).waitFor();
+  assert.ok(!page.url().includes(KEY));
+  // The key is this tab's alone.
+  assert.equal(await page.evaluate(() => localStorage.getItem('simpleton.key')), null);
+
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByLabel('API key').waitFor();
+  assert.equal(await page.evaluate(() => sessionStorage.getItem('simpleton.key')), null);
+  page.check();
+});
