@@ -1,0 +1,35 @@
+// What is known about a passage of a document.
+
+import type { Chunk } from '../lib/types';
+
+/** A document to read, and the passage to show in it. */
+export interface Reading {
+  document: string;
+  title: string;
+  chunk: Chunk | null;
+}
+
+const text = (value: unknown) => (typeof value === 'string' && value !== '' ? value : null);
+
+export function titleOf(chunk: Chunk): string {
+  return text(chunk.metadata.title) ?? chunk.document_id;
+}
+
+/** Page and heading, as far as the file has them. */
+export function placeOf(chunk: Chunk): string {
+  const { page, heading } = chunk.metadata;
+  const name = text(heading);
+  return [typeof page === 'number' ? `page ${page}` : null, name === titleOf(chunk) ? null : name]
+    .filter((part) => part !== null)
+    .join(', ');
+}
+
+/** From where to where the passage goes in its document, in characters. */
+export function rangeOf(chunk: Chunk): [number, number] | null {
+  const { char_start: start, char_end: end } = chunk.metadata;
+  return typeof start === 'number' && typeof end === 'number' ? [start, end] : null;
+}
+
+export function readingOf(chunk: Chunk): Reading {
+  return { document: chunk.document_id, title: titleOf(chunk), chunk };
+}
