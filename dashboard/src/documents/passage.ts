@@ -18,10 +18,10 @@ export function titleOf(chunk: Chunk): string {
 /** Page and heading, as far as the file has them. */
 export function placeOf(chunk: Chunk): string {
   const { page, heading } = chunk.metadata;
-  const name = text(heading);
-  return [typeof page === 'number' ? `page ${page}` : null, name === titleOf(chunk) ? null : name]
-    .filter((part) => part !== null)
-    .join(', ');
+  // A heading names those above it, too. The title stands beside it already.
+  const [first, ...below] = (text(heading) ?? '').split(' > ');
+  const headings = first === titleOf(chunk) ? below : [first, ...below];
+  return [typeof page === 'number' ? `page ${page}` : '', headings.join(' > ')].filter((part) => part !== '').join(', ');
 }
 
 /** From where to where the passage goes in its document, in characters. */

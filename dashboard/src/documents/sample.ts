@@ -28,5 +28,6 @@ at once. Dogs stay at the landing. Children below eight years climb with a keepe
 `;
 
 export function sampleFile(): File {
-  return new File([TEXT], 'lighthouse.md', { type: 'text/markdown' });
+  const text = TEXT.replace(/(\S)\n(?=\S)/g, '$1 ');
+  return new File([text], 'lighthouse.md', { type: 'text/markdown' });
 }
