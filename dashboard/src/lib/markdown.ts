@@ -2,7 +2,7 @@
 // is, a picture as a link, and what is left is sanitised.
 
 import createPurifier from 'dompurify';
-import { Marked, type Token, type Tokens } from 'marked';
+import { Lexer, Marked, type Token, type Tokens } from 'marked';
 
 export type Block =
   | { kind: 'html'; html: string }
@@ -15,8 +15,6 @@ export interface Item {
   done: boolean | null;
   blocks: Block[];
 }
-
-type Clean = (html: string) => string;
 
 /** Blocks within blocks. What is deeper is shown as its source. */
 const DEEPEST = 12;
@@ -85,12 +83,12 @@ const marked = new Marked({
 
 const literal = (text: string) => `<p class="literal">${escape(text)}</p>`;
 
-function blocksOf(tokens: Token[], clean: Clean, depth = 0): Block[] {
-  return tokens.filter((token) => token.type !== 'space' && token.type !== 'def').map((token) => blockOf(token, clean, depth));
+function blocksOf(tokens: Token[], depth = 0): Block[] {
+  return tokens.filter(({ type }) => type !== 'space' && type !== 'def').map((token) => blockOf(token, depth));
 }
 
-function blockOf(token: Token, clean: Clean, depth: number): Block {
-  if (depth > DEEPEST) return { kind: 'html', html: clean(literal(token.raw)) };
+function blockOf(token: Token, depth: number): Block {
+  if (depth > DEEPEST) return { kind: 'html', html: sanitize(literal(token.raw)) };
   switch (token.type) {
     case 'code': {
       const { lang, text } = token as Tokens.Code;
@@ -100,35 +98,43 @@ function blockOf(token: Token, clean: Clean, depth: number): Block {
       const list = token as Tokens.List;
       const items = list.items.map((item) => ({
         done: item.task ? item.checked === true : null,
-        blocks: blocksOf(item.tokens, clean, depth + 1),
+        blocks: blocksOf(item.tokens, depth + 1),
       }));
       return { kind: 'list', start: list.ordered ? Number(list.start) : null, items };
     }
     case 'blockquote':
-      return { kind: 'quote', blocks: blocksOf((token as Tokens.Blockquote).tokens, clean, depth + 1) };
+      return { kind: 'quote', blocks: blocksOf((token as Tokens.Blockquote).tokens, depth + 1) };
     default:
-      return { kind: 'html', html: clean(marked.parser([token])) };
+      return { kind: 'html', html: sanitize(marked.parser([token])) };
   }
 }
 
-/** Reads a text that grows: what is as it was the last time is not sanitised again. */
+/** Reads a text that grows. Only its last block can still change, so what is before it is read once. */
 export function reader(): (text: string) => Block[] {
-  let known = new Map<string, string>();
+  let source = '';
+  let settled: Block[] = [];
+  let definitions: Tokens.Def[] = [];
   return (text) => {
-    const seen = new Map<string, string>();
-    const clean = (html: string) => {
-      const safe = known.get(html) ?? sanitize(html);
-      seen.set(html, safe);
-      return safe;
-    };
-    let blocks: Block[];
+    text = text.replace(/\r\n?/g, '\n');
+    if (!text.startsWith(source)) [source, settled, definitions] = ['', [], []];
+    let rest = text.slice(source.length);
     try {
-      blocks = blocksOf(marked.lexer(text), clean);
+      const lexer = new Lexer(marked.defaults);
+      for (const definition of definitions) lexer.tokens.links[definition.tag] ??= definition;
+      const tokens = lexer.lex(rest);
+      const last = tokens.findLastIndex(({ type }) => type !== 'space');
+      const final = tokens.slice(0, Math.max(last, 0));
+      while (final.length > 0 && rest.startsWith(final[0]!.raw)) {
+        const token = final.shift()!;
+        source += token.raw;
+        rest = rest.slice(token.raw.length);
+        if (token.type === 'def') definitions.push(token as Tokens.Def);
+        settled.push(...blocksOf([token]));
+      }
+      return [...settled, ...blocksOf([...final, ...tokens.slice(last)])];
     } catch {
       // Markdown that is nested too deeply for the parser.
-      blocks = [{ kind: 'html', html: clean(literal(text)) }];
+      return [...settled, { kind: 'html', html: sanitize(literal(rest)) }];
     }
-    known = seen;
-    return blocks;
   };
 }

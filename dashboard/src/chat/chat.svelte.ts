@@ -1,0 +1,132 @@
+// The conversation. It outlasts the page, but not the tab's session.
+
+import { untrack } from 'svelte';
+import { session } from '../lib/session.svelte';
+import type { Model } from '../lib/types';
+import { Answer } from './answer.svelte';
+import type { Picture } from './pictures';
+import { bodyOf, type ChatBody, type Parameters } from './request';
+
+/** A question, and an answer of each model that was asked. */
+export class Turn {
+  answers = $state.raw<readonly Answer[]>([]);
+
+  constructor(
+    readonly text: string,
+    readonly pictures: readonly Picture[],
+  ) {}
+}
+
+class Chat {
+  turns = $state.raw<readonly Turn[]>([]);
+  draft = $state('');
+  pictures = $state.raw<readonly Picture[]>([]);
+  system = $state('');
+  parameters = $state<Parameters>({});
+  /** Whether the server's cache may answer. */
+  cached = $state(true);
+  compare = $state(false);
+  /** Whether the settings are in sight. */
+  settings = $state(matchMedia('(min-width: 1180px)').matches);
+  /** All models that can chat. */
+  installed = $state.raw<readonly Model[]>([]);
+  /** Names that were chosen. */
+  wanted = $state<(string | undefined)[]>([]);
+  /** The last answer that is complete, for those who do not see it. */
+  finished = $state('');
+
+  /** The models to ask. */
+  readonly models: readonly Model[] = $derived.by(() => {
+    const first = this.#named(0) ?? this.installed[0];
+    const second = this.#named(1) ?? this.installed.find((model) => model !== first) ?? first;
+    return [first, ...(this.compare ? [second] : [])].filter((model) => model !== undefined);
+  });
+
+  readonly busy: boolean = $derived(this.turns.at(-1)?.answers.some((answer) => answer.busy) ?? false);
+
+  /** Models that were to see pictures, but cannot. */
+  readonly blind: readonly Model[] = $derived.by(() => {
+    const seen = [...this.turns.flatMap((turn) => turn.pictures), ...this.pictures];
+    return seen.length === 0 ? [] : this.models.filter((model) => !sees(model));
+  });
+
+  readonly ready: boolean = $derived(!this.busy && this.models.length > 0 && this.blind.length === 0);
+
+  /** Asks what is in the draft. */
+  send() {
+    if (!this.ready || (this.draft.trim() === '' && this.pictures.length === 0)) return;
+    this.ask(this.draft.trim(), this.pictures);
+    this.draft = '';
+    this.pictures = [];
+  }
+
+  ask(text: string, pictures: readonly Picture[] = []) {
+    const turn = new Turn(text, pictures);
+    this.turns = [...this.turns, turn];
+    turn.answers = this.models.map((model) => new Answer(model.name));
+    turn.answers.forEach((_, column) => void this.#run(turn, column, !this.cached));
+  }
+
+  /** Asks something else in place of a turn and all that follow it. */
+  askAgain(turn: Turn, text: string, pictures: readonly Picture[]) {
+    this.stop();
+    this.turns = this.turns.slice(0, this.turns.indexOf(turn));
+    this.ask(text, pictures);
+  }
+
+  /** Asks for another answer of the last turn. */
+  regenerate(column: number, fresh: boolean) {
+    const turn = this.turns.at(-1)!;
+    const model = this.models[column]?.name ?? turn.answers[column]!.model;
+    turn.answers = turn.answers.with(column, new Answer(model));
+    void this.#run(turn, column, fresh);
+  }
+
+  stop() {
+    this.turns.at(-1)?.answers.forEach((answer) => answer.stop());
+  }
+
+  clear() {
+    this.stop();
+    this.turns = [];
+    this.finished = '';
+  }
+
+  /** The request of the last turn, or of the draft. */
+  get request(): { body: ChatBody; pictures: readonly Picture[] } {
+    const turns = this.turns.length > 0 ? this.turns : [new Turn(this.draft.trim() || 'Hello!', this.pictures)];
+    const body = bodyOf(this.models[0]?.name ?? '', turns, 0, this.system, this.parameters);
+    return { body, pictures: turns.flatMap((turn) => turn.pictures) };
+  }
+
+  async #run(turn: Turn, column: number, fresh: boolean) {
+    const answer = turn.answers[column]!;
+    const turns = this.turns.slice(0, this.turns.indexOf(turn) + 1);
+    await answer.run(bodyOf(answer.model, turns, column, this.system, this.parameters), fresh);
+    if (answer.state === 'done') this.finished = `${answer.model} answered: ${answer.text.replace(/[*_`#>|~]+/g, '')}`;
+  }
+
+  #named(column: number): Model | undefined {
+    return this.installed.find((model) => model.name === this.wanted[column]);
+  }
+}
+
+export const chat = new Chat();
+
+export function sees(model: Model): boolean {
+  return model.capabilities.includes('vision');
+}
+
+$effect.root(() => {
+  $effect(() => {
+    if (session.key === null) untrack(forget);
+  });
+});
+
+/** Leaves nothing for who signs in next. */
+function forget() {
+  chat.clear();
+  chat.draft = '';
+  chat.pictures = [];
+  chat.system = '';
+}
