@@ -15,6 +15,7 @@ export class Streamed<Event extends { done: boolean }, Last extends Event = Even
   constructor(
     readonly path: string,
     readonly piece: (event: Event) => string,
+    readonly failure: (error: unknown) => string = messageOf,
   ) {}
 
   async run(body: object) {
@@ -33,7 +34,7 @@ export class Streamed<Event extends { done: boolean }, Last extends Event = Even
       }
       if (this.last === null) throw new ApiError('The reply broke off.', 0);
     } catch (error) {
-      if (!isAbort(error) && this.#abort === abort) this.error = messageOf(error);
+      if (!isAbort(error) && this.#abort === abort) this.error = this.failure(error);
     } finally {
       if (this.#abort === abort) this.running = false;
     }

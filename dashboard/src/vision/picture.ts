@@ -1,5 +1,7 @@
 // A picture to show to a model.
 
+import { ApiError, messageOf } from '../lib/api';
+
 export interface Picture {
   name: string;
   file: Blob;
@@ -42,4 +44,12 @@ export function dataUrl(file: Blob): Promise<string> {
     reader.onerror = () => reject(new Error('The picture cannot be read any more. Choose it again.'));
     reader.readAsDataURL(file);
   });
+}
+
+/** What to tell of a request with a picture that failed. */
+export function failureOf(error: unknown): string {
+  const message = messageOf(error);
+  if (!(error instanceof ApiError && error.status === 413)) return message;
+  const limit = /^image .*?(\d+ MB)/.exec(message)?.[1];
+  return `This picture is too large${limit ? `: the server takes at most ${limit}` : ' for the server'}. Choose a smaller one.`;
 }
