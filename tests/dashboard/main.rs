@@ -50,6 +50,26 @@ async fn a_model_is_pulled_loaded_and_deleted() {
     run("models.mjs", &[("MODEL_REGISTRY", &url)], &[("REGISTRY_PORT", &port.to_string())]).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_streams_and_what_a_model_says_cannot_run() {
+    run("chat.mjs", &[], &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_is_captioned_and_read() {
+    run("vision.mjs", &[], &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_is_added_and_asked() {
+    run("documents.mjs", &[], &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hour_of_figures_leaves_the_memory_as_it_was_and_the_files_are_small() {
+    run("memory.mjs", &[], &[]).await;
+}
+
 /// Runs a script with a server of its own.
 ///
 /// # Panics

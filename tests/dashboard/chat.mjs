@@ -1,0 +1,71 @@
+// A chat on the real model: streamed, from the cache, asked again, and stopped. And answers that want to run scripts.
+
+import assert from 'node:assert/strict';
+import { open, withBrowser } from './browser.mjs';
+
+const HOSTILE = [
+  '<script>globalThis.hacked = 1</script>',
+  '<img src=x onerror="globalThis.hacked = 2">',
+  '[press me](javascript:globalThis.hacked=3)',
+  '[or me](data:text/html,<script>globalThis.hacked=4</script>)',
+  '![a picture](https://example.com/track.png)',
+  '<iframe srcdoc="<script>parent.hacked = 5</script>"></iframe>',
+  '<svg onload="globalThis.hacked = 6"><a xlink:href="javascript:globalThis.hacked=7">x</a></svg>',
+  '<form action="https://example.com"><input name="children"></form>',
+  '<style>body { display: none }</style>',
+  '<math><mtext><table><mglyph><style><img src=x onerror="globalThis.hacked=8">',
+  '```html\n<img src=x onerror="globalThis.hacked = 9">\n```',
+];
+
+await withBrowser(async (browser) => {
+  const page = await open(browser, 'chat');
+  const asked = [];
+  page.on('request', (request) => request.url().endsWith('/inference/chat') && asked.push(request.headers()));
+  const composer = page.getByRole('textbox', { name: /^Message/ });
+  const answers = page.locator('article');
+  const ask = async (text) => {
+    await composer.fill(text);
+    await page.keyboard.press('Enter');
+  };
+  const done = () => page.getByRole('button', { name: 'Stop' }).waitFor({ state: 'detached' });
+
+  await page.getByLabel('Temperature').fill('0');
+  await page.getByLabel('Max tokens').fill('32');
+  await ask('What is the capital of France?');
+  await answers.first().getByText('Paris').waitFor();
+  await done();
+  await answers.getByText(/tokens per second|tok\/s|tokens\/s/i).first().waitFor();
+
+  await page.getByRole('button', { name: 'Clear the chat' }).click();
+  await ask('What is the capital of France?');
+  await answers.getByText('From cache').waitFor();
+
+  await page.getByRole('button', { name: 'Answer again' }).click();
+  await done();
+  await answers.getByText('From cache').waitFor({ state: 'detached' });
+  assert.equal(asked.at(-1)['cache-control'], 'no-cache');
+  await answers.first().getByText('Paris').waitFor();
+
+  await page.getByLabel('Max tokens').fill('400');
+  await ask('Count from 1 to 100 in words.');
+  await answers.nth(1).locator('.markdown').getByText(/\w/).first().waitFor();
+  await page.getByRole('button', { name: 'Stop' }).click();
+  await done();
+
+  // What a model says is data.
+  await page.route('**/inference/chat', (route) => {
+    const events = HOSTILE.map((part) => ({ message: { role: 'assistant', content: `${part}\n\n` }, done: false }));
+    events.push({ message: { role: 'assistant', content: 'The end.' }, done: true, done_reason: 'stop', eval_count: 1 });
+    const body = events.map((event) => `data: ${JSON.stringify({ model: 'm', ...event })}\n\n`).join('');
+    return route.fulfill({ status: 200, contentType: 'text/event-stream', body });
+  });
+  await ask('Attack me.');
+  const hostile = answers.nth(2);
+  await hostile.getByText('The end.').waitFor();
+  await hostile.getByText('press me').click();
+  await page.waitForTimeout(200);
+  assert.equal(await page.evaluate(() => globalThis.hacked), undefined);
+  const forbidden = 'script, iframe, form, style, img, [onerror], [onload], [href^="javascript:"], [href^="data:"]';
+  assert.equal(await hostile.locator(forbidden).count(), 0);
+  page.check();
+});
