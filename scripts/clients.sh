@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the clients that tests/clients runs, in the versions of their lock files: those in Python in the
-# cache directory, those in JavaScript beside their scripts.
+# Installs the clients that tests/clients runs, and what tests/dashboard needs to drive a browser, in the versions of
+# their lock files: those in Python in the cache directory, those in JavaScript beside their scripts.
 # usage: scripts/clients.sh [--folder NAME]     --folder prints where the packages of tests/clients/NAME belong
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -24,16 +24,6 @@ install_python() {
   touch "$venv/complete"
 }
 
-install_node() {
-  local folder=tests/clients/node
-  ! cmp -s "$folder/package-lock.json" "$folder/node_modules/.complete" || return 0
-  say "      Installing $folder/package-lock.json with npm, once …"
-  npm ci --prefix "$folder" --silent --no-audit --no-fund >&2 ||
-    fail "npm could not install the clients." \
-      "Check that npm can reach its registry (npm config get registry), then run: scripts/clients.sh"
-  cp "$folder/package-lock.json" "$folder/node_modules/.complete"
-}
-
 if [[ "${1:-}" == --folder ]]; then
   folder "$2"
   exit 0
@@ -44,4 +34,5 @@ exec 9>"$(cache_dir)/clients.lock"
 ! command -v flock >/dev/null || flock 9
 install_python python
 install_python llama_index
-install_node
+npm_packages tests/clients/node scripts/clients.sh
+npm_packages tests/dashboard scripts/clients.sh

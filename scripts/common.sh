@@ -127,3 +127,13 @@ make_venv() {
   python3 -m venv "$1" >&2 ||
     fail "python3 could not create a virtual environment." "On Debian and Ubuntu: sudo apt-get install python3-venv"
 }
+
+# npm_packages FOLDER SCRIPT: installs a folder's packages by its lock file, once; SCRIPT is what to run after a failure.
+npm_packages() {
+  ! cmp -s "$1/package-lock.json" "$1/node_modules/.complete" || return 0
+  say "      Installing $1/package-lock.json with npm, once …"
+  npm ci --prefix "$1" --silent --no-audit --no-fund >&2 ||
+    fail "npm could not install the packages of $1." \
+      "Check that npm can reach its registry (npm config get registry), then run: $2"
+  cp "$1/package-lock.json" "$1/node_modules/.complete"
+}

@@ -10,7 +10,7 @@ DIST=dashboard/dist
 
 # stamp: prints a hash of all that the dashboard is built from.
 stamp() {
-  find dashboard \( -name node_modules -o -path "$DIST*" -o -path dashboard/tests \) -prune -o -type f -print0 |
+  find dashboard \( -name node_modules -o -path "$DIST*" -o -name schema.d.ts \) -prune -o -type f -print0 |
     LC_ALL=C sort -z | xargs -0 sha256sum scripts/dashboard.sh | sha256sum | cut -d ' ' -f 1
 }
 
@@ -24,15 +24,6 @@ need_node() {
   have="$(node --version)"
   at_least "${have#v}" "$NODE" ||
     fail "Node.js $have is too old; the dashboard needs $NODE or newer." "See https://nodejs.org"
-}
-
-install_packages() {
-  ! cmp -s dashboard/package-lock.json dashboard/node_modules/.complete || return 0
-  say "      Installing dashboard/package-lock.json with npm …"
-  npm ci --prefix dashboard --silent --no-audit --no-fund >&2 ||
-    fail "npm could not install the dashboard's packages." \
-      "Check that npm can reach its registry (npm config get registry), then run: scripts/dashboard.sh"
-  cp dashboard/package-lock.json dashboard/node_modules/.complete
 }
 
 # build: in a folder of its own, so that a build that fails leaves the last one as it is.
@@ -63,9 +54,9 @@ exec 9>"$(cache_dir)/dashboard.lock"
 ! command -v flock >/dev/null || flock 9
 if [[ "${1:-}" == --packages ]]; then
   need_node
-  install_packages
+  npm_packages dashboard scripts/dashboard.sh
 elif ! is_built; then
   need_node
-  install_packages
+  npm_packages dashboard scripts/dashboard.sh
   build
 fi

@@ -67,6 +67,7 @@ look() {
       look rust
       look embedding
       look dashboard
+      need chromium "Chromium, for tests of the dashboard" chromium --version
       wish shellcheck "shellcheck" shellcheck --version
       wish docker-compose "docker compose" compose version
       wish systemd "systemd-analyze" systemd-analyze --version

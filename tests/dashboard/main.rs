@@ -2,10 +2,12 @@
 //! `scripts/dashboard.sh` builds the dashboard, and `scripts/clients.sh` installs what the scripts import.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise: that is how it fails")]
 
-use std::{env, net::TcpListener, path::Path, process::Stdio};
+use std::{env, net::TcpListener, path::Path, process::Stdio, time::Duration};
 
 use tokio::process::Command;
 
+#[path = "../../testing/eventually.rs"]
+mod eventually;
 #[path = "../../testing/llama_server.rs"]
 mod llama_server;
 #[path = "../../testing/real_models.rs"]
@@ -13,6 +15,7 @@ mod real_models;
 #[path = "../../testing/real_server.rs"]
 mod real_server;
 
+use eventually::eventually;
 use real_server::{KEY, RealServer};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +76,7 @@ async fn an_hour_of_figures_leaves_the_memory_as_it_was_and_the_files_are_small(
 /// Runs a script with a server of its own.
 ///
 /// # Panics
-/// When the script fails.
+/// When the script fails, or leaves a model at work.
 async fn run(script: &str, settings: &[(&str, &str)], variables: &[(&str, &str)]) {
     let server = RealServer::start(settings).await;
     let folder = Path::new("tests/dashboard");
@@ -88,6 +91,10 @@ async fn run(script: &str, settings: &[(&str, &str)], variables: &[(&str, &str)]
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap();
     let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{script}: {}\n{printed}", output.status);
+    eventually(Duration::from_secs(30), "every model is at rest", async || {
+        server.metric("simpleton_llm_requests_running").await == 0.0
+    })
+    .await;
 }
 
 /// A port that the script will listen on.
