@@ -271,7 +271,8 @@ async fn the_services_own_routes_are_counted_apart() {
     assert_eq!(points.sum::<f64>(), 8.0, "{series}");
     // Each endpoint has as many as the totals say.
     for (endpoint, figures) in after["endpoint_breakdown"].as_object().unwrap() {
-        let path = format!("/analytics/series?since_minutes=120&step=120&endpoint={}", endpoint.replace(' ', "%20"));
+        let path =
+            format!("/analytics/series?since_minutes=120&step=120&endpoint={}", endpoint.replace(' ', "%20"));
         let series = ask(&server, &path).await;
         let points = series["points"].as_array().unwrap().iter().filter_map(|point| point["value"].as_f64());
         assert_eq!(Some(points.sum::<f64>()), figures["requests"].as_f64(), "{series}");
