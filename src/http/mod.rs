@@ -102,7 +102,8 @@ fn routes() -> Vec<Route> {
             Public,
             Problem,
             routes!(dashboard::session::create, dashboard::session::remove),
-        ),
+        )
+        .with_errors(&[Kind::Unauthorized]),
         // Documentation
         Route::page("/openapi.json", get(docs::openapi_json)),
         Route::page("/docs", get(docs::page)),
