@@ -10,7 +10,8 @@ const ollama = http.createServer((request, response) => {
 });
 
 await withBrowser(async (browser) => {
-  const page = await open(browser);
+  // Without Ollama its models cannot be listed.
+  const page = await open(browser, '', { expected: ['503'] });
   const alerts = page.getByRole('list', { name: 'Active alerts' });
   await alerts.getByText(/Ollama/).waitFor();
   await page.getByText('1 active alert').waitFor();

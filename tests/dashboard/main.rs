@@ -30,7 +30,12 @@ async fn figures_equal_the_load_and_the_cache_is_cleared() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_accessible_and_fits_the_screen() {
-    run("pages.mjs", &[], &[]).await;
+    run("pages.mjs", &[], &[("COLORS", "light")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_is_accessible_in_the_dark() {
+    run("pages.mjs", &[], &[("COLORS", "dark")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,13 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { api, eventually, open, withBrowser } from './browser.mjs';
 
+/** Texts of a row's cells. */
+async function cellsOf(page, text) {
+  const row = page.getByRole('row').filter({ hasText: text });
+  await row.waitFor();
+  return row.getByRole('cell').allInnerTexts();
+}
+
 const REQUESTS = 7;
 const REFUSED = 2;
 
@@ -15,29 +22,26 @@ await withBrowser(async (browser) => {
   const all = REQUESTS + REFUSED;
 
   const page = await open(browser, 'endpoints');
-  const row = page.getByRole('row').filter({ hasText: '/embeddings' });
-  await row.waitFor();
-  const cells = await row.getByRole('cell').allInnerTexts();
+  const cells = await cellsOf(page, '/embeddings');
   assert.equal(cells[2], String(all));
   assert.match(cells[3], new RegExp(`^${REFUSED}\\b`));
 
   await page.getByRole('link', { name: 'Usage' }).click();
   await page.getByText('Endpoint', { exact: true }).click();
-  const used = page.getByRole('row').filter({ hasText: '/embeddings' });
-  assert.equal((await used.getByRole('cell').allInnerTexts())[2], String(all));
+  assert.equal((await cellsOf(page, '/embeddings'))[2], String(all));
   const download = page.waitForEvent('download');
   await page.getByRole('button', { name: 'CSV' }).click();
   const csv = readFileSync(await (await download).path(), 'utf8');
   assert.match(csv, new RegExp(`POST /embeddings/,${all},${REFUSED},`));
 
   await page.getByRole('link', { name: 'Errors' }).click();
+  await page.getByRole('row').filter({ hasText: '422' }).first().waitFor();
   assert.equal(await page.getByRole('row').filter({ hasText: '422' }).count(), REFUSED);
   await page.getByLabel('Filter errors').fill('nothing like this');
   await page.getByText('Nothing matches').waitFor();
 
   await page.getByRole('link', { name: 'Cache' }).click();
-  const entries = page.getByRole('row').filter({ hasText: 'Embeddings' });
-  assert.equal((await entries.getByRole('cell').allInnerTexts())[1], '3');
+  assert.equal((await cellsOf(page, 'Embeddings'))[1], '3');
   await page.getByRole('button', { name: 'Clear Embeddings' }).click();
   await page.getByRole('dialog').getByText('3 entries will be removed').waitFor();
   await page.keyboard.press('Escape');

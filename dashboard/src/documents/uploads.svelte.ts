@@ -5,7 +5,8 @@ import { plural } from '../lib/format';
 import type { components } from '../lib/schema';
 import { session } from '../lib/session.svelte';
 
-type Event = components['schemas']['IngestEvent'];
+/** The last one has what a reply has, too. */
+type Event = components['schemas']['IngestEvent'] & Partial<components['schemas']['IngestReply']>;
 
 export interface Upload {
   id: number;
