@@ -1,10 +1,10 @@
 # The commands of this project. Each one runs a script in scripts/.
 
 .DEFAULT_GOAL := help
-.PHONY: help run dashboard test check fuzz bench profile dist dist-test
+.PHONY: help run dashboard screenshots test check fuzz bench profile dist dist-test
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  Arguments go in ARGS: make run ARGS="--port 9000", make test ARGS="stream"'
 
@@ -13,6 +13,9 @@ run: ## Install dependencies, build, and start Simpleton on http://127.0.0.1:800
 
 dashboard: ## Build the dashboard, which the next release build contains
 	@scripts/dashboard.sh
+
+screenshots: ## Take the README's pictures of the dashboard (about ten minutes)
+	@scripts/screenshots.sh
 
 test: ## Install test dependencies and run all tests
 	@scripts/test.sh $(ARGS)

@@ -78,6 +78,13 @@ async fn an_hour_of_figures_leaves_the_memory_as_it_was_and_the_files_are_small(
     run("memory.mjs", &[], &[]).await;
 }
 
+/// `make screenshots` runs it, which takes minutes.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "makes the pictures of the README"]
+async fn screenshots() {
+    run("screenshots.mjs", &[("CACHE_TTL", "60")], &[]).await;
+}
+
 /// Runs a script with a server of its own.
 ///
 /// # Panics

@@ -26,5 +26,18 @@ await withBrowser(async (browser) => {
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.getByLabel('API key').waitFor();
   assert.equal(await page.evaluate(() => sessionStorage.getItem('simpleton.key')), null);
+
+  // The address that the server prints. A used one says what to do.
+  await page.route('**/dashboard/session', (route) => route.fulfill({ json: { key: KEY, expires_at: '2100-01-01T00:00:00Z' } }));
+  await page.goto(`${SERVER}/dashboard#token=0123`);
+  await page.reload();
+  await page.getByRole('heading', { name: 'Overview' }).waitFor();
+  assert.ok(!page.url().includes('0123'));
+  await page.unroute('**/dashboard/session');
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByLabel('API key').waitFor();
+  await page.goto(`${SERVER}/dashboard#token=0123`);
+  await page.reload();
+  await page.getByText('This sign-in address is not valid').waitFor();
   page.check();
 });

@@ -1,6 +1,7 @@
 // Ways into a session: an API key, or the address that the server prints when it starts.
 
 import { api } from './api';
+import { session } from './session.svelte';
 
 /** The one-time token in the address, which is removed from it. */
 export function tokenOfAddress(): string | null {
@@ -20,7 +21,8 @@ export async function check(key: string): Promise<void> {
   await api('/models/loaded', { key });
 }
 
-/** Ends a session on the server; an API key stays valid. */
+/** Ends the session on the server, if there is one. API keys stay valid. */
 export async function signOut(): Promise<void> {
-  await api('/dashboard/session', { method: 'DELETE' }).catch(() => {});
+  if (session.key?.startsWith('session-'))
+    await api('/dashboard/session', { method: 'DELETE' }).catch(() => {});
 }
