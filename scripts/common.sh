@@ -132,7 +132,7 @@ make_venv() {
 npm_packages() {
   ! cmp -s "$1/package-lock.json" "$1/node_modules/.complete" || return 0
   say "      Installing $1/package-lock.json with npm, once …"
-  npm ci --prefix "$1" --silent --no-audit --no-fund >&2 ||
+  npm ci --prefix "$1" --silent --no-progress --no-audit --no-fund >&2 ||
     fail "npm could not install the packages of $1." \
       "Check that npm can reach its registry (npm config get registry), then run: $2"
   cp "$1/package-lock.json" "$1/node_modules/.complete"

@@ -32,7 +32,7 @@ build() {
   stamp="$(stamp)"
   say "      Building with Vite …"
   rm -rf "$partial"
-  npm run build --prefix dashboard --silent -- --logLevel warn --emptyOutDir --outDir "${partial#dashboard/}" >&2 ||
+  npm run build --prefix dashboard --silent --no-progress -- --logLevel warn --emptyOutDir --outDir "${partial#dashboard/}" >&2 ||
     fail "the dashboard could not be built; the first error is above."
   # The server sends them as they are, or inflates them for clients that do not accept gzip.
   find "$partial" -type f \( -name '*.html' -o -name '*.js' -o -name '*.css' -o -name '*.svg' -o -name '*.json' \

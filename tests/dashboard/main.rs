@@ -82,7 +82,8 @@ async fn an_hour_of_figures_leaves_the_memory_as_it_was_and_the_files_are_small(
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "makes the pictures of the README"]
 async fn screenshots() {
-    run("screenshots.mjs", &[("CACHE_TTL", "60")], &[]).await;
+    let settings = [("CACHE_TTL", "60"), ("ALERT_RESPONSE_TIME_THRESHOLD", "600")];
+    run("screenshots.mjs", &settings, &[]).await;
 }
 
 /// Runs a script with a server of its own.
