@@ -105,10 +105,11 @@ impl App {
     /// Adds to a request what its model states, and returns the route to that.
     ///
     /// # Errors
-    /// Those of `ChatRequest::check_tools`.
+    /// Those of `ChatRequest::check`.
     pub(super) async fn complete(&self, request: &mut ChatRequest) -> Result<Route> {
-        request.check_tools()?;
+        request.check()?;
         if let Prompt::Messages(messages) = &mut request.prompt {
+            Message::order_answers(messages);
             Message::name_tools(messages);
         }
         let route = self.catalog.route(&request.model).await;

@@ -36,8 +36,10 @@ pub(super) struct CallReader {
     held: String,
     /// Whether the answer is known to be a text.
     is_text: bool,
-    /// Whether an answer without a call is an error.
+    /// Whether an answer without a call is an error, unless it is cut off.
     is_forced: bool,
+    /// Whether a stop sequence may end the answer within a call.
+    has_stop: bool,
 }
 
 /// Meaning of a text so far.
@@ -61,8 +63,8 @@ impl CallReader {
             checks: checks.clone(),
             held: String::new(),
             is_text: false,
-            // A stop sequence may end the answer within the call.
-            is_forced: request.tool_choice.forces_a_call() && request.sampling.stop.is_empty(),
+            is_forced: request.tool_choice.forces_a_call(),
+            has_stop: !request.sampling.stop.is_empty(),
         })
     }
 
@@ -103,7 +105,9 @@ impl CallReader {
                 let calls = calls.into_iter().map(|call| Ok(call.into()));
                 calls.chain([Ok(Done { reason, ..done }.into())]).collect()
             }
-            _ if self.is_forced && !done.reason.is_cut_off() => {
+            // The beginning of a call is not an answer.
+            _ if self.is_forced && (self.has_stop || done.reason.is_cut_off()) => vec![Ok(done.into())],
+            _ if self.is_forced => {
                 let detail =
                     "The model did not call a tool, although tool_choice asks for it. Use another model.";
                 vec![Err(Error::new(Kind::BadGateway, detail))]
@@ -330,9 +334,8 @@ mod tests {
             let error = forced(FinishReason::Stop, text).expect_err("no call");
             assert_eq!(error.kind(), Kind::BadGateway, "{text}");
         }
-        let cut_off = ChatEvent::Text(plain[..30].to_owned());
-        let answer = forced(FinishReason::Length, &plain[..30]);
-        assert_eq!(answer.ok(), Some((vec![cut_off], FinishReason::Length)));
+        let cut_off = forced(FinishReason::Length, &plain[..30]);
+        assert_eq!(cut_off.ok(), Some((Vec::new(), FinishReason::Length)));
     }
 
     #[test]

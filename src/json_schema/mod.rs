@@ -14,6 +14,7 @@ mod effort;
 mod json;
 mod keywords;
 mod lower;
+mod no_parameters;
 mod pattern;
 mod shape;
 #[cfg(test)]
@@ -84,12 +85,9 @@ fn prepare_tool(tool: &mut Tool, number: usize) -> Result<(u64, Option<Rules>), 
         let detail = format!("must have 1 to {MAX_TOOL_NAME} characters");
         return Err(vec![fault(&format!("{place}/name"), detail)]);
     }
-    // A tool without parameters takes no arguments.
-    if tool.parameters == JsonText::default() {
-        tool.parameters = serde_json::json!({"type": "object", "properties": {}}).into();
-    }
+    no_parameters::complete(&mut tool.parameters);
     let schema = Schema::read(&tool.parameters, &format!("{place}/parameters"), Purpose::Parameters)?;
-    tool.parameters = schema.engine;
+    tool.parameters = no_parameters::closed(&tool.parameters).unwrap_or(schema.engine);
     Ok((schema.effort, schema.rules))
 }
 

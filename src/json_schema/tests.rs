@@ -282,7 +282,8 @@ fn a_model_still_reads_what_is_said_of_parameters() {
         .tools
         .push(Tool { parameters: serde_json::from_str(given).expect("JSON"), ..request.tools[0].clone() });
     prepare(&mut request).expect("tools");
-    assert_eq!(request.tools[0].parameters.get(), r#"{"type":"object"}"#);
+    let none = r#"{"type":"object","properties":{},"additionalProperties":false}"#;
+    assert_eq!(request.tools[0].parameters.get(), none);
     let kept = r#"{"type":"object","properties":{"z":{"type":"number","description":"d","minimum":1},"a":{"type":["string","null"],"title":"t"}},"required":["z"]}"#;
     assert_eq!(request.tools[1].parameters.get(), kept);
 }

@@ -1,7 +1,7 @@
 //! A chat: what is asked, and the events of which an answer is made. Every endpoint that produces
 //! text builds one `ChatRequest`.
 
-use std::{borrow::Cow, collections::HashSet};
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,10 +9,7 @@ use super::{
     JsonText, KeepAlive, Message, Part, Role, Sampling, Timings, TokenLogprob, Tool, ToolCall, ToolChoice,
     Usage,
 };
-use crate::{
-    error::{Error, Result},
-    images::Image,
-};
+use crate::images::Image;
 
 /// One request for text, whichever endpoint it came by.
 #[derive(Clone, Debug)]
@@ -61,32 +58,6 @@ impl ChatRequest {
             ToolChoice::None => false,
             ToolChoice::Named(name) => tool.name == *name,
         })
-    }
-
-    /// # Errors
-    /// `Invalid` when two tools have one name, when a tool must be called that is not there, and when the answer must
-    /// have a format in which the model could not call a tool.
-    pub fn check_tools(&self) -> Result<()> {
-        let mut names = HashSet::new();
-        if let Some(second) = self.tools.iter().position(|tool| !names.insert(&*tool.name)) {
-            let pointer = format!("/tools/{second}/function/name");
-            return Err(Error::field(pointer, "is the name of an earlier tool; each tool needs its own"));
-        }
-        self.check_tool_choice()?;
-        if self.format != Format::Text && self.offered_tools().next().is_some() {
-            let detail = "cannot be combined with tools, since tool calls do not have this format; leave out one of them";
-            return Err(Error::field("/format", detail));
-        }
-        Ok(())
-    }
-
-    fn check_tool_choice(&self) -> Result<()> {
-        let detail = match self.tool_choice {
-            ToolChoice::Auto | ToolChoice::None => return Ok(()),
-            ToolChoice::Required => "needs at least one tool",
-            ToolChoice::Named(_) => "must name one of the tools",
-        };
-        if self.offered_tools().next().is_some() { Ok(()) } else { Err(Error::field("/tool_choice", detail)) }
     }
 
     /// Bytes of its texts, images and JSON, about.
@@ -320,55 +291,5 @@ impl FinishReason {
     /// Whether the model had more to say.
     pub fn is_cut_off(&self) -> bool {
         matches!(self, Self::Length | Self::Context | Self::ContentFilter)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tool_that_must_be_called_is_one_of_the_tools() {
-        let tool = |name: &str| Tool {
-            name: name.to_owned(),
-            description: None,
-            parameters: JsonText::empty_object(),
-        };
-        let (named, none) = (|name: &str| ToolChoice::Named(name.to_owned()), &[][..]);
-        for (tool_choice, tools, offered) in [
-            (ToolChoice::Auto, none, Some(none)),
-            (ToolChoice::Auto, &["a", "b"], Some(&["a", "b"][..])),
-            (ToolChoice::None, &["a"], Some(none)),
-            (ToolChoice::Required, &["a", "b"], Some(&["a", "b"])),
-            (ToolChoice::Required, none, None),
-            (named("b"), &["a", "b"], Some(&["b"])),
-            (named("c"), &["a", "b"], None),
-        ] {
-            let mut request = ChatRequest::new("m", Prompt::Messages(Vec::new()));
-            request.tools = tools.iter().map(|name| tool(name)).collect();
-            request.tool_choice = tool_choice;
-            let checked = request.check_tools();
-            let names: Vec<&str> = request.offered_tools().map(|tool| &*tool.name).collect();
-            assert_eq!(checked.ok().map(|()| &names[..]), offered, "{:?}", request.tool_choice);
-        }
-    }
-
-    #[test]
-    fn a_format_leaves_no_room_for_tool_calls() {
-        let tool = Tool { name: "a".to_owned(), description: None, parameters: JsonText::empty_object() };
-        for (format, tool_choice, is_possible) in [
-            (Format::Text, ToolChoice::Auto, true),
-            (Format::Json, ToolChoice::Auto, false),
-            (Format::Schema(JsonText::empty_object()), ToolChoice::Required, false),
-            (Format::Json, ToolChoice::None, true),
-        ] {
-            let request = ChatRequest {
-                tools: vec![tool.clone()],
-                tool_choice,
-                format,
-                ..ChatRequest::new("m", Prompt::Messages(Vec::new()))
-            };
-            assert_eq!(request.check_tools().is_ok(), is_possible, "{request:?}");
-        }
     }
 }

@@ -4,6 +4,7 @@
 mod alert;
 mod cache_status;
 mod chat;
+mod chat_checks;
 mod control_tokens;
 mod create_model;
 mod embed;

@@ -32,11 +32,11 @@ async fn answers_of_tools_say_which_call_they_answer() {
     assert_eq!(sent[1]["tool_calls"][1]["id"], "c2");
     assert_eq!(
         sent[2],
-        json!({"role": "tool", "content": "noon", "tool_call_id": "c2", "tool_name": "time"})
+        json!({"role": "tool", "content": "sunny", "tool_call_id": "c1", "tool_name": "weather"})
     );
     assert_eq!(
         sent[3],
-        json!({"role": "tool", "content": "sunny", "tool_call_id": "c1", "tool_name": "weather"})
+        json!({"role": "tool", "content": "noon", "tool_call_id": "c2", "tool_name": "time"})
     );
 }
 

@@ -224,3 +224,35 @@ async fn a_million_floats_are_neither_a_text_nor_an_image() {
     assert_refused(&server, "/v1/chat/completions", &request, place).await;
     assert!(server.ollama.requests("/api/chat").is_empty());
 }
+
+/// The engine would continue the message in the format, and the whole would not have it.
+#[tokio::test]
+async fn a_continued_message_has_no_format_and_no_forced_call() {
+    let server = start().await;
+    let turns = json!([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "{"}]);
+    let function = json!({"name": "f", "parameters": {"type": "object"}});
+    let forced =
+        |tool: Value, choice: Value| json!({"tools": [tool], "tool_choice": choice, "max_tokens": 9});
+    let named = with(function.clone(), &json!({"type": "function"}));
+    let requests = as_format(&json!({"type": "object"})).into_iter().chain([
+        (
+            "/v1/chat/completions",
+            forced(json!({"type": "function", "function": function}), json!("required")),
+            "tool_choice",
+        ),
+        ("/v1/responses", json!({"tools": [named], "tool_choice": "required"}), "tool_choice"),
+        (
+            "/v1/messages",
+            forced(json!({"name": "f", "input_schema": {"type": "object"}}), json!({"type": "any"})),
+            "tool_choice",
+        ),
+    ]);
+    for (path, request, field) in requests {
+        let turned = if path == "/v1/responses" { "input" } else { "messages" };
+        let request = with(request, &json!({ turned: turns }));
+        assert_refused(&server, path, &request, field).await;
+        assert_refused(&server, path, &request, "cannot be combined with an assistant message at the end")
+            .await;
+    }
+    assert!(server.ollama.requests("/api/chat").is_empty());
+}

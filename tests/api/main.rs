@@ -48,6 +48,7 @@ mod service;
 mod shutdown;
 mod silence;
 mod slow_bodies;
+mod tool_answers;
 mod traces;
 mod unknown_names;
 mod vision;

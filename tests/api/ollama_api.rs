@@ -162,8 +162,8 @@ async fn tools_are_called_and_their_results_taken() {
         {"role": "tool", "content": "sunny"}]);
     assert_eq!(chat(&server, &json!({"messages": turns, "stream": false})).await.status(), 200);
     let sent = &server.ollama.requests("/api/chat")[2]["messages"];
-    assert_eq!((&sent[2]["tool_name"], &sent[2]["tool_call_id"]), (&json!("time"), &json!("c2")));
-    assert_eq!(sent[3]["tool_name"], "weather");
+    assert_eq!((&sent[2]["tool_name"], &sent[2]["content"]), (&json!("weather"), &json!("sunny")));
+    assert_eq!((&sent[3]["tool_name"], &sent[3]["tool_call_id"]), (&json!("time"), &json!("c2")));
 }
 
 #[tokio::test]

@@ -1,7 +1,5 @@
 //! Messages of a chat, and the tools that it may use.
 
-use std::collections::VecDeque;
-
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -19,7 +17,7 @@ use crate::{
         native::message::{RoleBody, ToolCallBody},
     },
     images::EncodedImage,
-    types::{JsonText, Message, Role, Tool, ToolCall},
+    types::{JsonText, Message, Tool, ToolCall},
 };
 
 #[derive(Deserialize, ToSchema)]
@@ -128,31 +126,7 @@ impl OllamaMessage {
                 ..Message::new(message.role.0.into(), content).with_images(open(images, app).await?)
             });
         }
-        answer_in_order(&mut read);
         Ok(read)
-    }
-}
-
-/// Gives each tool message the id and the name of the call that it answers: the one it names, or else the first that
-/// is unanswered.
-fn answer_in_order(messages: &mut [Message]) {
-    let mut open: VecDeque<(Option<String>, String)> = VecDeque::new();
-    for message in messages {
-        if !message.tool_calls.is_empty() {
-            open = message.tool_calls.iter().map(|call| (call.id.clone(), call.name.clone())).collect();
-        }
-        if message.role != Role::Tool {
-            continue;
-        }
-        let answered = match (&message.tool_call_id, &message.tool_name) {
-            (Some(id), _) => open.iter().position(|(own, _)| own.as_ref() == Some(id)),
-            (None, Some(name)) => open.iter().position(|(_, own)| own == name),
-            (None, None) => (!open.is_empty()).then_some(0),
-        };
-        if let Some((id, name)) = answered.and_then(|at| open.remove(at)) {
-            message.tool_call_id = message.tool_call_id.take().or(id);
-            message.tool_name.get_or_insert(name);
-        }
     }
 }
 
@@ -166,50 +140,5 @@ impl OllamaTool {
 impl From<OllamaTool> for Tool {
     fn from(OllamaTool { function: Object(function), .. }: OllamaTool) -> Self {
         Self { name: function.name, description: function.description, parameters: function.parameters }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tool_messages_answer_the_calls_in_order_or_by_name() {
-        let call = |id: Option<&str>, name: &str| ToolCall {
-            id: id.map(str::to_owned),
-            name: name.to_owned(),
-            arguments: JsonText::empty_object(),
-        };
-        let asks = |tool_calls| Message { tool_calls, ..Message::new(Role::Assistant, "") };
-        let answer = || Message::new(Role::Tool, "4");
-        let by_name = Message { tool_name: Some("b".to_owned()), ..answer() };
-        let by_id = Message { tool_call_id: Some("2".to_owned()), ..answer() };
-        let mut messages = vec![
-            asks(vec![call(Some("1"), "a"), call(Some("2"), "b"), call(None, "c")]),
-            by_name,
-            answer(),
-            answer(),
-            answer(),
-            asks(vec![call(Some("1"), "a"), call(Some("2"), "b")]),
-            by_id,
-            answer(),
-        ];
-        answer_in_order(&mut messages);
-        let told: Vec<_> = messages
-            .iter()
-            .filter(|message| message.role == Role::Tool)
-            .map(|message| (message.tool_call_id.as_deref(), message.tool_name.as_deref()))
-            .collect();
-        assert_eq!(
-            told,
-            [
-                (Some("2"), Some("b")),
-                (Some("1"), Some("a")),
-                (None, Some("c")),
-                (None, None),
-                (Some("2"), Some("b")),
-                (Some("1"), Some("a")),
-            ]
-        );
     }
 }

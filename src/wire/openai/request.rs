@@ -6,7 +6,7 @@ use super::{
     MessageBody,
     sampling::{SamplingBody, sampled, told},
 };
-use crate::types::{ChatRequest, Format, JsonText, Message, Role, Sampling, Think, Tool};
+use crate::types::{ChatRequest, Format, JsonText, Message, Sampling, Think, Tool};
 
 /// Always streamed: a plain reply is a collected stream.
 #[derive(Serialize)]
@@ -67,8 +67,7 @@ impl EndBody {
 
 impl<'a> ChatBody<'a> {
     pub fn new(request: &'a ChatRequest, messages: &'a [Message], model: Option<&'a str>) -> Self {
-        let continues =
-            messages.last().is_some_and(|last| last.role == Role::Assistant && last.tool_calls.is_empty());
+        let continues = messages.last().is_some_and(Message::is_prefill);
         Self {
             model,
             messages: messages.iter().map(MessageBody::new).collect(),
@@ -203,7 +202,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::types::{Prompt, ToolCall, ToolChoice};
+    use crate::types::{Prompt, Role, ToolCall, ToolChoice};
 
     fn request() -> ChatRequest {
         ChatRequest::new("m", Prompt::Messages(Vec::new()))
