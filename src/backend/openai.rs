@@ -113,8 +113,13 @@ async fn refusal(response: Response, place: Place<'_>) -> Error {
     if let Some((tokens, context)) = error.exceeded_context() {
         return Error::field(place.pointer, place.too_long(&tokens.to_string(), context));
     }
+    // What llama-server answers when the model lacks what the request needs, as for `/infill`.
+    if status == 501 {
+        return Error::field(place.pointer, "is not supported by this model")
+            .with_source(loggable(&error.message));
+    }
     let (kind, message) = match status {
-        400 | 422 | 500 if is_about_schemas(&error.message) => {
+        400 | 422 | 500 if place.with_schema && is_about_schemas(&error.message) => {
             (Kind::Invalid, format!("{peer} {SCHEMA_REFUSED}."))
         }
         400 | 413 | 422 => {

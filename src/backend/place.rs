@@ -9,6 +9,8 @@ pub(super) struct Place<'a> {
     pub(super) context: Context,
     /// Whether its tokens include those of tools.
     pub(super) with_tools: bool,
+    /// Whether the request has a schema for the answer or for a call's arguments.
+    pub(super) with_schema: bool,
 }
 
 impl Place<'_> {
@@ -36,6 +38,7 @@ mod tests {
             pointer: "/messages",
             context: Context { chosen: None, trained: Some(32_768) },
             with_tools: true,
+            with_schema: true,
         };
         assert_eq!(
             of_engine.too_long("6658", 4096),

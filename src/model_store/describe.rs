@@ -56,6 +56,7 @@ pub(super) fn architecture(header: &Header) -> Result<Architecture, Fault> {
         block_count,
         embedding_length: number("embedding_length"),
         kv_bytes_per_token: kv_bytes_per_token(header, name, block_count),
+        tokens: header.tokens,
         longest_token: longest_token(header),
         embedding_only: name.contains("bert")
             || EMBEDDING_ARCHITECTURES.contains(&name)
@@ -250,7 +251,10 @@ mod tests {
         assert_eq!(longest(&decoder.clone().texts("tokenizer.ggml.tokens", &[&"x".repeat(9), "y"])), Some(9));
         // It leaves out blanks, and a word that it does not know is one token.
         assert_eq!(longest(&decoder.clone().text("tokenizer.ggml.model", "bert")), None);
-        assert_eq!(longest(&decoder.without("tokenizer.ggml.tokens")), None);
+        assert_eq!(longest(&decoder.clone().without("tokenizer.ggml.tokens")), None);
+        let tokens = |writer: &Writer| architecture(&header(writer)).expect("a model").tokens;
+        assert_eq!(tokens(&decoder), Some(3));
+        assert_eq!(tokens(&decoder.without("tokenizer.ggml.tokens")), None);
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Architecture {
     pub embedding_length: Option<u64>,
     /// Bytes in the KV cache for one token, in all layers, at 16 bits per value.
     pub kv_bytes_per_token: u64,
+    /// Number of tokens in the vocabulary, if the file has one.
+    pub tokens: Option<u64>,
     /// Maximum number of bytes that one token represents; `None` if there is none, because the tokenizer
     /// drops spaces or unknown words.
     pub longest_token: Option<u64>,

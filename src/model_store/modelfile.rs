@@ -63,11 +63,12 @@ pub(super) fn sampling(parameters: &Map<String, Value>) -> Sampling {
         top_k: positive(parameters, "top_k"),
         min_p: within("min_p", 0.0..=1.0),
         typical_p: within("typical_p", 0.0..=1.0),
-        repeat_penalty: within("repeat_penalty", 0.0..=2.0),
+        repeat_penalty: within("repeat_penalty", 0.01..=2.0),
         repeat_last_n: parameters
             .get("repeat_last_n")
             .and_then(Value::as_i64)
-            .and_then(|n| n.try_into().ok()),
+            .and_then(|n| n.try_into().ok())
+            .filter(|tokens| *tokens >= -1),
         presence_penalty: within("presence_penalty", -2.0..=2.0),
         frequency_penalty: within("frequency_penalty", -2.0..=2.0),
         mirostat: positive(parameters, "mirostat").filter(|version| *version <= 2),

@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 impl ChatRequest {
     /// # Errors
     /// `Invalid` when two tools have one name, when a tool must be called that is not there, and when the answer must
-    /// have a format in which the model could not call a tool or continue the last message.
+    /// have a format in which the model could not call a tool or continue the last message, or log
+    /// probabilities besides tools.
     pub fn check(&self) -> Result<()> {
         self.check_tools()?;
         self.check_prefill()
@@ -24,6 +25,9 @@ impl ChatRequest {
         if self.format != Format::Text && self.offered_tools().next().is_some() {
             let detail = "cannot be combined with tools, since tool calls do not have this format; leave out one of them";
             return Err(Error::field("/format", detail));
+        }
+        if self.logprobs.is_some() && self.offered_tools().next().is_some() {
+            return Err(Error::field("/logprobs", "cannot be combined with tools; leave out one of them"));
         }
         Ok(())
     }
@@ -83,6 +87,18 @@ mod tests {
             let checked = request.check_tools();
             let names: Vec<&str> = request.offered_tools().map(|tool| &*tool.name).collect();
             assert_eq!(checked.ok().map(|()| &names[..]), offered, "{:?}", request.tool_choice);
+        }
+    }
+
+    #[test]
+    fn log_probabilities_and_tools_exclude_each_other() {
+        let tool = Tool { name: "a".to_owned(), description: None, parameters: JsonText::empty_object() };
+        for (tool_choice, is_possible) in [(ToolChoice::Auto, false), (ToolChoice::None, true)] {
+            let prompt = Prompt::Messages(Vec::new());
+            let tools = vec![tool.clone()];
+            let request =
+                ChatRequest { tools, tool_choice, logprobs: Some(0), ..ChatRequest::new("m", prompt) };
+            assert_eq!(request.check_tools().is_ok(), is_possible, "{request:?}");
         }
     }
 

@@ -41,7 +41,10 @@ async fn bad_input_is_refused_by_its_name() {
             "tools/0/function/name",
         ),
         (chat_with("_debug_render_only", json!(true)), "_debug_render_only"),
-        (option("num_predict", json!(0)), "options/num_predict"),
+        (option("num_predict", json!(-3)), "options/num_predict"),
+        (option("num_predict", json!(1.5)), "options/num_predict"),
+        (option("top_k", json!("40")), "options/top_k"),
+        (option("repeat_penalty", json!(0)), "options/repeat_penalty"),
         (option("num_predict", json!(i64::MAX)), "options/num_predict"),
         (option("num_ctx", json!(-5)), "options/num_ctx"),
         (option("temperature", json!(1e300)), "options/temperature"),
@@ -72,6 +75,7 @@ async fn bad_input_is_refused_by_its_name() {
     for request in [
         json!({"messages": [{"role": "user", "content": ""}], "stream": false, "model": ""}),
         json!({"messages": hello(), "stream": false, "options": {"num_predict": i32::MAX, "num_ctx": i32::MAX}}),
+        json!({"messages": hello(), "stream": false, "options": {"num_predict": 0, "top_k": 40.0, "seed": null}}),
         json!({"messages": hello(), "stream": false, "options": null, "tools": null, "format": null, "think": null}),
     ] {
         assert_eq!(chat(&server, &request).await.status(), 200, "{request}");

@@ -13,6 +13,7 @@ mod models;
 mod ollama;
 mod orphans;
 mod plain_text;
+mod refusals;
 mod service;
 mod split;
 mod unloading;

@@ -16,6 +16,8 @@ pub(super) fn chat(request: &ChatRequest, entry: &Entry) -> Result<()> {
             format!("is not supported: {} is not a thinking model", entry.name),
         ));
     }
+    let biased = request.sampling.logit_bias.iter().map(|(token, _)| *token);
+    tokens(biased, "/logit_bias", entry)?;
     match &request.prompt {
         Prompt::Messages(messages) => {
             for (n, message) in messages.iter().enumerate() {
@@ -24,6 +26,7 @@ pub(super) fn chat(request: &ChatRequest, entry: &Entry) -> Result<()> {
         }
         Prompt::Completion(completion) => {
             check_images("/images", completion.images.len(), entry)?;
+            tokens(completion.context.iter().flatten().copied(), "/context", entry)?;
             let as_it_is = completion.is_raw() || completion.context.is_some();
             if as_it_is && !completion.images.is_empty() {
                 return Err(Error::field("/images", "cannot be combined with raw, suffix or context"));
@@ -54,6 +57,19 @@ pub(super) fn chat(request: &ChatRequest, entry: &Entry) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Checks that the model has all these tokens.
+pub(super) fn tokens(mut ids: impl Iterator<Item = u32>, pointer: &str, entry: &Entry) -> Result<()> {
+    let Some(known) = entry.architecture.tokens else { return Ok(()) };
+    match ids.find(|id| u64::from(*id) >= known) {
+        Some(id) => {
+            let last = known.saturating_sub(1);
+            let detail = format!("has the token id {id}, but those of {} are 0 to {last}", entry.name);
+            Err(Error::field(pointer, detail))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Checks a prompt whose tokens are to be counted: how many an image takes is known only when it is encoded.

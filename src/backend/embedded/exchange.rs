@@ -11,7 +11,8 @@ use crate::{
     backend::{ChatStream, LARGE_BYTES, openai, place::Place, plain_text, to_json, work},
     error::{Error, Result},
     types::{
-        ChatEvent, ChatRequest, Completion, Done, Message, Prompt, PromptTemplate, Role, TemplateValues,
+        ChatEvent, ChatRequest, Completion, Done, Format, Message, Prompt, PromptTemplate, Role,
+        TemplateValues,
     },
     wire::{
         llama::{
@@ -21,6 +22,9 @@ use crate::{
         openai::{ChatBody, ReplyParser},
     },
 };
+
+/// `repeat_last_n` for as many tokens as the context has.
+const WHOLE_CONTEXT: i32 = -1;
 
 /// Asks the child; returns when it has accepted the request.
 pub(super) async fn begin(request: ChatRequest, child: Child, since: Instant) -> Result<ChatStream> {
@@ -46,6 +50,10 @@ async fn ask(mut request: ChatRequest, child: &Child, since: Instant) -> Result<
         Ok(request)
     };
     let mut request = work(is_large, plain).await?;
+    if request.sampling.repeat_last_n == Some(WHOLE_CONTEXT) {
+        // llama-server refuses -1.
+        request.sampling.repeat_last_n = i32::try_from(child.lease.context()).ok();
+    }
     let prompt = std::mem::replace(&mut request.prompt, Prompt::Messages(Vec::new()));
     let (messages, pointer, past) = match prompt {
         Prompt::Messages(messages) => (messages, "/messages", Past::Unknown),
@@ -93,7 +101,9 @@ async fn ask(mut request: ChatRequest, child: &Child, since: Instant) -> Result<
             (messages, "/prompt", past)
         }
     };
-    let place = Place { with_tools: request.offered_tools().next().is_some(), ..child.place(pointer) };
+    let with_tools = request.offered_tools().next().is_some();
+    let with_schema = with_tools || request.format != Format::Text;
+    let place = Place { with_tools, with_schema, ..child.place(pointer) };
     let body = work(is_large, move || to_json(&ChatBody::new(&request, &messages, None))).await?;
     let response = openai::post(child.client(), "/v1/chat/completions", body, place).await?;
     Ok((Box::pin(openai::events::<ReplyParser>(response, since)), past))
@@ -107,7 +117,8 @@ async fn complete(
     since: Instant,
 ) -> Result<ChatStream> {
     let body = to_json(&CompletionBody::new(request, context, text))?;
-    let response = openai::post(child.client(), "/completion", body, child.place("/prompt")).await?;
+    let place = Place { with_schema: request.format != Format::Text, ..child.place("/prompt") };
+    let response = openai::post(child.client(), "/completion", body, place).await?;
     Ok(Box::pin(openai::events::<CompletionParser>(response, since)))
 }
 

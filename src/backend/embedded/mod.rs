@@ -56,7 +56,7 @@ impl Child {
     fn place<'a>(&self, pointer: &'a str) -> Place<'a> {
         let chosen = Some(self.lease.context().into());
         let context = Context { chosen, trained: Some(self.entry.architecture.context_length) };
-        Place { pointer, context, with_tools: false }
+        Place { pointer, context, ..Place::default() }
     }
 }
 
@@ -198,6 +198,7 @@ impl Backend for Embedded {
             let detail = format!("has {} tokens, and {model} reads at most {context}", tokens.len());
             return Err(Error::field("/input", detail));
         }
+        check::tokens(tokens.iter().copied(), "/input", &entry)?;
         let role = if entry.architecture.embedding_only { Role::Embed } else { Role::Chat };
         let lease = Arc::new(self.engine.acquire(Arc::clone(&entry), role, None).await?);
         let child = Child { lease: Arc::clone(&lease), entry };

@@ -19,16 +19,20 @@ impl<'a> OllamaError<'a> {
 
 /// Puts the failure of a request to a model into the words that Ollama's clients recognize.
 pub(super) fn in_ollamas_words(error: Error, model: &str) -> Error {
-    let is_about_thinking = |error: &Error| match error.field_errors() {
-        [field] => field.pointer == "/think" && field.detail.starts_with("is not supported"),
-        _ => false,
+    let lacking = match error.field_errors() {
+        [field] if field.detail.starts_with("is not supported") => match field.pointer.as_str() {
+            "/think" => Some("thinking"),
+            "/suffix" => Some("insert"),
+            _ => None,
+        },
+        _ => None,
     };
+    if let Some(lacking) = lacking {
+        return Error::new(Kind::Invalid, format!("\"{model}\" does not support {lacking}"))
+            .with_source(error);
+    }
     match error.kind() {
         Kind::NotFound => Error::new(Kind::NotFound, format!("model '{model}' not found")).with_source(error),
-        Kind::Invalid if is_about_thinking(&error) => {
-            let message = format!("\"{model}\" does not support thinking");
-            Error::new(Kind::Invalid, message).with_source(error)
-        }
         _ => error.at(|pointer| match pointer {
             "/max_tokens" => "/options/num_predict".to_owned(),
             "/logit_bias" => "/options".to_owned(),

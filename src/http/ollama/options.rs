@@ -2,6 +2,9 @@
 
 use std::ops::RangeInclusive;
 
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::Value;
+
 use crate::{
     http::{
         extract::{fields::Fields, texts::Texts},
@@ -10,6 +13,9 @@ use crate::{
     },
     types::Sampling,
 };
+
+/// 2^53: from here on, a float does not stand for one whole number.
+const SAFE_WHOLE: f64 = 9_007_199_254_740_992.0;
 
 /// Declares the options. Those without effect are only names.
 macro_rules! options {
@@ -42,14 +48,16 @@ macro_rules! options {
 
 options! {
     struct OllamaOptions {
-        /// Maximum number of tokens to generate; -1 and -2 are the model's own limit, or none.
+        /// Maximum number of tokens to generate; 0, -1 and -2 are the model's own limit, or none.
         #[schema(minimum = -2, maximum = 2147483647)]
+        #[serde(default, deserialize_with = "whole_number")]
         num_predict: Option<i64>,
         /// Sampling temperature, from 0 (always the most likely token) to 2.
         #[schema(minimum = 0, maximum = 2)]
         temperature: Option<f64>,
         /// Sample only from this many of the most likely tokens; 0 is all.
         #[schema(minimum = 0, maximum = 2147483647)]
+        #[serde(default, deserialize_with = "whole_number")]
         top_k: Option<i64>,
         /// Sample only from the most likely tokens, up to this total probability.
         #[schema(minimum = 0, maximum = 1)]
@@ -62,9 +70,10 @@ options! {
         typical_p: Option<f64>,
         /// Tokens that `repeat_penalty` looks back at; 0 is none, -1 the whole context.
         #[schema(minimum = -1, maximum = 2147483647)]
+        #[serde(default, deserialize_with = "whole_number")]
         repeat_last_n: Option<i64>,
         /// Penalty for tokens that were used recently; 1 is none.
-        #[schema(minimum = 0, maximum = 2)]
+        #[schema(minimum = 0.01, maximum = 2)]
         repeat_penalty: Option<f64>,
         /// Penalty for tokens that were used at all; 0 is none.
         #[schema(minimum = -2, maximum = 2)]
@@ -74,6 +83,7 @@ options! {
         frequency_penalty: Option<f64>,
         /// Mirostat sampling: 0 is off, 1 and 2 are its versions.
         #[schema(minimum = 0, maximum = 2)]
+        #[serde(default, deserialize_with = "whole_number")]
         mirostat: Option<i64>,
         /// Target entropy of Mirostat.
         #[schema(minimum = 0, maximum = 100)]
@@ -82,6 +92,7 @@ options! {
         #[schema(minimum = 0, maximum = 1)]
         mirostat_eta: Option<f64>,
         /// Random seed; -1 is none.
+        #[serde(default, deserialize_with = "whole_number")]
         seed: Option<i64>,
         /// String, or list of up to 16 strings, at which the answer ends; each has 1 to 512 bytes.
         #[schema(schema_with = crate::http::native::schemas::stop)]
@@ -89,6 +100,7 @@ options! {
         /// Context size in tokens. One that is larger than the model's on this server has no effect, except when the
         /// model is loaded by an empty prompt.
         #[schema(minimum = 1, maximum = 2147483647)]
+        #[serde(default, deserialize_with = "whole_number")]
         num_ctx: Option<i64>,
     }
     ignored {
@@ -106,7 +118,7 @@ impl OllamaOptions {
             top_p: share("top_p", self.top_p, 0.0, 1.0),
             min_p: share("min_p", self.min_p, 0.0, 1.0),
             typical_p: share("typical_p", self.typical_p, 0.0, 1.0),
-            repeat_penalty: share("repeat_penalty", self.repeat_penalty, 0.0, 2.0),
+            repeat_penalty: share("repeat_penalty", self.repeat_penalty, 0.01, 2.0),
             presence_penalty: share("presence_penalty", self.presence_penalty, -2.0, 2.0),
             frequency_penalty: share("frequency_penalty", self.frequency_penalty, -2.0, 2.0),
             mirostat_tau: share("mirostat_tau", self.mirostat_tau, 0.0, 100.0),
@@ -156,13 +168,13 @@ impl OllamaOptions {
         self.note_ignored("options", names);
     }
 
-    /// None for -1 and -2, which are no limit.
+    /// None for 0, -1 and -2, which are no limit, as in Ollama.
     fn max_tokens(&self, fields: &mut Fields) -> Option<u32> {
         match self.num_predict {
-            None | Some(-1 | -2) => None,
+            None | Some(-2..=0) => None,
             Some(1..) => fields.positive(&pointer("num_predict"), self.num_predict),
             Some(_) => {
-                fields.refuse(pointer("num_predict"), "must be at least 1, or -1 for no limit");
+                fields.refuse(pointer("num_predict"), "must be at least 1, or 0 or -1 for no limit");
                 None
             }
         }
@@ -171,6 +183,20 @@ impl OllamaOptions {
 
 fn pointer(name: &str) -> String {
     format!("/options/{name}")
+}
+
+/// Ollama's clients may write a whole number as `40.0`.
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    #[expect(clippy::cast_possible_truncation, reason = "it is a whole number within the range of safe ones")]
+    let whole = |number: f64| (number.fract() == 0.0 && number.abs() < SAFE_WHOLE).then_some(number as i64);
+    let wrong = || D::Error::custom("must be a whole number");
+    match Option::<Value>::deserialize(deserializer)? {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Number(number)) => {
+            number.as_i64().or_else(|| number.as_f64().and_then(whole)).map(Some).ok_or_else(wrong)
+        }
+        Some(_) => Err(wrong()),
+    }
 }
 
 fn whole(name: &str, value: Option<i64>, range: RangeInclusive<i32>, fields: &mut Fields) -> Option<i32> {

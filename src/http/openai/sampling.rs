@@ -41,7 +41,7 @@ macro_rules! body {
             #[schema(minimum = 0, maximum = 1)]
             min_p: Option<f64>,
             /// Not in OpenAI's API: penalty for tokens that were used recently; 1 is none.
-            #[schema(minimum = 0, maximum = 2)]
+            #[schema(minimum = 0.01, maximum = 2)]
             repeat_penalty: Option<f64>,
             /// Penalty for tokens by how often they were used; 0 is none.
             #[schema(minimum = -2, maximum = 2)]
@@ -78,7 +78,7 @@ macro_rules! body {
                     top_p: fields.between("/top_p", self.top_p, 0.0, 1.0),
                     top_k: fields.positive("/top_k", self.top_k),
                     min_p: fields.between("/min_p", self.min_p, 0.0, 1.0),
-                    repeat_penalty: fields.between("/repeat_penalty", self.repeat_penalty, 0.0, 2.0),
+                    repeat_penalty: fields.between("/repeat_penalty", self.repeat_penalty, 0.01, 2.0),
                     frequency_penalty: fields.between("/frequency_penalty", self.frequency_penalty, -2.0, 2.0),
                     presence_penalty: fields.between("/presence_penalty", self.presence_penalty, -2.0, 2.0),
                     logit_bias: super::sampling::logit_bias(self.logit_bias.take(), fields),

@@ -47,6 +47,8 @@ pub(super) struct Header {
     pub(super) template_has_thinking: bool,
     /// Texts that the tokenizer reads as control tokens.
     pub(super) marks: Vec<String>,
+    /// Number of tokens in the vocabulary.
+    pub(super) tokens: Option<u64>,
     /// Bytes of the longest token of the vocabulary, as it is written there.
     pub(super) longest_token: Option<u64>,
     /// Elements of all tensors together.
@@ -130,6 +132,7 @@ pub(super) fn read_from(input: impl Read + Seek, len: u64) -> Result<Header, Fau
         return Err(Fault::Header("it has no tensors"));
     }
     header.parameters = tensors::check(&mut reader, tensors, alignment)?;
+    header.tokens = vocabulary.tokens();
     header.longest_token = vocabulary.longest();
     header.marks = vocabulary.marks(&mut reader, &templates)?;
     Ok(header)

@@ -32,6 +32,11 @@ impl Vocabulary {
         Ok(())
     }
 
+    /// Number of tokens.
+    pub(super) fn tokens(&self) -> Option<u64> {
+        self.texts.map(|(_, count)| count)
+    }
+
     /// Bytes of the longest text.
     pub(super) fn longest(&self) -> Option<u64> {
         self.texts.map(|_| self.longest)

@@ -69,7 +69,7 @@ pub(in crate::http) struct ResponseBody {
     #[schema(minimum = 0, maximum = 1)]
     min_p: Option<f64>,
     /// Not in OpenAI's API: penalty for tokens that were used recently; 1 is none.
-    #[schema(minimum = 0, maximum = 2)]
+    #[schema(minimum = 0.01, maximum = 2)]
     repeat_penalty: Option<f64>,
     /// Not in OpenAI's API: random seed. Requests with the same seed get the same answer where the backend supports it.
     seed: Option<i64>,
@@ -226,7 +226,7 @@ impl ResponseBody {
             top_p: fields.between("/top_p", self.top_p, 0.0, 1.0),
             top_k: fields.positive("/top_k", self.top_k),
             min_p: fields.between("/min_p", self.min_p, 0.0, 1.0),
-            repeat_penalty: fields.between("/repeat_penalty", self.repeat_penalty, 0.0, 2.0),
+            repeat_penalty: fields.between("/repeat_penalty", self.repeat_penalty, 0.01, 2.0),
             seed: self.seed,
             max_tokens: fields.positive("/max_output_tokens", self.max_output_tokens),
             ..Sampling::default()
