@@ -59,6 +59,9 @@ pub struct FieldError {
     is_unknown: bool,
 }
 
+/// Code of a refusal of a prompt or text that does not fit the context of the model.
+pub const CONTEXT_LENGTH_EXCEEDED: &str = "context_length_exceeded";
+
 /// Fields that hold JSON of the caller's own: the names within them are the caller's words.
 const FREE_FORM: [&str; 8] = [
     "/format/",
@@ -125,6 +128,8 @@ struct Inner {
     /// Name of the fault for programs, where an API has one.
     code: Option<&'static str>,
     fields: Vec<FieldError>,
+    /// Tokens of a prompt that is too long, and their maximum.
+    over_context: Option<(u64, u64)>,
     retry_after: Option<Duration>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
@@ -136,6 +141,7 @@ impl Error {
             message: message.into(),
             code: None,
             fields: Vec::new(),
+            over_context: None,
             retry_after: None,
             source: None,
         }))
@@ -167,6 +173,14 @@ impl Error {
         self
     }
 
+    /// The same refusal of one of its fields only.
+    #[must_use]
+    pub fn only(mut self, pointer: &str) -> Self {
+        self.0.fields.retain(|field| field.pointer == pointer);
+        self.0.message = sentence(&self.0.fields);
+        self
+    }
+
     /// A field may be refused for something else than being `Invalid`.
     #[must_use]
     pub fn of_kind(mut self, kind: Kind) -> Self {
@@ -179,6 +193,13 @@ impl Error {
     pub fn with_code(mut self, code: &'static str) -> Self {
         self.0.code = Some(code);
         self
+    }
+
+    /// Marks the refusal of a prompt of so many tokens, of which `maximum` would fit.
+    #[must_use]
+    pub fn over_context(mut self, tokens: u64, maximum: u64) -> Self {
+        self.0.over_context = Some((tokens, maximum));
+        self.with_code(CONTEXT_LENGTH_EXCEEDED)
     }
 
     /// Keeps the cause, for the log only.
@@ -201,6 +222,11 @@ impl Error {
 
     pub fn code(&self) -> Option<&'static str> {
         self.0.code
+    }
+
+    /// Tokens of the prompt and their maximum, if it was refused for its length and they were counted.
+    pub fn context_exceeded(&self) -> Option<(u64, u64)> {
+        self.0.over_context
     }
 
     pub fn message(&self) -> &str {

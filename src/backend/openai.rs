@@ -111,7 +111,8 @@ async fn refusal(response: Response, place: Place<'_>) -> Error {
         |body| body.error,
     );
     if let Some((tokens, context)) = error.exceeded_context() {
-        return Error::field(place.pointer, place.too_long(&tokens.to_string(), context));
+        let detail = place.too_long(&tokens.to_string(), context);
+        return Error::field(place.pointer, detail).over_context(tokens, context);
     }
     // What llama-server answers when the model lacks what the request needs, as for `/infill`.
     if status == 501 {

@@ -58,6 +58,8 @@ async fn repeated_crashes_are_answered_with_a_pause() {
 async fn a_prompt_over_the_context_names_both_numbers_and_the_child_lives_on() {
     let rig = Rig::new(&["--engine-context", "512"]);
     let error = rig.reply(question(&"hello ".repeat(1000))).await.expect_err("too long");
+    assert_eq!(error.code(), Some("context_length_exceeded"));
+    assert!(error.context_exceeded().is_some_and(|(tokens, maximum)| tokens > maximum), "{error:?}");
     assert_eq!(error.kind(), Kind::Invalid);
     let [field] = error.field_errors() else { panic!("{error:?}") };
     assert_eq!(field.pointer, "/messages");

@@ -4,7 +4,7 @@
 use super::{Child, length::first_piece};
 use crate::{
     backend::openai,
-    error::{Error, FieldError, MAX_FIELDS, Result},
+    error::{CONTEXT_LENGTH_EXCEEDED, Error, FieldError, MAX_FIELDS, Result},
     types::{EmbedReply, EmbedRequest},
     wire::{
         llama::{TokenizeBody, TokenizeReply},
@@ -52,7 +52,10 @@ async fn fitted(input: Vec<String>, truncate: bool, child: &Child) -> Result<(Ve
             break;
         }
     }
-    if too_long.is_empty() { Ok((fitted, truncated)) } else { Err(Error::fields(too_long)) }
+    if too_long.is_empty() {
+        return Ok((fitted, truncated));
+    }
+    Err(Error::fields(too_long).with_code(CONTEXT_LENGTH_EXCEEDED))
 }
 
 /// A text's tokens, with those that every text of this model begins and ends with.

@@ -5,7 +5,7 @@
 use super::Child;
 use crate::{
     backend::openai,
-    error::{Error, FieldError, MAX_FIELDS, Result},
+    error::{CONTEXT_LENGTH_EXCEEDED, Error, FieldError, MAX_FIELDS, Result},
     model_store::Entry,
     types::{ChatRequest, Completion, EmbedRequest, Message, Prompt, Role, Tool},
     wire::llama::{TokenizeBody, TokenizeReply},
@@ -56,7 +56,9 @@ impl Room {
                 let tokens = completion.context.as_ref().map_or(0, Vec::len);
                 if tokens > self.context {
                     let detail = format!("has {tokens} tokens and {}", self.limit());
-                    return Err(Error::field("/context", detail));
+                    return Err(
+                        Error::field("/context", detail).over_context(tokens as u64, self.context as u64)
+                    );
                 }
                 let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
                 let (system, suffix) = (length(&completion.system), length(&completion.suffix));
@@ -83,7 +85,7 @@ impl Room {
             return Ok(());
         }
         let detail = format!("has {tokens} messages and tool calls, which is too many: {}", self.limit());
-        Err(Error::field("/messages", detail))
+        Err(Error::field("/messages", detail).with_code(CONTEXT_LENGTH_EXCEEDED))
     }
 
     /// # Errors
@@ -95,7 +97,10 @@ impl Room {
         let too_long = request.input.iter().enumerate().filter(|(_, text)| !self.holds(text.len()));
         let fields = too_long.take(MAX_FIELDS).map(|(n, text)| self.field(format!("/input/{n}"), text.len()));
         let fields: Vec<FieldError> = fields.collect();
-        if fields.is_empty() { Ok(()) } else { Err(Error::fields(fields)) }
+        if fields.is_empty() {
+            return Ok(());
+        }
+        Err(Error::fields(fields).with_code(CONTEXT_LENGTH_EXCEEDED))
     }
 
     /// Counts what a prompt has in it when that is so long that it hardly fits.
@@ -124,7 +129,9 @@ impl Room {
         }
         match count.over(self.context) {
             Some(told) => {
-                Err(Error::field(pointer, child.place(pointer).too_long(&told, self.context as u64)))
+                let most = self.context as u64;
+                let detail = child.place(pointer).too_long(&told, most);
+                Err(Error::field(pointer, detail).over_context(count.tokens as u64, most))
             }
             None => Ok(()),
         }
@@ -135,7 +142,7 @@ impl Room {
     }
 
     fn refusal(self, pointer: String, bytes: usize) -> Error {
-        Error::fields(vec![self.field(pointer, bytes)])
+        Error::fields(vec![self.field(pointer, bytes)]).with_code(CONTEXT_LENGTH_EXCEEDED)
     }
 
     fn field(self, pointer: String, bytes: usize) -> FieldError {
