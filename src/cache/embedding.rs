@@ -25,6 +25,9 @@ type Vector = Arc<[f32]>;
 /// An embedding that is being made; `None` until it is there.
 type Promise = watch::Receiver<Option<Result<Embedding>>>;
 
+/// A text being embedded, and whether it may be cut: only those who agree on this can share a call.
+pub(super) type RunningKey = (CacheKey, bool);
+
 /// Held by each request that waits for a call to the model; the call is cancelled when the last one leaves.
 type Interest = DropGuard;
 
@@ -46,6 +49,7 @@ pub struct Embedded {
 /// A text that this request asks for, and the requests that wait for its vector.
 struct Claim {
     key: CacheKey,
+    truncate: bool,
     text: String,
     /// Where it stands first among the caller's texts.
     index: usize,
@@ -94,16 +98,15 @@ impl Cache {
             return Ok(Embedded { vectors, truncated, call: Some(reply), cache_status: CacheStatus::Bypass });
         };
         let origin = self.scoped(origin);
-        let keys: Vec<CacheKey> =
-            texts.iter().map(|text| key::embedding(&model, text, truncate, origin)).collect();
+        let keys: Vec<CacheKey> = texts.iter().map(|text| key::embedding(&model, text, origin)).collect();
         let mut unique: HashMap<CacheKey, (usize, String)> = HashMap::with_capacity(keys.len());
         for (key, text) in keys.iter().zip(texts.into_iter().enumerate()) {
             unique.entry(*key).or_insert(text);
         }
-        let (mut known, oldest) = self.known(&mut unique, cache_control).await;
+        let (mut known, oldest) = self.known(&mut unique, truncate, cache_control).await;
         let hits = known.len();
         let abandoned = CancellationToken::new();
-        let missing = self.claim(unique, &abandoned);
+        let missing = self.claim(unique, truncate, &abandoned);
         let counts = (hits, missing.ask.len(), missing.wait.len());
         self.count(counts);
         let call = self.make(missing, abandoned, ask, &mut known).await?;
@@ -121,10 +124,12 @@ impl Cache {
         Ok(Embedded { vectors, truncated, call, cache_status })
     }
 
-    /// Takes out of `wanted` what the store has. With the entry that expires first.
+    /// Takes out of `wanted` what the store has; vectors of cut texts only if `truncate` allows them. With the entry
+    /// that expires first.
     async fn known(
         &self,
         wanted: &mut HashMap<CacheKey, (usize, String)>,
+        truncate: bool,
         cache_control: CacheControl,
     ) -> (HashMap<CacheKey, Embedding>, Option<CacheStatus>) {
         let mut known = HashMap::new();
@@ -137,6 +142,7 @@ impl Cache {
             let Some(entry) = entry else { continue };
             if let (Some(cache_status), Some(embedding)) =
                 (fresh(&entry, cache_control), entry::to_embedding(&entry.value))
+                && (truncate || !embedding.truncated)
             {
                 if first.as_ref().is_none_or(|(expires_at, _)| entry.expires_at < *expires_at) {
                     first = Some((entry.expires_at, cache_status));
@@ -149,20 +155,26 @@ impl Cache {
     }
 
     /// Divides the missing texts into those already in flight and those that this request asks for.
-    fn claim(&self, wanted: HashMap<CacheKey, (usize, String)>, abandoned: &CancellationToken) -> Missing {
+    fn claim(
+        &self,
+        wanted: HashMap<CacheKey, (usize, String)>,
+        truncate: bool,
+        abandoned: &CancellationToken,
+    ) -> Missing {
         let mut missing = Missing::default();
         let ours = Arc::new(abandoned.clone().drop_guard());
         let mut running = self.shared.running.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, (index, text)) in wanted {
             // A call without waiting requests is being cancelled.
-            let joined = running.get(&key).and_then(|other| Some((other, other.interest.upgrade()?)));
+            let joined =
+                running.get(&(key, truncate)).and_then(|other| Some((other, other.interest.upgrade()?)));
             let (promise, interest) = match joined {
                 Some((other, interest)) => (other.promise.clone(), interest),
                 None => {
                     let (waiting, promise) = watch::channel(None);
                     let interest = Arc::downgrade(&ours);
-                    running.insert(key, Running { promise: promise.clone(), interest });
-                    missing.ask.push(Claim { key, text, index, waiting });
+                    running.insert((key, truncate), Running { promise: promise.clone(), interest });
+                    missing.ask.push(Claim { key, truncate, text, index, waiting });
                     (promise, Arc::clone(&ours))
                 }
             };
@@ -264,11 +276,9 @@ fn for_others(error: &Error, n: usize) -> Error {
     if error.kind() != Kind::Invalid {
         return error.clone();
     }
-    let pointer = format!("/input/{n}");
-    let about_it: Vec<_> =
-        error.field_errors().iter().filter(|field| field.pointer == pointer).cloned().collect();
-    if !about_it.is_empty() {
-        return Error::fields(about_it);
+    let about_it = error.clone().only(&format!("/input/{n}"));
+    if !about_it.field_errors().is_empty() {
+        return about_it;
     }
     let message = "The text was being embedded together with another request, which was refused; try again.";
     Error::new(Kind::Unavailable, message).retry_after(Duration::from_secs(1)).with_source(error.clone())
@@ -277,10 +287,11 @@ fn for_others(error: &Error, n: usize) -> Error {
 impl Drop for Claims {
     fn drop(&mut self) {
         let mut running = self.shared.running.lock().unwrap_or_else(PoisonError::into_inner);
-        for Claim { key, waiting, .. } in &self.claims {
+        for Claim { key, truncate, waiting, .. } in &self.claims {
+            let key = (*key, *truncate);
             // After all waiting requests had left, a later one may have promised the same text.
-            if running.get(key).is_some_and(|known| known.promise.same_channel(&waiting.subscribe())) {
-                running.remove(key);
+            if running.get(&key).is_some_and(|known| known.promise.same_channel(&waiting.subscribe())) {
+                running.remove(&key);
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Changed when the canonical form or the meaning of an entry changes: old entries are then not found.
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 
 /// Scope of a cache key: everything an answer depends on besides the request.
 #[derive(Clone, Copy, Debug)]
@@ -113,10 +113,10 @@ pub fn embed_fingerprint(request: &EmbedRequest) -> [u8; 32] {
     hash.finish(EntryType::Embedding).hash
 }
 
-/// The key of one text's embedding.
-pub(super) fn embedding(model: &str, text: &str, truncate: bool, origin: KeyScope<'_>) -> CacheKey {
+/// The key of one text's embedding, whether the text may be cut or not: the entry says whether it was.
+pub(super) fn embedding(model: &str, text: &str, origin: KeyScope<'_>) -> CacheKey {
     let mut hash = Canonical::new(origin, model);
-    hash.text(text).byte(u8::from(truncate));
+    hash.text(text);
     hash.finish(EntryType::Embedding)
 }
 
@@ -324,10 +324,9 @@ mod tests {
             changed(|r| r.think = Some(Think::On)),
             changed(|r| r.think = Some(Think::Low)),
             changed(|r| r.think = Some(Think::High)),
-            embedding("m", "hi", false, ORIGIN),
-            embedding("m", "hi", true, ORIGIN),
-            embedding("m", "ho", false, ORIGIN),
-            embedding("m", "hi", false, KeyScope { context: Some(4096), ..ORIGIN }),
+            embedding("m", "hi", ORIGIN),
+            embedding("m", "ho", ORIGIN),
+            embedding("m", "hi", KeyScope { context: Some(4096), ..ORIGIN }),
         ];
         let different: std::collections::HashSet<_> = keys.iter().collect();
         assert_eq!(different.len(), keys.len());

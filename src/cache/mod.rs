@@ -138,7 +138,7 @@ struct Shared {
     /// find an entry on disk that is too old for another.
     in_flight: Mutex<HashMap<InFlightKey, Arc<InFlight<CacheStatus>>>>,
     /// Embeddings that are being made.
-    running: Mutex<HashMap<CacheKey, Running>>,
+    running: Mutex<HashMap<embedding::RunningKey, Running>>,
 }
 
 impl Cache {

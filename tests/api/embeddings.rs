@@ -41,6 +41,19 @@ async fn one_text_or_many_or_a_bare_list() {
 }
 
 #[tokio::test]
+async fn all_apis_share_the_vectors_of_texts_that_fit() {
+    let server = start().await;
+    answer(&server, &json!([[0.5]]));
+    for (path, is_hit) in [("/v1/embeddings", false), ("/api/embed", true), ("/embeddings/", true)] {
+        let response =
+            server.post(path, &json!({"input": "shared", "model": "qwen2.5:7b"})).send().await.unwrap();
+        let status = response.headers()["cache-status"].to_str().unwrap();
+        assert_eq!(status.contains("; hit"), is_hit, "{path}: {status}");
+    }
+    assert_eq!(server.ollama.requests("/api/embed").len(), 1);
+}
+
+#[tokio::test]
 async fn wrong_input_is_named() {
     let server = start().await;
     let too_many: Vec<&str> = vec!["x"; 2049];
