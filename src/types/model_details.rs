@@ -27,6 +27,8 @@ pub struct LoadedModel {
     pub name: String,
     /// Bytes.
     pub memory: u64,
+    /// Bytes of it that are GPU memory; `None` where the backend does not say.
+    pub gpu_memory: Option<u64>,
     /// Requests that it answers in parallel, and those that it is answering.
     pub slots: Option<usize>,
     pub slots_busy: Option<usize>,

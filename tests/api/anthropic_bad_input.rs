@@ -11,6 +11,24 @@ use crate::{
     },
 };
 
+/// Anthropic's SDK continues without a thread after this refusal.
+#[tokio::test]
+async fn a_thread_is_refused_so_that_clients_continue_without_it() {
+    let server = start().await;
+    for thread in [json!({"type": "create"}), Value::Null] {
+        let request = json!({"model": "qwen2.5:7b", "max_tokens": 9, "messages": hello(), "thread": thread});
+        let response = server.post("/v1/messages?beta=true", &request).send().await.unwrap();
+        let status = response.status().as_u16();
+        let reply: Value = crate::harness::json(response).await;
+        if thread.is_null() {
+            assert_eq!(status, 200, "{reply}");
+            continue;
+        }
+        let details = json!({"error_code": "thread_unsupported_request", "unsupported": ["thread"]});
+        assert_eq!((status, &reply["error"]["details"]), (400, &details), "{reply}");
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_served_is_refused_by_its_name() {
     let server = start().await;

@@ -95,9 +95,12 @@ async fn errors_have_ollamas_envelope_everywhere() {
     assert_eq!(refusal(no_key).await.0, 401);
     let bearer = server.get("/api/tags").bearer_auth(KEY).send().await.unwrap();
     assert_eq!(bearer.status(), 200);
-    for (method, path, status) in
-        [("POST", "/api/nothing", 404), ("GET", "/api/chat", 405), ("POST", "/api/tags", 405)]
-    {
+    for (method, path, status) in [
+        ("POST", "/api/nothing", 404),
+        ("GET", "/api", 404),
+        ("GET", "/api/chat", 405),
+        ("POST", "/api/tags", 405),
+    ] {
         let request = server.client.request(method.parse().unwrap(), server.url(path)).bearer_auth(KEY);
         assert_eq!(refusal(request.send().await.unwrap()).await.0, status, "{path}");
     }
@@ -127,6 +130,22 @@ async fn what_a_model_cannot_do_is_said_in_ollamas_words() {
     let request = json!({"model": "qwen2.5:7b", "messages": hello(), "tools": [tool]});
     let (status, error) = refusal(chat(&server, &request).await).await;
     assert!(status == 400 && error.starts_with("\"qwen2.5:7b\" does not support tools"), "{error}");
+}
+
+#[tokio::test]
+async fn a_model_that_only_embeds_is_refused_for_what_was_asked() {
+    let server = start().await;
+    server
+        .ollama
+        .on("/api/show", Script::ok(vec![Step::Send(json!({"capabilities": ["embedding"]}).to_string())]));
+    for (path, request, task) in [
+        ("/api/chat", json!({"model": "qwen2.5:7b", "messages": hello()}), "chat"),
+        ("/api/generate", json!({"model": "qwen2.5:7b", "prompt": "hi"}), "generate"),
+    ] {
+        let (status, error) = refusal(server.post(path, &request).send().await.unwrap()).await;
+        let lacking = format!("\"qwen2.5:7b\" does not support {task}");
+        assert!(status == 400 && error.starts_with(&lacking), "{error}");
+    }
 }
 
 #[tokio::test]

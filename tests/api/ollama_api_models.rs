@@ -24,11 +24,12 @@ async fn models_are_listed_shown_and_told_when_they_are_in_memory() {
     let running = &get("/api/ps").await["models"][0];
     assert_eq!((&running["name"], &running["context_length"]), (&json!("qwen2.5:7b"), &json!(4096)));
     assert_eq!((&running["digest"], &running["details"]), (&json!("aa"), &details));
-    assert_eq!(running["expires_at"], "2030-10-01T10:00:00Z");
-    let in_use = crate::ollama::lines::running().to_string().replace("expires_at", "not_yet");
+    assert_eq!((&running["expires_at"], &running["size_vram"]), (&json!("2030-10-01T10:00:00Z"), &json!(0)));
+    let in_use = crate::ollama::lines::running().to_string();
+    let in_use = in_use.replace("expires_at", "not_yet").replace("\"size_vram\":0", "\"size_vram\":7");
     server.ollama.on("/api/ps", Script::ok(vec![Step::Send(in_use)]));
     let running = &get("/api/ps").await["models"][0];
-    assert!(running["expires_at"].as_str().unwrap() > "2100", "{running}");
+    assert!(running["expires_at"].as_str().unwrap() > "2100" && running["size_vram"] == 7, "{running}");
 
     let shown = json!({"capabilities": ["completion", "tools"], "model_info": {"general.architecture": "qwen2",
         "qwen2.context_length": 32768}, "template": "{{ .Prompt }}{{ .Suffix }}", "system": "Be brief.",

@@ -222,6 +222,7 @@ async fn errors_have_openais_envelope_everywhere() {
     assert_eq!(bearer.status(), 200);
     for (method, path, status) in [
         ("POST", "/v1/nothing", 404),
+        ("GET", "/v1", 404),
         ("GET", "/v1/chat/completions", 405),
         ("GET", "/v1/models/nothing", 404),
         ("GET", "/v1/models/%2F%2F", 404),
@@ -238,6 +239,28 @@ async fn errors_have_openais_envelope_everywhere() {
     let missing = chat(&server, &json!({"model": "x", "messages": hello()})).await;
     assert_eq!(missing.status(), 404);
     assert_eq!(body(missing).await["error"]["code"], "model_not_found");
+}
+
+#[tokio::test]
+async fn an_empty_answer_begins_with_its_role_too() {
+    let server = start().await;
+    server.ollama.on("/api/chat", Script::ok(vec![Step::Send(last_line(0))]));
+    let request = json!({"messages": hello(), "stream": true});
+    let (chunks, is_done) = chunks(chat(&server, &request).await).await;
+    let choices: Vec<&Value> = chunks.iter().map(|chunk| &chunk["choices"][0]).collect();
+    assert!(is_done && choices.len() == 2, "{chunks:?}");
+    assert_eq!(choices[0]["delta"], json!({"role": "assistant", "content": ""}));
+    assert_eq!((&choices[1]["delta"], &choices[1]["finish_reason"]), (&json!({}), &json!("stop")));
+}
+
+#[tokio::test]
+async fn the_detail_of_an_image_is_one_of_openais() {
+    let server = start().await;
+    let image = json!({"url": "data:image/png;base64,", "detail": "sharp"});
+    let request =
+        json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": image}]}]});
+    let (status, param) = refusal(&server, "/v1/chat/completions", &request).await;
+    assert_eq!((status, param.as_deref()), (400, Some("messages[0].content[0].image_url.detail")));
 }
 
 #[tokio::test]

@@ -48,6 +48,7 @@ impl ModelManager for Embedded {
         let models = self.engine.loaded().into_iter().map(|loaded| LoadedModel {
             name: loaded.name,
             memory: loaded.memory_bytes,
+            gpu_memory: None,
             slots: Some(loaded.slots),
             slots_busy: Some(loaded.slots_busy),
             context: Some(loaded.context.into()),

@@ -74,6 +74,7 @@ impl ModelManager for Ollama {
         let model = |model: RunningModel| LoadedModel {
             name: model.name.parse::<ModelName>().map_or(model.name, |name| name.to_string()),
             memory: model.size,
+            gpu_memory: Some(model.size_vram),
             slots: None,
             slots_busy: None,
             context: model.context_length,

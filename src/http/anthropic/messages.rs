@@ -7,9 +7,11 @@ use axum::{extract::State, response::Response};
 use super::{
     betas::{BetaParam, Betas},
     body::body,
+    error::THREAD_UNSUPPORTED,
     reply::{AnthropicMessage, MessageEncoder, MessageEvent},
 };
 use crate::{
+    error::{self, Error},
     http::{
         HttpState,
         extract::{Json, fields::Fields, texts::Texts},
@@ -53,6 +55,10 @@ body! {
         #[serde(default)]
         #[schema(value_type = Option<serde_json::Value>)]
         diagnostics: Ignored,
+        /// Refused in a way that makes Anthropic's SDK continue without threads: conversations are not stored.
+        #[serde(default)]
+        #[schema(value_type = Option<serde_json::Value>)]
+        thread: Ignored,
     }
 }
 
@@ -66,6 +72,7 @@ pub(in crate::http) async fn create(
     betas: Betas,
     Json(mut body, room): Json<MessagesBody>,
 ) -> Result<Response> {
+    body.check_thread()?;
     let (mut fields, mut ignored) = (Fields::default(), betas.ignored());
     let (sampling, prompt) = (body.sampling(&mut fields), body.prompt());
     body.note_all_ignored(&mut ignored);
@@ -84,6 +91,14 @@ pub(in crate::http) async fn create(
 }
 
 impl MessagesBody {
+    fn check_thread(&self) -> error::Result<()> {
+        if !self.thread.is_sent() {
+            return Ok(());
+        }
+        let detail = "is not supported: send the whole conversation in messages";
+        Err(Error::field("/thread", detail).with_code(THREAD_UNSUPPORTED))
+    }
+
     fn sampling(&mut self, fields: &mut Fields) -> Sampling {
         let stop = self.stop_sequences.take().map(Texts::Many);
         Sampling {

@@ -109,8 +109,8 @@ impl ErrorFormat {
     /// Format for a path that is no route, by the API that it would belong to.
     fn of_path(path: &str) -> Self {
         match path {
-            _ if path.starts_with("/v1/") => Self::OpenAi,
-            _ if path.starts_with("/api/") => Self::Ollama,
+            _ if path == "/v1" || path.starts_with("/v1/") => Self::OpenAi,
+            _ if path == "/api" || path.starts_with("/api/") => Self::Ollama,
             _ => Self::Problem,
         }
     }

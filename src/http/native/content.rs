@@ -41,8 +41,18 @@ pub(in crate::http) struct Part {
     /// `https:` URLs are only fetched from hosts in `IMAGE_URL_HOSTS`.
     image_url: Option<ImageUrl>,
     /// For an image. Ignored: the size of images that models get is set by `VISION_MAX_SIDE`.
-    #[serde(rename = "detail")]
-    _detail: Option<String>,
+    #[schema(value_type = Option<ImageDetail>)]
+    detail: Option<Word<ImageDetail>>,
+}
+
+/// Resolution at which OpenAI's models look at an image.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::http) enum ImageDetail {
+    Auto,
+    Low,
+    High,
+    Original,
 }
 
 #[derive(Clone, Copy, Deserialize, ToSchema)]
@@ -60,6 +70,7 @@ struct ImageUrl {
     image: EncodedImage,
     /// Place of the image in its part.
     place: &'static str,
+    has_detail: bool,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -68,8 +79,8 @@ pub(in crate::http) struct ImageUrlBody {
     #[schema(value_type = String)]
     url: EncodedImage,
     /// Accepted for compatibility, and ignored.
-    #[serde(rename = "detail")]
-    _detail: Option<String>,
+    #[schema(value_type = Option<ImageDetail>)]
+    detail: Option<Word<ImageDetail>>,
 }
 
 impl Content {
@@ -78,6 +89,13 @@ impl Content {
             Self::Text(_) => 0,
             Self::Parts(parts) => parts.iter().filter(|Object(part)| part.image_url.is_some()).count(),
         }
+    }
+
+    /// Whether it has an image with a `detail`.
+    pub(in crate::http) fn has_detail(&self) -> bool {
+        let Self::Parts(parts) = self else { return false };
+        let in_url = |part: &Part| part.image_url.as_ref().is_some_and(|image| image.has_detail);
+        parts.iter().any(|Object(part)| part.detail.is_some() || in_url(part))
     }
 
     /// Refuses parts that have not what their type says. `pointer` is where the content stands.
@@ -124,7 +142,7 @@ impl Content {
                 (_, text) => read.extend(text.map(ReadPart::Text)),
             }
             let image =
-                |ImageUrl { image, place }| ReadPart::Image(format!("{pointer}/{index}/{place}"), image);
+                |ImageUrl { image, place, .. }| ReadPart::Image(format!("{pointer}/{index}/{place}"), image);
             read.extend(image_url.map(image));
         }
         read
@@ -196,12 +214,14 @@ impl<'de> Deserialize<'de> for ImageUrl {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<ImageUrl, E> {
-                Ok(ImageUrl { image: EncodedImage::from_base64(text), place: "image_url" })
+                let image = EncodedImage::from_base64(text);
+                Ok(ImageUrl { image, place: "image_url", has_detail: false })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<ImageUrl, A::Error> {
-                let ImageUrlBody { url, .. } = Deserialize::deserialize(MapAccessDeserializer::new(object))?;
-                Ok(ImageUrl { image: url, place: "image_url/url" })
+                let body: ImageUrlBody = Deserialize::deserialize(MapAccessDeserializer::new(object))?;
+                let has_detail = body.detail.is_some();
+                Ok(ImageUrl { image: body.url, place: "image_url/url", has_detail })
             }
         }
         deserializer.deserialize_any(ImageUrlVisitor)

@@ -243,7 +243,7 @@ pub(in crate::http) struct LoadedModelReply {
 
 impl From<LoadedModel> for LoadedModelReply {
     fn from(loaded: LoadedModel) -> Self {
-        let LoadedModel { name, memory, slots, slots_busy, context, expires_at } = loaded;
+        let LoadedModel { name, memory, gpu_memory: _, slots, slots_busy, context, expires_at } = loaded;
         let expires_at = expires_at.map(|at| at.to_string());
         Self { name, memory, slots, slots_busy, context, expires_at }
     }

@@ -46,7 +46,7 @@ pub(in crate::http) async fn chat(
 ) -> Result<Response> {
     let asked = body.named().map(str::to_owned);
     let stream = body.stream.unwrap_or(true) && !body.messages().is_empty();
-    let model = resolve(&state.app, asked.as_deref(), body.needed()).await?;
+    let model = resolve(&state.app, asked.as_deref(), body.needed(), "chat").await?;
     let (request, ignored) = body.into_request(model, &state.app).await?;
     let encoder = ChatEncoder::new(ReplyHead::new(asked.clone(), &request));
     let reply = ask(&state, &caller, request, asked.as_deref(), room);

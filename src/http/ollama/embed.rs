@@ -169,7 +169,7 @@ impl Ask {
         }
         fields.finish()?;
         let asked = named(model.as_deref(), None);
-        let model = resolve(&state.app, asked, &[Capability::Embedding]).await?;
+        let model = resolve(&state.app, asked, &[Capability::Embedding], "embed").await?;
         let name = asked.unwrap_or(&model).to_owned();
         if input.is_empty() {
             let options = LoadOptions { keep_alive, context: None };

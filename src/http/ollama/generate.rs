@@ -59,7 +59,7 @@ pub(in crate::http) async fn generate(
 ) -> Result<Response> {
     let (asked, is_raw) = (body.named().map(str::to_owned), body.raw == Some(true));
     let stream = body.stream.unwrap_or(true) && !body.is_load();
-    let model = resolve(&state.app, asked.as_deref(), body.needed()).await?;
+    let model = resolve(&state.app, asked.as_deref(), body.needed(), "generate").await?;
     let (request, ignored) = body.into_request(model, &state.app).await?;
     let encoder = GenerateEncoder::new(ReplyHead::new(asked.clone(), &request), is_raw);
     let reply = ask(&state, &caller, request, asked.as_deref(), room);

@@ -94,6 +94,8 @@ struct OllamaRunningModel {
     model: String,
     /// Bytes of memory, an estimate.
     size: u64,
+    /// Bytes of it that are GPU memory; 0 if none are, or if the backend does not say.
+    size_vram: u64,
     digest: String,
     details: OllamaModelDetails,
     /// RFC 3339; a century ahead while the model is in use, or if it stays loaded.
@@ -125,6 +127,7 @@ impl OllamaRunningModel {
             model: name.clone(),
             name,
             size: loaded.memory,
+            size_vram: loaded.gpu_memory.unwrap_or(0),
             digest: listed.map(|listed| listed.digest.clone()).unwrap_or_default(),
             details: listed.map(OllamaModelDetails::from).unwrap_or_default(),
             // Clients take a model without it for one that is not loaded.

@@ -37,11 +37,16 @@ pub(super) fn parsed(name: &str, pointer: &str) -> Result<ModelName> {
     name.parse().map_err(|accepted: String| Error::field(pointer, accepted))
 }
 
-/// The model to ask, which can do what is needed.
+/// The model to ask, which can do what is needed. `task` is Ollama's word for what a completion is for.
 ///
 /// # Errors
 /// Those of `App::resolve`; of a model that lacks something, in the words that Ollama's clients recognize.
-pub(super) async fn resolve(app: &App, model: Option<&str>, needed: &[Capability]) -> Result<String> {
+pub(super) async fn resolve(
+    app: &App,
+    model: Option<&str>,
+    needed: &[Capability],
+    task: &str,
+) -> Result<String> {
     let mut resolved = None;
     if let Some(name) = model {
         parsed(name, "/model")?;
@@ -50,7 +55,8 @@ pub(super) async fn resolve(app: &App, model: Option<&str>, needed: &[Capability
         let name = resolved.as_deref().or(model);
         let found = app.resolve(name, *needed).await.map_err(|error| match (error.kind(), name) {
             (Kind::Invalid, Some(name)) => {
-                let lacking = format!("\"{name}\" does not support {}: {}", noun(*needed), error.message());
+                let lacking =
+                    format!("\"{name}\" does not support {}: {}", noun(*needed, task), error.message());
                 Error::new(Kind::Invalid, lacking)
             }
             _ => error,
@@ -60,9 +66,9 @@ pub(super) async fn resolve(app: &App, model: Option<&str>, needed: &[Capability
     resolved.ok_or_else(|| Error::new(Kind::Internal, "No capability of the model is asked for."))
 }
 
-fn noun(needed: Capability) -> &'static str {
+fn noun(needed: Capability, task: &str) -> &str {
     match needed {
-        Capability::Completion => "chat",
+        Capability::Completion => task,
         Capability::Embedding => "embeddings",
         Capability::Vision => "images",
         Capability::Tools => "tools",

@@ -93,6 +93,10 @@ body! {
         prompt_cache_retention: Ignored,
         /// Has no effect.
         #[serde(default)]
+        #[schema(value_type = Option<serde_json::Map<String, serde_json::Value>>)]
+        prompt_cache_options: Ignored,
+        /// Has no effect.
+        #[serde(default)]
         #[schema(value_type = Option<String>)]
         verbosity: Ignored,
         /// Has no effect: an answer is the same without it.
@@ -216,6 +220,7 @@ impl ChatCompletionBody {
             ("safety_identifier", self.safety_identifier),
             ("prompt_cache_key", self.prompt_cache_key),
             ("prompt_cache_retention", self.prompt_cache_retention),
+            ("prompt_cache_options", self.prompt_cache_options),
             ("verbosity", self.verbosity),
             ("prediction", self.prediction),
         ] {

@@ -75,6 +75,8 @@ impl ChatMessage {
         ] {
             names.note(name, ignored);
         }
+        let has_detail = self.content.as_ref().is_some_and(Content::has_detail);
+        names.note_if("messages.content.image_url.detail", has_detail);
     }
 
     /// Checks a conversation: each message by itself, and that every tool message answers an earlier call.

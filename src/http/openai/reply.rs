@@ -218,6 +218,13 @@ impl ChatCompletionEncoder {
         out.data(&self.chunk(vec![choice], usage));
     }
 
+    /// Writes the first event of an answer, which has its role, unless it is written already.
+    fn begin_answer(&mut self, out: &mut Frames) {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            self.write(Delta { role: Some("assistant"), content: Some(""), ..Delta::default() }, None, out);
+        }
+    }
+
     fn chunk<'a>(
         &'a self,
         choices: Vec<ChunkChoice<'a>>,
@@ -251,10 +258,7 @@ impl ReplyEncoder for ChatCompletionEncoder {
     }
 
     fn event(&mut self, event: &ChatEvent, out: &mut Frames) {
-        if !self.has_begun {
-            self.has_begun = true;
-            self.write(Delta { role: Some("assistant"), content: Some(""), ..Delta::default() }, None, out);
-        }
+        self.begin_answer(out);
         let delta = match event {
             ChatEvent::Text(content) => Delta { content: Some(content), ..Delta::default() },
             ChatEvent::Thinking(text) => Delta { reasoning_content: Some(text), ..Delta::default() },
@@ -275,6 +279,7 @@ impl ReplyEncoder for ChatCompletionEncoder {
     }
 
     fn end(&mut self, done: &Done, out: &mut Frames) {
+        self.begin_answer(out);
         self.write(Delta::default(), Some((&done.reason).into()), out);
         self.usage.add(done.usage, self.choice == 0);
         self.choice += 1;

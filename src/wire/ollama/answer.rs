@@ -123,6 +123,9 @@ pub struct RunningModel {
     /// Bytes, of all memory.
     #[serde(default)]
     pub size: u64,
+    /// Bytes of it that are GPU memory.
+    #[serde(default)]
+    pub size_vram: u64,
     pub context_length: Option<u64>,
     pub expires_at: Option<Timestamp>,
 }

@@ -194,6 +194,10 @@ impl ResponseBody {
         ] {
             names.note(name, ignored);
         }
+        if let Input::List(items) = &self.input {
+            let has_detail = items.iter().any(|Object(item)| item.has_image_detail());
+            names.note_if("input.content.detail", has_detail);
+        }
         names.note_if("include", self.includes(Include::EncryptedContent));
         names
     }

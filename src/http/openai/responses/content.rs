@@ -12,6 +12,7 @@ use crate::{
             object::{Object, Word},
         },
         ignored::Ignored,
+        native::content::ImageDetail,
     },
     images::EncodedImage,
 };
@@ -32,9 +33,8 @@ pub(super) struct InputPart {
     #[schema(value_type = Option<String>)]
     image_url: Option<EncodedImage>,
     /// For `input_image`. Has no effect: the size of images that models get is set by `VISION_MAX_SIDE`.
-    #[serde(default, rename = "detail")]
-    #[schema(value_type = Option<String>)]
-    _detail: Ignored,
+    #[schema(value_type = Option<ImageDetail>)]
+    detail: Option<Word<ImageDetail>>,
     /// Part of an earlier response, without effect.
     #[serde(default, rename = "annotations")]
     #[schema(value_type = Option<Vec<serde_json::Value>>)]
@@ -61,6 +61,14 @@ impl TextOrList<InputPart> {
         match self {
             Self::Text(_) => 0,
             Self::List(parts) => parts.iter().filter(|Object(part)| part.image_url.is_some()).count(),
+        }
+    }
+
+    /// Whether it has an image with a `detail`.
+    pub(super) fn has_detail(&self) -> bool {
+        match self {
+            Self::Text(_) => false,
+            Self::List(parts) => parts.iter().any(|Object(part)| part.detail.is_some()),
         }
     }
 

@@ -116,6 +116,10 @@ impl InputItem {
         [&self.content, &self.output].into_iter().flatten().map(Content::images).sum()
     }
 
+    pub(super) fn has_image_detail(&self) -> bool {
+        [&self.content, &self.output].into_iter().flatten().any(Content::has_detail)
+    }
+
     /// The id of the item that this one stands for.
     pub(super) fn reference(&self) -> Option<&str> {
         self.id.as_deref().filter(|_| self.of_type() == ItemType::ItemReference)
