@@ -33,8 +33,8 @@ await withBrowser(async (browser) => {
 
   const chat = await open(browser, 'chat', { ...options, colorScheme: 'dark' });
   await chat.getByLabel('Temperature').fill('0');
-  await chat.getByLabel('Max tokens').fill('120');
-  await chat.getByRole('textbox', { name: /^Message/ }).fill('Write a Python function that says whether a year is a leap year.');
+  await chat.getByLabel('Max tokens').fill('200');
+  await chat.getByRole('textbox', { name: /^Message/ }).fill('Write a Python function that says whether a year is a leap year. Only code, without comments.');
   await chat.keyboard.press('Enter');
   await chat.locator('article .markdown').getByText(/\w/).first().waitFor();
   await chat.getByRole('button', { name: 'Stop' }).waitFor({ state: 'detached' });

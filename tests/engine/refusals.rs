@@ -1,4 +1,4 @@
-//! What the engine or the model cannot do is refused by the name of the field, and what it can do is served.
+//! Refusals of what the engine or the model cannot do, and options that they serve.
 
 use serde_json::{Value, json};
 
