@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A query there is the browser's business.
-const PAGES: [&str; 3] = ["/docs", "/docs/{file}", "/openapi.json"];
+const PAGES: [&str; 5] = ["/docs", "/docs/{file}", "/openapi.json", "/dashboard", "/dashboard/{*path}"];
 
 #[tokio::test]
 async fn a_query_is_checked_on_every_route() {
@@ -34,7 +34,7 @@ async fn a_query_is_checked_on_every_route() {
         }
         assert!(refused > 0, "{template}");
     }
-    for page in PAGES.map(|page| page.replace("{file}", "index.html")) {
+    for page in PAGES.map(|page| page.replace("{file}", "index.html").replace("{*path}", "models")) {
         let shown = server.get(&format!("{page}?no_such_name=1")).send().await.unwrap();
         assert_eq!(shown.status(), 200, "{page}");
     }
