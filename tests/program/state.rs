@@ -128,7 +128,7 @@ fn without_an_engine_everybody_says_so() {
         command.env("PORT", &port).env("PATH", "/nowhere").env("DATA_DIR", folder.path().join("data"));
         command
     };
-    let (mut server, told) = start_of(&mut program(), 4);
+    let (mut server, told) = start_of(&mut program(), 5);
     let url = format!("http://127.0.0.1:{port}");
     let key = folder.path().join("data/api-key").display().to_string();
     let amiss = "The embedded engine (llama-server) is not installed: run `simpleton engine install`";
@@ -140,7 +140,11 @@ fn without_an_engine_everybody_says_so() {
     // No curl that would get a 503, and no key for whatever keeps this output.
     assert_eq!(
         told[2..],
-        [format!("  docs     {url}/docs"), format!("  API key  created just now, saved in {key}")]
+        [
+            format!("  open     {url}/dashboard"),
+            format!("  docs     {url}/docs"),
+            format!("  API key  created just now, saved in {key}"),
+        ]
     );
     let (ok, health, error) = run(program().arg("health"));
     assert!(!ok && health.contains("\"status\":\"unhealthy\"") && error.contains(amiss), "{health}{error}");
