@@ -29,6 +29,7 @@ mod ollama_api;
 mod ollama_api_bad_input;
 mod ollama_api_models;
 mod openai;
+mod openai_cache;
 mod openapi;
 mod prometheus;
 mod rag;

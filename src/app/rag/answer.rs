@@ -36,7 +36,8 @@ impl App {
     /// Answers the last message of a chat from documents. The query of `search` is made from the conversation.
     ///
     /// # Errors
-    /// `Invalid` when the last message is not a question from the user; `NotFound` when there is no such model; those of `search` and `chat`, at the messages
+    /// `Invalid` when the last message is not a question from the user; `NotFound` when there is no such model; those of
+    /// `search` and `chat`, at the messages
     /// of the request.
     pub async fn answer_from(
         &self,
