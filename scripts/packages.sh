@@ -53,6 +53,7 @@ look() {
       look embedding
       need nodejs "Node.js 18 or newer, for the dashboard and clients in JavaScript" node --version
       need npm "npm" npm --version
+      need chromium "Chromium, for tests of the dashboard" chromium --version
       need redis-server "Redis, for tests of the cache" redis-server --version
       need redis-tools "redis-cli" redis-cli --version
       need openssl "openssl, for Redis over TLS" openssl version
@@ -67,7 +68,6 @@ look() {
       look rust
       look embedding
       look dashboard
-      need chromium "Chromium, for tests of the dashboard" chromium --version
       wish shellcheck "shellcheck" shellcheck --version
       wish docker-compose "docker compose" compose version
       wish systemd "systemd-analyze" systemd-analyze --version
