@@ -6,6 +6,7 @@ use reqwest::Response;
 use serde_json::{Value, json};
 
 use crate::{
+    documented::assert_fits,
     harness::{KEY, TestServer, events, eventually, json as body, start, start_uncached, start_with},
     ollama::{
         lines::{chat_line, last_line},
@@ -58,26 +59,6 @@ fn fixture(name: &str) -> String {
 
 pub fn fixtures() -> Value {
     serde_json::from_str(&fixture("shapes.json")).unwrap()
-}
-
-/// Checks that a value has all fields of the documented one, of the same types.
-pub fn assert_fits(value: &Value, documented: &Value) {
-    match (value, documented) {
-        (Value::Object(value), Value::Object(documented)) => {
-            for (name, documented) in documented {
-                assert_fits(value.get(name).unwrap_or_else(|| panic!("{name} in {value:?}")), documented);
-            }
-        }
-        (Value::Array(values), Value::Array(documented)) => {
-            assert!(values.len() >= documented.len(), "{values:?}");
-            values.iter().zip(documented).for_each(|(value, documented)| assert_fits(value, documented));
-        }
-        (Value::String(_), Value::String(_))
-        | (Value::Number(_), Value::Number(_))
-        | (Value::Bool(_), Value::Bool(_))
-        | (Value::Null, Value::Null) => {}
-        _ => panic!("{value} is not like {documented}"),
-    }
 }
 
 /// Names of the events in their order: deltas of one type that follow each other count once, and pings not at all.

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    anthropic::{VERSION, asking, assert_fits, create, fixtures, hello, refusal, stream, weather},
+    anthropic::{VERSION, asking, create, fixtures, hello, refusal, stream, weather},
+    documented::assert_fits,
     harness::{KEY, start, start_with},
     ollama::{
         lines::chat_line,

@@ -16,6 +16,7 @@ mod control_tokens;
 mod cors;
 mod dashboard;
 mod dialect_bad_input;
+mod documented;
 mod documents;
 mod embeddings;
 mod harness;
