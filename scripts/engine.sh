@@ -73,6 +73,9 @@ PIN="$(sed -nE 's/^(llama-cpp-python==[^ ]+).*/\1/p' scripts/requirements/engine
 KIND=native
 [[ "${PORTABLE:-}" != 1 ]] || KIND=portable
 KIND="$KIND${GPU:+-$GPU}"
+# llama.cpp's code for AMX ends with an illegal instruction at the first quantized model (ggml-org/llama.cpp#26954).
+WITHOUT_AMX="-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
+if grep -qw amx_tile /proc/cpuinfo 2>/dev/null; then KIND="$KIND-without-amx"; fi
 STAMP="$PIN $KIND"
 
 TARGET="$(data_dir)/engine"
@@ -131,6 +134,11 @@ configure() {
     vulkan) backend+=(-DGGML_VULKAN=ON) ;;
     metal) backend=(-DGGML_METAL=ON) ;;
   esac
+  # A compiler that does not know these options does not use AMX either.
+  # shellcheck disable=SC2086
+  if [[ "$KIND" == *-without-amx ]] && c++ $WITHOUT_AMX -E -x c++ /dev/null >/dev/null 2>&1; then
+    backend+=(-DCMAKE_C_FLAGS="$WITHOUT_AMX" -DCMAKE_CXX_FLAGS="$WITHOUT_AMX")
+  fi
   if [[ "$GPU" == rocm ]]; then
     HIPCXX="$(hipconfig -l)/clang"
     HIP_PATH="$(hipconfig -R)"

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     fs,
+    os::unix::process::ExitStatusExt,
     path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::Arc,
@@ -286,7 +287,13 @@ impl Drop for Process {
 }
 
 fn exit_text(status: Option<ExitStatus>) -> String {
-    status.map_or_else(|| "unknown exit status".to_owned(), |status| status.to_string())
+    let Some(status) = status else { return "unknown exit status".to_owned() };
+    if status.signal() == Some(rustix::process::Signal::ILL.as_raw()) {
+        return format!(
+            "{status}: it was built for another processor; PORTABLE=1 scripts/engine.sh builds it for any"
+        );
+    }
+    status.to_string()
 }
 
 async fn read_log(output: impl AsyncRead + Unpin, log: Arc<LogTail>, model: String) {

@@ -1,6 +1,10 @@
 //! Tests of failures: the error a caller gets, and that the next request is served.
 
-use std::{fs, sync::Arc};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    sync::Arc,
+};
 
 use futures_util::StreamExt;
 use sha2::{Digest as _, Sha256};
@@ -91,13 +95,21 @@ async fn refusal(rig: &Rig, entry: &Arc<Entry>) -> Error {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_ends_without_a_word_tells_its_exit_status_once() {
     let rig = Rig::new(&[]);
-    let model_store = ModelStore::open(rig.dir.path().join("models")).expect("a library");
-    let engine = Engine::new(settings(&["--llama-server", "/bin/false"]), rig.dir.path(), model_store);
-    let engine = Arc::new(engine.expect("an engine"));
-    let error = engine.acquire(Arc::clone(&rig.entry), Role::Chat, None).await.expect_err("no engine");
-    let told = "The engine cannot load simpleton-demo: its process ended (exit status: 1).";
-    assert_eq!(error.chain(), told);
-    engine.stop().await;
+    let foreign = rig.dir.path().join("foreign");
+    fs::write(&foreign, "#!/bin/sh\nkill -ILL $$\n").expect("a script");
+    fs::set_permissions(&foreign, Permissions::from_mode(0o755)).expect("a script");
+    for (program, told) in
+        [("/bin/false", "(exit status: 1)."), (foreign.to_str().expect("UTF-8"), "PORTABLE=1")]
+    {
+        let model_store = ModelStore::open(rig.dir.path().join("models")).expect("a library");
+        let engine = Engine::new(settings(&["--llama-server", program]), rig.dir.path(), model_store);
+        let engine = Arc::new(engine.expect("an engine"));
+        let error = engine.acquire(Arc::clone(&rig.entry), Role::Chat, None).await.expect_err("no engine");
+        let text = error.chain();
+        assert!(text.starts_with("The engine cannot load simpleton-demo: its process ended ("), "{text}");
+        assert!(text.contains(told), "{text}");
+        engine.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
