@@ -1,5 +1,5 @@
 // A server that goes away and comes back: the page says so, and goes on by itself. Between the two is a relay that is
-// closed and opened again. Then a stream that falls silent, a tab that nobody sees, and live figures that are refused.
+// closed and opened again. Then a stream that falls silent, a tab that nobody sees, live figures that are refused, and a page that fails.
 
 import assert from 'node:assert/strict';
 import net from 'node:net';
@@ -71,7 +71,7 @@ await withBrowser(async (browser) => {
 await between.close();
 
 await withBrowser(async (browser) => {
-  const page = await open(browser, 'models', { expected: ['429'] });
+  const page = await open(browser, 'models', { expected: ['429', 'TypeError'] });
   await page.route('**/analytics/live', (route) => route.fulfill({ status: 429, json: { detail: 'Too many streams.' } }));
   await page.reload();
   await page.getByText('Too many streams.').waitFor();
@@ -79,5 +79,16 @@ await withBrowser(async (browser) => {
   await page.waitForResponse('**/models/loaded');
   await page.unroute('**/analytics/live');
   await page.getByText('Live', { exact: true }).waitFor();
+
+  await page.route('**/health', (route) => route.fulfill({ json: {} }));
+  await page.getByRole('link', { name: 'Overview' }).click();
+  await page.getByText('This page failed.').waitFor();
+  await page.getByRole('link', { name: 'Cache' }).click();
+  await page.getByRole('heading', { name: 'Cache', exact: true }).waitFor();
+  await page.getByRole('link', { name: 'Overview' }).click();
+  await page.getByText('This page failed.').waitFor();
+  await page.unroute('**/health');
+  await page.getByRole('button', { name: 'Try again' }).click();
+  await page.getByText('Everything works').waitFor();
   page.check();
 });
