@@ -15,6 +15,7 @@ await withBrowser(async (browser) => {
   const alerts = page.getByRole('list', { name: 'Active alerts' });
   await alerts.getByText(/Ollama/).waitFor();
   await page.getByText('1 active alert').waitFor();
+  await page.getByRole('status').filter({ hasText: /Ollama/ }).waitFor();
   ollama.listen(Number(process.env.OLLAMA_PORT), '127.0.0.1');
   await alerts.waitFor({ state: 'detached' });
   page.check();

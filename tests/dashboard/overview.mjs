@@ -27,6 +27,7 @@ await withBrowser(async (browser) => {
   assert.match(cells[3], new RegExp(`^${REFUSED}\\b`));
 
   await page.getByRole('link', { name: 'Usage' }).click();
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'main');
   await page.getByText('Endpoint', { exact: true }).click();
   assert.equal((await cellsOf(page, '/embeddings'))[2], String(all));
   const download = page.waitForEvent('download');
@@ -47,7 +48,24 @@ await withBrowser(async (browser) => {
   await page.keyboard.press('Escape');
   assert.equal((await (await api('/analytics/cache')).json()).cache.total_keys, 3);
   await page.getByRole('button', { name: 'Clear Embeddings' }).click();
+  // Selecting text beyond the dialog does not close it, and nothing does while it is busy.
+  const { x, y } = await page.getByRole('dialog').boundingBox();
+  await page.getByRole('dialog').getByText('3 entries').hover();
+  await page.mouse.down();
+  await page.mouse.move(x - 9, y);
+  await page.mouse.up();
+  let release;
+  const held = new Promise((resolve) => (release = resolve));
+  await page.route('**/analytics/cache*', async (route) => {
+    if (route.request().method() === 'DELETE') await held;
+    await route.continue();
+  });
   await page.getByRole('button', { name: 'Clear', exact: true }).click();
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('Escape');
+  await page.mouse.click(x - 9, y);
+  assert.ok(await page.getByRole('dialog').isVisible());
+  release();
   await page.getByText('3 entries removed.').waitFor();
   assert.equal((await (await api('/analytics/cache')).json()).cache.total_keys, 0);
 

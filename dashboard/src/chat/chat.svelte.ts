@@ -1,6 +1,5 @@
 // The conversation. It outlasts the page, but not the tab's session.
 
-import { untrack } from 'svelte';
 import { session } from '../lib/session.svelte';
 import type { Model } from '../lib/types';
 import { Answer } from './answer.svelte';
@@ -117,16 +116,15 @@ export function sees(model: Model): boolean {
   return model.capabilities.includes('vision');
 }
 
-$effect.root(() => {
-  $effect(() => {
-    if (session.key === null) untrack(forget);
-  });
-});
-
-/** Leaves nothing for who signs in next. */
-function forget() {
+// Leaves nothing for who signs in next.
+session.onEnd(() => {
   chat.clear();
   chat.draft = '';
   chat.pictures = [];
   chat.system = '';
-}
+  chat.parameters = {};
+  chat.cached = true;
+  chat.compare = false;
+  chat.wanted = [];
+  chat.installed = [];
+});

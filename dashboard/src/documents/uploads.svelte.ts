@@ -61,6 +61,13 @@ class Uploads {
   #running = false;
   #aborts = new Map<number, AbortController>();
 
+  constructor() {
+    session.onEnd(() => {
+      this.all = [];
+      this.#aborts.forEach((abort) => abort.abort());
+    });
+  }
+
   add(files: File[], collection: string) {
     const fresh = { collection, stage: 'waiting', chunks: 0, embedded: 0, error: null, unchanged: false } as const;
     this.all.push(...files.map((file) => ({ ...fresh, id: this.#next++, file })));
@@ -87,11 +94,10 @@ class Uploads {
     this.#running = true;
     for (;;) {
       const upload = this.all.find(({ stage }) => stage === 'waiting');
-      if (!upload || session.key === null) break;
+      if (!upload) break;
       await this.#send(upload);
     }
     this.#running = false;
-    if (session.key === null) this.all = [];
   }
 
   async #send(upload: Upload) {

@@ -1,4 +1,4 @@
-// Requests to the server, with the session's key. Every failure is an ApiError.
+// Requests to the server, with the session's key. Every failure but an abort is an ApiError.
 
 import { session } from './session.svelte';
 
@@ -7,7 +7,6 @@ export class ApiError extends Error {
   constructor(
     message: string,
     readonly status: number,
-    readonly requestId?: string,
   ) {
     super(message);
   }
@@ -22,10 +21,12 @@ export interface Request {
   signal?: AbortSignal;
   /** Replaces the session's key. */
   key?: string;
+  /** Whether it goes on when the tab is closed. */
+  keepalive?: boolean;
 }
 
 export async function send(path: string, request: Request = {}): Promise<Response> {
-  const { method, query, body, form, signal } = request;
+  const { method, query, body, form, signal, keepalive } = request;
   const headers: Record<string, string> = { accept: 'application/json', ...request.headers };
   const key = request.key ?? session.key;
   if (key) headers['x-api-key'] = key;
@@ -37,23 +38,28 @@ export async function send(path: string, request: Request = {}): Promise<Respons
       headers,
       body: form ?? (body === undefined ? undefined : JSON.stringify(body)),
       signal,
+      keepalive,
       // With a body the browser keeps nothing anyway, and `no-store` would have the server pass over its own cache.
       cache: body === undefined && !form ? 'no-store' : 'default',
       redirect: 'error',
     });
   } catch (error) {
-    if (error instanceof DOMException && error.name === 'AbortError') throw error;
-    throw new ApiError('The server does not answer. Check that it is running.', 0);
+    throw broken(error, 'The server does not answer. Check that it is running.');
   }
   if (response.ok) return response;
   const failure = await failureOf(response);
-  if (response.status === 401 && request.key === undefined) session.end('Your key is no longer valid. Sign in again.');
+  if (response.status === 401 && request.key === undefined && key !== null && key === session.key)
+    session.end('Your key is no longer valid. Sign in again.');
   throw failure;
 }
 
 export async function api<T>(path: string, request?: Request): Promise<T> {
   const response = await send(path, request);
-  return (await response.json()) as T;
+  try {
+    return (await response.json()) as T;
+  } catch (error) {
+    throw broken(error, 'The reply of the server could not be read.');
+  }
 }
 
 /** Server-sent events of a reply, each with its data as JSON, until it ends. An `error` event is thrown. */
@@ -63,8 +69,7 @@ export async function* events<T>(response: Response): AsyncGenerator<T> {
   try {
     for (;;) {
       const { done, value } = await reader.read().catch((error: unknown) => {
-        if (error instanceof DOMException && error.name === 'AbortError') throw error;
-        throw new ApiError('The connection to the server was lost.', 0);
+        throw broken(error, 'The connection to the server was lost.');
       });
       if (done) return;
       rest += value;
@@ -74,7 +79,7 @@ export async function* events<T>(response: Response): AsyncGenerator<T> {
         const lines = block.split('\n');
         const data = lines.filter((line) => line.startsWith('data:')).map((line) => line.slice(5).trimStart());
         if (data.length === 0) continue;
-        const event: unknown = JSON.parse(data.join('\n'));
+        const event = parse(data.join('\n'));
         if (lines.includes('event: error')) throw new ApiError(detailOf(event) ?? 'The reply broke off.', 500);
         yield event as T;
       }
@@ -82,6 +87,19 @@ export async function* events<T>(response: Response): AsyncGenerator<T> {
   } finally {
     void reader.cancel().catch(() => {});
   }
+}
+
+function parse(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch (error) {
+    throw broken(error, 'The reply of the server could not be read.');
+  }
+}
+
+/** A request that was aborted stays that, and anything else is an ApiError without a status. */
+function broken(error: unknown, message: string): unknown {
+  return isAbort(error) ? error : new ApiError(message, 0);
 }
 
 function search(query: Request['query']): string {
@@ -92,7 +110,7 @@ function search(query: Request['query']): string {
 async function failureOf(response: Response): Promise<ApiError> {
   const body: unknown = await response.json().catch(() => null);
   const detail = detailOf(body) ?? `The server answered with status ${response.status}.`;
-  return new ApiError(detail, response.status, response.headers.get('x-request-id') ?? undefined);
+  return new ApiError(detail, response.status);
 }
 
 /** The sentence of a problem (RFC 9457) or of OpenAI's error. */
@@ -104,7 +122,7 @@ function detailOf(body: unknown): string | undefined {
   return undefined;
 }
 
-/** What to tell of any failure. */
+/** Text to show for any failure. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

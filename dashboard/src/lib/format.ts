@@ -2,8 +2,11 @@
 
 export const NONE = '–';
 
-const plain = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
-const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
+/** The language of the dashboard's texts, also for its numbers and dates. */
+export const LOCALE = 'en-US';
+
+const plain = new Intl.NumberFormat(LOCALE, { maximumFractionDigits: 0 });
+const compact = new Intl.NumberFormat(LOCALE, { notation: 'compact', maximumFractionDigits: 1 });
 
 type Maybe = number | null | undefined;
 
@@ -18,8 +21,10 @@ export function count(value: Maybe): string {
 export function rate(value: Maybe): string {
   if (none(value)) return NONE;
   if (value === 0) return '0';
-  if (Math.abs(value) >= 1000) return count(value);
-  return value.toFixed(Math.abs(value) < 10 ? 2 : Math.abs(value) < 100 ? 1 : 0);
+  return scaled(value, [
+    { below: 10, decimals: 2 },
+    { below: 100, decimals: 1 },
+  ]) ?? count(value);
 }
 
 /** A fraction of 1 as percent. */
@@ -33,12 +38,39 @@ export function percent(fraction: Maybe): string {
 export function seconds(value: Maybe): string {
   if (none(value)) return NONE;
   if (value === 0) return '0 ms';
-  if (value < 0.001) return `${(value * 1e6).toFixed(0)} µs`;
-  if (value < 0.01) return `${(value * 1e3).toFixed(1)} ms`;
-  if (value < 1) return `${(value * 1e3).toFixed(0)} ms`;
-  if (value < 100) return `${value.toFixed(value < 10 ? 2 : 1)} s`;
-  if (value < 5400) return `${(value / 60).toFixed(0)} min`;
-  return `${(value / 3600).toFixed(1)} h`;
+  return scaled(value, DURATIONS) ?? longDuration(Math.round(value));
+}
+
+interface Scale {
+  /** Figures from here on are for the next scale, also those that are rounded to it. */
+  below: number;
+  decimals: number;
+  unit?: { name: string; size: number };
+}
+
+const MILLISECONDS = { name: 'ms', size: 1e-3 };
+const SECONDS = { name: 's', size: 1 };
+const DURATIONS: readonly Scale[] = [
+  { below: 1000, decimals: 0, unit: { name: 'µs', size: 1e-6 } },
+  { below: 10, decimals: 1, unit: MILLISECONDS },
+  { below: 1000, decimals: 0, unit: MILLISECONDS },
+  { below: 10, decimals: 2, unit: SECONDS },
+  { below: 100, decimals: 1, unit: SECONDS },
+];
+
+/** A figure on the first scale that it fits once it is rounded. */
+function scaled(value: number, scales: readonly Scale[]): string | undefined {
+  for (const { below, decimals, unit } of scales) {
+    const figure = (value / (unit?.size ?? 1)).toFixed(decimals);
+    if (Math.abs(Number(figure)) < below) return unit ? `${figure} ${unit.name}` : figure;
+  }
+  return undefined;
+}
+
+/** Whole seconds as min and s, min, or h. */
+function longDuration(whole: number): string {
+  if (whole < 600 && whole % 60 > 0) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return whole < 5400 ? `${Math.round(whole / 60)} min` : `${(whole / 3600).toFixed(1)} h`;
 }
 
 /** In the powers of ten that disks and downloads are sold in. */
@@ -51,18 +83,21 @@ export function bytes(value: Maybe): string {
     value /= 1000;
     unit++;
   } while (value >= 999.5 && unit < units.length - 1);
-  return `${value.toFixed(value < 10 ? 1 : 0)} ${units[unit]}`;
-}
-
-export function time(timestamp: string): string {
-  return new Date(timestamp).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+  return `${value.toFixed(value < 9.95 ? 1 : 0)} ${units[unit]}`;
 }
 
 export function dateTime(timestamp: string): string {
-  return new Date(timestamp).toLocaleString([], { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+  return new Date(timestamp).toLocaleString(LOCALE, {
+    month: 'short',
+    day: 'numeric',
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+    hourCycle: 'h23',
+  });
 }
 
-/** How long ago, in the largest unit that fits. */
+/** Time since a moment, in the largest unit that fits. */
 export function ago(timestamp: string, now = Date.now()): string {
   const past = Math.max(0, (now - Date.parse(timestamp)) / 1000);
   if (past < 60) return 'just now';

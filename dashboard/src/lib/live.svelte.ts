@@ -1,24 +1,43 @@
-// Live statistics of /analytics/live, for as long as somebody is signed in. A lost connection is made again.
+// Live statistics of /analytics/live, for as long as somebody is signed in and sees the tab. A lost connection is made
+// again.
 
-import { ApiError, events, isAbort, send } from './api';
+import { ApiError, events, messageOf, send } from './api';
+import { session } from './session.svelte';
 import type { LiveEvent } from './types';
 
-export type LiveState = 'connecting' | 'live' | 'lost';
+/** `refused` if the server answers, but with an error. */
+export type LiveState = 'connecting' | 'live' | 'lost' | 'refused';
 
 /** Seconds of live figures that are kept. */
 const KEPT = 90;
 const LONGEST_WAIT = 10;
+/** Milliseconds without an event after which the connection counts as lost. The server sends one each second. */
+const SILENCE = 10_000;
+/** Milliseconds between two events that are not shown side by side. */
+const GAP = 5_000;
 
 class Live {
   state = $state<LiveState>('connecting');
   event = $state.raw<LiveEvent | null>(null);
   /** The last events, oldest first. */
   recent = $state.raw<LiveEvent[]>([]);
+  /** Why there are no figures, if the server refuses them. */
+  error = $state<string | null>(null);
   /** Seconds until the next attempt. */
   retryIn = $state(0);
   /** Grows each time that the connection is back: what is shown is read again. */
   generation = $state(0);
+  #attempt = 0;
+  #wasLost = false;
   #abort: AbortController | null = null;
+
+  constructor() {
+    session.onEnd(() => {
+      this.stop();
+      this.event = null;
+      this.recent = [];
+    });
+  }
 
   start() {
     if (this.#abort) return;
@@ -26,38 +45,67 @@ class Live {
     void this.#run(this.#abort.signal);
   }
 
+  /** Closes the connection. The figures stay until others arrive. */
   stop() {
     this.#abort?.abort();
     this.#abort = null;
     this.state = 'connecting';
-    this.event = null;
-    this.recent = [];
+    this.retryIn = 0;
   }
 
   async #run(signal: AbortSignal) {
-    for (let attempt = 0; !signal.aborted; attempt++) {
-      try {
-        const response = await send('/analytics/live', { signal, headers: { accept: 'text/event-stream' } });
-        for await (const event of events<LiveEvent>(response)) {
-          if (this.state === 'lost') this.generation++;
-          this.state = 'live';
-          attempt = 0;
-          this.event = event;
-          this.recent = [...this.recent.slice(1 - KEPT), event];
-        }
-      } catch (error) {
-        if (isAbort(error) || signal.aborted) return;
-        if (error instanceof ApiError && error.status === 401) return;
-      }
-      this.state = 'lost';
+    for (this.#attempt = 0; !signal.aborted; this.#attempt++) {
+      const error = await this.#follow(signal).catch((error: unknown) => error);
+      if (signal.aborted) return;
+      const refused = error instanceof ApiError && error.status > 0;
+      if (refused && error.status === 401) return;
+      this.#wasLost = true;
+      this.state = refused ? 'refused' : 'lost';
+      this.error = refused ? messageOf(error) : null;
       this.event = null;
-      await this.#wait(Math.min(2 ** attempt, LONGEST_WAIT), signal);
+      await this.#wait(Math.min(2 ** this.#attempt, LONGEST_WAIT), signal);
     }
   }
 
+  /** Shows events until the connection ends. One that is silent is aborted. */
+  async #follow(signal: AbortSignal) {
+    const connection = new AbortController();
+    const abort = () => connection.abort();
+    let timer = setTimeout(abort, SILENCE);
+    signal.addEventListener('abort', abort);
+    try {
+      const response = await send('/analytics/live', {
+        signal: connection.signal,
+        headers: { accept: 'text/event-stream' },
+      });
+      for await (const event of events<LiveEvent>(response)) {
+        clearTimeout(timer);
+        timer = setTimeout(abort, SILENCE);
+        this.#attempt = 0;
+        this.#show(event);
+      }
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  #show(event: LiveEvent) {
+    if (this.#wasLost) this.generation++;
+    this.#wasLost = false;
+    const last = this.recent.at(-1);
+    const follows = last !== undefined && Date.parse(event.timestamp) - Date.parse(last.timestamp) < GAP;
+    this.state = 'live';
+    this.event = event;
+    this.recent = follows ? [...this.recent.slice(1 - KEPT), event] : [event];
+  }
+
   async #wait(seconds: number, signal: AbortSignal) {
-    for (this.retryIn = seconds; this.retryIn > 0 && !signal.aborted; this.retryIn--)
+    for (let left = seconds; left > 0 && !signal.aborted; left--) {
+      this.retryIn = left;
       await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
+    if (!signal.aborted) this.retryIn = 0;
   }
 }
 

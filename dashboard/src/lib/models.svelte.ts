@@ -4,7 +4,7 @@ import { api } from './api';
 import { resource, type Resource } from './resource.svelte';
 import type { Model } from './types';
 
-/** Those with a capability, the ones in memory first. Belongs in a component's initialization. */
+/** Models with a capability, the ones in memory first. Belongs in a component's initialization. */
 export function modelsWith(capability: Model['capabilities'][number]): Resource<Model[]> {
   return resource(async (signal) => {
     const { models } = await api<{ models: Model[] }>('/models', { signal });

@@ -1,5 +1,5 @@
-// Something read from the server: its value, or why there is none. Read again at intervals, when the connection is
-// back, and on demand.
+// A value read from the server, or why there is none. It is read again at intervals, when the connection is back, and
+// on demand.
 
 import { isAbort, messageOf } from './api';
 import { live } from './live.svelte';
@@ -20,9 +20,11 @@ export function resource<T>(read: (signal: AbortSignal) => Promise<T>, seconds?:
   let value = $state.raw<T>();
   let error = $state<string>();
   let turn = 0;
+  let running = 0;
 
   async function run(signal: AbortSignal) {
     const mine = ++turn;
+    running++;
     try {
       const answer = await read(signal);
       if (mine !== turn) return;
@@ -31,6 +33,8 @@ export function resource<T>(read: (signal: AbortSignal) => Promise<T>, seconds?:
     } catch (reason) {
       if (isAbort(reason) || mine !== turn) return;
       error = messageOf(reason);
+    } finally {
+      running--;
     }
   }
 
@@ -43,7 +47,8 @@ export function resource<T>(read: (signal: AbortSignal) => Promise<T>, seconds?:
       every === undefined
         ? undefined
         : setInterval(() => {
-            if (!document.hidden && live.state !== 'lost') void run(abort.signal);
+            // A run that takes longer than the interval must not be discarded by the next one.
+            if (running === 0 && !document.hidden && live.state !== 'lost') void run(abort.signal);
           }, every * 1000);
     return () => {
       clearInterval(timer);

@@ -10,14 +10,21 @@ class Router {
   path = $state(current());
 
   constructor() {
-    addEventListener('popstate', () => (this.path = current()));
+    addEventListener('popstate', () => this.#open(current()));
   }
 
   go(path: string) {
     if (path === this.path) return;
     history.pushState(null, '', BASE + path);
-    this.path = path;
+    this.#open(path);
     scrollTo(0, 0);
+  }
+
+  #open(path: string) {
+    if (path === this.path) return;
+    this.path = path;
+    // The keyboard goes on from there, and screen readers with the new page.
+    document.getElementById('main')?.focus({ preventScroll: true });
   }
 
   href(path: string): string {

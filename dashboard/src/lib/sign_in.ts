@@ -1,6 +1,6 @@
 // Ways into a session: an API key, or the address that the server prints when it starts.
 
-import { api } from './api';
+import { api, ApiError, send } from './api';
 import { session } from './session.svelte';
 
 /** The one-time token in the address, which is removed from it. */
@@ -18,11 +18,15 @@ export async function exchange(token: string): Promise<string> {
 
 /** Asks the server whether it accepts the key. Throws if it does not. */
 export async function check(key: string): Promise<void> {
+  // Browsers refuse to send other characters in a header.
+  if (!/^[ -~]*$/.test(key)) throw new ApiError('This API key is not valid.', 401);
   await api('/models/loaded', { key });
 }
 
-/** Ends the session on the server, if there is one. API keys stay valid. */
-export async function signOut(): Promise<void> {
-  if (session.key?.startsWith('session-'))
-    await api('/dashboard/session', { method: 'DELETE' }).catch(() => {});
+/** Ends the session here at once and on the server in the background. API keys stay valid. */
+export function signOut() {
+  const { key } = session;
+  session.end();
+  if (key?.startsWith('session-'))
+    void send('/dashboard/session', { method: 'DELETE', key, keepalive: true }).catch(() => {});
 }

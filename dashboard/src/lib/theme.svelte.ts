@@ -29,7 +29,7 @@ class ThemeChoice {
     try {
       localStorage.setItem(STORED, this.current);
     } catch {
-      // It lasts until the page is reloaded.
+      // Without storage the choice lasts until the page is reloaded.
     }
   }
 

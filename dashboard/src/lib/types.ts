@@ -10,7 +10,6 @@ export type Chunk = Schemas['HitBody'];
 export type Collection = Schemas['CollectionBody'];
 export type DetailedModel = Schemas['DetailedModelReply'];
 export type Document = Schemas['DocumentBody'];
-export type EndpointStatistics = Schemas['EndpointBody'];
 export type ErrorRecord = Schemas['ErrorBody'];
 export type Health = Schemas['HealthReply'];
 export type LiveEvent = Schemas['LiveEvent'];

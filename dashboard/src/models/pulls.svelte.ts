@@ -1,6 +1,7 @@
 // Downloads of models. They go on while other pages are open.
 
 import { api, events, isAbort, messageOf, send } from '../lib/api';
+import { session } from '../lib/session.svelte';
 import type { PullEvent } from '../lib/types';
 
 export interface Pull {
@@ -14,23 +15,29 @@ export interface Pull {
   done: boolean;
 }
 
+/** Downloads at a time, since a browser has few connections to a server. The others wait. */
+const AT_ONCE = 2;
+
 class Pulls {
   all = $state<Pull[]>([]);
   /** Grows with each model that has arrived. */
   arrived = $state(0);
   #aborts = new Map<string, AbortController>();
 
-  get active(): boolean {
-    return this.all.some((pull) => !pull.done && pull.error === null);
+  constructor() {
+    session.onEnd(() => {
+      this.all = [];
+      this.#aborts.forEach((abort) => abort.abort());
+    });
   }
 
   start(model: string) {
     if (this.all.some((pull) => pull.model === model && !pull.done && pull.error === null)) return;
     this.all = [
-      { model, status: 'starting', completed: 0, total: 0, speed: 0, error: null, done: false },
+      { model, status: 'waiting', completed: 0, total: 0, speed: 0, error: null, done: false },
       ...this.all.filter((pull) => pull.model !== model),
     ];
-    void this.#run(this.all[0]!);
+    this.#runNext();
   }
 
   /** Stops a download. What has arrived is kept, so that it can go on later. */
@@ -43,23 +50,36 @@ class Pulls {
     this.all = this.all.filter((pull) => pull.model !== model);
   }
 
+  /** Begins the oldest downloads that wait. */
+  #runNext() {
+    while (this.#aborts.size < AT_ONCE) {
+      const next = this.all.findLast((pull) => !pull.done && pull.error === null && !this.#aborts.has(pull.model));
+      if (!next) return;
+      void this.#run(next);
+    }
+  }
+
   async #run(pull: Pull) {
     const abort = new AbortController();
     this.#aborts.set(pull.model, abort);
-    const parts = new Map<string, { completed: number; total: number }>();
+    const parts = new Map<string, { completed: number; total: number; resumed: number }>();
+    const sum = (part: 'completed' | 'total' | 'resumed') =>
+      [...parts.values()].reduce((sum, figures) => sum + figures[part], 0);
     let since = { time: performance.now(), bytes: 0 };
     try {
+      pull.status = 'starting';
       const response = await send('/models/pull', { body: { model: pull.model }, signal: abort.signal });
       for await (const event of events<PullEvent>(response)) {
         pull.status = event.status;
-        if (event.digest && event.total)
-          parts.set(event.digest, { completed: event.completed ?? 0, total: event.total });
-        pull.completed = [...parts.values()].reduce((sum, part) => sum + part.completed, 0);
-        pull.total = [...parts.values()].reduce((sum, part) => sum + part.total, 0);
+        const { digest, completed, total, resumed } = event;
+        if (digest && total) parts.set(digest, { completed: completed ?? 0, total, resumed: resumed ?? 0 });
+        pull.completed = sum('completed');
+        pull.total = sum('total');
         const now = performance.now();
         if (now - since.time > 1000) {
-          pull.speed = ((pull.completed - since.bytes) / (now - since.time)) * 1000;
-          since = { time: now, bytes: pull.completed };
+          const bytes = pull.completed - sum('resumed');
+          pull.speed = ((bytes - since.bytes) / (now - since.time)) * 1000;
+          since = { time: now, bytes };
         }
       }
       if (pull.status !== 'success') throw new Error('The download broke off.');
@@ -69,6 +89,7 @@ class Pulls {
       if (!isAbort(error)) pull.error = messageOf(error);
     } finally {
       this.#aborts.delete(pull.model);
+      this.#runNext();
     }
   }
 }
