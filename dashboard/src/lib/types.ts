@@ -1,11 +1,12 @@
 // The API's shapes, as docs/openapi.json describes them.
 
-import type { components } from './schema';
+import type { components, operations } from './schema';
 
 type Schemas = components['schemas'];
 
 export type Alert = Schemas['AlertReply'];
 export type CacheStatistics = Schemas['CacheReply'];
+export type CacheType = NonNullable<NonNullable<operations['delete_analytics_cache']['parameters']['query']>['prefix']>;
 export type Chunk = Schemas['HitBody'];
 export type Collection = Schemas['CollectionBody'];
 export type DetailedModel = Schemas['DetailedModelReply'];
