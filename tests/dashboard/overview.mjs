@@ -53,6 +53,9 @@ await withBrowser(async (browser) => {
   await page.keyboard.press('Escape');
   assert.equal((await (await api('/analytics/cache')).json()).cache.total_keys, 3);
   await page.getByRole('button', { name: 'Clear Embeddings' }).click();
+  await page.route('**/analytics/cache?prefix=*', (route) => route.abort(), { times: 1 });
+  await page.getByRole('button', { name: 'Clear', exact: true }).click();
+  await page.getByRole('dialog').getByText('The server does not answer').waitFor();
   await page.getByRole('button', { name: 'Clear', exact: true }).click();
   await page.getByText('3 entries removed.').waitFor();
   assert.equal((await (await api('/analytics/cache')).json()).cache.total_keys, 0);

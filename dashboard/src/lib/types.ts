@@ -6,7 +6,6 @@ type Schemas = components['schemas'];
 
 export type Alert = Schemas['AlertReply'];
 export type CacheStatistics = Schemas['CacheReply'];
-export type CacheType = NonNullable<NonNullable<operations['delete_analytics_cache']['parameters']['query']>['prefix']>;
 export type Chunk = Schemas['HitBody'];
 export type Collection = Schemas['CollectionBody'];
 export type DetailedModel = Schemas['DetailedModelReply'];
@@ -24,3 +23,6 @@ export type Source = Schemas['SourceBody'];
 export type Statistics = Schemas['StatsReply'];
 export type SuggestedModels = Schemas['SuggestedReply'];
 export type Usage = Schemas['UsageBody'];
+
+/** Type of cache entries, by which they can be cleared. */
+export type CacheType = NonNullable<NonNullable<operations['delete_analytics_cache']['parameters']['query']>['prefix']>;
