@@ -62,7 +62,7 @@ await withBrowser(async (browser) => {
   // Two models at once: each is busy until its own request ends, and its failure stays.
   const held = new Map();
   await page.route('**/models/*/load', (route) => held.set(/([^/]+)\/load$/.exec(route.request().url())[1], route));
-  const buttons = ['small', 'all-minilm'].map((name) => page.getByRole('button', { name: new RegExp(`^Load ${name}`) }));
+  const buttons = ['small', 'qwen2.5-coder'].map((name) => page.getByRole('button', { name: new RegExp(`^Load ${name}`) }));
   for (const button of buttons) await button.click();
   await eventually('both are asked for', () => held.size === 2);
   for (const button of buttons) assert.equal(await button.getAttribute('aria-busy'), 'true');

@@ -27,18 +27,17 @@ await withBrowser(async (browser) => {
   assert.match(cells[3], new RegExp(`^${REFUSED}\\b`));
 
   await page.getByRole('link', { name: 'Usage' }).click();
-  await page.getByRole('columnheader', { name: 'Key' }).waitFor();
-  await page.route('**/analytics/usage?by=model*', (route) => route.abort());
-  await page.getByText('Model', { exact: true }).click();
-  await page.getByText('The server does not answer').waitFor();
-  assert.equal(await page.getByRole('row').count(), 0);
-  assert.ok(await page.getByRole('button', { name: 'CSV' }).isDisabled());
   await page.getByText('Endpoint', { exact: true }).click();
   assert.equal((await cellsOf(page, '/embeddings'))[2], String(all));
   const download = page.waitForEvent('download');
   await page.getByRole('button', { name: 'CSV' }).click();
   const csv = readFileSync(await (await download).path(), 'utf8');
   assert.match(csv, new RegExp(`POST /embeddings/,${all},${REFUSED},`));
+  await page.route('**/analytics/usage?by=model*', (route) => route.abort());
+  await page.getByText('Model', { exact: true }).click();
+  await page.getByText('The server does not answer').waitFor();
+  assert.equal(await page.getByRole('row').count(), 0);
+  assert.ok(await page.getByRole('button', { name: 'CSV' }).isDisabled());
 
   await page.getByRole('link', { name: 'Errors' }).click();
   await page.getByRole('row').filter({ hasText: '422' }).first().waitFor();
@@ -50,12 +49,12 @@ await withBrowser(async (browser) => {
   assert.equal((await cellsOf(page, 'Embeddings'))[1], '3');
   await page.getByRole('button', { name: 'Clear Embeddings' }).click();
   await page.getByRole('dialog').getByText('3 entries will be removed').waitFor();
-  await page.keyboard.press('Escape');
-  assert.equal((await (await api('/analytics/cache')).json()).cache.total_keys, 3);
-  await page.getByRole('button', { name: 'Clear Embeddings' }).click();
   await page.route('**/analytics/cache?prefix=*', (route) => route.abort(), { times: 1 });
   await page.getByRole('button', { name: 'Clear', exact: true }).click();
   await page.getByRole('dialog').getByText('The server does not answer').waitFor();
+  await page.keyboard.press('Escape');
+  assert.equal((await (await api('/analytics/cache')).json()).cache.total_keys, 3);
+  await page.getByRole('button', { name: 'Clear Embeddings' }).click();
   await page.getByRole('button', { name: 'Clear', exact: true }).click();
   await page.getByText('3 entries removed.').waitFor();
   assert.equal((await (await api('/analytics/cache')).json()).cache.total_keys, 0);
