@@ -29,6 +29,11 @@ async fn figures_equal_the_load_and_the_cache_is_cleared() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn errors_include_those_without_a_valid_key_on_request() {
+    run("errors.mjs", &[], &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_accessible_and_fits_the_screen() {
     run("pages.mjs", &[], &[("COLORS", "light")]).await;
 }

@@ -1,10 +1,11 @@
-// A model that is pulled from a registry on this machine, loaded, unloaded and deleted.
+// A model that is pulled from a registry on this machine, loaded, unloaded and deleted. The page itself does not count as
+// use of the API.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
-import { api, open, withBrowser } from './browser.mjs';
+import { api, eventually, open, withBrowser } from './browser.mjs';
 
 const weights = readFileSync('models/demo/simpleton-demo.gguf');
 const config = Buffer.from('{"model_format":"gguf"}');
@@ -42,7 +43,7 @@ const registry = http.createServer(async (request, response) => {
 await new Promise((resolve) => registry.listen(Number(process.env.REGISTRY_PORT), '127.0.0.1', resolve));
 
 await withBrowser(async (browser) => {
-  const page = await open(browser, 'models');
+  const page = await open(browser, 'models', { expected: ['503'] });
   await page.getByLabel('Model', { exact: true }).fill('small');
   await page.keyboard.press('Enter');
   const progress = page.getByRole('progressbar', { name: 'Download of small' });
@@ -57,6 +58,29 @@ await withBrowser(async (browser) => {
   await row.getByRole('button', { name: 'Load small' }).click();
   await row.getByRole('button', { name: 'Unload small' }).click();
   await row.getByText('Not loaded').waitFor();
+
+  // Two models at once: each is busy until its own request ends, and its failure stays.
+  const held = new Map();
+  await page.route('**/models/*/load', (route) => held.set(/([^/]+)\/load$/.exec(route.request().url())[1], route));
+  const buttons = ['small', 'qwen2.5-coder'].map((name) => page.getByRole('button', { name: new RegExp(`^Load ${name}`) }));
+  for (const button of buttons) await button.click();
+  await eventually('both are asked for', () => held.size === 2);
+  for (const button of buttons) assert.equal(await button.getAttribute('aria-busy'), 'true');
+  const [one, other] = [...held.values()];
+  await one.fulfill({ status: 503, json: { detail: 'There is no room for it.' } });
+  await page.getByText('small: There is no room for it.').waitFor();
+  assert.equal(await buttons[1].getAttribute('aria-busy'), 'true');
+  await other.fulfill({ json: {} });
+  await page.waitForFunction((button) => button.ariaBusy === 'false', await buttons[1].elementHandle());
+  await page.getByText('small: There is no room for it.').waitFor();
+  await page.getByRole('button', { name: 'Dismiss' }).first().click();
+
+  // Only what counts as no use of the API is read at intervals.
+  let lists = 0;
+  page.on('request', (request) => (lists += Number(new URL(request.url()).pathname === '/models')));
+  for (let polls = 0; polls < 2; polls++) await page.waitForResponse('**/models/loaded');
+  assert.equal(lists, 0);
+
   await row.getByRole('button', { name: /^small/ }).click();
   await page.getByRole('dialog').getByText('Digest').waitFor();
   await page.getByRole('button', { name: 'Close', exact: true }).click();

@@ -1,4 +1,4 @@
-// Figures that equal the load that was sent.
+// Figures that equal the load that was sent, and none that were read for another choice.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -21,7 +21,7 @@ await withBrowser(async (browser) => {
     assert.equal((await api('/embeddings/', { body: { input: 5 } })).status, 422);
   const all = REQUESTS + REFUSED;
 
-  const page = await open(browser, 'endpoints');
+  const page = await open(browser, 'endpoints', { expected: ['net::ERR_FAILED'] });
   const cells = await cellsOf(page, '/embeddings');
   assert.equal(cells[2], String(all));
   assert.match(cells[3], new RegExp(`^${REFUSED}\\b`));
@@ -34,6 +34,11 @@ await withBrowser(async (browser) => {
   await page.getByRole('button', { name: 'CSV' }).click();
   const csv = readFileSync(await (await download).path(), 'utf8');
   assert.match(csv, new RegExp(`POST /embeddings/,${all},${REFUSED},`));
+  await page.route('**/analytics/usage?by=model*', (route) => route.abort());
+  await page.getByText('Model', { exact: true }).click();
+  await page.getByText('The server does not answer').waitFor();
+  assert.equal(await page.getByRole('row').count(), 0);
+  assert.ok(await page.getByRole('button', { name: 'CSV' }).isDisabled());
 
   await page.getByRole('link', { name: 'Errors' }).click();
   await page.getByRole('row').filter({ hasText: '422' }).first().waitFor();
@@ -45,6 +50,9 @@ await withBrowser(async (browser) => {
   assert.equal((await cellsOf(page, 'Embeddings'))[1], '3');
   await page.getByRole('button', { name: 'Clear Embeddings' }).click();
   await page.getByRole('dialog').getByText('3 entries will be removed').waitFor();
+  await page.route('**/analytics/cache?prefix=*', (route) => route.abort(), { times: 1 });
+  await page.getByRole('button', { name: 'Clear', exact: true }).click();
+  await page.getByRole('dialog').getByText('The server does not answer').waitFor();
   await page.keyboard.press('Escape');
   assert.equal((await (await api('/analytics/cache')).json()).cache.total_keys, 3);
   await page.getByRole('button', { name: 'Clear Embeddings' }).click();
@@ -77,5 +85,27 @@ await withBrowser(async (browser) => {
     await api('/embeddings/', { body: { input: 'again' } });
     return Number(await rate.innerText()) > 0;
   });
+
+  // Charts show rates of what has passed of the last step, unless that is too little, and say that they fail.
+  const end = Date.now();
+  const at = (minutes) => new Date(end - minutes * 60_000).toISOString();
+  const points = [{ timestamp: at(15), value: 120 }, { timestamp: at(3), value: 30 }];
+  await page.route('**/analytics/series*', (route) => {
+    const metric = new URL(route.request().url()).searchParams.get('metric');
+    return route.fulfill({ json: { status: 'success', metric, period: { to: at(0) }, step: 12, points } });
+  });
+  const chart = page.getByRole('img', { name: /^Requests per minute/ });
+  const shows = (summary) =>
+    eventually(summary, async () => (await chart.getAttribute('aria-label')).includes(`Requests: ${summary}`));
+  await page.getByText('24h', { exact: true }).click();
+  await shows('10.0 now, 10.0 at most');
+  points.push({ timestamp: at(0.1), value: 1 });
+  points[1].value = 90;
+  await page.getByText('7d', { exact: true }).click();
+  await shows('30.0 now, 30.0 at most');
+  await page.route('**/analytics/series*', (route) => route.abort());
+  await page.getByText('15m', { exact: true }).click();
+  await page.getByText('The server does not answer').waitFor();
+  await shows('– now, – at most');
   page.check();
 });

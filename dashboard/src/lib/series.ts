@@ -1,54 +1,59 @@
-// Time series of /analytics/series.
+// Time series of /analytics/series. Counts become rates, since the last step is still in progress.
 
 import { api } from './api';
 import type { Series } from './types';
 
 export type Metric = Series['metric'];
 
-export interface Points {
+type Value = number | null;
+
+export interface Table {
   /** Unix seconds. */
   times: number[];
-  /** Minutes of each step: of the last one, which is still in progress, those that have passed. */
-  minutes: number[];
-  values: (number | null)[];
+  /** Values of each metric at these times. Counts are per minute. */
+  values: Record<string, Value[]>;
 }
 
-export interface Table extends Omit<Points, 'values'> {
-  /** Minutes of a step. */
-  step: number;
-  values: Record<string, (number | null)[]>;
+const COUNTS: readonly Metric[] = [
+  'requests',
+  'errors',
+  'prompt_tokens',
+  'completion_tokens',
+  'cache_hits',
+  'cache_misses',
+  'unauthenticated',
+];
+
+/** Minutes that must have passed of the last step: a rate of fewer seconds says little. */
+const SHORTEST_STEP = 0.5;
+
+type Query = { metric: Metric; since_minutes: number; endpoint?: string };
+
+/** Values by the Unix seconds at which their steps begin. */
+async function read(query: Query, signal: AbortSignal): Promise<Map<number, Value>> {
+  const series = await api<Series>('/analytics/series', { query, signal });
+  const end = Date.parse(series.period.to);
+  const values = new Map<number, Value>();
+  for (const { timestamp, value = null } of series.points) {
+    const start = Date.parse(timestamp);
+    const minutes = Math.min((end - start) / 60_000, series.step);
+    if (minutes < SHORTEST_STEP) continue;
+    const isCount = value !== null && COUNTS.includes(series.metric);
+    values.set(start / 1000, isCount ? value / minutes : value);
+  }
+  return values;
 }
 
-/** Share of the last step that must have passed, since fewer seconds say little. */
-const LEAST_SHARE = 0.25;
-
-/** Points of a series. A last step that has just begun is left out. */
-export function pointsOf({ points, step, period }: Series): Points {
-  const times = points.map((point) => Date.parse(point.timestamp) / 1000);
-  const values = points.map((point) => point.value ?? null);
-  const end = Date.parse(period.to) / 1000;
-  const minutes = times.map((time) => Math.min(step, (end - time) / 60));
-  const count = minutes.filter((passed) => passed >= step * LEAST_SHARE).length;
-  return { times: times.slice(0, count), minutes: minutes.slice(0, count), values: values.slice(0, count) };
-}
-
-/** Counts of steps as rates per minute. */
-export function perMinute(values: (number | null)[] = [], minutes: number[]): (number | null)[] {
-  return values.map((value, at) => (value === null ? null : value / minutes[at]!));
+/** Requests of an endpoint per minute. */
+export async function requestsOf(endpoint: string, minutes: number, signal: AbortSignal): Promise<Value[]> {
+  const values = await read({ metric: 'requests', since_minutes: minutes, endpoint }, signal);
+  return [...values.values()];
 }
 
 /** Several metrics over one period, each value at the same place in time. */
 export async function table(metrics: readonly Metric[], minutes: number, signal: AbortSignal): Promise<Table> {
-  const replies = await Promise.all(
-    metrics.map((metric) => api<Series>('/analytics/series', { query: { metric, since_minutes: minutes }, signal })),
-  );
-  const passed = new Map<number, number>();
-  const series = replies.map((reply) => {
-    const points = pointsOf(reply);
-    points.times.forEach((time, at) => passed.set(time, points.minutes[at]!));
-    return { metric: reply.metric, at: new Map(points.times.map((time, at) => [time, points.values[at]!])) };
-  });
-  const times = [...passed.keys()].sort((one, other) => one - other);
-  const values = Object.fromEntries(series.map(({ metric, at }) => [metric, times.map((time) => at.get(time) ?? null)]));
-  return { times, minutes: times.map((time) => passed.get(time)!), step: replies[0]?.step ?? 1, values };
+  const series = await Promise.all(metrics.map((metric) => read({ metric, since_minutes: minutes }, signal)));
+  const times = [...new Set(series.flatMap((values) => [...values.keys()]))].sort((one, other) => one - other);
+  const values = metrics.map((metric, at) => [metric, times.map((time) => series[at]!.get(time) ?? null)]);
+  return { times, values: Object.fromEntries(values) };
 }

@@ -1,6 +1,6 @@
 // The API's shapes, as docs/openapi.json describes them.
 
-import type { components } from './schema';
+import type { components, operations } from './schema';
 
 type Schemas = components['schemas'];
 
@@ -22,3 +22,6 @@ export type Source = Schemas['SourceBody'];
 export type Statistics = Schemas['StatsReply'];
 export type SuggestedModels = Schemas['SuggestedReply'];
 export type Usage = Schemas['UsageBody'];
+
+/** Type of cache entries, by which they can be cleared. */
+export type CacheType = NonNullable<NonNullable<operations['delete_analytics_cache']['parameters']['query']>['prefix']>;

@@ -1,4 +1,4 @@
-// What models can do, in words.
+// Names of the capabilities of models.
 
 import type { Model } from '../lib/types';
 

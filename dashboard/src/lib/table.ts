@@ -1,0 +1,27 @@
+// Order and filters of tables.
+
+export interface Sort<K extends string> {
+  by: K;
+  descending: boolean;
+}
+
+/** Rows in a chosen order. Missing figures count as 0. */
+export function sorted<K extends string, T extends Partial<Record<K, string | number | null>>>(
+  rows: readonly T[],
+  { by, descending }: Sort<K>,
+): T[] {
+  const order = (one: T, other: T) => {
+    const [left, right] = [one[by] ?? 0, other[by] ?? 0];
+    return typeof left === 'string' ? left.localeCompare(String(right)) : left - Number(right);
+  };
+  return rows.toSorted((one, other) => (descending ? order(other, one) : order(one, other)));
+}
+
+/** Whether a text contains every word of a filter, in any order. */
+export function matches(text: string, filter: string): boolean {
+  const lower = text.toLowerCase();
+  return filter
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => lower.includes(word));
+}
