@@ -1,6 +1,7 @@
 // The marks of an answer that cite its sources.
 
 import type { Source } from '../lib/types';
+import './number.css';
 import { titleOf } from './passage';
 
 export interface Cited {
@@ -35,7 +36,7 @@ export function cited(node: HTMLElement, { sources, onopen }: Cited) {
 function button(source: Source, onopen: Cited['onopen']): HTMLElement {
   const made = document.createElement('button');
   made.type = 'button';
-  made.className = 'cite num';
+  made.className = 'source-number';
   made.textContent = String(source.number);
   made.title = titleOf(source);
   made.setAttribute('aria-label', `Source ${source.number}: ${titleOf(source)}`);
