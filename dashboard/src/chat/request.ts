@@ -1,4 +1,4 @@
-// The request for an answer, as the server wants it.
+// The request for an answer, as the API takes it.
 
 import { base64Of } from '../lib/images';
 import type { Turn } from './chat.svelte';
