@@ -140,5 +140,6 @@ function forget() {
   chat.clear();
   chat.draft = '';
   chat.images = [];
+  chat.refused = [];
   chat.system = '';
 }
