@@ -25,6 +25,18 @@ await withBrowser(async (browser) => {
   await page.getByRole('button', { name: 'Read text' }).waitFor();
   assert.equal(await page.evaluate(() => document.activeElement.textContent.trim()), 'Read text');
 
+  // One button asks and stops, and keeps the focus.
+  let asked = 0;
+  await page.route('**/vision/analyze', () => asked++);
+  await page.getByRole('tab', { name: 'Analyze' }).click();
+  await page.getByRole('button', { name: 'Ask', exact: true }).focus();
+  await page.keyboard.press('Enter');
+  await page.getByRole('button', { name: 'Stop' }).waitFor();
+  await page.keyboard.press('Enter');
+  await page.getByRole('region', { name: 'Answer' }).getByText('Stopped').waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.textContent.trim()), 'Ask');
+  assert.equal(asked, 1);
+
   await page.evaluate(() => {
     const { decode } = Image.prototype;
     Image.prototype.decode = async function () {
