@@ -1,4 +1,5 @@
-// A chat on the real model: streamed, from the cache, asked again, and stopped. And answers that want to run scripts.
+// A chat on the real model: streamed, from the cache, asked again, and stopped. Images that are pasted. And answers that
+// want to run scripts.
 
 import assert from 'node:assert/strict';
 import { open, withBrowser } from './browser.mjs';
@@ -16,6 +17,24 @@ const HOSTILE = [
   '<math><mtext><table><mglyph><style><img src=x onerror="globalThis.hacked=8">',
   '```html\n<img src=x onerror="globalThis.hacked = 9">\n```',
 ];
+
+/** Pastes or drops an image, and a text unless it is empty. */
+function transfer(page, type, text) {
+  return page.evaluate(
+    ([type, text]) => {
+      const data = new DataTransfer();
+      const bytes = Uint8Array.from(atob('R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7'), (code) => code.charCodeAt(0));
+      data.items.add(new File([bytes], 'dot.gif', { type: 'image/gif' }));
+      if (text) data.setData('text/plain', text);
+      const options = { bubbles: true, cancelable: true };
+      const event =
+        type === 'paste' ? new ClipboardEvent(type, { ...options, clipboardData: data }) : new DragEvent(type, { ...options, dataTransfer: data });
+      document.activeElement.dispatchEvent(event);
+      return event.defaultPrevented;
+    },
+    [type, text],
+  );
+}
 
 await withBrowser(async (browser) => {
   const page = await open(browser, 'chat');
@@ -51,6 +70,29 @@ await withBrowser(async (browser) => {
   await answers.nth(1).locator('.markdown').getByText(/\w/).first().waitFor();
   await page.getByRole('button', { name: 'Stop' }).click();
   await done();
+
+  // In Safari, Enter that ends a composition is told by its code only.
+  await composer.fill('compose');
+  const enter = { key: 'Enter', keyCode: 229, bubbles: true, cancelable: true };
+  assert.ok(await composer.evaluate((field, enter) => field.dispatchEvent(new KeyboardEvent('keydown', enter)), enter));
+  assert.equal(await composer.inputValue(), 'compose');
+
+  // Office programs add an image of the text that was copied, file managers the name of the file.
+  const thumbnails = page.getByRole('list', { name: 'Images' }).getByRole('img');
+  assert.equal(await transfer(page, 'paste', 'A\t1'), false);
+  assert.equal(await transfer(page, 'paste', 'dot.gif'), true);
+  await thumbnails.waitFor();
+  assert.equal(await transfer(page, 'drop'), true);
+  await thumbnails.nth(1).waitFor();
+  await page.locator('input[type=file]').setInputFiles({ name: 'bad.png', mimeType: 'image/png', buffer: Buffer.from('no image') });
+  await page.getByText('bad.png cannot be opened as an image.').waitFor();
+  await page.getByRole('button', { name: 'Copy as' }).click();
+  assert.equal(await transfer(page, 'paste'), false);
+  await page.keyboard.press('Escape');
+  assert.equal(await thumbnails.count(), 2);
+  for (const _ of [1, 2]) await page.getByRole('button', { name: 'Remove dot.gif' }).first().click();
+  await page.getByLabel('Temperature').fill('0.75');
+  assert.equal(await page.locator('input:invalid').count(), 0);
 
   // What a model says is data.
   await page.route('**/inference/chat', (route) => {

@@ -29,3 +29,44 @@ await withBrowser(async (browser) => {
   assert.deepEqual(documents ?? [], []);
   page.check();
 });
+
+// Documents that are shown stay shown when others arrive, and a drop of a folder and of many files is told.
+await withBrowser(async (browser) => {
+  const page = await open(browser, '', { expected: ['404'] });
+  await Promise.all(
+    Array.from({ length: 22 }, (_, at) =>
+      api('/rag/ingest', { body: { collection: 'many', document_id: `note-${at}`, content: `Note ${at}` } }),
+    ),
+  );
+  await page.route('**/settings', async (route) => {
+    const reply = await (await route.fetch()).json();
+    reply.settings.find(({ name }) => name === 'DEFAULT_COLLECTION').value = 'many';
+    await route.fulfill({ json: reply });
+  });
+  await page.getByRole('link', { name: 'Documents' }).click();
+  const rows = page.getByRole('list', { name: 'Documents' }).getByRole('listitem');
+  await rows.nth(19).waitFor();
+  assert.equal(await rows.count(), 20);
+  await page.getByRole('button', { name: 'Show more' }).click();
+  await rows.nth(21).waitFor();
+  await page.locator('input[type=file]').setInputFiles({ name: 'one.txt', mimeType: 'text/plain', buffer: Buffer.from('One more.') });
+  await page.getByText('23 documents').waitFor();
+  await rows.nth(22).waitFor();
+
+  await page.evaluate(() => {
+    DataTransferItem.prototype.webkitGetAsEntry = () => ({ isDirectory: true });
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([], 'reports'));
+    document.body.dispatchEvent(new DragEvent('drop', { bubbles: true, cancelable: true, dataTransfer }));
+  });
+  await page.getByText('reports is a folder.').waitFor();
+  await page.route('**/rag/upload', () => {});
+  await page.locator('input[type=file]').setInputFiles(
+    Array.from({ length: 500 }, (_, at) => ({ name: `${at}.txt`, mimeType: 'text/plain', buffer: Buffer.from(`${at}`) })),
+  );
+  await page.getByText('of 501 files shown').waitFor();
+  assert.ok((await page.getByRole('list', { name: 'Uploads' }).getByRole('listitem').count()) < 50);
+  await page.unroute('**/settings');
+  await api('/rag/collections/many', { method: 'DELETE' });
+  page.check();
+});

@@ -1,9 +1,9 @@
 // The conversation. It outlasts the page, but not the tab's session.
 
+import { imagesOf, type ImageFile } from '../lib/images';
 import { session } from '../lib/session.svelte';
 import type { Model } from '../lib/types';
 import { Answer } from './answer.svelte';
-import type { Picture } from './pictures';
 import { bodyOf, type ChatBody, type Parameters } from './request';
 
 /** A question, and an answer of each model that was asked. */
@@ -12,26 +12,28 @@ export class Turn {
 
   constructor(
     readonly text: string,
-    readonly pictures: readonly Picture[],
+    readonly images: readonly ImageFile[],
   ) {}
 }
 
 class Chat {
   turns = $state.raw<readonly Turn[]>([]);
   draft = $state('');
-  pictures = $state.raw<readonly Picture[]>([]);
+  images = $state.raw<readonly ImageFile[]>([]);
+  /** Messages about files that cannot be sent. */
+  refused = $state.raw<readonly string[]>([]);
   system = $state('');
   parameters = $state<Parameters>({});
   /** Whether the server's cache may answer. */
   cached = $state(true);
   compare = $state(false);
-  /** Whether the settings are in sight. */
+  /** Whether the settings are shown. */
   settings = $state(matchMedia('(min-width: 1180px)').matches);
   /** All models that can chat. */
   installed = $state.raw<readonly Model[]>([]);
   /** Names that were chosen. */
   wanted = $state<(string | undefined)[]>([]);
-  /** The last answer that is complete, for those who do not see it. */
+  /** The last complete answer, for screen readers. */
   finished = $state('');
 
   /** The models to ask. */
@@ -41,36 +43,46 @@ class Chat {
     return [first, ...(this.compare ? [second] : [])].filter((model) => model !== undefined);
   });
 
-  readonly busy: boolean = $derived(this.turns.at(-1)?.answers.some((answer) => answer.busy) ?? false);
+  readonly busy: boolean = $derived(this.turns.at(-1)?.answers.some((answer) => answer.running) ?? false);
 
-  /** Models that were to see pictures, but cannot. */
+  /** Models that were to see images, but cannot. */
   readonly blind: readonly Model[] = $derived.by(() => {
-    const seen = [...this.turns.flatMap((turn) => turn.pictures), ...this.pictures];
+    const seen = [...this.turns.flatMap((turn) => turn.images), ...this.images];
     return seen.length === 0 ? [] : this.models.filter((model) => !sees(model));
   });
 
   readonly ready: boolean = $derived(!this.busy && this.models.length > 0 && this.blind.length === 0);
 
-  /** Asks what is in the draft. */
-  send() {
-    if (!this.ready || (this.draft.trim() === '' && this.pictures.length === 0)) return;
-    this.ask(this.draft.trim(), this.pictures);
-    this.draft = '';
-    this.pictures = [];
+  /** Adds images to the draft. */
+  async attach(files: File[], refused: readonly string[] = []) {
+    const { key } = session;
+    const { images, failures } = await imagesOf(files);
+    if (session.key !== key) return;
+    this.refused = [...refused, ...failures];
+    this.images = [...this.images, ...images];
   }
 
-  ask(text: string, pictures: readonly Picture[] = []) {
-    const turn = new Turn(text, pictures);
+  /** Sends the draft. */
+  send() {
+    if (!this.ready || (this.draft.trim() === '' && this.images.length === 0)) return;
+    this.ask(this.draft.trim(), this.images);
+    this.draft = '';
+    this.images = [];
+  }
+
+  ask(text: string, images: readonly ImageFile[] = []) {
+    const turn = new Turn(text, images);
+    this.refused = [];
     this.turns = [...this.turns, turn];
     turn.answers = this.models.map((model) => new Answer(model.name));
     turn.answers.forEach((_, column) => void this.#run(turn, column, !this.cached));
   }
 
-  /** Asks something else in place of a turn and all that follow it. */
-  askAgain(turn: Turn, text: string, pictures: readonly Picture[]) {
+  /** Replaces a turn, and removes all that follow it. */
+  askAgain(turn: Turn, text: string, images: readonly ImageFile[]) {
     this.stop();
     this.turns = this.turns.slice(0, this.turns.indexOf(turn));
-    this.ask(text, pictures);
+    this.ask(text, images);
   }
 
   /** Asks for another answer of the last turn. */
@@ -92,16 +104,16 @@ class Chat {
   }
 
   /** The request of the last turn, or of the draft. */
-  get request(): { body: ChatBody; pictures: readonly Picture[] } {
-    const turns = this.turns.length > 0 ? this.turns : [new Turn(this.draft.trim() || 'Hello!', this.pictures)];
+  get request(): { body: ChatBody; images: readonly ImageFile[] } {
+    const turns = this.turns.length > 0 ? this.turns : [new Turn(this.draft.trim() || 'Hello!', this.images)];
     const body = bodyOf(this.models[0]?.name ?? '', turns, 0, this.system, this.parameters);
-    return { body, pictures: turns.flatMap((turn) => turn.pictures) };
+    return { body, images: turns.flatMap((turn) => turn.images) };
   }
 
   async #run(turn: Turn, column: number, fresh: boolean) {
     const answer = turn.answers[column]!;
     const turns = this.turns.slice(0, this.turns.indexOf(turn) + 1);
-    await answer.run(bodyOf(answer.model, turns, column, this.system, this.parameters), fresh);
+    await answer.ask(bodyOf(answer.model, turns, column, this.system, this.parameters), fresh);
     if (answer.state === 'done') this.finished = `${answer.model} answered: ${answer.text.replace(/[*_`#>|~]+/g, '')}`;
   }
 
@@ -120,7 +132,8 @@ export function sees(model: Model): boolean {
 session.onEnd(() => {
   chat.clear();
   chat.draft = '';
-  chat.pictures = [];
+  chat.images = [];
+  chat.refused = [];
   chat.system = '';
   chat.parameters = {};
   chat.cached = true;

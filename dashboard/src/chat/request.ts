@@ -1,8 +1,9 @@
-// The request for an answer, as the server wants it.
+// The request for an answer, as the API takes it.
 
+import { base64Of } from '../lib/images';
 import type { Turn } from './chat.svelte';
 
-/** What is empty is the model's own choice. */
+/** An empty one is left to the model. */
 export interface Parameters {
   temperature?: number | null;
   top_p?: number | null;
@@ -37,7 +38,7 @@ export function bodyOf(model: string, turns: readonly Turn[], column: number, sy
   return { model, messages, ...Object.fromEntries(given) };
 }
 
-function question({ text, pictures }: Turn): Message {
+function question({ text, images }: Turn): Message {
   const message: Message = { role: 'user', content: text };
-  return pictures.length === 0 ? message : { ...message, images: pictures.map((picture) => picture.base64) };
+  return images.length === 0 ? message : { ...message, images: images.map(base64Of) };
 }

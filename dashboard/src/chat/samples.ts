@@ -1,25 +1,25 @@
 // A request as a command and as a program. The key stays in the environment.
 
-import type { Picture } from './pictures';
+import { base64Of, type ImageFile } from '../lib/images';
 import type { ChatBody } from './request';
 
 interface Asked {
   body: ChatBody;
-  pictures: readonly Picture[];
+  images: readonly ImageFile[];
 }
 
-export function curlOf({ body, pictures }: Asked, origin: string): string {
-  const names = namesOf(pictures);
+export function curlOf({ body, images }: Asked, origin: string): string {
+  const names = namesOf(images);
   const found: string[] = [];
   const json = JSON.stringify(
     body,
     (name, value: unknown) =>
-      name === 'images' ? (value as string[]).map((base64) => `\0${found.push(names.get(base64) ?? 'picture') - 1}`) : value,
+      name === 'images' ? (value as string[]).map((base64) => `\0${found.push(names.get(base64) ?? 'image') - 1}`) : value,
     2,
   );
-  // Parts at odd places are the numbers of pictures.
+  // Parts at odd places are the numbers of images.
   const parts = json.split(/(?<=")\\u0000(\d+)(?=")/);
-  const withPictures = () =>
+  const withImages = () =>
     parts
       .map((part, at) => (at % 2 === 0 ? part.replace(/[\\$`]/g, '\\$&') : `$(base64 < ${quoted(found[Number(part)]!)} | tr -d '\\n')`))
       .join('');
@@ -28,13 +28,13 @@ export function curlOf({ body, pictures }: Asked, origin: string): string {
     '  -H "X-API-Key: $KEY" \\',
     '  -H "Content-Type: application/json" \\',
     `  -d @- <<${found.length === 0 ? "'EOF'" : 'EOF'}`,
-    found.length === 0 ? json : withPictures(),
+    found.length === 0 ? json : withImages(),
     'EOF',
   ].join('\n');
 }
 
-export function pythonOf({ body, pictures }: Asked, origin: string): string {
-  const names = namesOf(pictures);
+export function pythonOf({ body, images }: Asked, origin: string): string {
+  const names = namesOf(images);
   const { model, messages, ...parameters } = body;
   const said = messages.map(({ role, content, images }) => ({
     role,
@@ -43,26 +43,26 @@ export function pythonOf({ body, pictures }: Asked, origin: string): string {
           { type: 'text', text: content },
           ...images.map((base64) => ({
             type: 'image_url',
-            image_url: { url: new Expression(`picture(${JSON.stringify(names.get(base64) ?? 'picture')})`) },
+            image_url: { url: new Expression(`data_url(${JSON.stringify(names.get(base64) ?? 'image')})`) },
           })),
         ]
       : content,
   }));
   const helper = [
-    'def picture(path):',
+    'def data_url(path):',
     '    with open(path, "rb") as file:',
     '        return "data:;base64," + base64.b64encode(file.read()).decode()',
     '',
     '',
   ];
-  const hasPictures = messages.some((message) => message.images);
+  const hasImages = messages.some((message) => message.images);
   return [
-    ...(hasPictures ? ['import base64'] : []),
+    ...(hasImages ? ['import base64'] : []),
     'import os',
     '',
     'from openai import OpenAI',
     '',
-    ...(hasPictures ? ['', ...helper] : []),
+    ...(hasImages ? ['', ...helper] : []),
     `client = OpenAI(base_url=${JSON.stringify(`${origin}/v1`)}, api_key=os.environ["KEY"])`,
     '',
     'reply = client.chat.completions.create(',
@@ -90,14 +90,15 @@ function literal(value: unknown, indent: number): string {
   return `${open}\n${inner.map((item) => `${space}    ${item},\n`).join('')}${space}${close}`;
 }
 
-/** Names of files by content. Pasted pictures all have the same name, which is numbered. */
-function namesOf(pictures: readonly Picture[]): Map<string, string> {
+/** Names of files by content. Pasted images all have the same name, which is numbered. */
+function namesOf(images: readonly ImageFile[]): Map<string, string> {
   const names = new Map<string, string>();
   const taken = new Set<string>();
-  for (const { name, base64 } of pictures) {
+  for (const image of images) {
+    const base64 = base64Of(image);
     if (names.has(base64)) continue;
-    let free = name;
-    for (let number = 2; taken.has(free); number++) free = name.replace(/(\.\w+)?$/, `-${number}$1`);
+    let free = image.name;
+    for (let number = 2; taken.has(free); number++) free = image.name.replace(/(\.\w+)?$/, `-${number}$1`);
     taken.add(free);
     names.set(base64, free);
   }

@@ -1,6 +1,6 @@
 // Places in texts. The server counts characters (code points), strings of JavaScript count UTF-16 units.
 
-/** Where each of the characters, in ascending order, begins in the string. */
+/** Indexes in the string of characters, which are in ascending order. */
 export function unitsOf(text: string, ...characters: number[]): number[] {
   const units: number[] = [];
   let passed = 0;

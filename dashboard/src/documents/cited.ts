@@ -1,6 +1,7 @@
-// The marks of an answer that cite its sources.
+// Citations in an answer.
 
 import type { Source } from '../lib/types';
+import './number.css';
 import { titleOf } from './passage';
 
 export interface Cited {
@@ -8,9 +9,9 @@ export interface Cited {
   onopen: (source: Source) => void;
 }
 
-const MARK = /\[(\d+(?:\s*,\s*\d+)*)\]/g;
+const CITATION = /\[(\d+(?:\s*,\s*\d+)*)\]/g;
 
-/** Makes buttons of the marks in a text that does not change any more: `[1]` opens the first source. */
+/** Replaces the citations in a finished text by buttons: `[1]` opens the first source. */
 export function cited(node: HTMLElement, { sources, onopen }: Cited) {
   const texts = document.createTreeWalker(node, NodeFilter.SHOW_TEXT);
   const found: Text[] = [];
@@ -21,7 +22,7 @@ export function cited(node: HTMLElement, { sources, onopen }: Cited) {
   for (const text of found) {
     const parts: (string | HTMLElement)[] = [];
     let at = 0;
-    for (const mark of text.data.matchAll(MARK)) {
+    for (const mark of text.data.matchAll(CITATION)) {
       const numbers = mark[1]!.split(',').map(Number);
       const named = numbers.map((number) => sources.find((source) => source.number === number));
       if (!named.every((source) => source !== undefined)) continue;
@@ -35,7 +36,7 @@ export function cited(node: HTMLElement, { sources, onopen }: Cited) {
 function button(source: Source, onopen: Cited['onopen']): HTMLElement {
   const made = document.createElement('button');
   made.type = 'button';
-  made.className = 'cite num';
+  made.className = 'source-number';
   made.textContent = String(source.number);
   made.title = titleOf(source);
   made.setAttribute('aria-label', `Source ${source.number}: ${titleOf(source)}`);

@@ -1,4 +1,4 @@
-// What is known about a passage of a document.
+// Details of a passage of a document.
 
 import type { Chunk } from '../lib/types';
 
@@ -24,7 +24,7 @@ export function placeOf(chunk: Chunk): string {
   return [typeof page === 'number' ? `page ${page}` : '', headings.join(' > ')].filter((part) => part !== '').join(', ');
 }
 
-/** From where to where the passage goes in its document, in characters. */
+/** Range of the passage in its document, in characters. */
 export function rangeOf(chunk: Chunk): [number, number] | null {
   const { char_start: start, char_end: end } = chunk.metadata;
   return typeof start === 'number' && typeof end === 'number' ? [start, end] : null;

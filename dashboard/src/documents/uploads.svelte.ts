@@ -2,11 +2,12 @@
 
 import { events, isAbort, messageOf, send } from '../lib/api';
 import { plural } from '../lib/format';
-import type { components } from '../lib/schema';
+import { IMAGE_TYPES } from '../lib/images';
 import { session } from '../lib/session.svelte';
+import type { IngestEvent, IngestReply } from '../lib/types';
 
-/** The last one has what a reply has, too. */
-type Event = components['schemas']['IngestEvent'] & Partial<components['schemas']['IngestReply']>;
+/** The last one also has the fields of a reply. */
+type Event = IngestEvent & Partial<IngestReply>;
 
 export interface Upload {
   id: number;
@@ -20,7 +21,6 @@ export interface Upload {
   unchanged: boolean;
 }
 
-const PICTURES = ['image/png', 'image/jpeg', 'image/gif', 'image/webp', 'image/bmp'];
 const ENDED: readonly Upload['stage'][] = ['done', 'failed'];
 
 export function hasEnded(upload: Upload): boolean {
@@ -101,8 +101,8 @@ class Uploads {
   }
 
   async #send(upload: Upload) {
-    if (PICTURES.includes(upload.file.type)) {
-      upload.error = 'This is a picture. The Vision page reads the text in pictures.';
+    if (IMAGE_TYPES.includes(upload.file.type)) {
+      upload.error = 'This is an image. The Vision page reads the text in images.';
       upload.stage = 'failed';
       return;
     }

@@ -1,4 +1,4 @@
-// How close vectors are.
+// Similarity of vectors.
 
 /** Cosine similarity: 1 for the same direction, 0 for unrelated ones. */
 export function cosine(one: readonly number[], other: readonly number[]): number {

@@ -1,4 +1,6 @@
-// Pictures that are drawn in the page, simple enough for the smallest of models.
+// Images that are drawn in the page, simple enough for the smallest of models.
+
+import type { ImageFile } from './images';
 
 const SIDE = 256;
 
@@ -56,8 +58,10 @@ export interface Sample {
   parts: Draw[];
 }
 
+export const RED_CIRCLE: Sample = { name: 'Red circle', parts: [background('#fcfcfc'), circle('#d92626', 128, 128, 72)] };
+
 export const SAMPLES: readonly Sample[] = [
-  { name: 'Red circle', parts: [background('#fcfcfc'), circle('#d92626', 128, 128, 72)] },
+  RED_CIRCLE,
   {
     name: 'Triangle and star',
     parts: [background('#121214'), star('#26a641', 68, 128, 3, 48), star('#f5dc32', 188, 128, 10, 50, 20)],
@@ -72,16 +76,8 @@ export function draw(canvas: HTMLCanvasElement, sample: Sample) {
   for (const part of sample.parts) part(context);
 }
 
-export function fileOf(sample: Sample): Promise<File> {
+export function imageOfSample(sample: Sample): ImageFile {
   const canvas = document.createElement('canvas');
   draw(canvas, sample);
-  return new Promise((resolve, reject) => {
-    canvas.toBlob(
-      (blob) =>
-        blob
-          ? resolve(new File([blob], `${sample.name}.png`, { type: 'image/png' }))
-          : reject(new Error('This browser cannot draw the picture.')),
-      'image/png',
-    );
-  });
+  return { name: `${sample.name}.png`, dataUrl: canvas.toDataURL('image/png'), width: SIDE, height: SIDE };
 }

@@ -1,0 +1,26 @@
+// Text fields for messages.
+
+/** Keeps a field as high as its text, within the limits of its style. The parameter is the text. */
+export function grows(node: HTMLTextAreaElement, _text: string) {
+  let width = 0;
+  const fit = () => {
+    width = node.offsetWidth;
+    node.style.height = 'auto';
+    if (width > 0) node.style.height = `${node.scrollHeight + node.offsetHeight - node.clientHeight}px`;
+  };
+  // A field that was hidden or becomes narrower; in the next frame, since an observer must not resize what it observes.
+  const resized = new ResizeObserver(() => node.offsetWidth !== width && requestAnimationFrame(fit));
+  resized.observe(node);
+  fit();
+  return { update: fit, destroy: () => resized.disconnect() };
+}
+
+/** Key code of every key that an input method takes. */
+const COMPOSED = 229;
+
+/** Sends on Enter without Shift. Enter that ends a composition is left alone; Safari tells it by its code only. */
+export function sendsOnEnter(event: KeyboardEvent, send: () => void) {
+  if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === COMPOSED) return;
+  event.preventDefault();
+  send();
+}
