@@ -9,7 +9,7 @@ const HOSTILE = [
   '<img src=x onerror="globalThis.hacked = 2">',
   '[press me](javascript:globalThis.hacked=3)',
   '[or me](data:text/html,<script>globalThis.hacked=4</script>)',
-  '![a picture](https://example.com/track.png)',
+  '![an image](https://example.com/track.png)',
   '<iframe srcdoc="<script>parent.hacked = 5</script>"></iframe>',
   '<svg onload="globalThis.hacked = 6"><a xlink:href="javascript:globalThis.hacked=7">x</a></svg>',
   '<form action="https://example.com"><input name="children"></form>',

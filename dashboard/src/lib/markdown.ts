@@ -1,5 +1,5 @@
 // Markdown of models as blocks to show. Nothing in it can run or ask another host: HTML is shown as the text that it
-// is, a picture as a link, and what is left is sanitised.
+// is, an image as a link, and what is left is sanitised.
 
 import createPurifier from 'dompurify';
 import { Lexer, Marked, type Token, type Tokens } from 'marked';
@@ -66,7 +66,7 @@ const marked = new Marked({
       return anchor(href, this.parser.parseInline(tokens), title);
     },
     image({ href, text }) {
-      return anchor(href, escape(text || 'Picture'));
+      return anchor(href, escape(text || 'Image'));
     },
     table({ header, rows }) {
       const cell = (name: string) => (cell: Tokens.TableCell) =>
