@@ -88,6 +88,19 @@ await withBrowser(async (browser) => {
   await page.getByText('bad.png cannot be opened as an image.').waitFor();
   await page.getByRole('button', { name: 'Copy as' }).click();
   assert.equal(await transfer(page, 'paste'), false);
+
+  // Without the clipboard, which browsers offer on https and localhost only.
+  const copyCode = page.getByRole('dialog').getByRole('button', { name: 'Copy code' });
+  await page.evaluate(() => {
+    Object.defineProperty(navigator, 'clipboard', { value: undefined });
+    document.addEventListener('copy', () => (globalThis.copied = document.activeElement.value));
+  });
+  await copyCode.click();
+  await page.getByRole('dialog').getByText('Copied').waitFor();
+  assert.match(await page.evaluate(() => globalThis.copied), /^curl /);
+  await page.evaluate(() => (document.execCommand = () => false));
+  await copyCode.click();
+  await page.getByRole('dialog').getByText('Could not copy').waitFor();
   await page.keyboard.press('Escape');
   assert.equal(await thumbnails.count(), 2);
   for (const _ of [1, 2]) await page.getByRole('button', { name: 'Remove dot.gif' }).first().click();
