@@ -38,8 +38,8 @@ function transfer(page, type, text) {
 
 await withBrowser(async (browser) => {
   const page = await open(browser, 'chat');
-  const asked = [];
-  page.on('request', (request) => request.url().endsWith('/inference/chat') && asked.push(request.headers()));
+  const requests = [];
+  page.on('request', (request) => request.url().endsWith('/inference/chat') && requests.push(request.headers()));
   const composer = page.getByRole('textbox', { name: /^Message/ });
   const answers = page.locator('article');
   const ask = async (text) => {
@@ -62,7 +62,7 @@ await withBrowser(async (browser) => {
   await page.getByRole('button', { name: 'Answer again' }).click();
   await done();
   await answers.getByText('From cache').waitFor({ state: 'detached' });
-  assert.equal(asked.at(-1)['cache-control'], 'no-cache');
+  assert.equal(requests.at(-1)['cache-control'], 'no-cache');
   await answers.first().getByText('Paris').waitFor();
 
   await page.getByLabel('Max tokens').fill('400');
