@@ -21,7 +21,7 @@ export function curlOf({ body, images }: Asked, origin: string): string {
   const parts = json.split(/(?<=")\\u0000(\d+)(?=")/);
   const withImages = () =>
     parts
-      .map((part, at) => (at % 2 === 0 ? part.replace(/[\\$`]/g, '\\$&') : `$(base64 < ${quoted(found[Number(part)]!)} | tr -d '\\n')`))
+      .map((part, index) => (index % 2 === 0 ? part.replace(/[\\$`]/g, '\\$&') : `$(base64 < ${quoted(found[Number(part)]!)} | tr -d '\\n')`))
       .join('');
   return [
     `curl ${origin}/inference/chat \\`,

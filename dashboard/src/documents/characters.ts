@@ -4,10 +4,10 @@
 export function unitsOf(text: string, ...characters: number[]): number[] {
   const units: number[] = [];
   let passed = 0;
-  let at = 0;
+  let offset = 0;
   for (const character of characters) {
-    for (; passed < character && at < text.length; passed++) at += text.codePointAt(at)! > 0xffff ? 2 : 1;
-    units.push(at);
+    for (; passed < character && offset < text.length; passed++) offset += text.codePointAt(offset)! > 0xffff ? 2 : 1;
+    units.push(offset);
   }
   return units;
 }

@@ -17,7 +17,7 @@ export interface Item {
 }
 
 /** Blocks within blocks. What is deeper is shown as its source. */
-const DEEPEST = 12;
+const DEPTH_LIMIT = 12;
 const ADDRESS = /^(?:https?:\/\/|mailto:)/i;
 
 const purifier = createPurifier(window);
@@ -88,7 +88,7 @@ function blocksOf(tokens: Token[], depth = 0): Block[] {
 }
 
 function blockOf(token: Token, depth: number): Block {
-  if (depth > DEEPEST) return { kind: 'html', html: sanitize(literal(token.raw)) };
+  if (depth > DEPTH_LIMIT) return { kind: 'html', html: sanitize(literal(token.raw)) };
   switch (token.type) {
     case 'code': {
       const { lang, text } = token as Tokens.Code;
@@ -109,8 +109,8 @@ function blockOf(token: Token, depth: number): Block {
   }
 }
 
-/** Reads a text that grows. Only its last block can still change, so what is before it is read once. */
-export function reader(): (text: string) => Block[] {
+/** Parses a text that grows. Only its last block can still change, so what is before it is parsed once. */
+export function incrementalParser(): (text: string) => Block[] {
   let source = '';
   let settled: Block[] = [];
   let definitions: Tokens.Def[] = [];

@@ -12,6 +12,6 @@ export function modelsWith(capability: Model['capabilities'][number]): Resource<
     const { models } = await api<{ models: Model[] }>('/models', { signal });
     return models
       .filter((model) => model.capabilities.includes(capability))
-      .sort((one, other) => Number(other.loaded) - Number(one.loaded));
+      .sort((a, b) => Number(b.loaded) - Number(a.loaded));
   });
 }

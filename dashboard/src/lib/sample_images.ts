@@ -27,9 +27,9 @@ function star(color: string, x: number, y: number, points: number, ...distances:
   return (context) => {
     context.fillStyle = color;
     context.beginPath();
-    for (let at = 0; at < points; at++) {
-      const angle = (at / points) * 2 * Math.PI - Math.PI / 2;
-      const distance = distances[at % distances.length]!;
+    for (let point = 0; point < points; point++) {
+      const angle = (point / points) * 2 * Math.PI - Math.PI / 2;
+      const distance = distances[point % distances.length]!;
       context.lineTo(x + distance * Math.cos(angle), y + distance * Math.sin(angle));
     }
     context.fill();

@@ -14,7 +14,7 @@ class Session {
   key = $state<string | null>(stored());
   /** Why the last session ended. */
   notice = $state<string | null>(null);
-  #ended: (() => void)[] = [];
+  #endCallbacks: (() => void)[] = [];
 
   /** Begins a session in place of another one, if there is one. */
   begin(key: string) {
@@ -36,12 +36,12 @@ class Session {
     }
     this.notice = notice;
     this.key = null;
-    this.#ended.forEach((callback) => callback());
+    this.#endCallbacks.forEach((callback) => callback());
   }
 
   /** Calls back at the end of each session, to stop and forget all that outlasts a page. */
   onEnd(callback: () => void) {
-    this.#ended.push(callback);
+    this.#endCallbacks.push(callback);
   }
 }
 

@@ -16,7 +16,7 @@ export interface Pull {
 }
 
 /** Downloads at a time, since a browser has few connections to a server. The others wait. */
-const AT_ONCE = 2;
+const CONCURRENCY_LIMIT = 2;
 
 class Pulls {
   all = $state<Pull[]>([]);
@@ -52,7 +52,7 @@ class Pulls {
 
   /** Begins the oldest downloads that wait. */
   #runNext() {
-    while (this.#aborts.size < AT_ONCE) {
+    while (this.#aborts.size < CONCURRENCY_LIMIT) {
       const next = this.all.findLast((pull) => !pull.done && pull.error === null && !this.#aborts.has(pull.model));
       if (!next) return;
       void this.#run(next);
