@@ -107,7 +107,7 @@ await withBrowser(async (browser) => {
   await page.getByLabel('Temperature').fill('0.75');
   assert.equal(await page.locator('input:invalid').count(), 0);
 
-  // What a model says is data.
+  // Answers of a model are data.
   await page.route('**/inference/chat', (route) => {
     const events = HOSTILE.map((part) => ({ message: { role: 'assistant', content: `${part}\n\n` }, done: false }));
     events.push({ message: { role: 'assistant', content: 'The end.' }, done: true, done_reason: 'stop', eval_count: 1 });

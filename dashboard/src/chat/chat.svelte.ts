@@ -45,7 +45,7 @@ class Chat {
 
   readonly busy: boolean = $derived(this.turns.at(-1)?.answers.some((answer) => answer.running) ?? false);
 
-  /** Models that were to see images, but cannot. */
+  /** Models that cannot see the images of the conversation. */
   readonly modelsWithoutVision: readonly Model[] = $derived.by(() => {
     const images = [...this.turns.flatMap((turn) => turn.images), ...this.images];
     return images.length === 0 ? [] : this.models.filter((model) => !hasVision(model));

@@ -1,4 +1,4 @@
-// Places in texts. The server counts characters (code points), strings of JavaScript count UTF-16 units.
+// Positions in texts. The server counts characters (code points), strings of JavaScript count UTF-16 units.
 
 /** Indexes in the string of characters, which are in ascending order. */
 export function unitsOf(text: string, ...characters: number[]): number[] {
@@ -12,7 +12,7 @@ export function unitsOf(text: string, ...characters: number[]): number[] {
   return units;
 }
 
-/** Moves a place back to where a character begins. */
+/** Moves a position back to where a character begins. */
 export function boundary(text: string, unit: number): number {
   const code = text.charCodeAt(unit);
   return unit > 0 && code >= 0xdc00 && code <= 0xdfff ? unit - 1 : unit;

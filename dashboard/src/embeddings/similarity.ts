@@ -12,7 +12,7 @@ export function matrix(vectors: readonly number[][]): number[][] {
   return vectors.map((a) => vectors.map((b) => cosine(a, b)));
 }
 
-/** The two different places with the greatest similarity. */
+/** Row and column of the greatest similarity between two texts. */
 export function closest(similarities: readonly number[][]): [number, number] {
   let best: [number, number] = [0, 1];
   similarities.forEach((values, row) =>

@@ -1,5 +1,5 @@
-// Live statistics of /analytics/live, for as long as somebody is signed in and sees the tab. A lost connection is made
-// again.
+// Live statistics of /analytics/live, while a session is open and the tab is visible. Reconnects when the connection is
+// lost.
 
 import { ApiError, events, messageOf, send } from './api';
 import { session } from './session.svelte';
@@ -8,12 +8,12 @@ import type { LiveEvent } from './types';
 /** `refused` if the server answers, but with an error. */
 export type LiveState = 'connecting' | 'live' | 'lost' | 'refused';
 
-/** Seconds of live figures that are kept. */
+/** Maximum number of events to keep, one per second. */
 const HISTORY_LIMIT = 90;
 const RETRY_DELAY_MAX_S = 10;
 /** Time without an event after which the connection counts as lost. The server sends one each second. */
 const IDLE_TIMEOUT_MS = 10_000;
-/** Time between two events that are not shown side by side. */
+/** Shortest time between two events that is a gap, which clears the history. */
 const GAP_MIN_MS = 5_000;
 
 class Live {
@@ -21,11 +21,11 @@ class Live {
   event = $state.raw<LiveEvent | null>(null);
   /** The last events, oldest first. */
   recent = $state.raw<LiveEvent[]>([]);
-  /** Why there are no figures, if the server refuses them. */
+  /** Reason of the server's refusal. */
   error = $state<string | null>(null);
   /** Seconds until the next attempt. */
   retryIn = $state(0);
-  /** Grows each time that the connection is back: what is shown is read again. */
+  /** Incremented each time the connection is back, so that what is shown is read again. */
   generation = $state(0);
   #attempt = 0;
   #wasLost = false;
@@ -67,7 +67,7 @@ class Live {
     }
   }
 
-  /** Shows events until the connection ends. One that is silent is aborted. */
+  /** Receives events until the connection ends or is idle for too long. */
   async #receive(signal: AbortSignal) {
     const connection = new AbortController();
     const abort = () => connection.abort();

@@ -1,5 +1,5 @@
 // Markdown of models as blocks to show. Nothing in it can run or ask another host: HTML is shown as the text that it
-// is, an image as a link, and what is left is sanitised.
+// is, an image as a link, and the rest is sanitized.
 
 import createPurifier from 'dompurify';
 import { Lexer, Marked, type Token, type Tokens } from 'marked';
@@ -11,12 +11,12 @@ export type Block =
   | { kind: 'quote'; blocks: Block[] };
 
 export interface Item {
-  /** Whether a task is done; null for what is no task. */
+  /** Whether a task is done; null if the item is no task. */
   done: boolean | null;
   blocks: Block[];
 }
 
-/** Blocks within blocks. What is deeper is shown as its source. */
+/** Maximum nesting of blocks. Deeper ones are shown as their source. */
 const DEPTH_LIMIT = 12;
 const ADDRESS = /^(?:https?:\/\/|mailto:)/i;
 

@@ -1,4 +1,4 @@
-// Installed models, by what they can do.
+// Installed models by capability.
 
 import { pulls } from '../models/pulls.svelte';
 import { api } from './api';

@@ -22,7 +22,7 @@ function circle(color: string, x: number, y: number, radius: number): Draw {
   };
 }
 
-/** Points around a center, from the top, at one distance after another. */
+/** A polygon around a center, from the top, whose points alternate between the distances. */
 function star(color: string, x: number, y: number, points: number, ...distances: number[]): Draw {
   return (context) => {
     context.fillStyle = color;

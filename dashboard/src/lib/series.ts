@@ -24,7 +24,7 @@ const COUNTS: readonly Metric[] = [
   'unauthenticated',
 ];
 
-/** Minutes that must have passed of the last step: a rate of fewer seconds says little. */
+/** Minimum length of the last step, since a rate over fewer seconds means little. */
 const MIN_STEP_MINUTES = 0.5;
 
 type Query = { metric: Metric; since_minutes: number; endpoint?: string };
@@ -50,7 +50,7 @@ export async function requestsOf(endpoint: string, minutes: number, signal: Abor
   return [...values.values()];
 }
 
-/** Several metrics over one period, each value at the same place in time. */
+/** Several metrics over one period, aligned in time. */
 export async function table(metrics: readonly Metric[], minutes: number, signal: AbortSignal): Promise<Table> {
   const series = await Promise.all(metrics.map((metric) => read({ metric, since_minutes: minutes }, signal)));
   const times = [...new Set(series.flatMap((values) => [...values.keys()]))].sort((a, b) => a - b);

@@ -12,7 +12,7 @@ function stored(): string | null {
 
 class Session {
   key = $state<string | null>(stored());
-  /** Why the last session ended. */
+  /** Reason for the end of the last session. */
   notice = $state<string | null>(null);
   #endCallbacks: (() => void)[] = [];
 
@@ -32,7 +32,7 @@ class Session {
     try {
       sessionStorage.removeItem(STORED);
     } catch {
-      // Nothing was stored.
+      // The storage is unavailable, so nothing was stored.
     }
     this.notice = notice;
     this.key = null;

@@ -1,4 +1,4 @@
-// A reply of a model that arrives piece by piece. It grows once per frame at most, so that long ones stay smooth.
+// A reply of a model that arrives piece by piece. It is shown once per frame at most, so that long replies stay smooth.
 
 import { ApiError, events, messageOf, send } from './api';
 

@@ -15,12 +15,12 @@ export interface Pull {
   done: boolean;
 }
 
-/** Downloads at a time, since a browser has few connections to a server. The others wait. */
+/** Maximum number of downloads at a time, since browsers limit the connections to a server. */
 const CONCURRENCY_LIMIT = 2;
 
 class Pulls {
   all = $state<Pull[]>([]);
-  /** Grows with each model that has arrived. */
+  /** Number of models that have arrived. */
   arrived = $state(0);
   #aborts = new Map<string, AbortController>();
 
