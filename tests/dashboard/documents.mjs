@@ -77,12 +77,23 @@ await withBrowser(async (browser) => {
     document.body.dispatchEvent(new DragEvent('drop', { bubbles: true, cancelable: true, dataTransfer }));
   });
   await page.getByText('reports is a folder.').waitFor();
-  await page.route('**/rag/upload', () => {});
+  let sent = 0;
+  const stopped = page.waitForEvent('requestfailed', (request) => request.url().endsWith('/rag/upload'));
+  await page.route('**/rag/upload', () => void sent++);
   await page.locator('input[type=file]').setInputFiles(
     Array.from({ length: 500 }, (_, at) => ({ name: `${at}.txt`, mimeType: 'text/plain', buffer: Buffer.from(`${at}`) })),
   );
   await page.getByText('of 501 files shown').waitFor();
   assert.ok((await page.getByRole('list', { name: 'Uploads' }).getByRole('listitem').count()) < 50);
+
+  // Uploads end with the session.
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await stopped;
+  await page.getByLabel('API key').fill(KEY);
+  await page.keyboard.press('Enter');
+  await rows.first().waitFor();
+  assert.equal(await page.getByRole('list', { name: 'Uploads' }).count(), 0);
+  assert.equal(sent, 1);
   await page.unroute('**/settings');
   await api('/rag/collections/many', { method: 'DELETE' });
   page.check();
