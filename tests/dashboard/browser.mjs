@@ -10,7 +10,7 @@ export const SERVER = process.env.SIMPLETON_URL;
 export const KEY = process.env.SIMPLETON_KEY;
 
 /** For a busy machine, and models that answer in tens of seconds. */
-export const PATIENCE = 120_000;
+export const TIMEOUT_MS = 120_000;
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
@@ -35,7 +35,7 @@ export async function withBrowser(test) {
 export async function open(browser, path = '', { server = SERVER, key = KEY, expected = [], ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(PATIENCE);
+  page.setDefaultTimeout(TIMEOUT_MS);
   const faults = [];
   page.on('console', (message) => {
     const text = `${message.text()} ${message.location().url}`;
@@ -69,11 +69,11 @@ export async function accessibilityFaults(page) {
     .map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join('\n')}`);
 }
 
-/** Waits until `condition` holds, which is asked again and again. */
+/** Waits until `condition` holds, which is checked at intervals. */
 export async function eventually(what, condition) {
-  const asked = Date.now();
+  const start = Date.now();
   while (!(await condition())) {
-    if (Date.now() - asked > PATIENCE) throw new Error(`never: ${what}`);
+    if (Date.now() - start > TIMEOUT_MS) throw new Error(`never: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }

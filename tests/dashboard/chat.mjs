@@ -9,7 +9,7 @@ const HOSTILE = [
   '<img src=x onerror="globalThis.hacked = 2">',
   '[press me](javascript:globalThis.hacked=3)',
   '[or me](data:text/html,<script>globalThis.hacked=4</script>)',
-  '![a picture](https://example.com/track.png)',
+  '![an image](https://example.com/track.png)',
   '<iframe srcdoc="<script>parent.hacked = 5</script>"></iframe>',
   '<svg onload="globalThis.hacked = 6"><a xlink:href="javascript:globalThis.hacked=7">x</a></svg>',
   '<form action="https://example.com"><input name="children"></form>',
@@ -38,8 +38,8 @@ function transfer(page, type, text) {
 
 await withBrowser(async (browser) => {
   const page = await open(browser, 'chat');
-  const asked = [];
-  page.on('request', (request) => request.url().endsWith('/inference/chat') && asked.push(request.headers()));
+  const requests = [];
+  page.on('request', (request) => request.url().endsWith('/inference/chat') && requests.push(request.headers()));
   const composer = page.getByRole('textbox', { name: /^Message/ });
   const answers = page.locator('article');
   const ask = async (text) => {
@@ -62,7 +62,7 @@ await withBrowser(async (browser) => {
   await page.getByRole('button', { name: 'Answer again' }).click();
   await done();
   await answers.getByText('From cache').waitFor({ state: 'detached' });
-  assert.equal(asked.at(-1)['cache-control'], 'no-cache');
+  assert.equal(requests.at(-1)['cache-control'], 'no-cache');
   await answers.first().getByText('Paris').waitFor();
 
   await page.getByLabel('Max tokens').fill('400');
@@ -88,13 +88,26 @@ await withBrowser(async (browser) => {
   await page.getByText('bad.png cannot be opened as an image.').waitFor();
   await page.getByRole('button', { name: 'Copy as' }).click();
   assert.equal(await transfer(page, 'paste'), false);
+
+  // Without the clipboard, which browsers offer on https and localhost only.
+  const copyCode = page.getByRole('dialog').getByRole('button', { name: 'Copy code' });
+  await page.evaluate(() => {
+    Object.defineProperty(navigator, 'clipboard', { value: undefined });
+    document.addEventListener('copy', () => (globalThis.copied = document.activeElement.value));
+  });
+  await copyCode.click();
+  await page.getByRole('dialog').getByText('Copied').waitFor();
+  assert.match(await page.evaluate(() => globalThis.copied), /^curl /);
+  await page.evaluate(() => (document.execCommand = () => false));
+  await copyCode.click();
+  await page.getByRole('dialog').getByText('Could not copy').waitFor();
   await page.keyboard.press('Escape');
   assert.equal(await thumbnails.count(), 2);
   for (const _ of [1, 2]) await page.getByRole('button', { name: 'Remove dot.gif' }).first().click();
   await page.getByLabel('Temperature').fill('0.75');
   assert.equal(await page.locator('input:invalid').count(), 0);
 
-  // What a model says is data.
+  // Answers of a model are data.
   await page.route('**/inference/chat', (route) => {
     const events = HOSTILE.map((part) => ({ message: { role: 'assistant', content: `${part}\n\n` }, done: false }));
     events.push({ message: { role: 'assistant', content: 'The end.' }, done: true, done_reason: 'stop', eval_count: 1 });

@@ -1,10 +1,10 @@
 // A file that is added with its progress, found again, and asked; a source is highlighted in its text.
 
 import assert from 'node:assert/strict';
-import { api, open, withBrowser } from './browser.mjs';
+import { api, KEY, open, withBrowser } from './browser.mjs';
 
 await withBrowser(async (browser) => {
-  const page = await open(browser, 'documents', { expected: ['404'] });
+  const page = await open(browser, 'documents', { expected: ['404', '503'] });
   const content = Buffer.from(
     '# Lighthouses\n\n😀 The lighthouse of Sandhavn was built in 1887.\n\n## Keepers\n\nIts keeper is Marit Olsen.\n',
   );
@@ -23,10 +23,27 @@ await withBrowser(async (browser) => {
   await page.keyboard.press('Escape');
 
   await page.getByRole('button', { name: 'Delete lighthouses', exact: false }).click();
+  await page.route('**/rag/documents/*', (route) => route.fulfill({ status: 503, json: { detail: 'Try later.' } }), { times: 1 });
+  await page.getByRole('button', { name: 'Delete', exact: true }).click();
+  await page.getByRole('dialog').getByText('Try later.').waitFor();
   await page.getByRole('button', { name: 'Delete', exact: true }).click();
   await page.getByRole('button', { name: 'Delete lighthouses', exact: false }).waitFor({ state: 'detached' });
   const { documents } = await (await api('/rag/documents')).json();
   assert.deepEqual(documents ?? [], []);
+
+  // The choice of a collection outlasts the page, but not the session.
+  const chosen = () => page.getByLabel('Collection', { exact: true }).inputValue();
+  const usual = await chosen();
+  await page.getByRole('button', { name: 'New collection' }).click();
+  await page.getByLabel('Name', { exact: true }).fill('other');
+  await page.keyboard.press('Enter');
+  await page.getByRole('link', { name: 'Cache' }).click();
+  await page.getByRole('link', { name: 'Documents' }).click();
+  assert.equal(await chosen(), 'other');
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByLabel('API key').fill(KEY);
+  await page.keyboard.press('Enter');
+  assert.equal(await chosen(), usual);
   page.check();
 });
 
@@ -60,12 +77,23 @@ await withBrowser(async (browser) => {
     document.body.dispatchEvent(new DragEvent('drop', { bubbles: true, cancelable: true, dataTransfer }));
   });
   await page.getByText('reports is a folder.').waitFor();
-  await page.route('**/rag/upload', () => {});
+  let sent = 0;
+  const stopped = page.waitForEvent('requestfailed', (request) => request.url().endsWith('/rag/upload'));
+  await page.route('**/rag/upload', () => void sent++);
   await page.locator('input[type=file]').setInputFiles(
     Array.from({ length: 500 }, (_, at) => ({ name: `${at}.txt`, mimeType: 'text/plain', buffer: Buffer.from(`${at}`) })),
   );
   await page.getByText('of 501 files shown').waitFor();
   assert.ok((await page.getByRole('list', { name: 'Uploads' }).getByRole('listitem').count()) < 50);
+
+  // Uploads end with the session.
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await stopped;
+  await page.getByLabel('API key').fill(KEY);
+  await page.keyboard.press('Enter');
+  await rows.first().waitFor();
+  assert.equal(await page.getByRole('list', { name: 'Uploads' }).count(), 0);
+  assert.equal(sent, 1);
   await page.unroute('**/settings');
   await api('/rag/collections/many', { method: 'DELETE' });
   page.check();

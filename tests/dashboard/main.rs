@@ -69,7 +69,7 @@ async fn a_chat_streams_and_what_a_model_says_cannot_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_picture_is_captioned_and_read() {
+async fn an_image_is_captioned_and_read() {
     run("vision.mjs", &[], &[]).await;
 }
 
@@ -85,7 +85,7 @@ async fn an_hour_of_figures_leaves_the_memory_as_it_was_and_the_files_are_small(
 
 /// `make screenshots` runs it, which takes minutes.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "makes the pictures of the README"]
+#[ignore = "makes the screenshots of the README"]
 async fn screenshots() {
     let settings = [("CACHE_TTL", "60"), ("ALERT_RESPONSE_TIME_THRESHOLD", "600")];
     run("screenshots.mjs", &settings, &[]).await;

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
-import { api, eventually, open, withBrowser } from './browser.mjs';
+import { api, eventually, KEY, open, withBrowser } from './browser.mjs';
 
 const weights = readFileSync('models/demo/simpleton-demo.gguf');
 const config = Buffer.from('{"model_format":"gguf"}');
@@ -90,6 +90,27 @@ await withBrowser(async (browser) => {
   await row.waitFor({ state: 'detached' });
   const names = (await (await api('/models')).json()).models.map((model) => model.name);
   assert.ok(!names.some((name) => name.startsWith('small')));
+
+  // Two downloads at a time, and none after the session.
+  const requested = [];
+  const aborted = [];
+  await page.route('**/models/pull', (route) => void requested.push(route.request().postDataJSON().model));
+  page.on('requestfailed', (request) => request.url().endsWith('/models/pull') && aborted.push(request.postDataJSON().model));
+  for (const name of ['first', 'second', 'third', 'fourth']) {
+    await page.getByLabel('Model', { exact: true }).fill(name);
+    await page.keyboard.press('Enter');
+  }
+  await eventually('two are requested', () => requested.length === 2);
+  assert.equal(await page.getByText('waiting', { exact: true }).count(), 2);
+  await page.getByRole('button', { name: 'Stop the download of first' }).click();
+  await eventually('the third is requested', () => requested.includes('third'));
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await eventually('all are stopped', () => aborted.length === 3);
+  await page.getByLabel('API key').fill(KEY);
+  await page.keyboard.press('Enter');
+  await page.getByText('Installed', { exact: true }).waitFor();
+  assert.equal(await page.getByRole('list', { name: 'Downloads' }).count(), 0);
+  assert.deepEqual(requested, ['first', 'second', 'third']);
   page.check();
 });
 registry.closeAllConnections();

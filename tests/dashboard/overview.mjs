@@ -20,11 +20,13 @@ await withBrowser(async (browser) => {
   for (let at = 0; at < REFUSED; at++)
     assert.equal((await api('/embeddings/', { body: { input: 5 } })).status, 422);
   const all = REQUESTS + REFUSED;
+  assert.equal((await api('/no/such/route', { body: {} })).status, 404);
 
   const page = await open(browser, 'endpoints', { expected: ['net::ERR_FAILED'] });
   const cells = await cellsOf(page, '/embeddings');
   assert.equal(cells[2], String(all));
   assert.match(cells[3], new RegExp(`^${REFUSED}\\b`));
+  assert.equal((await cellsOf(page, 'unmatched'))[2], '1');
 
   await page.getByRole('link', { name: 'Usage' }).click();
   assert.equal(await page.evaluate(() => document.activeElement.id), 'main');
@@ -41,8 +43,9 @@ await withBrowser(async (browser) => {
   assert.ok(await page.getByRole('button', { name: 'CSV' }).isDisabled());
 
   await page.getByRole('link', { name: 'Errors' }).click();
-  await page.getByRole('row').filter({ hasText: '422' }).first().waitFor();
-  assert.equal(await page.getByRole('row').filter({ hasText: '422' }).count(), REFUSED);
+  const refused = page.getByRole('cell', { name: '422', exact: true });
+  await refused.first().waitFor();
+  assert.equal(await refused.count(), REFUSED);
   await page.getByLabel('Filter errors').fill('nothing like this');
   await page.getByText('Nothing matches').waitFor();
 
@@ -98,14 +101,14 @@ await withBrowser(async (browser) => {
   const shows = (summary) =>
     eventually(summary, async () => (await chart.getAttribute('aria-label')).includes(`Requests: ${summary}`));
   await page.getByText('24h', { exact: true }).click();
-  await shows('10.0 now, 10.0 at most');
+  await shows('10.0 now, 10.0 maximum');
   points.push({ timestamp: at(0.1), value: 1 });
   points[1].value = 90;
   await page.getByText('7d', { exact: true }).click();
-  await shows('30.0 now, 30.0 at most');
+  await shows('30.0 now, 30.0 maximum');
   await page.route('**/analytics/series*', (route) => route.abort());
   await page.getByText('15m', { exact: true }).click();
   await page.getByText('The server does not answer').waitFor();
-  await shows('– now, – at most');
+  await shows('– now, – maximum');
   page.check();
 });

@@ -1,5 +1,5 @@
 // Every page in the colors of COLORS, on a desktop and a phone: no serious fault of accessibility, nothing wider than the screen.
-// SCREENSHOTS=folder keeps pictures of them.
+// SCREENSHOTS=folder keeps screenshots of them.
 
 import assert from 'node:assert/strict';
 import { accessibilityFaults, api, open, withBrowser } from './browser.mjs';

@@ -1,4 +1,4 @@
-// Pictures for the README: a server after minutes of work, and a chat.
+// Screenshots for the README: a server after minutes of work, and a chat.
 
 import { api, open, withBrowser } from './browser.mjs';
 

@@ -8,7 +8,7 @@ import type { ChatBody } from './request';
 export interface Totals {
   promptTokens: number;
   tokens: number;
-  /** Null if the answer was not generated for this request. */
+  /** Tokens per second, or null if the answer was not generated for this request. */
   tokensPerSecond: number | null;
   /** Whether it reached the maximum number of tokens. */
   cutOff: boolean;

@@ -32,7 +32,7 @@ class Chat {
   /** All models that can chat. */
   installed = $state.raw<readonly Model[]>([]);
   /** Names that were chosen. */
-  wanted = $state<(string | undefined)[]>([]);
+  selectedModels = $state<(string | undefined)[]>([]);
   /** The last complete answer, for screen readers. */
   finished = $state('');
 
@@ -45,13 +45,13 @@ class Chat {
 
   readonly busy: boolean = $derived(this.turns.at(-1)?.answers.some((answer) => answer.running) ?? false);
 
-  /** Models that were to see images, but cannot. */
-  readonly blind: readonly Model[] = $derived.by(() => {
-    const seen = [...this.turns.flatMap((turn) => turn.images), ...this.images];
-    return seen.length === 0 ? [] : this.models.filter((model) => !sees(model));
+  /** Models that cannot see the images of the conversation. */
+  readonly modelsWithoutVision: readonly Model[] = $derived.by(() => {
+    const images = [...this.turns.flatMap((turn) => turn.images), ...this.images];
+    return images.length === 0 ? [] : this.models.filter((model) => !hasVision(model));
   });
 
-  readonly ready: boolean = $derived(!this.busy && this.models.length > 0 && this.blind.length === 0);
+  readonly ready: boolean = $derived(!this.busy && this.models.length > 0 && this.modelsWithoutVision.length === 0);
 
   /** Adds images to the draft. */
   async attach(files: File[], refused: readonly string[] = []) {
@@ -118,13 +118,13 @@ class Chat {
   }
 
   #named(column: number): Model | undefined {
-    return this.installed.find((model) => model.name === this.wanted[column]);
+    return this.installed.find((model) => model.name === this.selectedModels[column]);
   }
 }
 
 export const chat = new Chat();
 
-export function sees(model: Model): boolean {
+export function hasVision(model: Model): boolean {
   return model.capabilities.includes('vision');
 }
 
@@ -138,6 +138,6 @@ session.onEnd(() => {
   chat.parameters = {};
   chat.cached = true;
   chat.compare = false;
-  chat.wanted = [];
+  chat.selectedModels = [];
   chat.installed = [];
 });

@@ -3,7 +3,7 @@
 import { base64Of } from '../lib/images';
 import type { Turn } from './chat.svelte';
 
-/** An empty one is left to the model. */
+/** Parameters of the request. Empty ones are left to the model. */
 export interface Parameters {
   temperature?: number | null;
   top_p?: number | null;
@@ -14,7 +14,7 @@ export interface Parameters {
 export interface Message {
   role: 'system' | 'user' | 'assistant';
   content: string;
-  /** In base64. */
+  /** Images in base64. */
   images?: string[];
 }
 

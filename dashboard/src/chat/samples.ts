@@ -17,11 +17,11 @@ export function curlOf({ body, images }: Asked, origin: string): string {
       name === 'images' ? (value as string[]).map((base64) => `\0${found.push(names.get(base64) ?? 'image') - 1}`) : value,
     2,
   );
-  // Parts at odd places are the numbers of images.
+  // Parts at odd indexes are the numbers of images.
   const parts = json.split(/(?<=")\\u0000(\d+)(?=")/);
   const withImages = () =>
     parts
-      .map((part, at) => (at % 2 === 0 ? part.replace(/[\\$`]/g, '\\$&') : `$(base64 < ${quoted(found[Number(part)]!)} | tr -d '\\n')`))
+      .map((part, index) => (index % 2 === 0 ? part.replace(/[\\$`]/g, '\\$&') : `$(base64 < ${quoted(found[Number(part)]!)} | tr -d '\\n')`))
       .join('');
   return [
     `curl ${origin}/inference/chat \\`,

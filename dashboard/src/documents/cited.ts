@@ -21,15 +21,15 @@ export function cited(node: HTMLElement, { sources, onopen }: Cited) {
   }
   for (const text of found) {
     const parts: (string | HTMLElement)[] = [];
-    let at = 0;
+    let index = 0;
     for (const mark of text.data.matchAll(CITATION)) {
       const numbers = mark[1]!.split(',').map(Number);
       const named = numbers.map((number) => sources.find((source) => source.number === number));
       if (!named.every((source) => source !== undefined)) continue;
-      parts.push(text.data.slice(at, mark.index), ...named.map((source) => button(source, onopen)));
-      at = mark.index + mark[0].length;
+      parts.push(text.data.slice(index, mark.index), ...named.map((source) => button(source, onopen)));
+      index = mark.index + mark[0].length;
     }
-    if (at > 0) text.replaceWith(...parts, text.data.slice(at));
+    if (index > 0) text.replaceWith(...parts, text.data.slice(index));
   }
 }
 

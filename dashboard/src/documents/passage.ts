@@ -3,7 +3,7 @@
 import type { Chunk } from '../lib/types';
 
 /** A document to read, and the passage to show in it. */
-export interface Reading {
+export interface OpenDocument {
   document: string;
   title: string;
   chunk: Chunk | null;
@@ -30,6 +30,6 @@ export function rangeOf(chunk: Chunk): [number, number] | null {
   return typeof start === 'number' && typeof end === 'number' ? [start, end] : null;
 }
 
-export function readingOf(chunk: Chunk): Reading {
+export function openDocumentOf(chunk: Chunk): OpenDocument {
   return { document: chunk.document_id, title: titleOf(chunk), chunk };
 }

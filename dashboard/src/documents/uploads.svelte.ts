@@ -6,7 +6,7 @@ import { IMAGE_TYPES } from '../lib/images';
 import { session } from '../lib/session.svelte';
 import type { IngestEvent, IngestReply } from '../lib/types';
 
-/** The last one also has the fields of a reply. */
+/** An event, the last of which also has the fields of a reply. */
 type Event = IngestEvent & Partial<IngestReply>;
 
 export interface Upload {
@@ -27,7 +27,7 @@ export function hasEnded(upload: Upload): boolean {
   return ENDED.includes(upload.stage);
 }
 
-/** From 0 to 1; null when it is not known. */
+/** Progress from 0 to 1, or null if it is unknown. */
 export function progress({ stage, chunks, embedded }: Upload): number | null {
   if (stage === 'waiting') return 0;
   if (stage === 'sending' || stage === 'extracting') return null;
@@ -47,7 +47,7 @@ export function describe({ stage, chunks, embedded, unchanged }: Upload): string
     case 'storing':
       return 'Storing';
     case 'done':
-      return unchanged ? 'Already there, unchanged' : plural(chunks, 'chunk');
+      return unchanged ? 'Unchanged' : plural(chunks, 'chunk');
     case 'failed':
       return '';
   }
@@ -55,7 +55,7 @@ export function describe({ stage, chunks, embedded, unchanged }: Upload): string
 
 class Uploads {
   all = $state<Upload[]>([]);
-  /** Grows with each document that has arrived. */
+  /** Number of documents that have arrived. */
   arrived = $state(0);
   #next = 0;
   #running = false;

@@ -1,23 +1,23 @@
 // Similarity of vectors.
 
 /** Cosine similarity: 1 for the same direction, 0 for unrelated ones. */
-export function cosine(one: readonly number[], other: readonly number[]): number {
+export function cosine(a: readonly number[], b: readonly number[]): number {
   const dot = (left: readonly number[], right: readonly number[]) =>
-    left.reduce((sum, value, at) => sum + value * (right[at] ?? 0), 0);
-  const lengths = Math.sqrt(dot(one, one) * dot(other, other));
-  return lengths === 0 ? 0 : dot(one, other) / lengths;
+    left.reduce((sum, value, index) => sum + value * (right[index] ?? 0), 0);
+  const lengths = Math.sqrt(dot(a, a) * dot(b, b));
+  return lengths === 0 ? 0 : dot(a, b) / lengths;
 }
 
 export function matrix(vectors: readonly number[][]): number[][] {
-  return vectors.map((one) => vectors.map((other) => cosine(one, other)));
+  return vectors.map((a) => vectors.map((b) => cosine(a, b)));
 }
 
-/** The two different places with the greatest similarity. */
+/** Row and column of the greatest similarity between two texts. */
 export function closest(similarities: readonly number[][]): [number, number] {
   let best: [number, number] = [0, 1];
-  similarities.forEach((row, one) =>
-    row.forEach((value, other) => {
-      if (other > one && value > similarities[best[0]]![best[1]]!) best = [one, other];
+  similarities.forEach((values, row) =>
+    values.forEach((value, column) => {
+      if (column > row && value > similarities[best[0]]![best[1]]!) best = [row, column];
     }),
   );
   return best;

@@ -17,7 +17,7 @@ export function count(value: Maybe): string {
   return Math.abs(value) < 100_000 ? plain.format(value) : compact.format(value);
 }
 
-/** With as many decimals as three digits leave. */
+/** A figure with three significant digits, unless it is large. */
 export function rate(value: Maybe): string {
   if (none(value)) return NONE;
   if (value === 0) return '0';
@@ -42,7 +42,7 @@ export function seconds(value: Maybe): string {
 }
 
 interface Scale {
-  /** Figures from here on are for the next scale, also those that are rounded to it. */
+  /** Limit of the scale, which also applies to the rounded figure. */
   below: number;
   decimals: number;
   unit?: { name: string; size: number };
@@ -73,7 +73,7 @@ function longDuration(whole: number): string {
   return whole < 5400 ? `${Math.round(whole / 60)} min` : `${(whole / 3600).toFixed(1)} h`;
 }
 
-/** In the powers of ten that disks and downloads are sold in. */
+/** Bytes in decimal units, as disks and downloads are measured. */
 export function bytes(value: Maybe): string {
   if (none(value)) return NONE;
   if (value < 1000) return `${value} B`;

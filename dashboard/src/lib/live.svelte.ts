@@ -1,5 +1,5 @@
-// Live statistics of /analytics/live, for as long as somebody is signed in and sees the tab. A lost connection is made
-// again.
+// Live statistics of /analytics/live, while a session is open and the tab is visible. Reconnects when the connection is
+// lost.
 
 import { ApiError, events, messageOf, send } from './api';
 import { session } from './session.svelte';
@@ -8,24 +8,24 @@ import type { LiveEvent } from './types';
 /** `refused` if the server answers, but with an error. */
 export type LiveState = 'connecting' | 'live' | 'lost' | 'refused';
 
-/** Seconds of live figures that are kept. */
-const KEPT = 90;
-const LONGEST_WAIT = 10;
-/** Milliseconds without an event after which the connection counts as lost. The server sends one each second. */
-const SILENCE = 10_000;
-/** Milliseconds between two events that are not shown side by side. */
-const GAP = 5_000;
+/** Maximum number of events to keep, one per second. */
+const HISTORY_LIMIT = 90;
+const RETRY_DELAY_MAX_S = 10;
+/** Time without an event after which the connection counts as lost. The server sends one each second. */
+const IDLE_TIMEOUT_MS = 10_000;
+/** Shortest time between two events that is a gap, which clears the history. */
+const GAP_MIN_MS = 5_000;
 
 class Live {
   state = $state<LiveState>('connecting');
   event = $state.raw<LiveEvent | null>(null);
   /** The last events, oldest first. */
   recent = $state.raw<LiveEvent[]>([]);
-  /** Why there are no figures, if the server refuses them. */
+  /** Reason of the server's refusal. */
   error = $state<string | null>(null);
   /** Seconds until the next attempt. */
   retryIn = $state(0);
-  /** Grows each time that the connection is back: what is shown is read again. */
+  /** Incremented each time the connection is back, so that what is shown is read again. */
   generation = $state(0);
   #attempt = 0;
   #wasLost = false;
@@ -55,7 +55,7 @@ class Live {
 
   async #run(signal: AbortSignal) {
     for (this.#attempt = 0; !signal.aborted; this.#attempt++) {
-      const error = await this.#follow(signal).catch((error: unknown) => error);
+      const error = await this.#receive(signal).catch((error: unknown) => error);
       if (signal.aborted) return;
       const refused = error instanceof ApiError && error.status > 0;
       if (refused && error.status === 401) return;
@@ -63,15 +63,15 @@ class Live {
       this.state = refused ? 'refused' : 'lost';
       this.error = refused ? messageOf(error) : null;
       this.event = null;
-      await this.#wait(Math.min(2 ** this.#attempt, LONGEST_WAIT), signal);
+      await this.#wait(Math.min(2 ** this.#attempt, RETRY_DELAY_MAX_S), signal);
     }
   }
 
-  /** Shows events until the connection ends. One that is silent is aborted. */
-  async #follow(signal: AbortSignal) {
+  /** Receives events until the connection ends or is idle for too long. */
+  async #receive(signal: AbortSignal) {
     const connection = new AbortController();
     const abort = () => connection.abort();
-    let timer = setTimeout(abort, SILENCE);
+    let timer = setTimeout(abort, IDLE_TIMEOUT_MS);
     signal.addEventListener('abort', abort);
     try {
       const response = await send('/analytics/live', {
@@ -80,7 +80,7 @@ class Live {
       });
       for await (const event of events<LiveEvent>(response)) {
         clearTimeout(timer);
-        timer = setTimeout(abort, SILENCE);
+        timer = setTimeout(abort, IDLE_TIMEOUT_MS);
         this.#attempt = 0;
         this.#show(event);
       }
@@ -94,10 +94,10 @@ class Live {
     if (this.#wasLost) this.generation++;
     this.#wasLost = false;
     const last = this.recent.at(-1);
-    const follows = last !== undefined && Date.parse(event.timestamp) - Date.parse(last.timestamp) < GAP;
+    const follows = last !== undefined && Date.parse(event.timestamp) - Date.parse(last.timestamp) < GAP_MIN_MS;
     this.state = 'live';
     this.event = event;
-    this.recent = follows ? [...this.recent.slice(1 - KEPT), event] : [event];
+    this.recent = follows ? [...this.recent.slice(1 - HISTORY_LIMIT), event] : [event];
   }
 
   async #wait(seconds: number, signal: AbortSignal) {

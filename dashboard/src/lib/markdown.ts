@@ -1,5 +1,5 @@
 // Markdown of models as blocks to show. Nothing in it can run or ask another host: HTML is shown as the text that it
-// is, a picture as a link, and what is left is sanitised.
+// is, an image as a link, and the rest is sanitized.
 
 import createPurifier from 'dompurify';
 import { Lexer, Marked, type Token, type Tokens } from 'marked';
@@ -11,13 +11,13 @@ export type Block =
   | { kind: 'quote'; blocks: Block[] };
 
 export interface Item {
-  /** Whether a task is done; null for what is no task. */
+  /** Whether a task is done; null if the item is no task. */
   done: boolean | null;
   blocks: Block[];
 }
 
-/** Blocks within blocks. What is deeper is shown as its source. */
-const DEEPEST = 12;
+/** Maximum nesting of blocks. Deeper ones are shown as their source. */
+const DEPTH_LIMIT = 12;
 const ADDRESS = /^(?:https?:\/\/|mailto:)/i;
 
 const purifier = createPurifier(window);
@@ -66,7 +66,7 @@ const marked = new Marked({
       return anchor(href, this.parser.parseInline(tokens), title);
     },
     image({ href, text }) {
-      return anchor(href, escape(text || 'Picture'));
+      return anchor(href, escape(text || 'Image'));
     },
     table({ header, rows }) {
       const cell = (name: string) => (cell: Tokens.TableCell) =>
@@ -88,7 +88,7 @@ function blocksOf(tokens: Token[], depth = 0): Block[] {
 }
 
 function blockOf(token: Token, depth: number): Block {
-  if (depth > DEEPEST) return { kind: 'html', html: sanitize(literal(token.raw)) };
+  if (depth > DEPTH_LIMIT) return { kind: 'html', html: sanitize(literal(token.raw)) };
   switch (token.type) {
     case 'code': {
       const { lang, text } = token as Tokens.Code;
@@ -109,8 +109,8 @@ function blockOf(token: Token, depth: number): Block {
   }
 }
 
-/** Reads a text that grows. Only its last block can still change, so what is before it is read once. */
-export function reader(): (text: string) => Block[] {
+/** Parses a text that grows. Only its last block can still change, so what is before it is parsed once. */
+export function incrementalParser(): (text: string) => Block[] {
   let source = '';
   let settled: Block[] = [];
   let definitions: Tokens.Def[] = [];

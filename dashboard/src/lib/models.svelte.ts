@@ -1,4 +1,4 @@
-// Installed models, by what they can do.
+// Installed models by capability.
 
 import { pulls } from '../models/pulls.svelte';
 import { api } from './api';
@@ -12,6 +12,6 @@ export function modelsWith(capability: Model['capabilities'][number]): Resource<
     const { models } = await api<{ models: Model[] }>('/models', { signal });
     return models
       .filter((model) => model.capabilities.includes(capability))
-      .sort((one, other) => Number(other.loaded) - Number(one.loaded));
+      .sort((a, b) => Number(b.loaded) - Number(a.loaded));
   });
 }

@@ -1,5 +1,5 @@
-// A value read from the server, or why there is none. It is read again at intervals, when the connection is back, and
-// on demand.
+// A value read from the server, or the reason that it could not be. It is read again at intervals, when the connection
+// is back, and on demand.
 
 import { isAbort, messageOf } from './api';
 import { live } from './live.svelte';

@@ -9,12 +9,12 @@ export function resourceFor<T>(
   seconds?: () => number,
 ): Resource<T> {
   const latest = resource(async (signal) => {
-    const asked = choice();
-    return { asked, value: await read(signal) };
+    const madeFor = choice();
+    return { madeFor, value: await read(signal) };
   }, seconds);
   return {
     get value() {
-      return latest.value?.asked === choice() ? latest.value.value : undefined;
+      return latest.value?.madeFor === choice() ? latest.value.value : undefined;
     },
     get error() {
       return latest.error;

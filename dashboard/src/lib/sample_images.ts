@@ -22,14 +22,14 @@ function circle(color: string, x: number, y: number, radius: number): Draw {
   };
 }
 
-/** Points around a center, from the top, at one distance after another. */
+/** A polygon around a center, from the top, whose points alternate between the distances. */
 function star(color: string, x: number, y: number, points: number, ...distances: number[]): Draw {
   return (context) => {
     context.fillStyle = color;
     context.beginPath();
-    for (let at = 0; at < points; at++) {
-      const angle = (at / points) * 2 * Math.PI - Math.PI / 2;
-      const distance = distances[at % distances.length]!;
+    for (let point = 0; point < points; point++) {
+      const angle = (point / points) * 2 * Math.PI - Math.PI / 2;
+      const distance = distances[point % distances.length]!;
       context.lineTo(x + distance * Math.cos(angle), y + distance * Math.sin(angle));
     }
     context.fill();

@@ -24,8 +24,8 @@ const COUNTS: readonly Metric[] = [
   'unauthenticated',
 ];
 
-/** Minutes that must have passed of the last step: a rate of fewer seconds says little. */
-const SHORTEST_STEP = 0.5;
+/** Minimum length of the last step, since a rate over fewer seconds means little. */
+const MIN_STEP_MINUTES = 0.5;
 
 type Query = { metric: Metric; since_minutes: number; endpoint?: string };
 
@@ -37,7 +37,7 @@ async function read(query: Query, signal: AbortSignal): Promise<Map<number, Valu
   for (const { timestamp, value = null } of series.points) {
     const start = Date.parse(timestamp);
     const minutes = Math.min((end - start) / 60_000, series.step);
-    if (minutes < SHORTEST_STEP) continue;
+    if (minutes < MIN_STEP_MINUTES) continue;
     const isCount = value !== null && COUNTS.includes(series.metric);
     values.set(start / 1000, isCount ? value / minutes : value);
   }
@@ -50,10 +50,10 @@ export async function requestsOf(endpoint: string, minutes: number, signal: Abor
   return [...values.values()];
 }
 
-/** Several metrics over one period, each value at the same place in time. */
+/** Several metrics over one period, aligned in time. */
 export async function table(metrics: readonly Metric[], minutes: number, signal: AbortSignal): Promise<Table> {
   const series = await Promise.all(metrics.map((metric) => read({ metric, since_minutes: minutes }, signal)));
-  const times = [...new Set(series.flatMap((values) => [...values.keys()]))].sort((one, other) => one - other);
-  const values = metrics.map((metric, at) => [metric, times.map((time) => series[at]!.get(time) ?? null)]);
+  const times = [...new Set(series.flatMap((values) => [...values.keys()]))].sort((a, b) => a - b);
+  const values = metrics.map((metric, index) => [metric, times.map((time) => series[index]!.get(time) ?? null)]);
   return { times, values: Object.fromEntries(values) };
 }

@@ -12,9 +12,9 @@ function stored(): string | null {
 
 class Session {
   key = $state<string | null>(stored());
-  /** Why the last session ended. */
+  /** Reason for the end of the last session. */
   notice = $state<string | null>(null);
-  #ended: (() => void)[] = [];
+  #endCallbacks: (() => void)[] = [];
 
   /** Begins a session in place of another one, if there is one. */
   begin(key: string) {
@@ -32,16 +32,16 @@ class Session {
     try {
       sessionStorage.removeItem(STORED);
     } catch {
-      // Nothing was stored.
+      // The storage is unavailable, so nothing was stored.
     }
     this.notice = notice;
     this.key = null;
-    this.#ended.forEach((callback) => callback());
+    this.#endCallbacks.forEach((callback) => callback());
   }
 
   /** Calls back at the end of each session, to stop and forget all that outlasts a page. */
   onEnd(callback: () => void) {
-    this.#ended.push(callback);
+    this.#endCallbacks.push(callback);
   }
 }
 

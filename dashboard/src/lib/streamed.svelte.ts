@@ -1,4 +1,4 @@
-// A reply of a model that arrives piece by piece. It grows once per frame at most, so that long ones stay smooth.
+// A reply of a model that arrives piece by piece. It is shown once per frame at most, so that long replies stay smooth.
 
 import { ApiError, events, messageOf, send } from './api';
 
@@ -23,7 +23,7 @@ export class Streamed<Event extends { done: boolean }, Last extends Event = Even
   /** Seconds of thinking before the answer. */
   thought = $state<number>();
   /** Time of the request, by the clock of `performance`. */
-  asked = 0;
+  requestedAt = 0;
   #abort = new AbortController();
   #arrived = { text: '', thinking: '' };
   #frame = 0;
@@ -76,14 +76,14 @@ export class Streamed<Event extends { done: boolean }, Last extends Event = Even
     this.#show();
     this.error = this.last = this.headers = null;
     this.firstToken = this.thought = undefined;
-    this.asked = performance.now();
+    this.requestedAt = performance.now();
     this.state = 'waiting';
   }
 
   #receive(event: Event) {
     const { text, thinking } = this.piece(event);
     if (!text && !thinking) return;
-    const now = (performance.now() - this.asked) / 1000;
+    const now = (performance.now() - this.requestedAt) / 1000;
     this.firstToken ??= now;
     this.state = 'streaming';
     this.#arrived.text += text;

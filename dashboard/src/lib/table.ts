@@ -10,11 +10,11 @@ export function sorted<K extends string, T extends Partial<Record<K, string | nu
   rows: readonly T[],
   { by, descending }: Sort<K>,
 ): T[] {
-  const order = (one: T, other: T) => {
-    const [left, right] = [one[by] ?? 0, other[by] ?? 0];
+  const order = (a: T, b: T) => {
+    const [left, right] = [a[by] ?? 0, b[by] ?? 0];
     return typeof left === 'string' ? left.localeCompare(String(right)) : left - Number(right);
   };
-  return rows.toSorted((one, other) => (descending ? order(other, one) : order(one, other)));
+  return rows.toSorted((a, b) => (descending ? order(b, a) : order(a, b)));
 }
 
 /** Whether a text contains every word of a filter, in any order. */

@@ -15,12 +15,12 @@ export interface Pull {
   done: boolean;
 }
 
-/** Downloads at a time, since a browser has few connections to a server. The others wait. */
-const AT_ONCE = 2;
+/** Maximum number of downloads at a time, since browsers limit the connections to a server. */
+const CONCURRENCY_LIMIT = 2;
 
 class Pulls {
   all = $state<Pull[]>([]);
-  /** Grows with each model that has arrived. */
+  /** Number of models that have arrived. */
   arrived = $state(0);
   #aborts = new Map<string, AbortController>();
 
@@ -52,7 +52,7 @@ class Pulls {
 
   /** Begins the oldest downloads that wait. */
   #runNext() {
-    while (this.#aborts.size < AT_ONCE) {
+    while (this.#aborts.size < CONCURRENCY_LIMIT) {
       const next = this.all.findLast((pull) => !pull.done && pull.error === null && !this.#aborts.has(pull.model));
       if (!next) return;
       void this.#run(next);

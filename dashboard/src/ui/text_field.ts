@@ -15,12 +15,12 @@ export function grows(node: HTMLTextAreaElement, _text: string) {
   return { update: fit, destroy: () => resized.disconnect() };
 }
 
-/** Key code of every key that an input method takes. */
-const COMPOSED = 229;
+/** Key code of keys that an input method handles. */
+const COMPOSITION_KEY_CODE = 229;
 
-/** Sends on Enter without Shift. Enter that ends a composition is left alone; Safari tells it by its code only. */
+/** Sends on Enter without Shift. Enter that ends a composition is ignored; Safari marks it by its key code only. */
 export function sendsOnEnter(event: KeyboardEvent, send: () => void) {
-  if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === COMPOSED) return;
+  if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === COMPOSITION_KEY_CODE) return;
   event.preventDefault();
   send();
 }

@@ -1,9 +1,9 @@
 // Keeps the end of the page in sight while it grows, unless the user has scrolled up.
 
 /** Pixels that still count as the end. */
-const NEAR = 24;
+const END_THRESHOLD = 24;
 
-export class Follow {
+export class AutoScroll {
   following = $state(true);
   #top = 0;
   #height = 0;
@@ -31,7 +31,7 @@ export class Follow {
     // A page that has become shorter moves up by itself.
     const up = scrollTop < this.#top && scrollHeight >= this.#height;
     if (up) this.following = false;
-    if (!up && scrollHeight - scrollTop - clientHeight < NEAR) this.following = true;
+    if (!up && scrollHeight - scrollTop - clientHeight < END_THRESHOLD) this.following = true;
     this.#top = scrollTop;
     this.#height = scrollHeight;
   };
