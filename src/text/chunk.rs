@@ -48,7 +48,8 @@ impl Unit for Characters {
     const CHARS: usize = 1;
 }
 
-/// Splits a text into chunks of at most this many characters, in order. None is empty; a text of white space has none.
+/// Splits a text into chunks of at most this many characters, in order. None is empty, or the fence of a code block
+/// alone; a text of white space has none.
 pub fn chunk(text: &str, chunking: Chunking, size: ChunkSize) -> Vec<Span> {
     chunk_by(text, chunking, size, &Characters)
 }
@@ -60,11 +61,20 @@ pub fn chunk_by<U: Unit>(text: &str, chunking: Chunking, size: ChunkSize, unit: 
         Chunking::Markdown => {
             let splitter = MarkdownSplitter::new(config(size, unit));
             let window = 64 * size.size * U::CHARS;
-            in_windows(text, window, |part| splitter.chunk_char_indices(part).map(span).collect())
+            let mut spans =
+                in_windows(text, window, |part| splitter.chunk_char_indices(part).map(span).collect());
+            spans.retain(|span| !is_fence(&text[span.bytes.clone()]));
+            spans
         }
         Chunking::Sentence => pack(text, &sentences(text, unit), size, unit),
         Chunking::Code => pack(text, &blocks(text, size, unit), size, unit),
     }
+}
+
+/// Whether a part is the fence of a code block alone, as before code that does not fit beside it: it says nothing.
+fn is_fence(part: &str) -> bool {
+    let info = part.trim_start_matches(['`', '~']);
+    part.len() - info.len() >= 3 && !info.contains(|c: char| c.is_whitespace() || c == '`')
 }
 
 fn recursive<U: Unit>(text: &str, size: ChunkSize, unit: &U) -> Vec<Span> {
@@ -275,6 +285,14 @@ mod tests {
     }
 
     #[test]
+    fn no_chunk_is_a_fence_alone() {
+        let text = "# A\n\n```console\n$ first command here\n\n$ second command here\n```\n\nEnd of it.\n";
+        let chunks = texts(text, Chunking::Markdown, 24, 0);
+        assert_eq!(chunks, ["# A", "$ first command here", "$ second command here", "```\n\nEnd of it."]);
+        assert_eq!(texts("```code``` in a line", Chunking::Markdown, 10, 0).concat(), "```code```in a line");
+    }
+
+    #[test]
     fn a_long_text_is_split_as_a_short_one() {
         let paragraph = "Some words that follow each other. And a second sentence of them.\n\n";
         let text = paragraph.repeat(500);
@@ -313,8 +331,14 @@ mod tests {
                     prop_assert!(chars.len() <= size, "{} of {size} characters", chars.len());
                     covered[bytes].fill(true);
                 }
-                for (at, char) in text.char_indices() {
-                    prop_assert!(char.is_whitespace() || covered[at], "{char:?} at {at} by {chunking:?}");
+                let mut from = 0;
+                for line in text.split_inclusive('\n') {
+                    let may_be_fence = chunking == Chunking::Markdown && line.contains("```");
+                    for (at, char) in line.char_indices() {
+                        let is_there = char.is_whitespace() || covered[from + at];
+                        prop_assert!(is_there || may_be_fence, "{char:?} at {} by {chunking:?}", from + at);
+                    }
+                    from += line.len();
                 }
             }
         }
