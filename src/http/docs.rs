@@ -11,7 +11,7 @@ use std::{
 use axum::{
     body::Bytes,
     extract::Path,
-    http::{Method, StatusCode, header},
+    http::{HeaderName, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use utoipa::openapi::{
@@ -155,6 +155,13 @@ pub(super) async fn file(Path(name): Path<String>) -> Result<Response> {
     asset(&name)
 }
 
+/// Of the dashboard's origin: a page that frames it could have its reader click in it.
+const UNFRAMED: [(HeaderName, &str); 3] = [
+    (header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+];
+
 fn asset(name: &str) -> Result<Response> {
     static CONFIG: LazyLock<Arc<Config<'static>>> =
         LazyLock::new(|| Arc::new(Config::from("/openapi.json").persist_authorization(true)));
@@ -172,7 +179,7 @@ fn asset(name: &str) -> Result<Response> {
             Cow::Owned(bytes) => bytes.into(),
         }
     };
-    Ok(([(header::CONTENT_TYPE, file.content_type)], bytes).into_response())
+    Ok((UNFRAMED, [(header::CONTENT_TYPE, file.content_type)], bytes).into_response())
 }
 
 #[cfg(test)]

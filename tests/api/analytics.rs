@@ -172,6 +172,9 @@ async fn errors_say_what_went_wrong_and_nothing_that_was_said() {
     server.ollama.on("/api/chat", Script::error(400, "cannot parse: my secret prompt"));
     server.post("/inference/chat", &hello(false)).header("x-request-id", "mine-1").send().await.unwrap();
     server.get("/models").header("x-api-key", "my-secret-wrong-key").send().await.unwrap();
+    let usage = ask(&server, "/analytics/usage?by=model").await;
+    let of_model = &usage["usage"][0];
+    assert_eq!((&of_model["requests"], &of_model["errors"]), (&json!(8), &json!(2)), "failed calls count");
     let text = ask(&server, "/analytics/errors?limit=100").await.to_string();
     for secret in ["secret", "my secret prompt", KEY] {
         assert!(!text.contains(secret), "{secret} in {text}");

@@ -132,7 +132,9 @@ async fn only_the_public_routes_open_without_a_key() {
 #[tokio::test]
 async fn the_documentation_works_offline() {
     let server = start().await;
-    let page = server.get("/docs").send().await.unwrap().text().await.unwrap();
+    let page = server.get("/docs").send().await.unwrap();
+    assert_eq!(page.headers()["x-frame-options"], "DENY");
+    let page = page.text().await.unwrap();
     assert!(page.contains("<base href=\"/docs/\">"));
     assert!(!page.contains("https://"), "nothing is loaded from elsewhere");
     for part in page.split('"').filter(|part| part.ends_with(".js") || part.ends_with(".css")) {

@@ -46,7 +46,7 @@ pub(in crate::http) struct UsageReply {
 struct UsageBody {
     /// For a key: the first 8 hexadecimal digits of its SHA-256.
     name: String,
-    /// For a model: calls that it answered, not counting cache hits.
+    /// For a model: calls that it answered or failed to answer, not counting cache hits.
     requests: u64,
     errors: u64,
     /// Tokens that models have processed and generated.
@@ -103,7 +103,7 @@ fn by_key(aggregates: &Aggregates) -> Vec<UsageBody> {
 fn by_model(aggregates: &Aggregates) -> Vec<UsageBody> {
     let models = aggregates.models.iter().map(|(name, model)| UsageBody {
         name: name.to_string(),
-        requests: model.requests,
+        requests: model.requests.saturating_add(model.errors),
         errors: model.errors,
         prompt_tokens: model.tokens.prompt_tokens,
         completion_tokens: model.tokens.completion_tokens,
