@@ -8,10 +8,23 @@ await withBrowser(async (browser) => {
   const content = Buffer.from(
     '# Lighthouses\n\n😀 The lighthouse of Sandhavn was built in 1887.\n\n## Keepers\n\nIts keeper is Marit Olsen.\n',
   );
-  await page.locator('input[type=file]').setInputFiles({ name: 'lighthouses.md', mimeType: 'text/markdown', buffer: content });
+  const [choice] = await Promise.all([
+    page.waitForEvent('filechooser'),
+    page.getByRole('button', { name: 'Add files', exact: true }).click(),
+  ]);
+  await choice.setFiles({ name: 'lighthouses.md', mimeType: 'text/markdown', buffer: content });
   await page.getByRole('button', { name: 'Delete lighthouses', exact: false }).waitFor();
+  await page.getByRole('list', { name: 'Documents' }).getByText('lighthouses.md ·').waitFor();
 
-  await page.getByLabel('Question about the documents').fill('When was the lighthouse of Sandhavn built?');
+  // Nothing is cut off on a phone.
+  await page.setViewportSize({ width: 375, height: 812 });
+  const results = await page.getByLabel('Results').first().boundingBox();
+  assert.ok(results.x + results.width <= 342, `${results.x + results.width}`);
+  await page.setViewportSize({ width: 1440, height: 900 });
+
+  const question = page.getByLabel('Question about the documents');
+  assert.ok(await question.evaluate((field) => field === document.activeElement));
+  await question.fill('When was the lighthouse of Sandhavn built?');
   await page.keyboard.press('Enter');
   const sources = page.getByRole('list', { name: 'Sources' });
   await sources.waitFor();

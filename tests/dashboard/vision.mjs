@@ -10,8 +10,8 @@ await withBrowser(async (browser) => {
   await page.getByRole('region', { name: 'Answer' }).getByText(/red circle/i).waitFor();
 
   await page.getByRole('tab', { name: 'Caption' }).click();
-  await page.getByRole('button', { name: 'Caption', exact: true }).click();
-  await page.getByRole('button', { name: 'Caption again' }).waitFor();
+  await page.getByRole('button', { name: 'Write captions' }).click();
+  await page.getByRole('button', { name: 'Write again' }).waitFor();
   const captions = await page.getByRole('tabpanel').innerText();
   assert.ok((captions.match(/red circle/gi) ?? []).length >= 3, captions);
 

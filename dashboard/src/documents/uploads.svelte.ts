@@ -112,6 +112,7 @@ class Uploads {
     const form = new FormData();
     form.append('stream', 'true');
     form.append('collection', upload.collection);
+    form.append('metadata', JSON.stringify({ file: upload.file.name }));
     form.append('file', upload.file);
     try {
       for await (const event of events<Event>(await send('/rag/upload', { form, signal: abort.signal }))) {
