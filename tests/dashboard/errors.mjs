@@ -18,6 +18,12 @@ await withBrowser(async (browser) => {
   await rows('422').first().waitFor();
   assert.equal(await rows('401').count(), 0);
 
+  // A long path breaks, and leaves the error in sight.
+  assert.equal((await api(`/${'a'.repeat(300)}`)).status, 404);
+  await page.reload();
+  const error = await rows('aaaa').first().getByRole('cell').nth(3).boundingBox();
+  assert.ok(error.x + error.width < page.viewportSize().width, JSON.stringify(error));
+
   // Two requests with one id at one time.
   const shown = await rows('422').count();
   await page.route('**/analytics/errors*', async (route) => {

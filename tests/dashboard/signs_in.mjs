@@ -11,8 +11,8 @@ await withBrowser(async (browser) => {
   const plain = await fetch(SERVER);
   assert.equal((await plain.json()).docs, '/docs');
 
-  // The second one has a character that no header can carry.
-  for (const wrong of ['not-the-key-0123456789', `${KEY}…`]) {
+  // The second one has a character that no header can carry, and the third is too long for one.
+  for (const wrong of ['not-the-key-0123456789', `${KEY}…`, 'a'.repeat(100_000)]) {
     await page.getByLabel('API key').fill(wrong);
     await page.getByRole('button', { name: 'Sign in' }).click();
     await page.getByRole('alert').getByText('This API key is not valid.').waitFor();

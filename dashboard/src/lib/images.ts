@@ -61,6 +61,10 @@ export function sizeOf(image: ImageFile): number {
 /** Message for a request with images that failed. */
 export function imageFailure(error: unknown): string {
   const message = messageOf(error);
-  const limit = error instanceof ApiError && error.status === 413 && /^\S*image\S* is larger than (\d+ MB)/.exec(message);
-  return limit ? `An image is larger than ${limit[1]}, which is the server's limit. Choose a smaller one.` : message;
+  // Other limits on images, such as that on pixels, say what is too much.
+  if (!(error instanceof ApiError && error.status === 413) || / has /.test(message)) return message;
+  const limit = /image\S* is larger than (\d+ MB)/.exec(message);
+  return limit
+    ? `An image is larger than ${limit[1]}, which is the server's limit. Choose a smaller one.`
+    : 'The images are too large for the server. Choose smaller ones.';
 }

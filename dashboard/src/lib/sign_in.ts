@@ -18,8 +18,8 @@ export async function exchange(token: string): Promise<string> {
 
 /** Asks the server whether it accepts the key. Throws if it does not. */
 export async function check(key: string): Promise<void> {
-  // Browsers refuse to send other characters in a header.
-  if (!/^[ -~]*$/.test(key)) throw new ApiError('This API key is not valid.', 401);
+  // Browsers refuse to send other characters in a header, and servers refuse long headers.
+  if (!/^[ -~]{0,256}$/.test(key)) throw new ApiError('This API key is not valid.', 401);
   await api('/models/loaded', { key });
 }
 
@@ -27,6 +27,7 @@ export async function check(key: string): Promise<void> {
 export function signOut() {
   const { key } = session;
   session.end();
-  if (key?.startsWith('session-'))
-    void send('/dashboard/session', { method: 'DELETE', key, keepalive: true }).catch(() => {});
+  if (!key?.startsWith('session-')) return;
+  const end = () => send('/dashboard/session', { method: 'DELETE', key, keepalive: true });
+  end().catch(() => addEventListener('online', () => void end().catch(() => {}), { once: true }));
 }
