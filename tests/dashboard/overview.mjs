@@ -88,6 +88,13 @@ await withBrowser(async (browser) => {
     await api('/embeddings/', { body: { input: 'again' } });
     return Number(await rate.innerText()) > 0;
   });
+  await eventually('the verdict shows the refused', async () => {
+    await api('/embeddings/', { body: { input: 5 } });
+    return page.getByText('Some requests fail').isVisible();
+  });
+  await page.locator('dt').getByRole('link', { name: 'Errors' }).click();
+  await page.getByRole('heading', { name: 'Errors' }).waitFor();
+  await page.getByRole('link', { name: 'Overview' }).click();
 
   // Charts show rates of what has passed of the last step, unless that is too little, and say that they fail.
   const end = Date.now();
