@@ -47,6 +47,9 @@ await withBrowser(async (browser) => {
   await between.close();
   await page.getByText('The connection to the server is lost.').waitFor();
   await page.getByText('Disconnected', { exact: true }).waitFor();
+  await page.getByText('before the connection was lost').waitFor();
+  const rate = page.locator('dt', { hasText: 'Requests per second' }).locator('xpath=following-sibling::dd[1]');
+  assert.match(await rate.innerText(), /\d/);
   await page.getByText('The server does not answer', { exact: true }).waitFor();
   await page.getByRole('link', { name: 'Usage' }).click();
   await page.getByRole('heading', { name: 'Usage', exact: true }).waitFor();
