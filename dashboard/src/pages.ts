@@ -1,4 +1,4 @@
-// The pages, in the order of the menu. All but the first are loaded when they are opened.
+// The pages, in the order of the menu. All but the first are loaded when they are opened, or when the browser is idle.
 
 import type { Component } from 'svelte';
 import Overview from './pages/Overview.svelte';
@@ -39,6 +39,11 @@ export const GROUPS: readonly { name: string; pages: readonly PageEntry[] }[] = 
     ],
   },
 ];
+
+/** Loads every page, so that they open without a connection. A browser does not repeat an import that failed. */
+export function loadAll() {
+  void Promise.allSettled(GROUPS.flatMap((group) => group.pages).map((page) => page.load()));
+}
 
 export function pageAt(path: string): PageEntry | undefined {
   return GROUPS.flatMap((group) => group.pages).find((page) => page.path === path);

@@ -1,5 +1,5 @@
 // A server that goes away and comes back: the page says so, and goes on by itself. Between the two is a relay that is
-// closed and opened again. Then a stream that falls silent, a tab that nobody sees, live figures that are refused, and a page that fails.
+// closed and opened again, while a page is opened. Then a stream that falls silent, a tab that nobody sees, live figures that are refused, and a page that fails.
 
 import assert from 'node:assert/strict';
 import net from 'node:net';
@@ -40,10 +40,20 @@ await withBrowser(async (browser) => {
   const server = `http://127.0.0.1:${between.port}`;
   const page = await open(browser, '', { server, expected: ['ERR_', 'net::'] });
   await page.getByText('Live', { exact: true }).waitFor();
+  await page.waitForFunction(() => {
+    const loaded = performance.getEntriesByType('resource').map(({ name }) => name);
+    return ['Usage-', 'Settings-'].every((chunk) => loaded.some((name) => name.includes(chunk)));
+  });
   await between.close();
   await page.getByText('The connection to the server is lost.').waitFor();
   await page.getByText('Disconnected', { exact: true }).waitFor();
+  await page.getByText('before the connection was lost').waitFor();
+  const rate = page.locator('dt', { hasText: 'Requests per second' }).locator('xpath=following-sibling::dd[1]');
+  assert.match(await rate.innerText(), /\d/);
   await page.getByText('The server does not answer', { exact: true }).waitFor();
+  await page.getByRole('link', { name: 'Usage' }).click();
+  await page.getByRole('heading', { name: 'Usage', exact: true }).waitFor();
+  await page.getByRole('link', { name: 'Overview' }).click();
   between = await relay(between.port);
   await page.getByText('Connected again.').waitFor();
   await page.getByText('Everything works').waitFor();
@@ -91,4 +101,15 @@ await withBrowser(async (browser) => {
   await page.getByRole('button', { name: 'Try again' }).click();
   await page.getByText('Everything works').waitFor();
   page.check();
+  await page.context().close();
+
+  const offline = await open(browser, 'settings', { expected: ['net::'] });
+  await offline.getByText('Live', { exact: true }).waitFor();
+  await offline.route('**/assets/Settings-*', (route) => route.abort());
+  await offline.reload();
+  await offline.getByText('This page could not be loaded.').waitFor();
+  await offline.unroute('**/assets/Settings-*');
+  await offline.getByRole('button', { name: 'Reload' }).click();
+  await offline.getByRole('heading', { name: 'Settings', exact: true }).waitFor();
+  offline.check();
 });

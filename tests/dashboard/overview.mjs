@@ -88,6 +88,13 @@ await withBrowser(async (browser) => {
     await api('/embeddings/', { body: { input: 'again' } });
     return Number(await rate.innerText()) > 0;
   });
+  await eventually('the verdict shows the refused', async () => {
+    await api('/embeddings/', { body: { input: 5 } });
+    return page.getByText('Some requests fail').isVisible();
+  });
+  await page.locator('dt').getByRole('link', { name: 'Errors' }).click();
+  await page.getByRole('heading', { name: 'Errors' }).waitFor();
+  await page.getByRole('link', { name: 'Overview' }).click();
 
   // Charts show rates of what has passed of the last step, unless that is too little, and say that they fail.
   const end = Date.now();
@@ -101,11 +108,11 @@ await withBrowser(async (browser) => {
   const shows = (summary) =>
     eventually(summary, async () => (await chart.getAttribute('aria-label')).includes(`Requests: ${summary}`));
   await page.getByText('24h', { exact: true }).click();
-  await shows('10.0 now, 10.0 maximum');
+  await shows('10 now, 10 maximum');
   points.push({ timestamp: at(0.1), value: 1 });
   points[1].value = 90;
   await page.getByText('7d', { exact: true }).click();
-  await shows('30.0 now, 30.0 maximum');
+  await shows('30 now, 30 maximum');
   await page.route('**/analytics/series*', (route) => route.abort());
   await page.getByText('15m', { exact: true }).click();
   await page.getByText('The server does not answer').waitFor();

@@ -17,7 +17,7 @@ export function count(value: Maybe): string {
   return Math.abs(value) < 100_000 ? plain.format(value) : compact.format(value);
 }
 
-/** A figure with three significant digits, unless it is large. */
+/** A figure with up to three significant digits, unless it is large. */
 export function rate(value: Maybe): string {
   if (none(value)) return NONE;
   if (value === 0) return '0';
@@ -31,10 +31,10 @@ export function rate(value: Maybe): string {
 export function percent(fraction: Maybe): string {
   if (none(fraction)) return NONE;
   const value = fraction * 100;
-  return `${value.toFixed(value === 0 || value === 100 || value >= 99.95 ? 0 : 1)} %`;
+  return `${Number(value.toFixed(1))} %`;
 }
 
-/** Seconds as µs, ms, s, min or h. */
+/** Seconds as ms, s, min or h. */
 export function seconds(value: Maybe): string {
   if (none(value)) return NONE;
   if (value === 0) return '0 ms';
@@ -51,18 +51,18 @@ interface Scale {
 const MILLISECONDS = { name: 'ms', size: 1e-3 };
 const SECONDS = { name: 's', size: 1 };
 const DURATIONS: readonly Scale[] = [
-  { below: 1000, decimals: 0, unit: { name: 'µs', size: 1e-6 } },
+  { below: 1, decimals: 2, unit: MILLISECONDS },
   { below: 10, decimals: 1, unit: MILLISECONDS },
   { below: 1000, decimals: 0, unit: MILLISECONDS },
   { below: 10, decimals: 2, unit: SECONDS },
   { below: 100, decimals: 1, unit: SECONDS },
 ];
 
-/** A figure on the first scale that it fits once it is rounded. */
+/** A figure on the first scale that it fits once it is rounded, without trailing zeros. */
 function scaled(value: number, scales: readonly Scale[]): string | undefined {
   for (const { below, decimals, unit } of scales) {
-    const figure = (value / (unit?.size ?? 1)).toFixed(decimals);
-    if (Math.abs(Number(figure)) < below) return unit ? `${figure} ${unit.name}` : figure;
+    const figure = Number((value / (unit?.size ?? 1)).toFixed(decimals));
+    if (Math.abs(figure) < below) return unit ? `${figure} ${unit.name}` : String(figure);
   }
   return undefined;
 }
@@ -70,7 +70,7 @@ function scaled(value: number, scales: readonly Scale[]): string | undefined {
 /** Whole seconds as min and s, min, or h. */
 function longDuration(whole: number): string {
   if (whole < 600 && whole % 60 > 0) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return whole < 5400 ? `${Math.round(whole / 60)} min` : `${(whole / 3600).toFixed(1)} h`;
+  return whole < 5400 ? `${Math.round(whole / 60)} min` : `${Number((whole / 3600).toFixed(1))} h`;
 }
 
 /** Bytes in decimal units, as disks and downloads are measured. */

@@ -9,7 +9,7 @@ import type { LiveEvent } from './types';
 export type LiveState = 'connecting' | 'live' | 'lost' | 'refused';
 
 /** Maximum number of events to keep, one per second. */
-const HISTORY_LIMIT = 90;
+export const HISTORY_LIMIT = 90;
 const RETRY_DELAY_MAX_S = 10;
 /** Time without an event after which the connection counts as lost. The server sends one each second. */
 const IDLE_TIMEOUT_MS = 10_000;
@@ -62,7 +62,7 @@ class Live {
       this.#wasLost = true;
       this.state = refused ? 'refused' : 'lost';
       this.error = refused ? messageOf(error) : null;
-      this.event = null;
+      if (refused) this.event = null;
       await this.#wait(Math.min(2 ** this.#attempt, RETRY_DELAY_MAX_S), signal);
     }
   }
