@@ -14,7 +14,7 @@ run: ## Install dependencies, build, and start Simpleton on http://127.0.0.1:800
 dashboard: ## Build the dashboard, which the next release build contains
 	@scripts/dashboard.sh
 
-screenshots: ## Take the README's pictures of the dashboard (about ten minutes)
+screenshots: ## Take the README's pictures of the dashboard (about five minutes)
 	@scripts/screenshots.sh
 
 test: ## Install test dependencies and run all tests
