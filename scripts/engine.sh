@@ -75,7 +75,7 @@ KIND=native
 KIND="$KIND${GPU:+-$GPU}"
 # llama.cpp's code for AMX ends with an illegal instruction at the first quantized model (ggml-org/llama.cpp#26954).
 WITHOUT_AMX="-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
-if grep -qw amx_tile /proc/cpuinfo 2>/dev/null; then KIND="$KIND-without-amx"; fi
+if [[ "${PORTABLE:-}" != 1 ]] && grep -qw amx_tile /proc/cpuinfo 2>/dev/null; then KIND="$KIND-without-amx"; fi
 STAMP="$PIN $KIND"
 
 TARGET="$(data_dir)/engine"

@@ -217,20 +217,6 @@ async fn a_client_that_leaves_stops_the_backend() {
 }
 
 #[tokio::test]
-async fn one_entry_serves_every_api() {
-    let server = start().await;
-    let native = json!({"messages": hello(), "temperature": 0});
-    server.post("/inference/chat", &native).send().await.unwrap().text().await.unwrap();
-    for stream in [false, true] {
-        let request = json!({"messages": hello(), "options": {"temperature": 0}, "stream": stream});
-        let response = chat(&server, &request).await;
-        assert!(response.headers()["cache-status"].to_str().unwrap().contains("; hit"));
-        assert!(response.text().await.unwrap().contains("w\u{f6}rld"));
-    }
-    assert_eq!(server.ollama.requests("/api/chat").len(), 1);
-}
-
-#[tokio::test]
 async fn embeddings_are_lists_of_numbers() {
     let server = start().await;
     let vectors = json!({"embeddings": [[0.5, -1.25]], "prompt_eval_count": 2, "total_duration": 9, "load_duration": 4});

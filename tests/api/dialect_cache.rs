@@ -1,12 +1,11 @@
-//! OpenAI's API and the cache, which it shares with the other APIs.
+//! The cache behind OpenAI's and Ollama's APIs, which they share with the native one.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::harness::{start, start_with};
-
-fn hello() -> Value {
-    json!([{"role": "user", "content": "hi"}])
-}
+use crate::{
+    harness::{start, start_with},
+    ollama_api::hello,
+};
 
 /// Whether the second of two equal requests is answered from the cache: on the native API, and on OpenAI's with a
 /// temperature above 0 and with one of 0.
@@ -39,11 +38,16 @@ async fn one_entry_serves_every_api() {
     let server = start().await;
     let native = json!({"messages": hello(), "temperature": 0});
     server.post("/inference/chat", &native).send().await.unwrap().text().await.unwrap();
-    for stream in [false, true] {
-        let request = json!({"messages": hello(), "temperature": 0, "stream": stream});
-        let response = server.post("/v1/chat/completions", &request).send().await.unwrap();
-        assert!(response.headers()["cache-status"].to_str().unwrap().contains("; hit"));
-        assert!(response.text().await.unwrap().contains("w\u{f6}rld"));
+    for (path, mut request) in [
+        ("/v1/chat/completions", native),
+        ("/api/chat", json!({"messages": hello(), "options": {"temperature": 0}})),
+    ] {
+        for stream in [false, true] {
+            request["stream"] = json!(stream);
+            let response = server.post(path, &request).send().await.unwrap();
+            assert!(response.headers()["cache-status"].to_str().unwrap().contains("; hit"), "{path}");
+            assert!(response.text().await.unwrap().contains("w\u{f6}rld"), "{path}");
+        }
     }
     assert_eq!(server.ollama.requests("/api/chat").len(), 1);
 }
